@@ -1,0 +1,1 @@
+"""A GDB front end and memory debugger for TinyOS and the AArch64 memory management beneath it."""
