@@ -1,0 +1,143 @@
+//! The binary interface to debuggers: what a debugger may rely on.
+//!
+//! # Statics
+//!
+//! | symbol | type |
+//! | --- | --- |
+//! | `DYNAMIC_MEMORY_MANAGER` | `SequenceCell<DynamicMemoryManager>`: stacks, lazy pages, pressure, address spaces, frames, events |
+//! | `SCHEDULER` | `SequenceCell<Scheduler>`: the tasks, their saved registers, which one runs |
+//! | `FAILURE_RECORD` | [`FailureRecord`]: what stopped the kernel, if something did |
+//! | `DEBUGGER_INTERFACE` | [`DebuggerInterface`]: version, build and requests |
+//!
+//! They exist under these names in every build. All types reached from them are `repr(C)`, enums `repr(u8)` or
+//! `repr(u16)` with their values written out, and the layout is in the DWARF of the ELF file.
+//!
+//! # Reading while the kernel runs
+//!
+//! A [`crate::sequence::SequenceCell`] is `{ sequence: u64, value }`. `sequence` is odd while the value is being
+//! changed. A snapshot is whole when `sequence` was even and the same before and after it was read. At a stop, an odd
+//! counter means that the kernel was stopped in the middle of a change: the value may not agree with itself then, nor
+//! with the translation tables.
+//!
+//! # What holds when no change is under way
+//!
+//! - `free + cached + retired + used frames == total_frames`; a frame is used exactly if its `usage` says so, and what
+//!   its `owner` and `index` name maps it.
+//! - A lazy page with `is_allocated` is mapped read-write to its `physical_address`; one with `is_zero_page` read-only
+//!   to `zero_frame`; any other is mapped nowhere. Its descriptor's access flag may be clear.
+//! - A stack has exactly `current_size` bytes mapped below its `base_address`, and its guard page is not mapped.
+//! - Apart from `zero_frame` and the programs' text, no frame is mapped twice by TTBR0 tables.
+//! - TTBR0 holds the table and ASID of space `context_switcher.current`.
+//!
+//! # Registers of a task
+//!
+//! While a task runs at EL0 they are in the CPU; otherwise in `Task.context`. `TPIDR_EL1` of core 0 points to the
+//! `Context` of the task that runs or ran last.
+//!
+//! # Requests
+//!
+//! A debugger that writes a [`Request`] number to `DEBUGGER_INTERFACE.request` and lets the machine run has the shell's
+//! idle loop carry it out: `served` then equals the number of requests carried out, and `result` is 0 for success.
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+/// Raised when something that stands in this module's text changes.
+pub const INTERFACE_VERSION: u32 = 1;
+
+/// What a debugger can ask the running kernel for.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    None = 0,
+    /// The context switching test (`*c`).
+    ContextTest = 1,
+    /// The stress test (`*t`).
+    StressTest = 2,
+    /// Ends a stress test early.
+    Cancel = 3,
+}
+
+impl Request {
+    pub fn from_number(number: u32) -> Option<Request> {
+        [Request::None, Request::ContextTest, Request::StressTest, Request::Cancel]
+            .into_iter()
+            .find(|request| *request as u32 == number)
+    }
+}
+
+#[repr(C)]
+pub struct DebuggerInterface {
+    /// `b"TinyOSdb"`.
+    pub magic: [u8; 8],
+    pub version: u32,
+    /// A [`Request`] number, set back to 0 when it is taken up.
+    pub request: AtomicU32,
+    /// Requests carried out.
+    pub served: AtomicU32,
+    /// Of the last one: 0 for success.
+    pub result: AtomicU32,
+    /// Steps of the request under way that are done, and that there are.
+    pub progress: AtomicU32,
+    pub progress_total: AtomicU32,
+    /// 1 from the end of the boot workload.
+    pub is_ready: AtomicU32,
+    /// Generic timer count at that moment.
+    pub ready_time: AtomicU64,
+}
+
+#[unsafe(no_mangle)]
+#[used]
+pub static DEBUGGER_INTERFACE: DebuggerInterface = DebuggerInterface {
+    magic: *b"TinyOSdb",
+    version: INTERFACE_VERSION,
+    request: AtomicU32::new(0),
+    served: AtomicU32::new(0),
+    result: AtomicU32::new(0),
+    progress: AtomicU32::new(0),
+    progress_total: AtomicU32::new(0),
+    is_ready: AtomicU32::new(0),
+    ready_time: AtomicU64::new(0),
+};
+
+/// Left behind by an unexpected exception or a panic.
+#[repr(C)]
+pub struct FailureRecord {
+    /// `b"FAILURE\0"` once there is one.
+    pub magic: [u8; 8],
+    /// 1: unexpected exception; 2: panic.
+    pub kind: u32,
+    pub core: u32,
+    /// Entry of the vector table (0 to 15) for an exception.
+    pub vector: u64,
+    /// `ESR_EL1`, `FAR_EL1`, `ELR_EL1`, `SPSR_EL1` and the stack pointer at the exception.
+    pub syndrome: u64,
+    pub fault_address: u64,
+    pub link_address: u64,
+    pub saved_state: u64,
+    pub stack_pointer: u64,
+    pub task: u64,
+    /// Generic timer count.
+    pub timestamp: u64,
+    /// X0 to X30 at the exception.
+    pub registers: [u64; 31],
+    /// What was printed first: UTF-8, filled up with 0.
+    pub message: [u8; 192],
+}
+
+impl FailureRecord {
+    pub const EMPTY: FailureRecord = FailureRecord {
+        magic: [0; 8],
+        kind: 0,
+        core: 0,
+        vector: 0,
+        syndrome: 0,
+        fault_address: 0,
+        link_address: 0,
+        saved_state: 0,
+        stack_pointer: 0,
+        task: 0,
+        timestamp: 0,
+        registers: [0; 31],
+        message: [0; 192],
+    };
+}

@@ -1,0 +1,118 @@
+//! The event ring: what the kernel's memory management did, newest overwriting oldest.
+
+/// Entries in the ring. A power of two, so that a position is a mask of the sequence number.
+pub const EVENT_CAPACITY: usize = 4096;
+
+/// What happened. `first` and `second` of the [`Event`] are given behind each kind.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The slot was never written.
+    None = 0,
+    /// Task id; stack id.
+    TaskStarted = 1,
+    /// Task id; the [`crate::tasks::EndReason`] as a number.
+    TaskEnded = 2,
+    /// Stack id; pages added.
+    StackGrowth = 3,
+    /// Stack id; pages returned.
+    StackShrink = 4,
+    /// Stack id; faulting address.
+    StackOverflow = 5,
+    /// First address; number of pages.
+    LazyReserve = 6,
+    /// First address; number of pages.
+    LazyRelease = 7,
+    /// Address; physical address of the zero page.
+    LazyZero = 8,
+    /// Address; physical address of the new frame.
+    LazyAllocate = 9,
+    /// Address; physical address of the frame given up when the page was folded onto the zero page.
+    LazyFold = 10,
+    /// Former level; new level ([`crate::memory::pressure::PressureLevel`] as numbers).
+    PressureChange = 11,
+    /// Strategy ([`crate::memory::pressure::Strategy`] as a number); what it won, in its unit.
+    StrategyRun = 12,
+    /// Former physical address; new physical address.
+    PageMoved = 13,
+    /// New generation; ASID bits in use.
+    AsidRollover = 14,
+    /// Former limit; new limit, both in frames.
+    PoolLimit = 15,
+    /// Task id; faulting address.
+    WildAccess = 16,
+    /// Virtual address; free frames.
+    OutOfMemory = 17,
+}
+
+/// One entry of the ring.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// 1 for the first event since boot; 0 in a slot that was never written. Written last.
+    pub sequence: u64,
+    /// Generic timer count (`CNTVCT_EL0`).
+    pub timestamp: u64,
+    /// Core that ran the kernel.
+    pub core: u16,
+    /// ASID of the address space it concerns; 0 for none.
+    pub asid: u16,
+    pub kind: EventKind,
+    pub reserved: u16,
+    pub first: u64,
+    pub second: u64,
+}
+
+impl Event {
+    const EMPTY: Event =
+        Event { sequence: 0, timestamp: 0, core: 0, asid: 0, kind: EventKind::None, reserved: 0, first: 0, second: 0 };
+}
+
+/// The ring. Entry `n` (counted from 1) lies in slot `(n - 1) % EVENT_CAPACITY`.
+#[repr(C)]
+pub struct EventRing {
+    /// Events recorded since boot.
+    pub recorded: u64,
+    pub entries: [Event; EVENT_CAPACITY],
+}
+
+impl EventRing {
+    pub const fn new() -> Self {
+        Self { recorded: 0, entries: [Event::EMPTY; EVENT_CAPACITY] }
+    }
+
+    /// Adds an event at `timestamp` (generic timer count) for the space of `asid`.
+    #[inline]
+    pub fn record(&mut self, timestamp: u64, asid: u16, kind: EventKind, first: u64, second: u64) {
+        let slot = (self.recorded as usize) & (EVENT_CAPACITY - 1);
+        self.recorded += 1;
+        self.entries[slot] =
+            Event { sequence: self.recorded, timestamp, core: 0, asid, kind, reserved: 0, first, second };
+    }
+}
+
+impl Default for EventRing {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_keeps_the_newest_events_in_their_slots() {
+        let mut ring = Box::new(EventRing::new());
+        for number in 1..=(EVENT_CAPACITY as u64 + 5) {
+            ring.record(number * 10, 3, EventKind::StackGrowth, number, 0);
+        }
+        assert_eq!(ring.recorded, EVENT_CAPACITY as u64 + 5);
+        assert_eq!(ring.entries[4].sequence, EVENT_CAPACITY as u64 + 5);
+        assert_eq!(ring.entries[5].sequence, 6);
+        for (slot, event) in ring.entries.iter().enumerate() {
+            assert_eq!((event.sequence as usize - 1) % EVENT_CAPACITY, slot);
+            assert_eq!(event.first, event.sequence);
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The frame allocator: one bit a frame, a summary above, a small cache in front, and a reverse map behind.
+//!
+//! Each frame is in exactly one state: free, cached, retired (beyond the limit) or used, so
+//! `free + cached + retired + used == total` at every moment.
+
+use super::layout::{PAGE_SHIFT, POOL_BASE, POOL_FRAMES};
+
+/// Frames that the cache holds at the most.
+pub const CACHE_FRAMES: usize = 64;
+const WORDS: usize = POOL_FRAMES / 64;
+const SUMMARY_WORDS: usize = WORDS.div_ceil(64);
+
+/// What a frame is used for.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameUse {
+    Free = 0,
+    /// In the frame cache: given out first.
+    Cached = 1,
+    /// A translation table of the task `owner`.
+    Table = 2,
+    /// The lazy page whose record is `index`.
+    LazyPage = 3,
+    /// Page `index & 0xffff` (0 = the topmost) of stack slot `index >> 16`.
+    Stack = 4,
+    /// The one shared zero page.
+    ZeroPage = 5,
+    /// Free, but beyond the pool's limit.
+    Retired = 6,
+}
+
+/// The reverse map's entry of one frame: how to find what maps it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameInfo {
+    pub usage: FrameUse,
+    pub reserved: u8,
+    /// Task that owns it; 0 for none.
+    pub owner: u16,
+    pub index: u32,
+}
+
+impl FrameInfo {
+    pub const fn new(usage: FrameUse, owner: u16, index: u32) -> Self {
+        Self { usage, reserved: 0, owner, index }
+    }
+
+    const FREE: FrameInfo = FrameInfo::new(FrameUse::Free, 0, 0);
+
+    /// Whether something else than free, cached or retired.
+    pub fn is_used(&self) -> bool {
+        !matches!(self.usage, FrameUse::Free | FrameUse::Cached | FrameUse::Retired)
+    }
+
+    /// Whether the reverse map says what maps the frame, so that it can be moved.
+    pub fn is_movable(&self) -> bool {
+        matches!(self.usage, FrameUse::LazyPage | FrameUse::Stack)
+    }
+}
+
+/// The dynamic pool. Frames are numbered from 0 at physical address `base`.
+#[repr(C)]
+pub struct FrameAllocator {
+    /// Physical address of frame 0.
+    pub base: u64,
+    /// Frames of the pool.
+    pub total_frames: u32,
+    /// Frames from this number on are not given out.
+    pub limit_frames: u32,
+    pub free_frames: u32,
+    pub cached_frames: u32,
+    pub retired_frames: u32,
+    /// Frames handed out since boot.
+    pub allocation_count: u64,
+    /// Frames taken back since boot.
+    pub release_count: u64,
+    /// Requests that found no frame.
+    pub failure_count: u32,
+    cache: [u32; CACHE_FRAMES],
+    /// One bit a word of `free_map`: set when the word is not 0.
+    summary: [u64; SUMMARY_WORDS],
+    /// One bit a frame: set when free.
+    pub free_map: [u64; WORDS],
+    pub info: [FrameInfo; POOL_FRAMES],
+}
+
+impl FrameAllocator {
+    pub const fn new() -> Self {
+        Self {
+            base: 0,
+            total_frames: 0,
+            limit_frames: 0,
+            free_frames: 0,
+            cached_frames: 0,
+            retired_frames: 0,
+            allocation_count: 0,
+            release_count: 0,
+            failure_count: 0,
+            cache: [0; CACHE_FRAMES],
+            summary: [0; SUMMARY_WORDS],
+            free_map: [0; WORDS],
+            info: [FrameInfo::FREE; POOL_FRAMES],
+        }
+    }
+
+    /// Makes every frame free.
+    pub fn initialize(&mut self) {
+        self.base = POOL_BASE;
+        self.total_frames = POOL_FRAMES as u32;
+        self.limit_frames = self.total_frames;
+        for frame in 0..self.total_frames {
+            self.put_in_pool(frame);
+        }
+    }
+
+    /// Physical address of frame number `frame`.
+    #[inline]
+    pub fn address(&self, frame: u32) -> u64 {
+        self.base + ((frame as u64) << PAGE_SHIFT)
+    }
+
+    /// Number of the frame that holds physical address `address`, if it is in the pool.
+    #[inline]
+    pub fn number(&self, address: u64) -> Option<u32> {
+        let number = address.checked_sub(self.base)? >> PAGE_SHIFT;
+        (number < self.total_frames as u64).then_some(number as u32)
+    }
+
+    /// Frames in use.
+    pub fn used_frames(&self) -> u32 {
+        self.total_frames - self.free_frames - self.cached_frames - self.retired_frames
+    }
+
+    /// Frames that a request can be given: free or cached.
+    #[inline]
+    pub fn available_frames(&self) -> u32 {
+        self.free_frames + self.cached_frames
+    }
+
+    /// Gives out a frame: the most recently returned one of the cache, else the lowest free one.
+    #[inline]
+    pub fn allocate(&mut self, info: FrameInfo) -> Option<u32> {
+        let frame = if self.cached_frames > 0 {
+            self.cached_frames -= 1;
+            self.cache[self.cached_frames as usize]
+        } else {
+            match self.lowest_free() {
+                Some(frame) => {
+                    self.take_from_pool(frame);
+                    frame
+                }
+                None => {
+                    self.failure_count += 1;
+                    return None;
+                }
+            }
+        };
+        self.allocation_count += 1;
+        self.info[frame as usize] = info;
+        Some(frame)
+    }
+
+    /// Gives out that very frame, if it is free or cached.
+    pub fn claim(&mut self, frame: u32, info: FrameInfo) -> bool {
+        match self.info.get(frame as usize).map(|known| known.usage) {
+            Some(FrameUse::Free) if frame < self.limit_frames => self.take_from_pool(frame),
+            Some(FrameUse::Cached) => {
+                let held = self.cached_frames as usize;
+                let Some(place) = self.cache[..held].iter().position(|&cached| cached == frame) else { return false };
+                self.cache[place] = self.cache[held - 1];
+                self.cached_frames -= 1;
+            }
+            _ => return false,
+        }
+        self.allocation_count += 1;
+        self.info[frame as usize] = info;
+        true
+    }
+
+    /// Takes a used frame back, into the cache while that has room.
+    #[inline]
+    pub fn release(&mut self, frame: u32) {
+        if (self.cached_frames as usize) < CACHE_FRAMES && frame < self.limit_frames {
+            debug_assert!(self.info[frame as usize].is_used(), "frame released twice");
+            self.release_count += 1;
+            self.info[frame as usize] = FrameInfo::new(FrameUse::Cached, 0, 0);
+            self.cache[self.cached_frames as usize] = frame;
+            self.cached_frames += 1;
+        } else {
+            self.release_to_pool(frame);
+        }
+    }
+
+    /// Takes a used frame back, past the cache.
+    pub fn release_to_pool(&mut self, frame: u32) {
+        debug_assert!(self.info[frame as usize].is_used(), "frame released twice");
+        self.release_count += 1;
+        if frame < self.limit_frames {
+            self.put_in_pool(frame);
+        } else {
+            self.info[frame as usize] = FrameInfo::new(FrameUse::Retired, 0, 0);
+            self.retired_frames += 1;
+        }
+    }
+
+    /// Gives the cached frames back to the pool; returns how many.
+    pub fn drain_cache(&mut self) -> u32 {
+        let held = core::mem::take(&mut self.cached_frames);
+        for place in 0..held as usize {
+            self.put_in_pool(self.cache[place]);
+        }
+        held
+    }
+
+    /// Sets how many frames of the pool may be given out. Frames in use beyond a lowered limit stay in use until
+    /// they are released or moved.
+    pub fn set_limit(&mut self, limit: u32) {
+        let limit = limit.min(self.total_frames);
+        self.drain_cache();
+        for frame in limit..self.limit_frames {
+            if self.info[frame as usize].usage == FrameUse::Free {
+                self.take_from_pool(frame);
+                self.info[frame as usize] = FrameInfo::new(FrameUse::Retired, 0, 0);
+                self.retired_frames += 1;
+            }
+        }
+        for frame in self.limit_frames..limit {
+            if self.info[frame as usize].usage == FrameUse::Retired {
+                self.retired_frames -= 1;
+                self.put_in_pool(frame);
+            }
+        }
+        self.limit_frames = limit;
+    }
+
+    /// The lowest free frame.
+    #[inline]
+    pub fn lowest_free(&self) -> Option<u32> {
+        for (place, &summary) in self.summary.iter().enumerate() {
+            if summary != 0 {
+                let word = place * 64 + summary.trailing_zeros() as usize;
+                return Some((word * 64) as u32 + self.free_map[word].trailing_zeros());
+            }
+        }
+        None
+    }
+
+    /// Length of the longest run of free frames.
+    pub fn longest_free_run(&self) -> u32 {
+        let (mut longest, mut current) = (0u32, 0u32);
+        for &word in &self.free_map {
+            match word {
+                0 => current = 0,
+                u64::MAX => current += 64,
+                _ => {
+                    for bit in 0..64 {
+                        current = if word >> bit & 1 == 1 { current + 1 } else { 0 };
+                        longest = longest.max(current);
+                    }
+                }
+            }
+            longest = longest.max(current);
+        }
+        longest
+    }
+
+    #[inline]
+    fn take_from_pool(&mut self, frame: u32) {
+        let word = frame as usize / 64;
+        self.free_map[word] &= !(1 << (frame % 64));
+        if self.free_map[word] == 0 {
+            self.summary[word / 64] &= !(1 << (word % 64));
+        }
+        self.free_frames -= 1;
+    }
+
+    #[inline]
+    fn put_in_pool(&mut self, frame: u32) {
+        let word = frame as usize / 64;
+        self.free_map[word] |= 1 << (frame % 64);
+        self.summary[word / 64] |= 1 << (word % 64);
+        self.info[frame as usize] = FrameInfo::FREE;
+        self.free_frames += 1;
+    }
+}
+
+impl Default for FrameAllocator {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,229 @@
+//! Memory pressure: its level from the pool's free frames, and which strategy answers it.
+
+/// How scarce free frames are.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PressureLevel {
+    Low = 0,
+    Medium = 1,
+    High = 2,
+    Critical = 3,
+}
+
+impl PressureLevel {
+    pub const ALL: [PressureLevel; 4] =
+        [PressureLevel::Low, PressureLevel::Medium, PressureLevel::High, PressureLevel::Critical];
+}
+
+/// What can be done about it.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Gives cached frames back and folds lazy pages that hold only zeros onto the zero page. Wins frames.
+    CacheOptimization = 0,
+    /// Shrinks stacks to what lies above their stack pointer and releases empty tables. Wins frames.
+    PressureRelief = 1,
+    /// Moves pages out of frames beyond the pool's limit, then out of the sparsest section of 2 MiB. Wins pages moved.
+    PageMigration = 2,
+    /// Moves frames down into holes, so that the free ones form one run. Wins frames of the longest free run.
+    Defragmentation = 3,
+}
+
+impl Strategy {
+    pub const ALL: [Strategy; 4] =
+        [Strategy::CacheOptimization, Strategy::PressureRelief, Strategy::PageMigration, Strategy::Defragmentation];
+}
+
+/// One level's border, in free frames.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// The level begins when fewer frames than this are free.
+    pub enter_below: u32,
+    /// It ends when at least this many are free again.
+    pub leave_at: u32,
+}
+
+/// A strategy's runs and what they won.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct StrategyRecord {
+    pub strategy: Strategy,
+    /// Times it was passed over because it had won nothing before.
+    pub skip_count: u32,
+    pub run_count: u32,
+    /// What the last run won, in the strategy's unit.
+    pub last_won: u32,
+    pub total_won: u64,
+    /// Generic timer count of the last run.
+    pub last_run_time: u64,
+    /// Occasions to pass over before the next try, and how many of them are left.
+    pub backoff: u8,
+    pub backoff_left: u8,
+}
+
+impl StrategyRecord {
+    const fn new(strategy: Strategy) -> Self {
+        Self {
+            strategy,
+            skip_count: 0,
+            run_count: 0,
+            last_won: 0,
+            total_won: 0,
+            last_run_time: 0,
+            backoff: 0,
+            backoff_left: 0,
+        }
+    }
+}
+
+/// Occasions that a strategy which keeps winning nothing is passed over at the most.
+pub const BACKOFF_LIMIT: u8 = 8;
+/// Where Medium, High and Critical begin and end, in per cent of the pool's limit.
+pub const THRESHOLD_PERCENT: [(u32, u32); 3] = [(50, 55), (25, 30), (10, 15)];
+
+#[repr(C)]
+pub struct MemoryPressureHandler {
+    pub level: PressureLevel,
+    /// Free frames that the level was last taken from.
+    pub free_frames: u32,
+    /// Frames that count as all: the pool's limit.
+    pub limit_frames: u32,
+    /// Of Medium, High and Critical.
+    pub thresholds: [Threshold; 3],
+    /// Times that each level was entered.
+    pub level_events: [u32; 4],
+    pub strategies: [StrategyRecord; 4],
+    /// Generic timer count of the last change of level.
+    pub last_change_time: u64,
+    /// While `calm_low <= free frames < calm_high` the level stays as it is.
+    calm_low: u32,
+    calm_high: u32,
+}
+
+impl MemoryPressureHandler {
+    pub const fn new() -> Self {
+        Self {
+            level: PressureLevel::Low,
+            free_frames: 0,
+            limit_frames: 0,
+            thresholds: [Threshold { enter_below: 0, leave_at: 0 }; 3],
+            level_events: [0; 4],
+            strategies: [
+                StrategyRecord::new(Strategy::CacheOptimization),
+                StrategyRecord::new(Strategy::PressureRelief),
+                StrategyRecord::new(Strategy::PageMigration),
+                StrategyRecord::new(Strategy::Defragmentation),
+            ],
+            last_change_time: 0,
+            calm_low: 0,
+            calm_high: 0,
+        }
+    }
+
+    /// Takes the thresholds anew from the pool's limit, in frames.
+    pub fn set_limit(&mut self, limit_frames: u32) {
+        self.limit_frames = limit_frames;
+        for (threshold, (enter, leave)) in self.thresholds.iter_mut().zip(THRESHOLD_PERCENT) {
+            threshold.enter_below = (limit_frames as u64 * enter as u64 / 100) as u32;
+            threshold.leave_at = (limit_frames as u64 * leave as u64 / 100) as u32;
+        }
+        self.set_calm();
+    }
+
+    /// Whether `free_frames` calls for [`Self::update`]: two comparisons, made on each allocation.
+    #[inline(always)]
+    pub fn is_calm(&self, free_frames: u32) -> bool {
+        free_frames >= self.calm_low && free_frames < self.calm_high
+    }
+
+    /// Takes the level from the free frames; gives the former one when it changed.
+    pub fn update(&mut self, free_frames: u32, now: u64) -> Option<PressureLevel> {
+        self.free_frames = free_frames;
+        let level = level_of(self.level, free_frames, &self.thresholds);
+        if level == self.level {
+            return None;
+        }
+        let former = core::mem::replace(&mut self.level, level);
+        self.level_events[level as usize] += 1;
+        self.last_change_time = now;
+        self.set_calm();
+        Some(former)
+    }
+
+    /// The strategies to run now, in order: those that the level allows and that are not backing off, the ones that
+    /// won most in their last run first. Each call is one occasion.
+    pub fn choose(&mut self) -> impl Iterator<Item = Strategy> + use<> {
+        let mut chosen: [Option<(u32, Strategy)>; 4] = [None; 4];
+        let mut count = 0;
+        for &strategy in allowed(self.level) {
+            let record = &mut self.strategies[strategy as usize];
+            if record.backoff_left > 0 {
+                record.backoff_left -= 1;
+                record.skip_count += 1;
+                continue;
+            }
+            // One that never ran is tried before all others: what it can win is not known.
+            let promise = if record.run_count == 0 { u32::MAX } else { record.last_won };
+            chosen[count] = Some((promise, strategy));
+            count += 1;
+        }
+        // Stable, so that equals stay in the order of `allowed`: cheapest first.
+        for end in 1..count {
+            let mut place = end;
+            while place > 0 && chosen[place - 1].map(|c| c.0) < chosen[place].map(|c| c.0) {
+                chosen.swap(place - 1, place);
+                place -= 1;
+            }
+        }
+        chosen.into_iter().flatten().map(|(_, strategy)| strategy)
+    }
+
+    /// Keeps what a run of `strategy` won.
+    pub fn note_run(&mut self, strategy: Strategy, won: u32, now: u64) {
+        let record = &mut self.strategies[strategy as usize];
+        record.run_count += 1;
+        record.last_won = won;
+        record.total_won += won as u64;
+        record.last_run_time = now;
+        record.backoff = if won > 0 { 0 } else { (record.backoff * 2).clamp(1, BACKOFF_LIMIT) };
+        record.backoff_left = record.backoff;
+    }
+
+    fn set_calm(&mut self) {
+        let level = self.level as usize;
+        self.calm_low = self.thresholds.get(level).map_or(0, |next| next.enter_below);
+        self.calm_high = if level == 0 { u32::MAX } else { self.thresholds[level - 1].leave_at };
+    }
+}
+
+impl Default for MemoryPressureHandler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The level for `free` frames, coming from `current`: up as soon as a threshold is passed, down only when its
+/// `leave_at` is reached.
+pub fn level_of(current: PressureLevel, free: u32, thresholds: &[Threshold; 3]) -> PressureLevel {
+    let mut level = current as usize;
+    while level < 3 && free < thresholds[level].enter_below {
+        level += 1;
+    }
+    while level > 0 && free >= thresholds[level - 1].leave_at {
+        level -= 1;
+    }
+    PressureLevel::ALL[level]
+}
+
+/// What may be done at a level, cheapest first.
+pub fn allowed(level: PressureLevel) -> &'static [Strategy] {
+    match level {
+        PressureLevel::Low => &[],
+        PressureLevel::Medium => &[Strategy::CacheOptimization, Strategy::PageMigration],
+        PressureLevel::High => {
+            &[Strategy::CacheOptimization, Strategy::PressureRelief, Strategy::PageMigration, Strategy::Defragmentation]
+        }
+        PressureLevel::Critical => &Strategy::ALL,
+    }
+}

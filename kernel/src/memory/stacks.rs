@@ -1,0 +1,130 @@
+//! Dynamic stacks: their records, and where each lies.
+//!
+//! A stack grows down from `base_address`. `[base_address - current_size, base_address)` is mapped; below that, down
+//! to `base_address - max_size`, lies what it may grow into; the page below that is its guard and never mapped.
+
+use super::growth::{GrowthPolicy, History};
+use super::layout::{MAX_STACKS, PAGE_SIZE, STACK_LIMIT, STACK_REGION_BASE, STACK_REGION_END, STACK_SLOT_SIZE};
+
+/// A dynamic stack. The record of an ended one is kept until its slot is used again.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct DynamicStack {
+    /// Slot number + 1; 0 in a slot that was never used.
+    pub id: u32,
+    pub is_active: bool,
+    pub policy: GrowthPolicy,
+    /// Task that runs on it.
+    pub owner: u16,
+    /// One past its highest byte.
+    pub base_address: u64,
+    /// Bytes mapped.
+    pub current_size: usize,
+    /// Bytes that it may grow to.
+    pub max_size: usize,
+    pub growth_count: u32,
+    pub shrink_count: u32,
+    /// Generic timer count when it was last grown, shrunk, or left by a switch.
+    pub last_access_time: u64,
+    /// `SP_EL0` when its task last entered the kernel by a fault here or was switched away from.
+    pub stack_pointer: u64,
+    /// The most bytes that were ever mapped.
+    pub high_water_mark: usize,
+    /// First address of the guard page.
+    pub guard_address: u64,
+    /// Generic timer count of the last growth.
+    pub last_growth_time: u64,
+    /// Pages added by the last growth; 0 before the first.
+    pub last_growth_pages: u32,
+    /// Pages given back by shrinking, in all.
+    pub pages_returned: u32,
+}
+
+impl DynamicStack {
+    const EMPTY: DynamicStack = DynamicStack {
+        id: 0,
+        is_active: false,
+        policy: GrowthPolicy::Conservative,
+        owner: 0,
+        base_address: 0,
+        current_size: 0,
+        max_size: 0,
+        growth_count: 0,
+        shrink_count: 0,
+        last_access_time: 0,
+        stack_pointer: 0,
+        high_water_mark: 0,
+        guard_address: 0,
+        last_growth_time: 0,
+        last_growth_pages: 0,
+        pages_returned: 0,
+    };
+
+    /// The lowest mapped address.
+    pub fn lowest_mapped(&self) -> u64 {
+        self.base_address - self.current_size as u64
+    }
+
+    /// The lowest address that it may grow to.
+    pub fn lowest_allowed(&self) -> u64 {
+        self.base_address - self.max_size as u64
+    }
+
+    /// What the predictive policy goes by, at generic timer count `now`.
+    pub fn history(&self, now: u64) -> History {
+        History {
+            mapped: (self.current_size / PAGE_SIZE) as u32,
+            high_water: (self.high_water_mark / PAGE_SIZE) as u32,
+            last_growth: self.last_growth_pages,
+            since_last: now.wrapping_sub(self.last_growth_time),
+        }
+    }
+}
+
+#[repr(C)]
+pub struct DynamicStackManager {
+    pub stacks: [DynamicStack; MAX_STACKS],
+}
+
+impl DynamicStackManager {
+    pub const fn new() -> Self {
+        Self { stacks: [DynamicStack::EMPTY; MAX_STACKS] }
+    }
+
+    /// A free slot made into a stack of nothing mapped; its slot number, or None when all are taken.
+    pub fn create(&mut self, owner: u16, policy: GrowthPolicy, max_size: usize) -> Option<usize> {
+        let slot = self.stacks.iter().position(|stack| !stack.is_active)?;
+        let base_address = STACK_REGION_BASE + (slot as u64 + 1) * STACK_SLOT_SIZE;
+        let max_size = max_size.next_multiple_of(PAGE_SIZE).clamp(PAGE_SIZE, STACK_LIMIT);
+        self.stacks[slot] = DynamicStack {
+            id: slot as u32 + 1,
+            is_active: true,
+            policy,
+            owner,
+            base_address,
+            max_size,
+            stack_pointer: base_address,
+            guard_address: base_address - (max_size + PAGE_SIZE) as u64,
+            ..DynamicStack::EMPTY
+        };
+        Some(slot)
+    }
+
+    pub fn active_count(&self) -> u32 {
+        self.stacks.iter().filter(|stack| stack.is_active).count() as u32
+    }
+}
+
+impl Default for DynamicStackManager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The stack slot whose region holds `address`.
+#[inline]
+pub fn slot_of(address: u64) -> Option<usize> {
+    (STACK_REGION_BASE..STACK_REGION_END)
+        .contains(&address)
+        .then(|| ((address - STACK_REGION_BASE) / STACK_SLOT_SIZE) as usize)
+}

@@ -1,0 +1,145 @@
+//! Address spaces, and the switch from one to another by TTBR0 and ASID.
+
+use super::asid::AsidAllocator;
+use super::layout::MAX_TASKS;
+use crate::hardware;
+
+/// A TTBR0 table and the ASID it is used with. Entry `n` belongs to task `n`; entry 0, an empty table with ASID 0,
+/// to the kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AddressSpace {
+    /// Physical address of its level 0 table; 0 in an entry that is not in use.
+    pub table: u64,
+    /// Good while `generation` is the allocator's.
+    pub asid: u16,
+    pub is_active: bool,
+    /// Generation that `asid` is of; 0 before it ever had one.
+    pub generation: u64,
+    /// Switches to it.
+    pub switch_count: u64,
+}
+
+impl AddressSpace {
+    pub const UNUSED: AddressSpace =
+        AddressSpace { table: 0, asid: 0, is_active: false, generation: 0, switch_count: 0 };
+}
+
+/// TLB invalidations by kind, since boot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Invalidations {
+    /// `TLBI VAE1`, `VAAE1`: of one page.
+    pub by_address: u64,
+    /// `TLBI ASIDE1`: of one address space.
+    pub by_asid: u64,
+    /// `TLBI VMALLE1`: of everything.
+    pub everything: u64,
+}
+
+#[repr(C)]
+pub struct HardwareContextSwitcher {
+    /// The space in TTBR0.
+    pub current: u16,
+    /// Switches since boot.
+    pub switch_count: u64,
+    /// Of them, those that found their ASID of the current generation and so invalidated nothing.
+    pub fast_switch_count: u64,
+    pub invalidations: Invalidations,
+    pub spaces: [AddressSpace; MAX_TASKS + 1],
+    pub asids: AsidAllocator,
+}
+
+impl HardwareContextSwitcher {
+    pub const fn new() -> Self {
+        Self {
+            current: 0,
+            switch_count: 0,
+            fast_switch_count: 0,
+            invalidations: Invalidations { by_address: 0, by_asid: 0, everything: 0 },
+            spaces: [AddressSpace::UNUSED; MAX_TASKS + 1],
+            asids: AsidAllocator::new(),
+        }
+    }
+
+    /// Puts space `number` into TTBR0, with an ASID of the current generation. Nothing is invalidated unless the
+    /// ASIDs roll over.
+    #[inline]
+    pub fn switch_to(&mut self, number: u16) {
+        let mut fast = true;
+        let generation = self.asids.generation;
+        if self.spaces[number as usize].generation != generation {
+            fast = number == 0;
+            self.renew_asid(number);
+        }
+        let space = &mut self.spaces[number as usize];
+        space.switch_count += 1;
+        let ttbr0 = space.table | (space.asid as u64) << 48;
+        self.current = number;
+        self.switch_count += 1;
+        self.fast_switch_count += fast as u64;
+        hardware::write_ttbr0(ttbr0);
+    }
+
+    /// Starts a new generation of `bits`-bit ASIDs; the current space gets one at once.
+    pub fn restart_asids(&mut self, bits: u32) {
+        self.asids.restart(bits);
+        self.invalidate_everything();
+        self.renew_asid(self.current);
+        let space = &self.spaces[self.current as usize];
+        hardware::write_ttbr0(space.table | (space.asid as u64) << 48);
+    }
+
+    /// Drops what the TLB holds of one page of space `number`.
+    #[inline]
+    pub fn invalidate_address(&mut self, number: u16, address: u64) {
+        let space = &self.spaces[number as usize];
+        // An ASID of an older generation has had its entries dropped with that generation.
+        if space.generation == self.asids.generation {
+            self.invalidations.by_address += 1;
+            hardware::invalidate_address(space.asid, address);
+        }
+    }
+
+    /// Drops all that the TLB holds of space `number`.
+    pub fn invalidate_space(&mut self, number: u16) {
+        let space = &self.spaces[number as usize];
+        if space.generation == self.asids.generation {
+            self.invalidations.by_asid += 1;
+            hardware::invalidate_asid(space.asid);
+        }
+    }
+
+    /// The ASID of space `number`, as events name it: 0 when it has none of the current generation.
+    #[inline]
+    pub fn asid_of(&self, number: u16) -> u16 {
+        self.spaces[number as usize].asid
+    }
+
+    fn invalidate_everything(&mut self) {
+        self.invalidations.everything += 1;
+        hardware::invalidate_everything();
+    }
+
+    #[cold]
+    fn renew_asid(&mut self, number: u16) {
+        let asid = if number == 0 {
+            0
+        } else {
+            let allocation = self.asids.allocate();
+            if allocation.rolled_over {
+                self.invalidate_everything();
+            }
+            allocation.asid
+        };
+        let space = &mut self.spaces[number as usize];
+        space.asid = asid;
+        space.generation = self.asids.generation;
+    }
+}
+
+impl Default for HardwareContextSwitcher {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,98 @@
+//! A cell for state that a debugger reads while the kernel changes it.
+//!
+//! One core runs the kernel and it does so with interrupts masked, so nothing in the kernel ever waits for another
+//! holder. A debugger that looks at a running machine does not take part in that agreement: for it, `sequence` is odd
+//! exactly while the value is being changed, and it differs before and after each change.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+
+/// A value with the sequence counter that tells a whole snapshot of it from a torn one.
+#[repr(C)]
+pub struct SequenceCell<T> {
+    sequence: AtomicU64,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: `change` hands out at most one reference at a time: it stops the machine otherwise.
+unsafe impl<T: Send> Sync for SequenceCell<T> {}
+
+impl<T> SequenceCell<T> {
+    pub const fn new(value: T) -> Self {
+        Self { sequence: AtomicU64::new(0), value: UnsafeCell::new(value) }
+    }
+
+    /// Gives the value to be changed. Panics when it is already being changed: on one core with interrupts masked
+    /// that can only be a nested call, which would otherwise see half a change.
+    #[inline(always)]
+    pub fn change(&self) -> Change<'_, T> {
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        assert!(sequence & 1 == 0, "kernel state entered while it is being changed");
+        self.sequence.store(sequence + 1, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        Change { cell: self }
+    }
+
+    /// The counter as it stands: even when nobody changes the value.
+    pub fn sequence(&self) -> u64 {
+        self.sequence.load(Ordering::Relaxed)
+    }
+}
+
+/// The right to change the value of a [`SequenceCell`]; ends when dropped.
+pub struct Change<'a, T> {
+    cell: &'a SequenceCell<T>,
+}
+
+impl<T> Deref for Change<'_, T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the counter is odd, so this `Change` is the only one.
+        unsafe { &*self.cell.value.get() }
+    }
+}
+
+impl<T> DerefMut for Change<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above, and `self` is borrowed mutably.
+        unsafe { &mut *self.cell.value.get() }
+    }
+}
+
+impl<T> Drop for Change<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        compiler_fence(Ordering::SeqCst);
+        let sequence = self.cell.sequence.load(Ordering::Relaxed);
+        self.cell.sequence.store(sequence + 1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_is_odd_only_during_a_change() {
+        let cell = SequenceCell::new(1);
+        assert_eq!(cell.sequence(), 0);
+        {
+            let mut change = cell.change();
+            *change += 1;
+            assert_eq!(cell.sequence(), 1);
+        }
+        assert_eq!(cell.sequence(), 2);
+        assert_eq!(*cell.change(), 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "being changed")]
+    fn a_nested_change_is_refused() {
+        let cell = SequenceCell::new(());
+        let _outer = cell.change();
+        let _inner = cell.change();
+    }
+}
