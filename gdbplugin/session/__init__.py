@@ -1,0 +1,32 @@
+"""TinyOS sessions from outside GDB: QEMU and GDB started, spoken to, and ended.
+
+>>> with TinyOS.boot(Path("build/kernel.elf")) as tinyos:
+...     print(tinyos.shell("*s"))
+...     with tinyos.stopped() as gdb:
+...         print(gdb.execute("tinyos report"))
+"""
+
+from gdbplugin.session.errors import (
+    AddressInUse,
+    CommandFailed,
+    Ended,
+    KernelUnusable,
+    SessionError,
+    ToolMissing,
+    WaitTimeout,
+)
+from gdbplugin.session.qemu import Qemu, QemuOptions
+from gdbplugin.session.tinyos import TinyOS
+
+__all__ = [
+    "AddressInUse",
+    "CommandFailed",
+    "Ended",
+    "KernelUnusable",
+    "Qemu",
+    "QemuOptions",
+    "SessionError",
+    "TinyOS",
+    "ToolMissing",
+    "WaitTimeout",
+]

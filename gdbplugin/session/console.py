@@ -1,0 +1,95 @@
+"""The kernel's serial console: its shell's commands and their answers."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+
+from gdbplugin.session.errors import Ended, SessionError
+from gdbplugin.session.pump import Pump
+
+PROMPT = re.compile(r"(?:^|\n)tinyos\*?> $")
+"""The end of what the kernel has written, when it waits for a command (`tinyos*> ` in the `*` submenu)."""
+_ANSWER_SECONDS = 10.0
+
+
+class Console:
+    """One end of the serial line. All that the kernel writes is kept in `transcript`."""
+
+    def __init__(self, line: socket.socket, pump: Pump, how_it_ended: Callable[[], Ended]) -> None:
+        self._line = line
+        self._pump = pump
+        self._how_it_ended = how_it_ended
+        self._transcript = ""
+        self._partial = b""
+        self._read = 0
+        self._ended = False
+        pump.add(line.fileno(), self._receive)
+        pump.witness("the kernel's console", lambda: self._transcript)
+
+    @property
+    def transcript(self) -> str:
+        """All that the kernel has written so far, each line ended by a line feed."""
+        self._pump.drain()
+        return self._transcript
+
+    def send(self, text: str) -> None:
+        """Type `text`, as it is, on the kernel's console."""
+        try:
+            self._line.sendall(text.encode())
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise self._how_it_ended() from error
+
+    def expect(self, pattern: str | re.Pattern[str], timeout: float = _ANSWER_SECONDS) -> re.Match[str]:
+        """Wait until `pattern` is in what was written since the last wait, and return the match.
+
+        `$` is the end of what has come so far. Raises `WaitTimeout`, or `Ended` if QEMU ends meanwhile.
+        """
+        compiled = re.compile(pattern)
+        found: re.Match[str] | None = None
+
+        def seen() -> bool:
+            nonlocal found
+            found = compiled.search(self._transcript, self._read)
+            return found is not None or self._ended
+
+        self._pump.wait(seen, timeout, f"{compiled.pattern!r} on the kernel's console")
+        if found is None:
+            raise self._how_it_ended()
+        self._read = found.end()
+        return found
+
+    def wait_for_prompt(self, timeout: float = _ANSWER_SECONDS) -> str:
+        """Wait until the kernel's shell is ready; returns what the kernel wrote up to then."""
+        start = self._read
+        prompt = self.expect(PROMPT, timeout)
+        return self._transcript[start : prompt.start()]
+
+    def command(self, text: str, timeout: float = _ANSWER_SECONDS) -> str:
+        """Type a command, and return its answer, without the echo and the prompt after it.
+
+        What the kernel says of its own accord meanwhile is part of the answer. The target must be running.
+        """
+        if "\n" in text or "\r" in text:
+            raise SessionError("a command is one line")
+        self._pump.drain()
+        self._read = len(self._transcript)
+        self.send(text + "\r")
+        answer = self.wait_for_prompt(timeout)
+        echo, _, rest = answer.partition("\n")
+        return rest if echo.strip() == text.strip() else answer
+
+    def close(self) -> None:
+        """Let go of the serial line, so that another program may connect to it."""
+        self._pump.remove(self._line.fileno())
+        self._line.close()
+
+    def _receive(self, data: bytes) -> None:
+        if not data:
+            self._ended = True
+        # A line end may be cut in two by the transfer: a "\r" at the end waits for what follows.
+        data = self._partial + data
+        keep = len(data) - 1 if data.endswith(b"\r") and not self._ended else len(data)
+        self._partial = data[keep:]
+        self._transcript += data[:keep].replace(b"\r\n", b"\n").decode(errors="replace")

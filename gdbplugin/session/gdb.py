@@ -1,0 +1,230 @@
+"""GDB as a subprocess, spoken to by its machine interface.
+
+The target runs asynchronously (`mi-async`), all cores stopping and starting together: so GDB answers while
+the target runs, and can be told to interrupt it.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from gdbplugin.session import mi, process
+from gdbplugin.session.errors import CommandFailed, Ended
+from gdbplugin.session.mi import Record, Result, Stop
+from gdbplugin.session.pump import Pump
+
+GDB_HELP = "apt install gdb-multiarch (Debian, Ubuntu); gdb elsewhere, built for AArch64"
+_COMMAND_SECONDS = 20.0
+_SETTINGS = ("set confirm off", "set pagination off", "set debuginfod enabled off", "set mi-async on")
+
+
+class Gdb:
+    """A running GDB. Its process is gone after `close`."""
+
+    def __init__(self, child: subprocess.Popen[bytes], pump: Pump) -> None:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        self._child = child
+        self._pump = pump
+        self._stdin: IO[bytes] = child.stdin
+        self._lines = mi.LineSplitter()
+        self._token = 0
+        self._results: dict[int, Record] = {}
+        self._stops: list[Stop] = []
+        self._console: list[str] = []  # What the latest command printed,
+        self._log: list[str] = []  # and what GDB warned of meanwhile.
+        self._history: collections.deque[str] = collections.deque(maxlen=200)
+        self._errors = ""
+        self._ended = False
+        self._running = False
+        self._exited = False
+        self._in_foreground = False
+        pump.add(child.stdout.fileno(), self._receive)
+        pump.add(child.stderr.fileno(), self._receive_errors)
+        pump.witness("GDB", self._said)
+
+    @classmethod
+    def start(
+        cls,
+        pump: Pump,
+        *,
+        elf: Path | None = None,
+        plugin: Path | None = None,
+        program: str = "gdb-multiarch",
+        extra: Sequence[str] = (),
+    ) -> Gdb:
+        """Start GDB on an ELF, with the plugin; the user's own GDB settings are not read.
+
+        Raises `ToolMissing`. GDB reads the ELF while the caller goes on.
+        """
+        path = process.find_program(program, "GDB", GDB_HELP)
+        arguments = [path, "--quiet", "--nx", "--interpreter=mi3"]
+        for setting in _SETTINGS:
+            arguments += ["-iex", setting]
+        if plugin is not None:
+            arguments += ["-x", str(plugin)]
+        arguments += extra
+        if elf is not None:
+            arguments.append(str(elf))
+        pipe = subprocess.PIPE
+        return cls(process.start(arguments, stdin=pipe, stdout=pipe, stderr=pipe), pump)
+
+    @property
+    def pid(self) -> int:
+        """GDB's process."""
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the target runs, by the last that GDB said."""
+        self._pump.drain()
+        return self._running
+
+    def mi(self, command: str, timeout: float = _COMMAND_SECONDS) -> Result:
+        """Send one MI command (`-data-read-memory-bytes ...`) and return its result.
+
+        Raises `CommandFailed` with GDB's own words, `WaitTimeout`, or `Ended` if GDB dies.
+        """
+        self._pump.drain()
+        self._token += 1
+        token = self._token
+        self._console.clear()
+        self._log.clear()
+        self._write(f"{token}{command}\n")
+        self._pump.wait(lambda: token in self._results or self._ended, timeout, f"GDB's answer to {command}")
+        if token not in self._results:
+            raise self._how_it_ended()
+        record = self._results.pop(token)
+        console = "".join(self._console)
+        if record.message == "error":
+            raise CommandFailed(command, record.payload.get("msg") or "error", console)
+        return Result(record.message, record.payload or {}, console, "".join(self._log))
+
+    def execute(self, command: str, timeout: float = _COMMAND_SECONDS) -> str:
+        """Run a GDB command as typed at its prompt and return what it printed.
+
+        One that sets the target running (`continue`, `step`) returns when the target has stopped again.
+        Raises as `mi` does.
+        """
+        self._stops.clear()
+        try:
+            result = self.mi(f"-interpreter-exec console {mi.quote(command)}", timeout)
+        except CommandFailed as error:
+            raise CommandFailed(command, error.reason, error.output) from error
+        if result.message == "running":
+            # Set running by a CLI command, GDB reads no commands until the stop: only a signal reaches it.
+            self._in_foreground = not self._stops
+            self.wait_for_stop(timeout)
+        return "".join(self._console)
+
+    def connect(self, address: str, timeout: float = _COMMAND_SECONDS) -> None:
+        """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then."""
+        self.mi(f"-target-select remote {address}", timeout)
+        self._running = False
+
+    def resume(self) -> None:
+        """Let the target run."""
+        self._stops.clear()
+        self.mi("-exec-continue")
+
+    def interrupt(self, timeout: float = _COMMAND_SECONDS) -> Stop:
+        """Stop the running target and return where it was stopped."""
+        if self._in_foreground:
+            self._child.send_signal(signal.SIGINT)
+        else:
+            self.mi("-exec-interrupt")
+        return self.wait_for_stop(timeout)
+
+    def wait_for_stop(self, timeout: float = _COMMAND_SECONDS) -> Stop:
+        """Wait until the target has stopped; returns the stop (the first not yet waited for)."""
+        gone = self._gone
+        self._pump.wait(lambda: bool(self._stops) or gone(), timeout, "the target to stop")
+        if not self._stops:
+            if self._ended:
+                raise self._how_it_ended()
+            raise Ended("the connection to the target was lost", self._pump.evidence())
+        return self._stops.pop(0)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Hold the target still in the `with`; it runs again afterwards only if it ran before."""
+        was_running = self.running
+        if was_running:
+            self.interrupt()
+        try:
+            yield
+        finally:
+            if was_running and not self._gone() and not self.running:
+                self.resume()
+
+    def close(self) -> None:
+        """End GDB; the target, if it is there, is let run by it. A second call does nothing."""
+        if self._child.returncode is not None:
+            return
+        assert self._child.stdout is not None
+        assert self._child.stderr is not None
+        for stream in (self._child.stdout, self._child.stderr):
+            self._pump.remove(stream.fileno())
+        process.end(self._child)
+        for stream in (self._stdin, self._child.stdout, self._child.stderr):
+            with contextlib.suppress(BrokenPipeError):  # What it never read is of no use to anyone now.
+                stream.close()
+
+    def _gone(self) -> bool:
+        return self._ended or self._exited
+
+    def _write(self, line: str) -> None:
+        try:
+            self._stdin.write(line.encode())
+            self._stdin.flush()
+        except BrokenPipeError as error:
+            raise self._how_it_ended() from error
+
+    def _how_it_ended(self) -> Ended:
+        return Ended(f"GDB {process.describe_exit(process.end(self._child))}", self._pump.evidence())
+
+    def _said(self) -> str:
+        return "".join([*self._history, self._errors[-2000:]])
+
+    def _receive_errors(self, data: bytes) -> None:
+        self._errors += data.decode(errors="replace")
+
+    def _receive(self, data: bytes) -> None:
+        if not data:
+            self._ended = True
+            return
+        for line in self._lines.feed(data):
+            record = mi.parse(line)
+            if record is not None:
+                self._take(record)
+
+    def _take(self, record: Record) -> None:
+        if record.kind == "result":
+            self._running = self._running or record.message == "running"
+            if record.token is not None:
+                self._results[record.token] = record
+        elif record.kind == "notify":
+            self._notice(record)
+        else:  # `console`, `target` and whatever GDB prints past MI are all what a user would have seen.
+            text = str(record.payload or "")
+            self._history.append(text)
+            (self._log if record.kind == "log" else self._console).append(text)
+
+    def _notice(self, record: Record) -> None:
+        if record.message == "running":
+            self._running = True
+        elif record.message == "stopped":
+            self._running = self._in_foreground = False
+            self._stops.append(mi.stop_of(record.payload))
+        elif record.message == "thread-group-started":
+            self._exited = False
+        elif record.message == "thread-group-exited":
+            self._running = False
+            self._exited = True

@@ -1,0 +1,99 @@
+"""A child process that does not outlive its session."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO
+
+from gdbplugin.session.errors import ToolMissing
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_GRACE_SECONDS = 2.0
+
+
+def find_program(name: str, what: str, package: str) -> str:
+    """The path of an executable; raises `ToolMissing`, naming `what` it is and its Debian `package`."""
+    path = shutil.which(name)
+    if path is None:
+        raise ToolMissing(f"{what} is missing: there is no program {name}; install it with: {package}")
+    return path
+
+
+def start(
+    arguments: Sequence[str],
+    *,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
+    inherited: Iterable[int] = (),
+    in_foreground: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a program that the kernel ends with us, even if we are killed (on Linux, from the main thread).
+
+    It is put in a session of its own, so that a Ctrl-C typed at the terminal does not reach it, unless
+    `in_foreground`. `inherited` are descriptors it keeps.
+    """
+    return subprocess.Popen(
+        arguments,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=tuple(inherited),
+        start_new_session=not in_foreground,
+        preexec_fn=_die_with_parent(),
+    )
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What the child runs first: ask to be killed when we die.
+
+    Linux sends that signal when the *thread* that started the child ends, so it is only asked for from the
+    main thread; children of other threads are ended by their session alone.
+    """
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # It died before we could ask.
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return ask
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    """End a child, by SIGTERM and then by SIGKILL, and return its exit status (negative: the signal)."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()
+
+
+def describe_exit(status: int) -> str:
+    """An exit status in words."""
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"exited with status {status}"
+
+
+def last_text(path: Path, limit: int = 4096) -> str:
+    """The end of a log file, at most `limit` bytes of it; empty where there is none."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - limit))
+            return log.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,211 @@
+"""QEMU, running TinyOS's machine.
+
+Every socket is opened here, before QEMU starts, and handed to it: so a busy port is known at once, and
+QEMU's console is connected before the kernel's first byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gdbplugin.session import process
+from gdbplugin.session.errors import AddressInUse, Ended, SessionError, ToolMissing
+
+MACHINE_FILE = Path(__file__).resolve().parents[2] / "qemu" / "raspi4b.cfg"
+QEMU_HELP = "apt install -t bookworm-backports qemu-system-arm (Debian 12); QEMU 9.0 or later elsewhere"
+_LOOPBACK = "127.0.0.1"
+_START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class QemuOptions:
+    """How QEMU is started."""
+
+    kernel: Path
+    """An ELF, entered at EL3 on every core, or a flat image, entered at EL2 on core 0."""
+    program: str = "qemu-system-aarch64"
+    gdb_port: int | None = None
+    """A TCP port of the loopback for the gdbstub; 0 for any free one; None for a socket in `directory`."""
+    icount_shift: int | None = None
+    """With N, the guest's time is a count of its instructions, each 2**N ns."""
+    paused: bool = False
+    """Wait for a debugger before the first instruction."""
+    extra: tuple[str, ...] = ()
+    """Further arguments, as they are."""
+
+
+class Qemu:
+    """A running QEMU. It, its sockets and its directory are gone after `close`."""
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        directory: Path,
+        gdb_address: str,
+        console: socket.socket,
+        resources: contextlib.ExitStack,
+    ) -> None:
+        self.directory = directory
+        self.gdb_address = gdb_address
+        """What GDB's `target remote` takes."""
+        self.console = console
+        """Our end of the kernel's serial line."""
+        self._child = child
+        self._resources = resources
+
+    @classmethod
+    def start(cls, options: QemuOptions) -> Qemu:
+        """Start the machine.
+
+        Raises `ToolMissing`, `AddressInUse`, or `SessionError` for a kernel that cannot be read.
+        """
+        program = process.find_program(options.program, "QEMU", QEMU_HELP)
+        if not options.kernel.is_file():
+            raise SessionError(f"no kernel image at {options.kernel}: build it with scripts/build")
+        with contextlib.ExitStack() as resources:
+            directory = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="tinyos-")))
+            with contextlib.ExitStack() as handed_over:
+                console = handed_over.enter_context(_listen_unix(directory / "console"))
+                qmp = handed_over.enter_context(_listen_unix(directory / "qmp"))
+                gdb = handed_over.enter_context(_listen_gdb(options.gdb_port, directory))
+                gdb_address = _address_of(gdb)
+                ours = resources.enter_context(socket.socket(socket.AF_UNIX))
+                ours.connect(str(directory / "console"))
+                log = handed_over.enter_context((directory / "qemu.log").open("wb"))
+                child = process.start(
+                    [program, *_arguments(options, directory, console, qmp, gdb)],
+                    stdout=log,
+                    stderr=log,
+                    inherited=[console.fileno(), qmp.fileno(), gdb.fileno()],
+                )
+                resources.callback(process.end, child)
+            qemu = cls(child, directory, gdb_address, ours, resources.pop_all())
+        try:
+            qemu._wait_until_up()
+        except BaseException:
+            qemu.close()
+            raise
+        return qemu
+
+    @property
+    def console_socket(self) -> Path:
+        """The console's socket: one program at a time may connect to it."""
+        return self.directory / "console"
+
+    @property
+    def console_log(self) -> Path:
+        """All that the kernel has written, whoever was connected."""
+        return self.directory / "console.log"
+
+    @property
+    def qmp_socket(self) -> Path:
+        """QEMU's machine protocol."""
+        return self.directory / "qmp"
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self._child.pid
+
+    def log(self) -> str:
+        """The last of what QEMU itself has said, without its remark on waiting for our console."""
+        lines = process.last_text(self.directory / "qemu.log").splitlines()
+        return "\n".join(line for line in lines if "info: QEMU waiting for connection" not in line)
+
+    def ended(self) -> Ended:
+        """The error that says how QEMU ended. Call it once its console has; waits for it a little."""
+        try:
+            how = process.describe_exit(self._child.wait(1.0))
+        except subprocess.TimeoutExpired:
+            how = "closed its console"
+        said = self.log().splitlines()
+        return Ended(f"QEMU {how}" + (f": {said[-1]}" if said else ""))
+
+    def close(self) -> None:
+        """End QEMU and remove its sockets and files; a second call does nothing."""
+        self._resources.close()
+
+    def __enter__(self) -> Qemu:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wait_until_up(self) -> None:
+        """Wait for the machine protocol's greeting: by then QEMU has accepted its arguments."""
+        with socket.socket(socket.AF_UNIX) as qmp:
+            qmp.settimeout(_START_SECONDS)
+            try:
+                qmp.connect(str(self.qmp_socket))
+                greeting = qmp.recv(1)
+            except TimeoutError:
+                raise SessionError(f"QEMU did not start within {_START_SECONDS:g} s", self.log()) from None
+            except ConnectionError:
+                greeting = b""
+        if not greeting:
+            raise self._failed_start()
+
+    def _failed_start(self) -> SessionError:
+        program = str(self._child.args[0]) if isinstance(self._child.args, list) else "QEMU"
+        machines = subprocess.run([program, "-M", "help"], capture_output=True, text=True, check=False)
+        if machines.returncode == 0 and "raspi4b" not in machines.stdout.split():
+            return ToolMissing(f"{program} has no machine raspi4b: it needs QEMU 9.0 or later; {QEMU_HELP}")
+        return self.ended()
+
+
+def _arguments(
+    options: QemuOptions, directory: Path, console: socket.socket, qmp: socket.socket, gdb: socket.socket
+) -> Iterator[str]:
+    yield from ("-nodefaults", "-display", "none", "-readconfig", str(MACHINE_FILE))
+    yield from ("-kernel", str(options.kernel))
+    log = directory / "console.log"
+    yield from ("-chardev", f"socket,id=console,fd={console.fileno()},server=on,wait=on,logfile={log}")
+    yield from ("-serial", "chardev:console")
+    yield from ("-chardev", f"socket,id=qmp,fd={qmp.fileno()},server=on,wait=off")
+    yield from ("-mon", "chardev=qmp,mode=control")
+    yield from ("-chardev", f"socket,id=gdbstub,fd={gdb.fileno()},server=on,wait=off")
+    yield from ("-gdb", "chardev:gdbstub")
+    if options.icount_shift is not None:
+        yield from ("-icount", f"shift={options.icount_shift},sleep=off")
+    if options.paused:
+        yield "-S"
+    yield from options.extra
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    with contextlib.ExitStack() as on_error:
+        on_error.enter_context(listener)
+        listener.bind(str(path))
+        listener.listen(1)
+        on_error.pop_all()
+    return listener
+
+
+def _listen_gdb(port: int | None, directory: Path) -> socket.socket:
+    if port is None:
+        return _listen_unix(directory / "gdb")
+    try:
+        return socket.create_server((_LOOPBACK, port), backlog=1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            advice = "something listens there already; choose another with --port, or 0 for any free one"
+        else:
+            advice = error.strerror or str(error)
+        raise AddressInUse(f"port {port} of {_LOOPBACK} cannot be used: {advice}") from error
+    except OverflowError as error:
+        raise AddressInUse(
+            f"{port} is not a port: give one from 1 to 65535, or 0 for any free one"
+        ) from error
+
+
+def _address_of(listener: socket.socket) -> str:
+    address = listener.getsockname()
+    return f"{address[0]}:{address[1]}" if listener.family == socket.AF_INET else str(address)
