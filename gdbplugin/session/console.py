@@ -81,9 +81,10 @@ class Console:
         return rest if echo.strip() == text.strip() else answer
 
     def close(self) -> None:
-        """Let go of the serial line, so that another program may connect to it."""
-        self._pump.remove(self._line.fileno())
-        self._line.close()
+        """Let go of the serial line, so that another program may connect to it; twice is as once."""
+        if self._line.fileno() >= 0:
+            self._pump.remove(self._line.fileno())
+            self._line.close()
 
     def _receive(self, data: bytes) -> None:
         if not data:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -19,9 +20,14 @@ from gdbplugin.session.errors import CommandFailed, Ended
 from gdbplugin.session.mi import Record, Result, Stop
 from gdbplugin.session.pump import Pump
 
-GDB_HELP = "apt install gdb-multiarch (Debian, Ubuntu); gdb elsewhere, built for AArch64"
+_GDB_HELP = "apt install gdb-multiarch (Debian, Ubuntu); gdb elsewhere, built for AArch64"
 _COMMAND_SECONDS = 20.0
 _SETTINGS = ("set confirm off", "set pagination off", "set debuginfod enabled off", "set mi-async on")
+
+
+def find_gdb() -> str:
+    """The path of the GDB to use: $TINYOS_GDB, or gdb-multiarch. Raises `ToolMissing`."""
+    return process.find_program(os.environ.get("TINYOS_GDB") or "gdb-multiarch", "GDB", _GDB_HELP)
 
 
 class Gdb:
@@ -57,15 +63,13 @@ class Gdb:
         *,
         elf: Path | None = None,
         plugin: Path | None = None,
-        program: str = "gdb-multiarch",
         extra: Sequence[str] = (),
     ) -> Gdb:
         """Start GDB on an ELF, with the plugin; the user's own GDB settings are not read.
 
         Raises `ToolMissing`. GDB reads the ELF while the caller goes on.
         """
-        path = process.find_program(program, "GDB", GDB_HELP)
-        arguments = [path, "--quiet", "--nx", "--interpreter=mi3"]
+        arguments = [find_gdb(), "--quiet", "--nx", "--interpreter=mi3"]
         for setting in _SETTINGS:
             arguments += ["-iex", setting]
         if plugin is not None:
@@ -86,6 +90,11 @@ class Gdb:
         """Whether the target runs, by the last that GDB said."""
         self._pump.drain()
         return self._running
+
+    @property
+    def warnings(self) -> str:
+        """What GDB and the plugin wrote to standard error during the latest command."""
+        return "".join(self._log)
 
     def mi(self, command: str, timeout: float = _COMMAND_SECONDS) -> Result:
         """Send one MI command (`-data-read-memory-bytes ...`) and return its result.

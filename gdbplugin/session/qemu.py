@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ from gdbplugin.session import process
 from gdbplugin.session.errors import AddressInUse, Ended, SessionError, ToolMissing
 
 MACHINE_FILE = Path(__file__).resolve().parents[2] / "qemu" / "raspi4b.cfg"
-QEMU_HELP = "apt install -t bookworm-backports qemu-system-arm (Debian 12); QEMU 9.0 or later elsewhere"
+_QEMU_HELP = "apt install -t bookworm-backports qemu-system-arm (Debian 12); QEMU 9.0 or later elsewhere"
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 20.0
 
@@ -30,7 +31,6 @@ class QemuOptions:
 
     kernel: Path
     """An ELF, entered at EL3 on every core, or a flat image, entered at EL2 on core 0."""
-    program: str = "qemu-system-aarch64"
     gdb_port: int | None = None
     """A TCP port of the loopback for the gdbstub; 0 for any free one; None for a socket in `directory`."""
     icount_shift: int | None = None
@@ -39,6 +39,12 @@ class QemuOptions:
     """Wait for a debugger before the first instruction."""
     extra: tuple[str, ...] = ()
     """Further arguments, as they are."""
+
+
+def find_qemu() -> str:
+    """The path of the QEMU to use: $TINYOS_QEMU, or qemu-system-aarch64. Raises `ToolMissing`."""
+    name = os.environ.get("TINYOS_QEMU") or "qemu-system-aarch64"
+    return process.find_program(name, "QEMU", _QEMU_HELP)
 
 
 class Qemu:
@@ -66,7 +72,7 @@ class Qemu:
 
         Raises `ToolMissing`, `AddressInUse`, or `SessionError` for a kernel that cannot be read.
         """
-        program = process.find_program(options.program, "QEMU", QEMU_HELP)
+        program = find_qemu()
         if not options.kernel.is_file():
             raise SessionError(f"no kernel image at {options.kernel}: build it with scripts/build")
         with contextlib.ExitStack() as resources:
@@ -153,10 +159,10 @@ class Qemu:
             raise self._failed_start()
 
     def _failed_start(self) -> SessionError:
-        program = str(self._child.args[0]) if isinstance(self._child.args, list) else "QEMU"
+        program = find_qemu()
         machines = subprocess.run([program, "-M", "help"], capture_output=True, text=True, check=False)
         if machines.returncode == 0 and "raspi4b" not in machines.stdout.split():
-            return ToolMissing(f"{program} has no machine raspi4b: it needs QEMU 9.0 or later; {QEMU_HELP}")
+            return ToolMissing(f"{program} has no machine raspi4b: it needs QEMU 9.0 or later; {_QEMU_HELP}")
         return self.ended()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gdbplugin.session.console import Console
+from gdbplugin.session.errors import CommandFailed
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
 from gdbplugin.session.mi import Result
@@ -26,14 +27,11 @@ class TinyOS:
     does not wait for it.
     """
 
-    def __init__(
-        self, qemu: Qemu, kernel: KernelFile, pump: Pump, *, gdb_program: str, plugin: Path | None
-    ) -> None:
+    def __init__(self, qemu: Qemu, kernel: KernelFile, pump: Pump, *, plugin: Path | None) -> None:
         self.qemu = qemu
         self.kernel = kernel
         self.console = Console(qemu.console, pump, qemu.ended)
         self._pump = pump
-        self._gdb_program = gdb_program
         self._plugin = plugin
         self._debugger: Gdb | None = None
 
@@ -43,7 +41,6 @@ class TinyOS:
         elf: Path,
         *,
         options: QemuOptions | None = None,
-        gdb_program: str = "gdb-multiarch",
         plugin: Path | None = PLUGIN,
         timeout: float = _BOOT_SECONDS,
     ) -> TinyOS:
@@ -55,7 +52,7 @@ class TinyOS:
         options = options or QemuOptions(kernel=elf)
         pump = Pump()
         qemu = Qemu.start(options)
-        session = cls(qemu, kernel, pump, gdb_program=gdb_program, plugin=plugin)
+        session = cls(qemu, kernel, pump, plugin=plugin)
         try:
             pump.witness("QEMU", qemu.log)
             if not options.paused:
@@ -107,6 +104,14 @@ class TinyOS:
         with self.stopped() as gdb:
             return json.loads(gdb.execute(f"tinyos {command} --json", timeout))
 
+    def detach(self) -> None:
+        """End GDB and let the target run, so that another debugger may attach."""
+        if self._debugger is not None:
+            with contextlib.suppress(CommandFailed):  # There may be nothing left to let go of.
+                self._debugger.mi("-target-detach")
+            self._debugger.close()
+            self._debugger = None
+
     def close(self) -> None:
         """End GDB and QEMU. A second call does nothing."""
         with contextlib.ExitStack() as ending:
@@ -123,7 +128,7 @@ class TinyOS:
         self.close()
 
     def _attach(self) -> Gdb:
-        gdb = Gdb.start(self._pump, elf=self.kernel.path, plugin=self._plugin, program=self._gdb_program)
+        gdb = Gdb.start(self._pump, elf=self.kernel.path, plugin=self._plugin)
         try:
             gdb.connect(self.qemu.gdb_address)
             self.kernel.require_running(gdb)

@@ -1,0 +1,44 @@
+"""Signals of a program that has a session open. For programs: a library leaves its user's handlers alone."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def raised_as_exit() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind the `with`s of the program, as Ctrl-C does, instead of ending it at once.
+
+    The exit status is 128 and the signal, as a shell reports it. Further ones do not disturb the clean-up.
+    """
+
+    def unwind(number: int, _: FrameType | None) -> None:
+        for ending in _ENDING:
+            signal.signal(ending, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, unwind) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def passed_to_child(number: signal.Signals) -> Iterator[None]:
+    """Leave a signal from the terminal to the child in the foreground.
+
+    It is caught, not ignored: what is ignored stays ignored in a program that is started, what is caught
+    does not.
+    """
+    before = signal.signal(number, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
