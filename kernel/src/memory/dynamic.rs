@@ -49,3 +49,322 @@ pub struct DynamicMemoryManager {
     pub frames: FrameAllocator,
     pub lazy_allocator: LazyPageAllocator,
 }
+
+/// No frame could be had, also after the pressure strategies ran; or no record of the kind is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted;
+
+/// A range above this many pages is dropped from the TLB by ASID, not page by page.
+const INVALIDATE_BY_ADDRESS_LIMIT: u32 = 32;
+
+impl DynamicMemoryManager {
+    pub const fn new() -> Self {
+        Self {
+            stats: DynamicMemoryStats {
+                total_dynamic_stacks: 0,
+                active_dynamic_stacks: 0,
+                total_stack_growth_events: 0,
+                total_stack_shrink_events: 0,
+                total_lazy_pages: 0,
+                allocated_lazy_pages: 0,
+                total_lazy_page_faults: 0,
+                memory_pressure_events: 0,
+                optimization_events: 0,
+                context_switch_count: 0,
+            },
+            pressure_handler: MemoryPressureHandler::new(),
+            stack_manager: DynamicStackManager::new(),
+            context_switcher: HardwareContextSwitcher::new(),
+            events: EventRing::new(),
+            frames: FrameAllocator::new(),
+            lazy_allocator: LazyPageAllocator::new(),
+        }
+    }
+
+    /// Takes the pool, makes the zero page and the kernel's own empty space, and starts with `asid_bits`-bit ASIDs.
+    pub fn initialize(&mut self, asid_bits: u32) -> Result<(), Exhausted> {
+        self.frames.initialize();
+        self.pressure_handler.set_limit(self.frames.limit_frames);
+        let zero = self.frames.allocate(FrameInfo::new(FrameUse::ZeroPage, 0, 0)).ok_or(Exhausted)?;
+        self.lazy_allocator.zero_frame = self.frames.address(zero);
+        hardware::zero_frame(self.lazy_allocator.zero_frame);
+        let table = tables::create_table(&mut self.frames, 0, 0).ok_or(Exhausted)?;
+        self.context_switcher.spaces[0] = AddressSpace { table, is_active: true, ..AddressSpace::UNUSED };
+        self.context_switcher.restart_asids(asid_bits);
+        self.note_pressure();
+        Ok(())
+    }
+
+    /// Records an event that concerns the space of task `owner`.
+    #[inline]
+    pub fn record(&mut self, owner: u16, kind: EventKind, first: u64, second: u64) {
+        let asid = self.context_switcher.asid_of(owner);
+        self.events.record(hardware::now(), asid, kind, first, second);
+    }
+
+    /// Makes the address space of task `owner`, with the `text_pages` pages of programs at physical address `text`.
+    pub fn create_space(&mut self, owner: u16, text: u64, text_pages: u32) -> Result<(), Exhausted> {
+        debug_assert!((1..=MAX_TASKS as u16).contains(&owner));
+        let table = match tables::create_table(&mut self.frames, owner, 0) {
+            Some(table) => table,
+            None => {
+                self.relieve();
+                tables::create_table(&mut self.frames, owner, 0).ok_or(Exhausted)?
+            }
+        };
+        self.context_switcher.spaces[owner as usize] = AddressSpace { table, is_active: true, ..AddressSpace::UNUSED };
+        for page in 0..text_pages as u64 {
+            let offset = page * PAGE_SIZE as u64;
+            let entry = self.entry_for(owner, USER_TEXT_BASE + offset)?;
+            hardware::write_descriptor(entry, Attributes::ReadExecute.page(text + offset));
+        }
+        hardware::publish();
+        self.note_pressure();
+        Ok(())
+    }
+
+    /// Makes a stack for task `owner`, its topmost page mapped; gives its slot.
+    pub fn create_stack(&mut self, owner: u16, policy: GrowthPolicy, max_size: usize) -> Result<usize, Exhausted> {
+        let slot = self.stack_manager.create(owner, policy, max_size).ok_or(Exhausted)?;
+        self.stats.total_dynamic_stacks += 1;
+        self.stats.active_dynamic_stacks += 1;
+        self.context_switcher.spaces[owner as usize].stack = slot as u32 + 1;
+        let mapped = self.add_stack_page(slot);
+        self.stack_manager.stacks[slot].last_access_time = hardware::now();
+        self.note_pressure();
+        mapped.map(|()| slot)
+    }
+
+    /// Reserves a lazy range of `pages` for task `owner`: maps nothing. Gives its address.
+    pub fn reserve(&mut self, owner: u16, pages: u32) -> Result<u64, Exhausted> {
+        let first = self.lazy_allocator.reserve(owner, pages).ok_or(Exhausted)?;
+        self.stats.total_lazy_pages = self.lazy_allocator.reserved_pages;
+        let address = address_of(first);
+        self.record(owner, EventKind::LazyReserve, address, pages as u64);
+        Ok(address)
+    }
+
+    /// Makes the pages of the range of `owner` that starts at `address` pending again: their frames go back, their
+    /// contents are gone. False when it has no such range.
+    pub fn discard(&mut self, owner: u16, address: u64) -> bool {
+        let Some(entry) = self.lazy_allocator.range_at(owner, address) else { return false };
+        self.empty_range(entry);
+        self.note_pressure();
+        true
+    }
+
+    /// Ends a reservation made by [`Self::reserve`]. False when `owner` has no range that starts at `address`.
+    pub fn release(&mut self, owner: u16, address: u64) -> bool {
+        let Some(entry) = self.lazy_allocator.range_at(owner, address) else { return false };
+        self.release_range(entry);
+        self.note_pressure();
+        true
+    }
+
+    /// Takes back all that task `owner` has: ranges, stack, tables, ASID.
+    pub fn end_space(&mut self, owner: u16) {
+        if self.context_switcher.current == owner {
+            self.switch_to(0);
+        }
+        for entry in 0..self.lazy_allocator.ranges.len() {
+            let range = self.lazy_allocator.ranges[entry];
+            if range.pages > 0 && range.owner == owner {
+                self.release_range(entry);
+            }
+        }
+        for slot in 0..self.stack_manager.stacks.len() {
+            let stack = &self.stack_manager.stacks[slot];
+            if stack.is_active && stack.owner == owner {
+                self.end_stack(slot);
+            }
+        }
+        let space = self.context_switcher.spaces[owner as usize];
+        if space.is_active {
+            tables::prune(space.table, &mut self.frames, true);
+            self.context_switcher.invalidate_space(owner);
+            if let Some(frame) = self.frames.number(space.table) {
+                self.frames.release(frame);
+            }
+            self.context_switcher.asids.release(space.asid, space.generation);
+            self.context_switcher.spaces[owner as usize] = AddressSpace::UNUSED;
+        }
+        self.note_pressure();
+    }
+
+    /// Sets how many frames of the pool may be used, and moves pages out of the others as far as there is room.
+    pub fn set_pool_limit(&mut self, frames: u32) {
+        let former = self.frames.limit_frames;
+        self.frames.set_limit(frames);
+        self.pressure_handler.set_limit(self.frames.limit_frames);
+        self.record(0, EventKind::PoolLimit, former as u64, self.frames.limit_frames as u64);
+        self.evacuate();
+        self.note_pressure();
+    }
+
+    /// Puts the space of task `owner` (0: the kernel's) into TTBR0.
+    #[inline]
+    pub fn switch_to(&mut self, owner: u16) {
+        let generation = self.context_switcher.asids.rollover_count;
+        self.context_switcher.switch_to(owner);
+        self.stats.context_switch_count = self.stats.context_switch_count.wrapping_add(1);
+        if self.context_switcher.asids.rollover_count != generation {
+            let asids = &self.context_switcher.asids;
+            let (generation, bits) = (asids.generation, asids.bits);
+            self.record(owner, EventKind::AsidRollover, generation, bits as u64);
+        }
+    }
+
+    /// Keeps where the stack of task `owner` has come to. To be called before anything that may shrink stacks, and
+    /// when the task is switched away from: what lies below the pointer is given back under pressure.
+    #[inline]
+    pub fn note_stack_pointer(&mut self, owner: u16, stack_pointer: u64) {
+        if let Some(slot) = (self.context_switcher.spaces[owner as usize].stack as usize).checked_sub(1) {
+            let stack = &mut self.stack_manager.stacks[slot];
+            stack.stack_pointer = stack_pointer;
+            stack.last_access_time = hardware::now();
+        }
+    }
+
+    /// Looks at the pool after frames were taken or given back: changes the level and answers a rise.
+    #[inline]
+    pub fn note_pressure(&mut self) {
+        self.pressure_handler.free_frames = self.frames.free_frames;
+        if !self.pressure_handler.is_calm(self.frames.free_frames) && self.update_pressure() {
+            self.relieve();
+        }
+    }
+
+    /// The level taken anew; whether it rose.
+    #[cold]
+    pub(super) fn update_pressure(&mut self) -> bool {
+        let Some(former) = self.pressure_handler.update(self.frames.free_frames, hardware::now()) else {
+            return false;
+        };
+        let level = self.pressure_handler.level;
+        self.stats.memory_pressure_events += 1;
+        self.record(0, EventKind::PressureChange, former as u64, level as u64);
+        level > former
+    }
+
+    /// Physical address of the level 3 descriptor of `address` in the space of `owner`; makes tables as needed.
+    pub(super) fn entry_for(&mut self, owner: u16, address: u64) -> Result<u64, Exhausted> {
+        let root = self.context_switcher.spaces[owner as usize].table;
+        if let Some(entry) = tables::find_or_create(root, address, &mut self.frames, owner) {
+            return Ok(entry);
+        }
+        self.relieve();
+        tables::find_or_create(root, address, &mut self.frames, owner).ok_or(Exhausted)
+    }
+
+    /// A frame filled with zeros for `address` in the space of `owner`, and the physical address of the level 3
+    /// descriptor that is to map it. The pressure strategies help out if need be: they may give empty tables back, so
+    /// the descriptor is looked up after them.
+    #[inline]
+    pub(super) fn frame_for(&mut self, owner: u16, address: u64, info: FrameInfo) -> Result<(u64, u64), Exhausted> {
+        let root = self.context_switcher.spaces[owner as usize].table;
+        for attempt in 0..2 {
+            if let Some(frame) = self.frames.allocate(info) {
+                if let Some(entry) = tables::find_or_create(root, address, &mut self.frames, owner) {
+                    let frame = self.frames.address(frame);
+                    hardware::zero_frame(frame);
+                    hardware::publish();
+                    return Ok((frame, entry));
+                }
+                self.frames.release(frame);
+            }
+            if attempt == 0 {
+                self.relieve();
+            }
+        }
+        Err(Exhausted)
+    }
+
+    /// Maps one more page below what stack `slot` has.
+    pub(super) fn add_stack_page(&mut self, slot: usize) -> Result<(), Exhausted> {
+        let stack = &self.stack_manager.stacks[slot];
+        let page = (stack.current_size / PAGE_SIZE) as u32;
+        let info = FrameInfo::new(FrameUse::Stack, stack.owner, (slot as u32) << 16 | page);
+        let (owner, address) = (stack.owner, stack.lowest_mapped() - PAGE_SIZE as u64);
+        self.stack_manager.growing = stack.id;
+        let found = self.frame_for(owner, address, info);
+        self.stack_manager.growing = 0;
+        let (frame, entry) = found?;
+        hardware::write_descriptor(entry, Attributes::ReadWrite.page(frame));
+        hardware::publish();
+        let stack = &mut self.stack_manager.stacks[slot];
+        stack.current_size += PAGE_SIZE;
+        stack.high_water_mark = stack.high_water_mark.max(stack.current_size);
+        Ok(())
+    }
+
+    /// Unmaps the lowest `pages` of stack `slot` and gives their frames back.
+    pub(super) fn remove_stack_pages(&mut self, slot: usize, pages: u32) {
+        let owner = self.stack_manager.stacks[slot].owner;
+        let root = self.context_switcher.spaces[owner as usize].table;
+        for _ in 0..pages {
+            let address = self.stack_manager.stacks[slot].lowest_mapped();
+            self.unmap(root, owner, address, true);
+            self.stack_manager.stacks[slot].current_size -= PAGE_SIZE;
+        }
+    }
+
+    /// Unmaps one page and gives its frame back, unless that is the shared zero page.
+    fn unmap(&mut self, root: u64, owner: u16, address: u64, invalidate: bool) {
+        let Some(entry) = tables::find(root, address) else { return };
+        let descriptor = hardware::read_descriptor(entry);
+        if !tables::is_valid(descriptor) {
+            return;
+        }
+        hardware::write_descriptor(entry, 0);
+        hardware::publish();
+        if invalidate {
+            self.context_switcher.invalidate_address(owner, address);
+        }
+        let frame = tables::output(descriptor);
+        if frame != self.lazy_allocator.zero_frame
+            && let Some(number) = self.frames.number(frame)
+        {
+            self.frames.release(number);
+        }
+    }
+
+    fn empty_range(&mut self, entry: usize) {
+        let range = self.lazy_allocator.ranges[entry];
+        let root = self.context_switcher.spaces[range.owner as usize].table;
+        let by_address = range.pages <= INVALIDATE_BY_ADDRESS_LIMIT;
+        for record in range.first..range.first + range.pages {
+            let page = self.lazy_allocator.pages[record as usize];
+            if page.is_allocated || page.is_zero_page {
+                self.unmap(root, range.owner, page.virtual_address, by_address);
+                self.lazy_allocator.allocated_pages -= page.is_allocated as u32;
+                self.lazy_allocator.zero_pages -= page.is_zero_page as u32;
+                self.lazy_allocator.pages[record as usize] =
+                    LazyPage { virtual_address: page.virtual_address, owner: page.owner, ..LazyPage::UNUSED };
+            }
+        }
+        if !by_address {
+            self.context_switcher.invalidate_space(range.owner);
+        }
+        self.stats.allocated_lazy_pages = self.lazy_allocator.allocated_pages;
+    }
+
+    fn release_range(&mut self, entry: usize) {
+        self.empty_range(entry);
+        let range = self.lazy_allocator.forget(entry);
+        self.stats.total_lazy_pages = self.lazy_allocator.reserved_pages;
+        self.record(range.owner, EventKind::LazyRelease, address_of(range.first), range.pages as u64);
+    }
+
+    fn end_stack(&mut self, slot: usize) {
+        let pages = self.stack_manager.stacks[slot].current_size / PAGE_SIZE;
+        self.remove_stack_pages(slot, pages as u32);
+        self.stack_manager.stacks[slot].is_active = false;
+        self.stats.active_dynamic_stacks -= 1;
+    }
+}
+
+impl Default for DynamicMemoryManager {
+    fn default() -> Self {
+        Self::new()
+    }
+}

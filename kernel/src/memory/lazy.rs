@@ -101,8 +101,7 @@ impl LazyPageAllocator {
         let entry = self.ranges.iter().position(|range| range.pages == 0)?;
         let first = self.free_run(self.next_free as usize, pages).or_else(|| self.free_run(0, pages))?;
         for record in first..first + pages {
-            self.pages[record as usize] =
-                LazyPage { virtual_address: address_of(record), owner, ..LazyPage::UNUSED };
+            self.pages[record as usize] = LazyPage { virtual_address: address_of(record), owner, ..LazyPage::UNUSED };
         }
         self.ranges[entry] = LazyRange { first, pages, owner };
         self.reserved_pages += pages;

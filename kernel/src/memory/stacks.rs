@@ -83,12 +83,14 @@ impl DynamicStack {
 
 #[repr(C)]
 pub struct DynamicStackManager {
+    /// Id of the stack that is being grown: the pressure strategies leave it alone. 0 for none.
+    pub growing: u32,
     pub stacks: [DynamicStack; MAX_STACKS],
 }
 
 impl DynamicStackManager {
     pub const fn new() -> Self {
-        Self { stacks: [DynamicStack::EMPTY; MAX_STACKS] }
+        Self { growing: 0, stacks: [DynamicStack::EMPTY; MAX_STACKS] }
     }
 
     /// A free slot made into a stack of nothing mapped; its slot number, or None when all are taken.

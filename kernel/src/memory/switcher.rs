@@ -14,6 +14,8 @@ pub struct AddressSpace {
     /// Good while `generation` is the allocator's.
     pub asid: u16,
     pub is_active: bool,
+    /// Id of the stack that its task runs on; 0 for none.
+    pub stack: u32,
     /// Generation that `asid` is of; 0 before it ever had one.
     pub generation: u64,
     /// Switches to it.
@@ -22,7 +24,7 @@ pub struct AddressSpace {
 
 impl AddressSpace {
     pub const UNUSED: AddressSpace =
-        AddressSpace { table: 0, asid: 0, is_active: false, generation: 0, switch_count: 0 };
+        AddressSpace { table: 0, asid: 0, is_active: false, stack: 0, generation: 0, switch_count: 0 };
 }
 
 /// TLB invalidations by kind, since boot.

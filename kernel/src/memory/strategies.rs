@@ -1,0 +1,303 @@
+//! What is done about memory pressure. Each strategy changes real frames and descriptors, is bounded, and reports
+//! what it won.
+
+use super::dynamic::DynamicMemoryManager;
+use super::frames::FrameUse;
+use super::layout::{MAX_LAZY_PAGES, PAGE_SIZE};
+use super::pressure::{PressureLevel, Strategy};
+use super::tables::{self, Attributes};
+use super::{layout, lazy};
+use crate::events::EventKind;
+use crate::hardware;
+
+/// Frames of a section: what one block descriptor of level 2 would map.
+pub const SECTION_FRAMES: u32 = 512;
+/// The most pages that a section holds for migration to empty it.
+const SPARSE_SECTION: u32 = 64;
+/// Pages moved by one run at the most.
+const MOVE_LIMIT: u32 = 512;
+/// Allocated lazy pages that one run of the folding looks into at the most.
+const FOLD_LIMIT: u32 = 4096;
+/// Access flags cleared by one run of the ageing, and records that it looks at.
+const AGE_LIMIT: u32 = 32;
+const AGE_SCAN: u32 = 256;
+
+impl DynamicMemoryManager {
+    /// Runs the strategies that the level allows, most promising first, until the pressure is gone.
+    #[cold]
+    pub fn relieve(&mut self) {
+        self.update_pressure();
+        for strategy in self.pressure_handler.choose() {
+            if self.pressure_handler.level == PressureLevel::Low {
+                break;
+            }
+            self.run_strategy(strategy);
+            self.update_pressure();
+        }
+    }
+
+    /// Runs one strategy now; gives what it won, in its unit.
+    pub fn run_strategy(&mut self, strategy: Strategy) -> u32 {
+        let won = match strategy {
+            Strategy::CacheOptimization => self.optimize_caches(),
+            Strategy::PressureRelief => self.shrink_and_release(),
+            Strategy::PageMigration => self.evacuate() + self.empty_sparsest_section(),
+            Strategy::Defragmentation => self.compact(),
+        };
+        self.pressure_handler.note_run(strategy, won, hardware::now());
+        self.stats.optimization_events += 1;
+        self.record(0, EventKind::StrategyRun, strategy as u64, won as u64);
+        won
+    }
+
+    /// Moves the page in frame `from` to the free frame `to`: unmaps it, drops it from the TLB, copies it, maps it
+    /// there. False when `from` is not a task's page or `to` is not free.
+    pub fn move_frame(&mut self, from: u32, to: u32) -> bool {
+        let info = self.frames.info[from as usize];
+        let Some(address) = self.mapped_address(from) else { return false };
+        let root = self.context_switcher.spaces[info.owner as usize].table;
+        let Some(entry) = tables::find(root, address) else { return false };
+        let descriptor = hardware::read_descriptor(entry);
+        let (source, target) = (self.frames.address(from), self.frames.address(to));
+        if !tables::is_valid(descriptor) || tables::output(descriptor) != source || !self.frames.claim(to, info) {
+            return false;
+        }
+        hardware::write_descriptor(entry, 0);
+        hardware::publish();
+        self.context_switcher.invalidate_address(info.owner, address);
+        hardware::copy_frame(source, target);
+        hardware::publish();
+        hardware::write_descriptor(entry, descriptor ^ source ^ target);
+        hardware::publish();
+        if info.usage == FrameUse::LazyPage {
+            self.lazy_allocator.pages[info.index as usize].physical_address = target;
+        }
+        self.frames.release_to_pool(from);
+        self.record(info.owner, EventKind::PageMoved, source, target);
+        true
+    }
+
+    /// Clears the access flag of some lazy pages, so that the next access to each is seen. The hand goes round.
+    pub fn age(&mut self) {
+        let mut cleared = 0;
+        for _ in 0..AGE_SCAN {
+            let record = self.lazy_allocator.aging_hand;
+            self.lazy_allocator.aging_hand = (record + 1) % MAX_LAZY_PAGES as u32;
+            let page = self.lazy_allocator.pages[record as usize];
+            if !page.is_allocated && !page.is_zero_page {
+                continue;
+            }
+            let root = self.context_switcher.spaces[page.owner as usize].table;
+            let Some(entry) = tables::find(root, page.virtual_address) else { continue };
+            let descriptor = hardware::read_descriptor(entry);
+            if descriptor & tables::ACCESS_FLAG != 0 {
+                hardware::write_descriptor(entry, descriptor & !tables::ACCESS_FLAG);
+                self.context_switcher.invalidate_address(page.owner, page.virtual_address);
+                cleared += 1;
+                if cleared == AGE_LIMIT {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Moves pages out of the frames beyond the pool's limit; gives how many.
+    pub(super) fn evacuate(&mut self) -> u32 {
+        let mut moved = 0;
+        for from in self.frames.limit_frames..self.frames.total_frames {
+            if moved == MOVE_LIMIT {
+                break;
+            }
+            if self.frames.info[from as usize].is_movable() {
+                let Some(to) = self.frames.lowest_free() else { break };
+                moved += self.move_frame(from, to) as u32;
+            }
+        }
+        moved
+    }
+
+    /// The address that the page in a movable frame is mapped at.
+    fn mapped_address(&self, frame: u32) -> Option<u64> {
+        let info = self.frames.info[frame as usize];
+        match info.usage {
+            FrameUse::LazyPage => Some(lazy::address_of(info.index)),
+            FrameUse::Stack => {
+                let stack = self.stack_manager.stacks.get((info.index >> 16) as usize)?;
+                Some(stack.base_address - ((info.index & 0xffff) as u64 + 1) * PAGE_SIZE as u64)
+            }
+            _ => None,
+        }
+    }
+
+    /// Cache Optimization: gives the cached frames back, and folds lazy pages that hold only zeros onto the zero page.
+    fn optimize_caches(&mut self) -> u32 {
+        let mut won = self.frames.drain_cache();
+        let mut seen = 0;
+        for _ in 0..MAX_LAZY_PAGES {
+            let record = self.lazy_allocator.folding_hand as usize;
+            self.lazy_allocator.folding_hand = (record as u32 + 1) % MAX_LAZY_PAGES as u32;
+            let page = self.lazy_allocator.pages[record];
+            if !page.is_allocated {
+                continue;
+            }
+            if hardware::frame_is_zero(page.physical_address) {
+                won += self.fold(record) as u32;
+            }
+            seen += 1;
+            if seen == FOLD_LIMIT {
+                break;
+            }
+        }
+        won
+    }
+
+    /// Maps the zero page where a lazy page of only zeros was, and takes its frame back. No task runs meanwhile, so
+    /// nothing is written between the look and the change.
+    fn fold(&mut self, record: usize) -> bool {
+        let page = self.lazy_allocator.pages[record];
+        let root = self.context_switcher.spaces[page.owner as usize].table;
+        let (Some(entry), Some(frame)) =
+            (tables::find(root, page.virtual_address), self.frames.number(page.physical_address))
+        else {
+            return false;
+        };
+        hardware::write_descriptor(entry, 0);
+        hardware::publish();
+        self.context_switcher.invalidate_address(page.owner, page.virtual_address);
+        let zero_frame = self.lazy_allocator.zero_frame;
+        hardware::write_descriptor(entry, Attributes::ReadOnly.page(zero_frame));
+        hardware::publish();
+        let known = &mut self.lazy_allocator.pages[record];
+        known.is_allocated = false;
+        known.is_zero_page = true;
+        known.physical_address = zero_frame;
+        known.allocation_time = 0;
+        self.lazy_allocator.allocated_pages -= 1;
+        self.lazy_allocator.zero_pages += 1;
+        self.lazy_allocator.fold_count += 1;
+        self.stats.allocated_lazy_pages = self.lazy_allocator.allocated_pages;
+        self.frames.release_to_pool(frame);
+        self.record(page.owner, EventKind::LazyFold, page.virtual_address, page.physical_address);
+        true
+    }
+
+    /// Pressure Relief: gives back the pages of stacks that lie wholly below the stack pointer, and empty tables.
+    fn shrink_and_release(&mut self) -> u32 {
+        let before = self.frames.available_frames();
+        for slot in 0..layout::MAX_STACKS {
+            self.shrink_stack(slot);
+        }
+        for owner in 1..self.context_switcher.spaces.len() as u16 {
+            let space = self.context_switcher.spaces[owner as usize];
+            if space.is_active && tables::prune(space.table, &mut self.frames, false) > 0 {
+                hardware::publish();
+                self.context_switcher.invalidate_space(owner);
+            }
+        }
+        let won = self.frames.available_frames() - before;
+        self.frames.drain_cache();
+        won
+    }
+
+    /// Gives back the pages of a stack below the one that its stack pointer is in. Gives how many.
+    pub fn shrink_stack(&mut self, slot: usize) -> u32 {
+        let stack = self.stack_manager.stacks[slot];
+        if !stack.is_active || stack.id == self.stack_manager.growing {
+            return 0;
+        }
+        // A stack pointer at the very top still has its first push in the topmost page.
+        let pointer = stack.stack_pointer.clamp(stack.lowest_allowed(), stack.base_address - 1);
+        let kept = (stack.base_address - pointer).div_ceil(PAGE_SIZE as u64) as u32;
+        let pages = ((stack.current_size / PAGE_SIZE) as u32).saturating_sub(kept);
+        if pages == 0 {
+            return 0;
+        }
+        self.remove_stack_pages(slot, pages);
+        let now = hardware::now();
+        let stack = &mut self.stack_manager.stacks[slot];
+        stack.shrink_count += 1;
+        stack.pages_returned += pages;
+        stack.last_access_time = now;
+        let (id, owner) = (stack.id as u64, stack.owner);
+        self.stats.total_stack_shrink_events += 1;
+        self.record(owner, EventKind::StackShrink, id, pages as u64);
+        pages
+    }
+
+    /// Page Migration within the limit: empties the sparsest section of 2 MiB into holes of others. Gives the pages
+    /// moved; none when no section is sparse or the others have no room.
+    fn empty_sparsest_section(&mut self) -> u32 {
+        let sections = self.frames.limit_frames / SECTION_FRAMES;
+        let sparsest = (0..sections)
+            .filter_map(|section| Some((self.movable_in(section)?, section)))
+            .filter(|&(used, _)| (1..=SPARSE_SECTION).contains(&used))
+            .min();
+        let Some((used, section)) = sparsest else { return 0 };
+        let Some(mut to) = self.hole_outside(section, 0) else { return 0 };
+        let mut moved = 0;
+        for from in section * SECTION_FRAMES..(section + 1) * SECTION_FRAMES {
+            if moved == used {
+                break;
+            }
+            if self.frames.info[from as usize].is_movable() {
+                moved += self.move_frame(from, to) as u32;
+                let Some(next) = self.hole_outside(section, to + 1) else { break };
+                to = next;
+            }
+        }
+        moved
+    }
+
+    /// Used frames of a section, if all of them can be moved.
+    fn movable_in(&self, section: u32) -> Option<u32> {
+        let first = (section * SECTION_FRAMES) as usize;
+        let mut used = 0;
+        for info in &self.frames.info[first..first + SECTION_FRAMES as usize] {
+            if info.is_used() {
+                if !info.is_movable() {
+                    return None;
+                }
+                used += 1;
+            }
+        }
+        Some(used)
+    }
+
+    /// The first free frame from `from` on in a section that holds something, other than `section`.
+    fn hole_outside(&self, section: u32, from: u32) -> Option<u32> {
+        let mut frame = from;
+        while frame < self.frames.limit_frames {
+            let here = frame / SECTION_FRAMES;
+            let end = ((here + 1) * SECTION_FRAMES).min(self.frames.limit_frames);
+            let infos = &self.frames.info;
+            if here != section && infos[(here * SECTION_FRAMES) as usize..end as usize].iter().any(|i| i.is_used()) {
+                let hole = (frame..end).find(|&f| infos[f as usize].usage == FrameUse::Free);
+                if hole.is_some() {
+                    return hole;
+                }
+            }
+            frame = end;
+        }
+        None
+    }
+
+    /// Defragmentation: moves the highest pages into the lowest holes. Gives by how many frames the longest free run
+    /// grew.
+    fn compact(&mut self) -> u32 {
+        self.frames.drain_cache();
+        let before = self.frames.longest_free_run();
+        let mut from = self.frames.limit_frames;
+        let mut moved = 0;
+        while moved < MOVE_LIMIT && from > 0 {
+            from -= 1;
+            if !self.frames.info[from as usize].is_movable() {
+                continue;
+            }
+            match self.frames.lowest_free() {
+                Some(to) if to < from => moved += self.move_frame(from, to) as u32,
+                _ => break,
+            }
+        }
+        self.frames.longest_free_run().saturating_sub(before)
+    }
+}
