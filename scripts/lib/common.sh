@@ -101,8 +101,8 @@ ensure_ready() {
 # cargo with its own rustc, rustfmt and clippy: another toolchain earlier on PATH must not mix in.
 # It runs in kernel/, for cargo reads .cargo/config.toml from the current directory.
 cargo_in_kernel() (
-    cd "$TINYOS_TOP/kernel"
-    PATH=$(dirname "$TINYOS_CARGO"):$PATH exec "$TINYOS_CARGO" "$@"
+    cd "$TINYOS_TOP/kernel" || exit
+    PATH=${TINYOS_CARGO%/*}:$PATH exec "$TINYOS_CARGO" "$@"
 )
 
 # cargo for the kernel's target: `cargo_for_kernel build --release`. Arguments for the compiler's

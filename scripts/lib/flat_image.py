@@ -28,27 +28,29 @@ class ImageError(Exception):
 
 
 def flat_image(elf: ELFFile) -> bytes:
-    """Return the flat image of ``elf`` as loaded at ``LOAD_ADDRESS``; raise ImageError where there is none."""
+    """Return the flat image of ``elf`` for ``LOAD_ADDRESS``; raise ImageError where there is none."""
     loaded = [s for s in elf.iter_segments("PT_LOAD") if s["p_filesz"] > 0]
     loaded.sort(key=lambda segment: segment["p_paddr"])
     if not loaded:
         raise ImageError("it has no loadable segment")
-    if loaded[0]["p_paddr"] != LOAD_ADDRESS:
-        raise ImageError(f"its first segment is at physical {loaded[0]['p_paddr']:#x}, not at {LOAD_ADDRESS:#x}")
+    first = loaded[0]["p_paddr"]
+    if first != LOAD_ADDRESS:
+        raise ImageError(f"its first segment is at physical {first:#x}, not at {LOAD_ADDRESS:#x}")
     image = bytearray()
     for segment in loaded:
-        offset = segment["p_paddr"] - LOAD_ADDRESS
+        address = segment["p_paddr"]
+        offset = address - LOAD_ADDRESS
         if offset < len(image):
-            raise ImageError(f"two segments overlap at physical {segment['p_paddr']:#x}")
+            raise ImageError(f"two segments overlap at physical {address:#x}")
         if offset + segment["p_filesz"] > MAXIMUM_SIZE:
-            raise ImageError(f"a segment at physical {segment['p_paddr']:#x} lies beyond {MAXIMUM_SIZE >> 20} MiB")
+            raise ImageError(f"a segment at physical {address:#x} lies beyond {MAXIMUM_SIZE >> 20} MiB")
         image += bytes(offset - len(image))
         image += segment.data()
     return bytes(image)
 
 
 def write_image(elf_path: Path, image_path: Path) -> None:
-    """Write the flat image of ``elf_path`` to ``image_path``, whole or not at all; an equal file is left alone."""
+    """Write ``elf_path`` as a flat image, whole or not at all; leave an equal file alone."""
     with elf_path.open("rb") as stream:
         try:
             image = flat_image(ELFFile(stream))
