@@ -79,10 +79,16 @@ under_lock_unless() {
     ) 9>"$TINYOS_TOP/build/lock" || exit 1
 }
 
+# What the last set-up found is no request: only what the caller named is handed on.
+install() {
+    TINYOS_CARGO=$REQUESTED_CARGO TINYOS_QEMU=$REQUESTED_QEMU TINYOS_GDB=$REQUESTED_GDB \
+        bash "$TINYOS_TOP/scripts/lib/install.sh"
+}
+
 # Programs, Python packages: returns at once where nothing changed.
 ensure_setup() {
     setup_is_current && return
-    under_lock_unless setup_is_current bash "$TINYOS_TOP/scripts/lib/install.sh"
+    under_lock_unless setup_is_current install
     load_environment
 }
 

@@ -43,9 +43,11 @@ first_that() {
     return 1
 }
 
-# A program requested by a TINYOS_* variable, as the only candidate; fails where it is not a program.
-requested() {
-    command -v "$1" || fail "$2=$1 is not a program"
+# serves_on_request SERVES VARIABLE PROGRAM: the program that the caller named is the only candidate.
+serves_on_request() {
+    local program
+    program=$(type -P "$3") || fail "$2=$3 is not a program"
+    "$1" "$program" || fail "$2: $PROBLEM"
 }
 
 python_serves() {
@@ -106,7 +108,7 @@ qemu_serves() {
 
 check_qemu() {
     if [ -n "$REQUESTED_QEMU" ]; then
-        qemu_serves "$(requested "$REQUESTED_QEMU" TINYOS_QEMU)" || fail "TINYOS_QEMU: $PROBLEM"
+        serves_on_request qemu_serves TINYOS_QEMU "$REQUESTED_QEMU"
     else
         first_that qemu_serves < <(on_path qemu-system-aarch64)
     fi
@@ -135,7 +137,7 @@ gdb_serves() {
 
 check_gdb() {
     if [ -n "$REQUESTED_GDB" ]; then
-        gdb_serves "$(requested "$REQUESTED_GDB" TINYOS_GDB)" || fail "TINYOS_GDB: $PROBLEM"
+        serves_on_request gdb_serves TINYOS_GDB "$REQUESTED_GDB"
     else
         first_that gdb_serves < <(on_path gdb-multiarch aarch64-elf-gdb aarch64-none-elf-gdb aarch64-linux-gnu-gdb gdb)
     fi
@@ -198,12 +200,12 @@ rust_serves() {
 
 check_rust() {
     if [ -n "$REQUESTED_CARGO" ]; then
-        rust_serves "$(requested "$REQUESTED_CARGO" TINYOS_CARGO)" || fail "TINYOS_CARGO: $PROBLEM"
+        serves_on_request rust_serves TINYOS_CARGO "$REQUESTED_CARGO"
     else
         first_that rust_serves < <(
             # rustup's first, wherever it stands on PATH: it is the one a person chose.
             on_path rustup | sed 's/rustup$/cargo/'
-            echo "$HOME/.cargo/bin/cargo"
+            PATH=${HOME:-}/.cargo/bin on_path cargo
             on_path cargo
         )
     fi

@@ -1,0 +1,379 @@
+"""Set-up and build: what they look for, what they install, what they say, and that they do nothing twice."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.setup_sandbox import FEDORA, OLD_QEMU, TOP, Sandbox, touch_later
+from tests.test_flat_image import PT_LOAD, elf
+
+SYSTEMS = ("Debian", "Ubuntu", "Fedora", "Arch", "macOS")
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)
+
+
+@pytest.fixture
+def ready(sandbox: Sandbox) -> Sandbox:
+    """A sandbox after its first set-up."""
+    sandbox.all_programs()
+    sandbox.setup()
+    sandbox.forget()
+    return sandbox
+
+
+def refused(sandbox: Sandbox, **more: str) -> str:
+    result = sandbox.run("setup", **more)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert not (sandbox.top / "build/setup.stamp").exists()
+    return result.stderr
+
+
+# What cannot be installed
+
+
+@pytest.mark.parametrize(
+    ("missing", "description"),
+    [
+        ("python3", "Python 3.11 or newer"),
+        ("cc", "a C compiler"),
+        ("qemu-system-aarch64", "QEMU 9.0 or newer, with the machine raspi4b"),
+        ("gdb-multiarch", "GDB 13 or newer, with AArch64"),
+        ("rustc", "Rust 1.88 or newer with clippy, rustfmt and the target aarch64-unknown-none-softfloat"),
+    ],
+)
+def test_another_system_is_told_how_to_get_what_is_missing(
+    sandbox: Sandbox, missing: str, description: str
+) -> None:
+    sandbox.all_programs()
+    sandbox.remove(missing)
+    sandbox.os_release.write_text(FEDORA)
+    message = refused(sandbox)
+    assert "installs packages on Debian 12 only, and this is Fedora Linux 43" in message
+    assert message.count(" or newer") + message.count("any version") >= 1
+    assert description in message
+    for system in SYSTEMS:
+        assert sum(line.startswith(f"    {system} ") for line in message.splitlines()) == 1, message
+
+
+def test_every_missing_program_is_in_the_one_message(sandbox: Sandbox) -> None:
+    sandbox.os_release.write_text(FEDORA)
+    message = refused(sandbox)
+    assert message.count("error:") == 1
+    for name in ("Python", "C compiler", "QEMU", "GDB", "Rust"):
+        assert name in message
+
+
+def test_debian_without_root_and_sudo_installs_nothing(sandbox: Sandbox) -> None:
+    sandbox.user(1000)
+    sandbox.program("apt-get", "exit 99")
+    assert "not run as root, and there is no sudo" in refused(sandbox)
+    assert sandbox.calls_of("apt-get") == []
+
+
+def test_sudo_that_refuses_is_no_root(sandbox: Sandbox) -> None:
+    sandbox.user(1000)
+    sandbox.program("apt-get", "exit 99")
+    sandbox.program("sudo", "exit 1")
+    assert "sudo does not allow it" in refused(sandbox)
+
+
+@pytest.mark.parametrize(
+    ("program", "script", "found"),
+    [
+        ("qemu-system-aarch64", OLD_QEMU, "which is 7.2.22 and has no machine raspi4b"),
+        ("gdb-multiarch", "exit 0", "but it lacks AArch64 or Python"),
+        ("gdb-multiarch", "echo serves 12.1 3.11", "which is 12.1"),
+        ("gdb-multiarch", "echo serves Fedora 14.2-3 3.10", "but with Python 3.10 inside"),
+        ("python3", "echo 3.9", "which is 3.9"),
+        (
+            "python3",
+            'case "$2" in *sys*) echo 3.11 ;; *) exit 1 ;; esac',
+            "without the modules venv and ensurepip",
+        ),
+        ("cc", "exit 1", "but it cannot link a program"),
+        ("rustc", "exit 1", "but its rustc does not run"),
+    ],
+)
+def test_a_program_that_does_not_serve_is_named(
+    sandbox: Sandbox, program: str, script: str, found: str
+) -> None:
+    sandbox.all_programs()
+    sandbox.program(program, script)
+    sandbox.os_release.write_text(FEDORA)
+    message = refused(sandbox)
+    assert f"found {sandbox.programs / ('cargo' if program == 'rustc' else program)}" in message
+    assert found in message
+
+
+def test_a_rust_that_is_too_old_or_incomplete_is_named(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    sandbox.os_release.write_text(FEDORA)
+    (sandbox.top / "kernel/Cargo.toml").write_text('rust-version = "1.97"\n')
+    assert "which is 1.96.0" in refused(sandbox)
+    (sandbox.top / "kernel/Cargo.toml").write_text('rust-version = "1.96"\n')
+    sandbox.remove("ld.lld-19")
+    assert "neither rust-lld nor ld.lld" in refused(sandbox)
+    (sandbox.sysroot / "lib/rustlib/src/rust/library/core/Cargo.toml").unlink()
+    assert "without the library's source" in refused(sandbox)
+    (sandbox.sysroot / "bin/rustfmt").unlink()
+    assert "without clippy and rustfmt" in refused(sandbox)
+
+
+@pytest.mark.parametrize("variable", ["TINYOS_QEMU", "TINYOS_GDB", "TINYOS_CARGO"])
+def test_a_requested_program_that_is_not_there_is_one_line(ready: Sandbox, variable: str) -> None:
+    result = ready.run("setup", **{variable: "/nowhere/program"})
+    assert result.returncode == 1
+    assert result.stderr == f"tinyos: error: {variable}=/nowhere/program is not a program\n"
+
+
+def test_a_requested_qemu_without_the_machine_is_one_line(ready: Sandbox) -> None:
+    old = ready.program("old-qemu", OLD_QEMU)
+    result = ready.run("setup", TINYOS_QEMU=str(old))
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "has no machine raspi4b" in result.stderr
+
+
+# What is found and written
+
+
+def test_what_was_found_is_written_down(ready: Sandbox) -> None:
+    assert ready.value("TINYOS_QEMU") == str(ready.programs / "qemu-system-aarch64")
+    assert ready.value("TINYOS_GDB") == str(ready.programs / "gdb-multiarch")
+    assert ready.value("TINYOS_CARGO") == str(ready.sysroot / "bin/cargo")
+    assert ready.value("TINYOS_PYTHON") == str(ready.top / ".venv/bin/python")
+    assert ready.value("TINYOS_RUST_BUILD_STD") == "yes"
+    assert ready.value("TINYOS_RUST_LINKER") == str(ready.programs / "ld.lld-19")
+
+
+def test_rustup_is_asked_for_the_target(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    library = sandbox.sysroot / "lib/rustlib/aarch64-unknown-none-softfloat/lib"
+    sandbox.program("rustup", f"mkdir -p {library} && touch {library}/libcore-0.rlib")
+    sandbox.setup()
+    assert sandbox.calls_of("rustup") == [
+        "rustup target add --toolchain sysroot aarch64-unknown-none-softfloat",
+    ]
+    assert sandbox.value("TINYOS_RUST_BUILD_STD") == "no"
+
+
+def test_a_rustup_that_cannot_get_the_target_leaves_the_others(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    sandbox.program("rustup", "exit 1")
+    assert "rustup cannot get the target" in sandbox.setup()
+    assert sandbox.value("TINYOS_RUST_BUILD_STD") == "yes"
+
+
+# Installing on Debian 12
+
+
+def test_debian_gets_what_is_missing_without_a_question(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    for name in ("qemu-system-aarch64", "cc"):
+        (sandbox.programs / name).rename(sandbox.folder / name)
+    sandbox.program(
+        "apt-get",
+        f"""[ "$DEBIAN_FRONTEND" = noninteractive ] || [ "$1" = indextargets ] || exit 98
+        case "$*" in
+            indextargets*) echo http://mirror.example/debian ;;
+            *' install '*gcc*) mv {sandbox.folder}/cc {sandbox.programs} ;;
+            *' install '*qemu*) mv {sandbox.folder}/qemu-system-aarch64 {sandbox.programs} ;;
+        esac""",
+    )
+    sandbox.program("apt-cache", "echo '  Candidate: 1:7.2+dfsg-7'")
+    sandbox.program("tee", f"cat >{sandbox.folder}/source")
+    sandbox.setup()
+    assert (sandbox.folder / "source").read_text() == (
+        "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main\n"
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+    )
+    installs = [call for call in sandbox.calls_of("apt-get") if " install " in call]
+    assert [call.split("--no-install-recommends ")[1] for call in installs] in (
+        ["gcc libc6-dev", "-t bookworm-backports qemu-system-arm"],
+        ["ca-certificates gcc libc6-dev", "-t bookworm-backports qemu-system-arm"],
+    )
+
+
+def test_no_archive_is_added_where_the_candidate_serves(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    sandbox.remove("rustc")
+    sandbox.program("apt-get", f'case "$*" in *rustc-web*) touch {sandbox.folder}/asked ;; esac')
+    sandbox.program("apt-cache", "echo '  Candidate: 1.96.0+dfsg1-1~deb12u2'")
+    message = refused(sandbox)
+    assert (sandbox.folder / "asked").exists()
+    assert "adding Debian's archive" not in message
+    assert "Debian's packages do not meet the need" in message
+
+
+def test_a_failing_apt_shows_its_last_words(sandbox: Sandbox) -> None:
+    sandbox.program("apt-get", "echo 'E: no space left'; exit 100")
+    message = refused(sandbox)
+    assert "E: no space left" in message
+    assert "failed; the whole log is" in message
+
+
+# Nothing twice
+
+
+def test_a_second_setup_says_and_does_nothing(ready: Sandbox) -> None:
+    assert ready.setup() == ""
+    assert ready.calls.read_text() == ""
+
+
+def test_a_second_setup_takes_less_than_50_ms(ready: Sandbox) -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        ready.setup()
+        return time.perf_counter() - started
+
+    # The best of many: what else the machine does is not set-up's cost.
+    assert min(seconds() for _ in range(20)) < 0.05
+
+
+def test_a_changed_pyproject_installs_the_packages_again(ready: Sandbox) -> None:
+    pyproject = ready.top / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text() + "\n")
+    touch_later(pyproject)
+    ready.setup()
+    assert len(ready.calls_of("pip")) == 1
+    assert not any("venv --clear" in call for call in ready.calls_of("python3"))
+
+
+def test_a_touched_file_of_the_same_content_installs_nothing(ready: Sandbox) -> None:
+    before = (ready.top / "build/environment").stat().st_mtime_ns
+    touch_later(ready.top / "pyproject.toml")
+    assert ready.setup() == ""
+    assert ready.calls_of("pip") == []
+    assert (ready.top / "build/environment").stat().st_mtime_ns == before
+
+
+def test_a_moved_checkout_gets_a_new_virtual_environment(ready: Sandbox) -> None:
+    ready.top = ready.top.rename(ready.folder / "a new place")
+    ready.setup()
+    assert len(ready.calls_of("pip")) == 1
+    assert ready.value("TINYOS_ROOT") == str(ready.top).replace(" ", "\\ ")
+    assert ready.setup() == ""
+
+
+def test_a_tool_that_went_away_is_looked_for_again(ready: Sandbox) -> None:
+    (ready.programs / "gdb-multiarch").rename(ready.programs / "gdb")
+    ready.setup()
+    assert ready.value("TINYOS_GDB") == str(ready.programs / "gdb")
+    assert ready.calls_of("pip") == []
+
+
+def test_a_requested_program_is_remembered(ready: Sandbox) -> None:
+    other = ready.programs / "other-gdb"
+    other.symlink_to(ready.programs / "gdb-multiarch")
+    ready.setup(TINYOS_GDB=str(other))
+    ready.forget()
+    ready.setup(TINYOS_GDB=str(other))
+    assert ready.value("TINYOS_GDB") == str(other)
+    assert ready.calls.read_text() == ""
+
+
+def test_an_interrupted_setup_is_done_again(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    sandbox.program("rustc", "kill -9 $PPID; sleep 1")
+    assert sandbox.run("setup").returncode != 0
+    sandbox.rust()
+    sandbox.setup()
+    assert len(sandbox.calls_of("pip")) == 1
+
+
+def test_setups_at_the_same_time_install_once(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    processes = [sandbox.start("setup") for _ in range(4)]
+    messages = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, messages
+    assert len(sandbox.calls_of("pip")) == 1
+
+
+# Building
+
+
+@pytest.fixture
+def built(ready: Sandbox) -> Sandbox:
+    (ready.top / "prepared.elf").write_bytes(elf((PT_LOAD, 0x80000, b"kernel", 6)))
+    result = ready.run("build")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    return ready
+
+
+def cargo_calls(sandbox: Sandbox) -> list[str]:
+    calls = sandbox.calls_of("cargo")
+    sandbox.forget()
+    return calls
+
+
+def test_the_build_leaves_an_elf_and_a_flat_image(built: Sandbox) -> None:
+    assert (built.top / "build/kernel.elf").read_bytes() == (built.top / "prepared.elf").read_bytes()
+    assert (built.top / "build/kernel8.img").read_bytes() == b"kernel"
+    assert cargo_calls(built) == [
+        "cargo build --target aarch64-unknown-none-softfloat -Zbuild-std=core,compiler_builtins"
+        " -Zbuild-std-features=compiler-builtins-mem --quiet --locked --release --bin kernel"
+    ]
+
+
+def test_an_unchanged_kernel_is_not_built_again(built: Sandbox) -> None:
+    cargo_calls(built)
+    assert built.run("build").stderr == ""
+    assert cargo_calls(built) == []
+
+
+@pytest.mark.parametrize("change", ["kernel/src/main.rs", "kernel/Cargo.toml", "build/environment"])
+def test_a_changed_source_is_built_again(built: Sandbox, change: str) -> None:
+    cargo_calls(built)
+    touch_later(built.top / change)
+    elf_before = (built.top / "build/kernel.elf").stat()
+    assert built.run("build").returncode == 0
+    assert len(cargo_calls(built)) == 1
+    elf_after = (built.top / "build/kernel.elf").stat()
+    assert (elf_after.st_ino, elf_after.st_mtime_ns) == (elf_before.st_ino, elf_before.st_mtime_ns)
+
+
+def test_a_failing_build_says_so_each_time_and_leaves_the_last_kernel(built: Sandbox) -> None:
+    source = built.top / "kernel/src/main.rs"
+    source.write_text("left\n")
+    touch_later(source)
+    for _ in range(2):
+        result = built.run("build")
+        assert result.returncode == 1
+        assert "error: wrong source" in result.stderr
+        assert "the kernel does not build" in result.stderr
+    assert (built.top / "build/kernel8.img").read_bytes() == b"kernel"
+
+
+def test_a_lost_image_is_made_again(built: Sandbox) -> None:
+    (built.top / "build/kernel8.img").unlink()
+    assert built.run("build").returncode == 0
+    assert (built.top / "build/kernel8.img").read_bytes() == b"kernel"
+
+
+# The commands
+
+
+@pytest.mark.parametrize("script", ["setup", "build", "test"])
+def test_help_names_what_the_command_does(script: str) -> None:
+    result = subprocess.run([TOP / "scripts" / script, "--help"], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"usage: scripts/{script}")
+
+
+@pytest.mark.parametrize("script", ["setup", "build"])
+def test_an_unknown_argument_is_refused(script: str) -> None:
+    result = subprocess.run([TOP / "scripts" / script, "--now"], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert result.stdout == ""
+
+
+def test_continuous_integration_only_calls_the_tests() -> None:
+    lines = (TOP / ".ci/run").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == ['exec "$(dirname "$0")/../scripts/test"']
