@@ -42,7 +42,7 @@ class KernelFile:
         except FileNotFoundError:
             raise KernelUnusable(f"no kernel at {path}: {_BUILD}") from None
         except OSError as error:
-            raise KernelUnusable(f"cannot read {path}: {error.strerror}") from error
+            raise KernelUnusable(f"cannot read {path} ({error.strerror}): give kernel.elf, or {_BUILD}") from error
         with stream:
             # Not at the top: of all that imports this module, only this function needs 60 ms of it.
             from elftools.common.exceptions import ELFError

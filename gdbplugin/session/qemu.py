@@ -11,12 +11,12 @@ import errno
 import os
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gdbplugin.session import process
+from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import AddressInUse, Ended, SessionError, ToolMissing
 
 MACHINE_FILE = Path(__file__).resolve().parents[2] / "qemu" / "raspi4b.cfg"
@@ -76,7 +76,7 @@ class Qemu:
         if not options.kernel.is_file():
             raise SessionError(f"no kernel image at {options.kernel}: build it with scripts/build")
         with contextlib.ExitStack() as resources:
-            directory = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="tinyos-")))
+            directory = resources.enter_context(private_directory())
             with contextlib.ExitStack() as handed_over:
                 console = handed_over.enter_context(_listen_unix(directory / "console"))
                 qmp = handed_over.enter_context(_listen_unix(directory / "qmp"))
@@ -189,7 +189,11 @@ def _listen_unix(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     with contextlib.ExitStack() as on_error:
         on_error.enter_context(listener)
-        listener.bind(str(path))
+        try:
+            listener.bind(str(path))
+        except OSError as error:
+            advice = "set TMPDIR to a directory with a short path that can be written to"
+            raise SessionError(f"cannot make a socket at {path} ({error}): {advice}") from error
         listener.listen(1)
         on_error.pop_all()
     return listener

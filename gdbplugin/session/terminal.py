@@ -7,12 +7,12 @@ import os
 import selectors
 import socket
 import sys
-import tempfile
 import termios
 import tty
 from collections.abc import Iterator
 from pathlib import Path
 
+from gdbplugin.session.directory import sessions
 from gdbplugin.session.errors import SessionError
 
 _LEAVE = b"\x1d"  # Ctrl-], as telnet's.
@@ -40,16 +40,12 @@ def attach(path: str) -> int:
 
 def _only_session() -> Path:
     """The console of the one session of this user."""
-    sessions = [
-        path
-        for path in Path(tempfile.gettempdir()).glob("tinyos-*/console")
-        if path.is_socket() and path.stat().st_uid == os.getuid()
-    ]
-    if not sessions:
+    consoles = [path / "console" for path in sessions()]
+    if not consoles:
         raise SessionError("no session is running: start one with scripts/run")
-    if len(sessions) > 1:
-        raise SessionError("several sessions are running; name the console: " + " ".join(map(str, sessions)))
-    return sessions[0]
+    if len(consoles) > 1:
+        raise SessionError("several sessions are running; name the console: " + " ".join(map(str, consoles)))
+    return consoles[0]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,27 @@
+"""Kernels that a test has spoilt."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from gdbplugin.session.kernel_file import KernelFile
+
+_SECTION_HEADER_OFFSET = 0x28  # e_shoff of an ELF64 header
+_SECTION_HEADER_COUNT = 0x3C  # e_shnum, then e_shstrndx
+
+
+def stripped(elf: Path, path: Path) -> Path:
+    """A copy without any section: what runs is unchanged, but nothing names or describes it."""
+    content = bytearray(elf.read_bytes())
+    struct.pack_into("<Q", content, _SECTION_HEADER_OFFSET, 0)
+    struct.pack_into("<HH", content, _SECTION_HEADER_COUNT, 0, 0)
+    path.write_bytes(content)
+    return path
+
+
+def of_another_build(elf: Path, path: Path) -> Path:
+    """A copy with another build-id."""
+    build_id = bytes.fromhex(KernelFile.open(elf).build_id)
+    path.write_bytes(elf.read_bytes().replace(build_id, bytes(byte ^ 0xFF for byte in build_id)))
+    return path

@@ -1,0 +1,101 @@
+"""The kernel's console, with a test at the kernel's end of it."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from gdbplugin.session.console import Console
+from gdbplugin.session.errors import Ended, SessionError, WaitTimeout
+from gdbplugin.session.pump import Pump
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Console, socket.socket]]:
+    """A console, and the kernel's end of its line."""
+    ours, kernels = socket.socketpair()
+    with ours, kernels:
+        yield Console(ours, Pump(), lambda: Ended("QEMU exited with status 1")), kernels
+
+
+def test_an_answer_is_what_stands_between_echo_and_prompt(
+    ends: tuple[Console, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console, kernel = ends
+    kernel.sendall(b"\r\nTinyOS\r\ntinyos> ")
+    assert console.wait_for_prompt() == "\nTinyOS"
+    typed: list[str] = []
+
+    def type_and_be_answered(text: str) -> None:
+        typed.append(text)
+        kernel.sendall(b"*s\r\nstacks  3\r\nframes  9\r\ntinyos> ")
+
+    monkeypatch.setattr(console, "send", type_and_be_answered)
+    assert console.command("*s") == "stacks  3\nframes  9"
+    assert typed == ["*s\r"]
+
+
+def test_what_is_sent_arrives(ends: tuple[Console, socket.socket]) -> None:
+    console, kernel = ends
+    console.send("*s\r")
+    assert kernel.recv(100) == b"*s\r"
+
+
+def test_the_prompt_of_the_submenu_counts_too(ends: tuple[Console, socket.socket]) -> None:
+    console, kernel = ends
+    kernel.sendall(b"hello\r\ntinyos*> ")
+    assert console.wait_for_prompt() == "hello"
+
+
+def test_a_prompt_within_a_line_is_not_the_prompt(ends: tuple[Console, socket.socket]) -> None:
+    console, kernel = ends
+    kernel.sendall(b"the prompt is tinyos> ")
+    with pytest.raises(WaitTimeout):
+        console.wait_for_prompt(0.05)
+
+
+def test_a_line_end_cut_in_two_is_one(ends: tuple[Console, socket.socket]) -> None:
+    console, kernel = ends
+    kernel.sendall(b"a\r")
+    assert console.transcript == "a"
+    kernel.sendall(b"\nb")
+    assert console.transcript == "a\nb"
+
+
+def test_a_wait_that_runs_out_says_for_what_and_shows_the_last_lines(
+    ends: tuple[Console, socket.socket],
+) -> None:
+    console, kernel = ends
+    kernel.sendall(b"first\r\nlast line\r\n")
+    with pytest.raises(WaitTimeout) as caught:
+        console.expect("never this", 0.05)
+    assert caught.value.message == "waited 0.05 s for 'never this' on the kernel's console"
+    assert "last line" in str(caught.value)
+
+
+def test_what_was_waited_for_is_not_found_again(ends: tuple[Console, socket.socket]) -> None:
+    console, kernel = ends
+    kernel.sendall(b"one two two")
+    assert console.expect(re.compile("two")).start() == 4
+    assert console.expect("two").start() == 8
+    with pytest.raises(WaitTimeout):
+        console.expect("two", 0.05)
+
+
+def test_a_machine_that_ends_is_said_to_have_ended(ends: tuple[Console, socket.socket]) -> None:
+    console, kernel = ends
+    kernel.sendall(b"booting\r\n")
+    kernel.close()
+    with pytest.raises(Ended, match="QEMU exited with status 1"):
+        console.wait_for_prompt(5)
+    with pytest.raises(Ended, match="QEMU exited with status 1"):
+        console.command("help")
+
+
+def test_a_command_is_one_line(ends: tuple[Console, socket.socket]) -> None:
+    console, _ = ends
+    with pytest.raises(SessionError, match="one line"):
+        console.command("help\nhelp")

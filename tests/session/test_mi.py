@@ -1,0 +1,60 @@
+"""GDB's machine interface, as text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gdbplugin.session import mi
+
+
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))), st.data())
+def test_lines_are_whole_however_they_arrive(lines: list[str], data: st.DataObject) -> None:
+    stream = "".join(f"{line}\n" for line in lines).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
+    splitter = mi.LineSplitter()
+    found: list[str] = []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        found += splitter.feed(stream[start:end])
+    assert found == lines
+
+
+def test_a_line_is_kept_until_its_end_comes() -> None:
+    splitter = mi.LineSplitter()
+    assert splitter.feed(b"12^do") == []
+    assert splitter.feed(b"ne\r\n(g") == ["12^done"]
+    assert splitter.feed(b"db) \n") == ["(gdb) "]
+
+
+def test_the_prompt_is_no_record() -> None:
+    assert mi.parse("(gdb) ") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "record"),
+    [
+        ('7^done,value="1"', mi.Record("result", "done", 7, {"value": "1"})),
+        ('8^error,msg="no"', mi.Record("result", "error", 8, {"msg": "no"})),
+        ('~"a\\tb\\n"', mi.Record("console", "", None, "a\tb\n")),
+        ('&"careful\\n"', mi.Record("log", "", None, "careful\n")),
+        ('=thread-group-exited,id="i1"', mi.Record("notify", "thread-group-exited", None, {"id": "i1"})),
+        ("not MI at all", mi.Record("output", "", None, "not MI at all")),
+    ],
+)
+def test_each_kind_of_line_is_known(line: str, record: mi.Record) -> None:
+    assert mi.parse(line) == record
+
+
+def test_a_stop_tells_its_core() -> None:
+    with_core = mi.stop_of({"reason": "signal-received", "core": "2", "thread-id": "1"})
+    assert (with_core.reason, with_core.core) == ("signal-received", 2)
+    assert mi.stop_of({"thread-id": "3"}).core == 2
+    assert mi.stop_of({}).core is None
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126) | st.sampled_from("\n\t")))
+def test_what_is_quoted_reads_back_the_same(text: str) -> None:
+    record = mi.parse(f"~{mi.quote(text)}")
+    assert record is not None
+    assert record.payload == text

@@ -1,0 +1,241 @@
+"""scripts/run: what it prints where, its exit status, and what it says to bad input."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.session import elfs
+from tests.session.processes import wait_until_gone
+
+_START = [sys.executable, "-m", "gdbplugin.session.run"]
+
+
+class Runner:
+    """Runs scripts/run's program, in a temporary directory of its own, and sees what it leaves there."""
+
+    def __init__(self, kernel: Path, directory: Path) -> None:
+        self.kernel = kernel
+        self.directory = directory
+
+    def __call__(
+        self, *arguments: str | Path, text: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        words = [str(argument) for argument in arguments]
+        if "--kernel" not in words:
+            words = ["--kernel", str(self.kernel), *words]
+        done = subprocess.run(
+            [*_START, *words],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=os.environ | {"TMPDIR": str(self.directory)} | environment,
+        )
+        assert not self.pids(), "a process was left behind"
+        assert not list(self.directory.glob("tinyos-*")), "a directory was left behind"
+        return done
+
+    def refusal(self, *arguments: str | Path, **environment: str) -> str:
+        """The one line said to bad input."""
+        done = self(*arguments, **environment)
+        assert done.returncode == 1, done
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("tinyos: error: ")
+        return done.stderr
+
+    def pids(self) -> list[int]:
+        """The processes that were started on a session of ours."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = entry.read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if f"{self.directory}/tinyos-".encode() in words:
+                found.append(int(entry.parent.name))
+        return found
+
+
+@pytest.fixture
+def run(kernel_elf: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """scripts/run after its set-up and build."""
+    return Runner(kernel_elf, tmp_path_factory.mktemp("run"))
+
+
+def test_batch_prints_the_output_and_nothing_else(run: Runner) -> None:
+    done = run("--batch", "output 6*7", "echo \\nnext\\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "42\nnext\n", "")
+
+
+def test_batch_runs_with_the_plugin_at_a_stop_after_the_boot_workload(run: Runner) -> None:
+    done = run("--batch", "info threads", "help tinyos report")
+    assert done.returncode == 0, done.stderr
+    assert "CPU#3" in done.stdout
+    assert "tinyos report" in done.stdout
+
+
+def test_batch_fails_when_any_command_fails_and_still_runs_the_others(run: Runner) -> None:
+    done = run("--batch", "output 1", "nonsense", "output 2")
+    assert (done.returncode, done.stdout) == (1, "12")
+    assert 'nonsense: Undefined command: "nonsense"' in done.stderr
+
+
+def test_batch_waits_for_the_stop_of_a_command_that_runs_the_target(run: Runner) -> None:
+    done = run("--batch", "stepi", "output 5")
+    assert (done.returncode, done.stdout[-1:]) == (0, "5")
+
+
+def test_batch_ends_a_command_that_takes_too_long(run: Runner) -> None:
+    done = run("--timeout", "0.5", "--batch", "continue")
+    assert done.returncode == 1
+    assert "waited 0.5 s for the target to stop" in done.stderr
+
+
+def test_batch_survives_a_reader_that_has_gone(run: Runner) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with (
+        os.fdopen(writer, "wb") as gone,
+        subprocess.Popen(
+            [*_START, "--kernel", str(run.kernel), "--batch", "info threads"],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+        ) as child,
+    ):
+        _, errors = child.communicate(timeout=60)
+    assert errors == b""
+
+
+def test_the_flat_image_is_booted_with_the_symbols_of_the_elf(run: Runner, kernel_image: Path) -> None:
+    done = run("--image", kernel_image, "--batch", "info symbol DYNAMIC_MEMORY_MANAGER")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_interactive_session_is_attached_and_ends_with_gdb(run: Runner) -> None:
+    done = run(text="info threads\nhelp tinyos report\n")
+    assert done.returncode == 0
+    assert "CPU#3" in done.stdout
+    assert "tinyos report" in done.stdout
+    assert re.search(rf"scripts/run --console {run.directory}/tinyos-\S+/console", done.stderr)
+
+
+def test_a_second_start_is_quick(run: Runner) -> None:
+    start = time.monotonic()
+    assert run(text="quit\n").returncode == 0
+    assert time.monotonic() - start < 3
+
+
+def test_a_missing_kernel(run: Runner) -> None:
+    assert "no kernel at nowhere.elf: build it with scripts/build" in run.refusal("--kernel", "nowhere.elf")
+
+
+def test_a_stripped_kernel(run: Runner, tmp_path: Path) -> None:
+    stripped = elfs.stripped(run.kernel, tmp_path / "stripped.elf")
+    assert "is stripped" in run.refusal("--kernel", stripped, "--batch", "output 1")
+
+
+def test_another_machines_program(run: Runner) -> None:
+    assert "is not an AArch64 ELF" in run.refusal("--kernel", Path(sys.executable).resolve())
+
+
+def test_a_kernel_that_is_not_the_one_running(run: Runner, tmp_path: Path, kernel_image: Path) -> None:
+    other = elfs.of_another_build(run.kernel, tmp_path / "other.elf")
+    said = run.refusal("--kernel", other, "--image", kernel_image, "--batch", "output 1")
+    assert f"{other} is not the kernel that is running" in said
+
+
+def test_a_busy_port(run: Runner) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"port {port} of 127.0.0.1 cannot be used: something listens there" in run.refusal(
+            "--port", str(port)
+        )
+
+
+@pytest.mark.parametrize("port", ["99999", "many"])
+def test_no_port_at_all(run: Runner, port: str) -> None:
+    assert port in run.refusal("--port", port)
+
+
+def test_a_qemu_without_raspi4b(run: Runner, tmp_path: Path) -> None:
+    old = tmp_path / "old-qemu"
+    old.write_text(
+        '#!/bin/sh\n[ "$1" = -M ] && { echo "virt  QEMU 8.2 ARM Virtual Machine"; exit; }\n'
+        "echo 'unsupported machine type: \"raspi4b\"' >&2\nexit 1\n"
+    )
+    old.chmod(0o755)
+    said = run.refusal(TINYOS_QEMU=str(old))
+    assert f"{old} has no machine raspi4b: it needs QEMU 9.0 or later" in said
+    assert "bookworm-backports" in said
+
+
+@pytest.mark.parametrize(("variable", "name"), [("TINYOS_GDB", "GDB"), ("TINYOS_QEMU", "QEMU")])
+def test_a_missing_program(run: Runner, variable: str, name: str) -> None:
+    said = run.refusal(**{variable: "/nowhere/program"})
+    assert f"{name} is missing: there is no program /nowhere/program; install it with: apt install" in said
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
+def test_ctrl_c_stops_the_kernel_not_the_session_and_the_console_can_be_joined(
+    run: Runner, tmp_path: Path
+) -> None:
+    tmux = ["tmux", "-S", str(tmp_path / "tmux")]
+    command = [*_START, "--kernel", str(run.kernel)]
+    environment = os.environ | {"TMPDIR": str(run.directory)}
+
+    def screen() -> str:
+        capture = [*tmux, "capture-pane", "-p", "-J"]
+        return subprocess.run(capture, capture_output=True, text=True, check=True).stdout
+
+    def wait_for(text: str) -> None:
+        deadline = time.monotonic() + 20
+        while text not in screen():
+            assert time.monotonic() < deadline, f"no {text!r} on:\n{screen()}"
+            time.sleep(0.05)
+
+    def type_keys(*keys: str) -> None:
+        subprocess.run([*tmux, "send-keys", *keys], check=True)
+
+    size = ["-x", "120", "-y", "40"]
+    subprocess.run([*tmux, "new-session", "-d", *size, *command], env=environment, check=True)
+    subprocess.run([*tmux, "set-option", "remain-on-exit", "on"], check=True)
+    try:
+        wait_for("(gdb)")
+        pids = run.pids()
+        assert pids
+        type_keys("continue", "Enter")
+        wait_for("Continuing.")
+        typed = subprocess.Popen(
+            [*_START, "--console"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        with typed:
+            assert typed.stdin is not None
+            assert typed.stdout is not None
+            typed.stdin.write(b"h\r")
+            typed.stdin.flush()
+            assert typed.stdout.read1(1)  # The kernel's echo.
+            typed.stdin.close()
+        type_keys("C-c")
+        wait_for("received signal SIGINT")
+        assert run.pids() == pids
+        type_keys("quit", "Enter")
+        wait_for("Quit anyway?")
+        type_keys("y", "Enter")
+        wait_until_gone(pids)
+        status = [*tmux, "display-message", "-p", "#{pane_dead}"]
+        while subprocess.run(status, capture_output=True, text=True, check=True).stdout != "1\n":
+            time.sleep(0.05)  # Bounded by the test's own time limit.
+        assert not list(run.directory.glob("tinyos-*"))
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=True)

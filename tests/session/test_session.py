@@ -1,0 +1,193 @@
+"""Sessions as a whole: what is started answers quickly, and is gone at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import statistics
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from gdbplugin.session import CommandFailed, Ended, Qemu, QemuOptions, SessionError, TinyOS, WaitTimeout
+from tests.session.processes import is_alive, wait_until_gone
+
+
+def test_the_directory_is_private(shared_machine: TinyOS) -> None:
+    assert stat.S_IMODE(shared_machine.qemu.directory.stat().st_mode) == 0o700
+
+
+def test_the_machine_protocol_answers(shared_machine: TinyOS) -> None:
+    with socket.socket(socket.AF_UNIX) as qmp:
+        qmp.settimeout(5)
+        qmp.connect(str(shared_machine.qemu.qmp_socket))
+        assert qmp.recv(4096).startswith(b'{"QMP"')
+
+
+def test_the_console_is_logged_from_its_first_byte(shared_machine: TinyOS) -> None:
+    log = shared_machine.qemu.console_log.read_bytes().decode().replace("\r\n", "\n")
+    assert log == shared_machine.console.transcript
+
+
+def test_gdb_commands_print_and_fail(shared_machine: TinyOS) -> None:
+    with shared_machine.stopped() as gdb:
+        assert gdb.execute("echo a\\t\\\\b\\n") == "a\t\\b\n"
+        assert gdb.mi("-data-evaluate-expression 6*7").payload["value"] == "42"
+        assert "paused" in gdb.execute("monitor info status")
+        with pytest.raises(CommandFailed) as caught:
+            gdb.execute("nonsense")
+        assert caught.value.command == "nonsense"
+        assert "Undefined command" in caught.value.reason
+
+
+def test_stopping_nests_and_ends_running(shared_machine: TinyOS) -> None:
+    with shared_machine.stopped() as gdb:
+        assert not gdb.running
+        with shared_machine.stopped():
+            assert not gdb.running
+        assert not gdb.running
+    assert shared_machine.debugger.running
+
+
+def test_a_command_that_runs_the_target_returns_at_its_stop(shared_machine: TinyOS) -> None:
+    with shared_machine.stopped() as gdb:
+        before = gdb.mi("-data-evaluate-expression $pc").payload["value"]
+        gdb.execute("stepi")
+        assert not gdb.running
+        assert gdb.mi("-data-evaluate-expression $pc").payload["value"] != before
+
+
+def test_a_command_that_runs_too_long_can_be_interrupted(shared_machine: TinyOS) -> None:
+    with shared_machine.stopped() as gdb:
+        with pytest.raises(WaitTimeout, match=r"waited 0\.2 s for the target to stop"):
+            gdb.execute("continue", 0.2)
+        assert gdb.running
+        assert gdb.interrupt().reason == "signal-received"
+
+
+def test_a_round_trip_takes_milliseconds(shared_machine: TinyOS) -> None:
+    with shared_machine.stopped() as gdb:
+        times = []
+        for _ in range(50):
+            start = time.perf_counter()
+            gdb.mi("-data-evaluate-expression 1")
+            times.append(time.perf_counter() - start)
+    assert statistics.median(times) < 0.005
+
+
+def test_a_free_port_is_found_on_request(boot: Callable[..., TinyOS]) -> None:
+    first, second = boot(gdb_port=0), boot(gdb_port=0)
+    assert first.qemu.gdb_address != second.qemu.gdb_address
+    for machine in (first, second):
+        assert machine.qemu.gdb_address.startswith("127.0.0.1:")
+        with machine.stopped() as gdb:
+            assert "CPU#3" in gdb.execute("info threads")
+
+
+def test_a_paused_machine_has_run_nothing(boot: Callable[..., TinyOS], kernel_elf: Path) -> None:
+    machine = boot(paused=True)
+    with machine.stopped() as gdb:
+        with kernel_elf.open("rb") as stream:
+            entry = ELFFile(stream)["e_entry"]
+        assert gdb.execute("output/x $pc") == hex(entry)
+        assert machine.console.transcript == ""
+
+
+def test_nothing_outlives_a_session(kernel_elf: Path) -> None:
+    with TinyOS.boot(kernel_elf) as machine:
+        pids = [machine.qemu.pid, machine.debugger.pid]
+        directory = machine.qemu.directory
+        assert all(is_alive(pid) for pid in pids)
+    assert not any(is_alive(pid) for pid in pids)
+    assert not directory.exists()
+    machine.close()  # A second time does nothing.
+
+
+def test_nothing_outlives_an_exception(kernel_elf: Path) -> None:
+    machines: list[TinyOS] = []
+    pids: list[int] = []
+
+    def interrupted_session() -> None:
+        with TinyOS.boot(kernel_elf) as machine, machine.stopped() as gdb:
+            machines.append(machine)
+            pids.extend([machine.qemu.pid, gdb.pid])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_session()
+    assert not any(is_alive(pid) for pid in pids)
+    assert not machines[0].qemu.directory.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_a_program_that_is_killed(number: signal.Signals, kernel_elf: Path) -> None:
+    program = textwrap.dedent(f"""
+        import signal
+        from pathlib import Path
+        from gdbplugin.session import TinyOS
+        from gdbplugin.session.signals import raised_as_exit
+        with raised_as_exit(), TinyOS.boot(Path({str(kernel_elf)!r})) as machine:
+            print(machine.qemu.directory, machine.qemu.pid, machine.debugger.pid, flush=True)
+            signal.pause()
+    """)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
+        assert child.stdout is not None
+        directory, *pids = child.stdout.readline().split()
+        child.send_signal(number)
+        child.wait(10)
+    wait_until_gone(map(int, pids))
+    if number != signal.SIGKILL:
+        assert not Path(directory).exists()
+        return
+    # Nobody was left to remove it: the next session does, once it is surely not a new one.
+    lock = Path(directory) / "lock"
+    os.utime(lock, (0, 0))
+    with TinyOS.boot(kernel_elf):
+        assert not Path(directory).exists()
+
+
+def test_a_session_in_use_is_not_taken_for_abandoned(machine: TinyOS, kernel_elf: Path) -> None:
+    os.utime(machine.qemu.directory / "lock", (0, 0))
+    with TinyOS.boot(kernel_elf):
+        assert machine.qemu.directory.is_dir()
+
+
+def test_a_killed_qemu_is_named(machine: TinyOS) -> None:
+    os.kill(machine.qemu.pid, signal.SIGKILL)
+    with pytest.raises(Ended, match="QEMU was killed by SIGKILL"):
+        machine.shell("help")
+
+
+def test_a_killed_qemu_is_no_endless_wait_for_a_stop(machine: TinyOS) -> None:
+    gdb = machine.debugger
+    os.kill(machine.qemu.pid, signal.SIGKILL)
+    with pytest.raises(SessionError, match="connection to the target was lost"):
+        gdb.wait_for_stop(10)
+
+
+def test_a_killed_gdb_is_named(machine: TinyOS) -> None:
+    gdb = machine.debugger
+    os.kill(gdb.pid, signal.SIGKILL)
+    with pytest.raises(Ended, match="GDB was killed by SIGKILL"):
+        gdb.mi("-data-evaluate-expression 1")
+
+
+def test_a_kernel_that_says_nothing_is_waited_for_only_so_long(machine: TinyOS) -> None:
+    with machine.stopped(), pytest.raises(WaitTimeout) as caught:
+        machine.shell("help", timeout=0.2)
+    assert "tinyos> " in caught.value.evidence
+
+
+def test_qemu_says_why_it_did_not_start(kernel_elf: Path) -> None:
+    with pytest.raises(Ended, match=r"QEMU exited with status 1: .*no-such-option"):
+        Qemu.start(QemuOptions(kernel_elf, extra=("-no-such-option",)))
