@@ -188,12 +188,16 @@ class _Table(NamedTuple):
 
 
 def leaves(
-    machine: Machine, control: TranslationControl, maximum_tables: int = MAXIMUM_TABLES
+    machine: Machine,
+    control: TranslationControl,
+    maximum_tables: int = MAXIMUM_TABLES,
+    visited: list[int] | None = None,
 ) -> Iterator[Leaf | Malformed]:
     """Everything that one control's tables map, in ascending order of input address.
 
     Each table is read once, whole, in one read. What cannot be followed is yielded as `Malformed`
-    in its place. A disabled or defective control maps nothing.
+    in its place. A disabled or defective control maps nothing. The physical addresses of the tables
+    that were read are added to `visited`.
     """
     if control.walks_disabled or control.defect is not None:
         return
@@ -216,6 +220,8 @@ def leaves(
         except PhysicalReadError as error:
             yield item.malformed(size, str(error))
             continue
+        if visited is not None:
+            visited.append(item.address)
         pending.extend(reversed(_entries(control, item, data)))
 
 

@@ -1,0 +1,1 @@
+"""The plugin inside GDB: the only package that imports `gdb`."""

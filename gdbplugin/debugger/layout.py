@@ -1,0 +1,112 @@
+"""Layouts from GDB's own reading of the symbols; the same description that `gdbplugin.layout` makes.
+
+GDB's Python tells everything of a type but which discriminant selects which variant. Types with
+payload variants are therefore completed from the ELF file's DWARF; nothing else needs the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gdb
+
+from gdbplugin.layout.types import (
+    Array,
+    Choice,
+    Enumeration,
+    Field,
+    LayoutError,
+    Scalar,
+    Static,
+    Struct,
+    Type,
+    Variant,
+)
+
+_KINDS = {
+    gdb.TYPE_CODE_BOOL: "boolean",
+    gdb.TYPE_CODE_CHAR: "character",
+    gdb.TYPE_CODE_FLT: "float",
+}
+
+
+class GdbLayout:
+    """The layout of the program GDB has loaded; satisfies `gdbplugin.layout.types.Layout`.
+
+    `complete` gives the static of a name from the ELF file itself; it is asked only for statics whose
+    types have payload variants.
+    """
+
+    def __init__(self, complete: Callable[[str], Static | None]) -> None:
+        self._complete = complete
+        self._types: dict[str, Type] = {}
+        self._statics: dict[str, Static | None] = {}
+        self._incomplete = False
+
+    def static(self, name: str) -> Static | None:
+        """The static of that qualified name; None if GDB's symbols have none."""
+        if name not in self._statics:
+            self._statics[name] = self._look_up(name)
+        return self._statics[name]
+
+    def _look_up(self, name: str) -> Static | None:
+        symbol = gdb.lookup_global_symbol(name) or gdb.lookup_static_symbol(name)
+        if symbol is None or symbol.type is None:
+            return None
+        self._incomplete = False
+        type_ = self._read(symbol.type)
+        if self._incomplete:
+            return self._complete(name)
+        address = symbol.value().address
+        return None if address is None else Static(name, int(address), type_)
+
+    def _read(self, type_: gdb.Type) -> Type:
+        type_ = type_.strip_typedefs().unqualified()
+        code = type_.code
+        if code == gdb.TYPE_CODE_ARRAY:
+            low, high = type_.range()
+            return Array(self._read(type_.target()), high - low + 1)
+        name = type_.name or ""
+        if name and name in self._types:
+            return self._types[name]
+        read = self._read_new(type_, name)
+        if name:
+            self._types[name] = read
+        return read
+
+    def _read_new(self, type_: gdb.Type, name: str) -> Type:
+        code = type_.code
+        if code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_REF):
+            return Scalar("pointer", type_.sizeof, "pointer")
+        if code == gdb.TYPE_CODE_ENUM:
+            return _enumeration(type_, name)
+        if code in (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION):
+            return self._record(type_, name)
+        if code == gdb.TYPE_CODE_INT:
+            return Scalar(name, type_.sizeof, "signed" if type_.is_signed else "unsigned")
+        if code in _KINDS:
+            return Scalar(name, type_.sizeof, _KINDS[code])
+        raise LayoutError(f"GDB describes {name or 'a type'} in a way that is not understood (code {code})")
+
+    def _record(self, type_: gdb.Type, name: str) -> Type:
+        fields = [field for field in type_.fields() if hasattr(field, "bitpos")]
+        discriminant = next((field for field in fields if field.artificial), None)
+        if discriminant is None:
+            return Struct(name, type_.sizeof, tuple(self._field(field) for field in fields))
+        self._incomplete = True
+        place = self._field(discriminant)
+        variants = []
+        for field in fields:
+            payload = self._field(field).type
+            if not field.artificial and isinstance(payload, Struct):
+                variants.append(Variant(field.name or "", (), payload))
+        return Choice(name, type_.sizeof, Field("", place.offset, place.type), tuple(variants))
+
+    def _field(self, field: gdb.Field) -> Field:
+        assert field.type is not None
+        return Field(field.name or "", (field.bitpos or 0) // 8, self._read(field.type))
+
+
+def _enumeration(type_: gdb.Type, name: str) -> Enumeration:
+    values = tuple((field.enumval, (field.name or "").rpartition("::")[2]) for field in type_.fields())
+    return Enumeration(name, type_.sizeof, any(number < 0 for number, _ in values), values)

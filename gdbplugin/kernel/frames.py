@@ -1,0 +1,107 @@
+"""Physical frames: the dynamic pool's counters, and its reverse map."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.layout.decode import Columns, Invalid
+from gdbplugin.layout.types import Array, unwrap
+
+PAGE_BYTES = 4096
+_POOL_COUNTERS = (
+    "base",
+    "total_frames",
+    "limit_frames",
+    "free_frames",
+    "cached_frames",
+    "retired_frames",
+    "allocation_count",
+    "release_count",
+    "failure_count",
+)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The pool. `base` is the physical address of frame 0; frames are of 4,096 bytes."""
+
+    base: int | None
+    total_frames: int | None
+    limit_frames: int | None
+    free_frames: int | None
+    cached_frames: int | None
+    retired_frames: int | None
+    allocation_count: int | None
+    release_count: int | None
+    failure_count: int | None
+
+    @property
+    def used_frames(self) -> int | None:
+        """Frames that are neither free nor cached nor retired."""
+        counts = (self.total_frames, self.free_frames, self.cached_frames, self.retired_frames)
+        known = [count for count in counts if count is not None]
+        return known[0] - sum(known[1:]) if len(known) == len(counts) else None
+
+    def number(self, address: int) -> int | None:
+        """The number of the frame that holds a physical address, if it is in the pool."""
+        if self.base is None or self.total_frames is None or address < self.base:
+            return None
+        number = (address - self.base) // PAGE_BYTES
+        return number if number < self.total_frames else None
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """The reverse map: for each frame its use by name, its owner, and the index within that use.
+
+    A use that cannot be decoded is None.
+    """
+
+    uses: tuple[str | None, ...]
+    owners: tuple[int | None, ...]
+    indexes: tuple[int | None, ...]
+
+    def count(self) -> Counter[str | None]:
+        """Frames by their use."""
+        return Counter(self.uses)
+
+
+def read_frames(kernel: Kernel) -> Frames:
+    """Decode the pool's counters, each by a small read of its own: the pool's tables are large."""
+    values: dict[str, Any] = {}
+    for name in _POOL_COUNTERS:
+        part = kernel.part(MANAGER, f"frames.{name}")
+        if part is not None:
+            values[name] = part.value
+    return kernel.record(Frames, values, "frame pool")
+
+
+def read_frame_table(kernel: Kernel) -> FrameTable | None:
+    """Decode the reverse map, one read; None, and a note, if this kernel has none."""
+    part = kernel.part(MANAGER, "frames.info")
+    array = unwrap(part.type) if part else None
+    if part is None or not isinstance(array, Array):
+        return None
+    columns = Columns(array.element, ("usage", "owner", "index"))
+    rows = columns.rows(part.data)
+
+    def column(name: str) -> tuple[Any, ...]:
+        place = columns.position(name)
+        if place is None:
+            kernel.journal.note(f"this kernel's FrameInfo has no field {name}")
+            return (None,) * len(rows)
+        convert = columns.convert[name]
+        if convert is None:
+            return tuple([row[place] for row in rows])
+        meanings = {number: convert(number) for number in {row[place] for row in rows}}
+        for number, meaning in meanings.items():
+            if isinstance(meaning, Invalid):
+                frame = next(index for index, row in enumerate(rows) if row[place] == number)
+                kernel.journal.find(f"frame {frame}: {name}", meaning.expected, f"{number:#x}")
+                meanings[number] = None
+        return tuple([meanings[row[place]] for row in rows])
+
+    return FrameTable(column("usage"), column("owner"), column("index"))

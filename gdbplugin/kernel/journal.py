@@ -1,0 +1,53 @@
+"""What is noticed while a kernel is read: findings about its data, and notes about the reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something in the target that is not as it must be."""
+
+    object: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.object}: expected {self.expected}; found {self.found}"
+
+
+class Journal:
+    """Findings and notes in the order they were made, each once.
+
+    More than `limit` findings are counted but not kept: a table of garbage would fill the memory.
+    """
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._limit = limit
+        self._findings: dict[Finding, None] = {}
+        self._notes: dict[str, None] = {}
+        self.finding_count = 0
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The findings that were kept."""
+        return list(self._findings)
+
+    @property
+    def notes(self) -> list[str]:
+        """The notes."""
+        return list(self._notes)
+
+    def find(self, object_: str, expected: str, found: str) -> None:
+        """Record a finding."""
+        finding = Finding(object_, expected, found)
+        if finding in self._findings:
+            return
+        self.finding_count += 1
+        if len(self._findings) < self._limit:
+            self._findings[finding] = None
+
+    def note(self, text: str) -> None:
+        """Record a note."""
+        self._notes[text] = None

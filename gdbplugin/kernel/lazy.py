@@ -1,0 +1,177 @@
+"""Lazy pages: reserved ranges whose pages exist only once touched."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.layout.decode import Columns
+from gdbplugin.layout.types import Array, unwrap
+
+PAGE_BYTES = 4096
+STATES = ("pending", "zero", "allocated", "corrupt")
+
+_COUNTERS = (
+    "zero_frame",
+    "reserved_pages",
+    "allocated_pages",
+    "zero_pages",
+    "zero_fault_count",
+    "allocate_fault_count",
+    "upgrade_fault_count",
+    "access_flag_count",
+    "fold_count",
+)
+_FIELDS = (
+    "virtual_address",
+    "physical_address",
+    "is_allocated",
+    "is_zero_page",
+    "owner",
+    "access_count",
+    "allocation_time",
+)
+_STATE_OF = {(0, 0): "pending", (0, 1): "zero", (1, 0): "allocated"}
+
+
+@dataclass(frozen=True)
+class LazyPage:
+    """A reserved page. `physical_address` is of its own frame or the zero page, 0 while pending."""
+
+    virtual_address: int | None
+    physical_address: int | None
+    is_allocated: bool | None
+    is_zero_page: bool | None
+    owner: int | None
+    access_count: int | None
+    allocation_time: int | None
+
+
+@dataclass(frozen=True)
+class LazyRun:
+    """Neighbouring pages of one owner and one state: `end` is exclusive."""
+
+    start: int
+    end: int
+    state: str
+    owner: int | None
+    access_count: int
+
+    @property
+    def pages(self) -> int:
+        """How many."""
+        return (self.end - self.start) // PAGE_BYTES
+
+
+class LazyTable(Sequence[LazyPage]):
+    """The records in use.
+
+    Kept as raw rows, for there may be tens of thousands; a row becomes a `LazyPage` when it is asked
+    for. A field the kernel has not is None in every row.
+    """
+
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return LazyTable(self.rows[index])
+        virtual, physical, allocated, zero, owner, count, time = self.rows[index]
+        return LazyPage(virtual, physical, _boolean(allocated), _boolean(zero), owner, count, time)
+
+    def state(self, row: tuple[Any, ...]) -> str:
+        """The state of a row: one of `STATES`."""
+        return _STATE_OF.get((row[2], row[3]), "corrupt")
+
+    def count_states(self) -> Counter[str]:
+        """Pages by state."""
+        raw = Counter([(row[2], row[3]) for row in self.rows])
+        counted: Counter[str] = Counter()
+        for flags, count in raw.items():
+            counted[_STATE_OF.get(flags, "corrupt")] += count
+        return counted
+
+    def runs(self) -> Iterator[LazyRun]:
+        """Neighbouring pages of one owner and state, summed; ascending."""
+        start = end = accesses = 0
+        key: tuple[str, int | None] | None = None
+        for row in self.rows:
+            address = row[0] or 0
+            found = (_STATE_OF.get((row[2], row[3]), "corrupt"), row[4])
+            if key != found or address != end:
+                if key is not None:
+                    yield LazyRun(start, end, key[0], key[1], accesses)
+                start, key, accesses = address, found, 0
+            end = address + PAGE_BYTES
+            accesses += row[5] or 0
+        if key is not None:
+            yield LazyRun(start, end, key[0], key[1], accesses)
+
+
+def _boolean(number: int | None) -> bool | None:
+    return bool(number) if number in (0, 1) else None
+
+
+@dataclass(frozen=True)
+class LazyPages:
+    """The lazy page allocator: its counters as it keeps them, and the records in use."""
+
+    zero_frame: int | None
+    reserved_pages: int | None
+    allocated_pages: int | None
+    zero_pages: int | None
+    zero_fault_count: int | None
+    allocate_fault_count: int | None
+    upgrade_fault_count: int | None
+    access_flag_count: int | None
+    fold_count: int | None
+    pages: LazyTable
+
+
+def read_lazy_pages(kernel: Kernel) -> LazyPages:
+    """Decode the allocator's counters and, in one read, all its records."""
+    values: dict[str, Any] = {}
+    for name in _COUNTERS:
+        counter = kernel.part(MANAGER, f"lazy_allocator.{name}")
+        if counter is not None:
+            values[name] = counter.value
+    return kernel.record(LazyPages, values, "lazy pages", pages=LazyTable(_read_rows(kernel)))
+
+
+def _read_rows(kernel: Kernel) -> list[tuple[Any, ...]]:
+    """The rows in use, their fields in the order of `_FIELDS`."""
+    part = kernel.part(MANAGER, "lazy_allocator.pages")
+    array = unwrap(part.type) if part else None
+    if part is None or not isinstance(array, Array):
+        return []
+    columns = Columns(array.element, _FIELDS)
+    rows = columns.rows(part.data)
+    for name in columns.missing:
+        kernel.journal.note(f"this kernel's LazyPage has no field {name}")
+    if columns.present != _FIELDS:
+        places = [columns.position(name) for name in _FIELDS]
+        rows = [tuple([None if place is None else row[place] for place in places]) for row in rows]
+    rows = [row for row in rows if row[0] != 0]
+    _report_corrupt(kernel, rows)
+    return rows
+
+
+def _report_corrupt(kernel: Kernel, rows: list[tuple[Any, ...]]) -> None:
+    """A finding for each boolean that is none, and for a page that claims both states at once."""
+    flags = {(row[2], row[3]) for row in rows}
+    bad = {pair for pair in flags if pair not in _STATE_OF and None not in pair}
+    if not bad:
+        return
+    for row in rows:
+        if (row[2], row[3]) in bad:
+            kernel.journal.find(
+                f"lazy page {row[0]:#x}: is_allocated, is_zero_page",
+                "0 and 0, 0 and 1, or 1 and 0",
+                f"{row[2]} and {row[3]}",
+            )

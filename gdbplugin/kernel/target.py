@@ -1,0 +1,143 @@
+"""TinyOS in a stopped machine: finds its statics and reads them by walking the kernel's own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, TypeVar
+
+from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime
+from gdbplugin.aarch64.virtual import VirtualMemory
+from gdbplugin.aarch64.walk import translate
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.layout.decode import Invalid, value
+from gdbplugin.layout.types import Layout, Static, Type, locate_path
+from gdbplugin.machine import Machine, MachineError
+
+MANAGER = "tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER"
+SCHEDULER = "kernel::scheduler::SCHEDULER"
+
+_Record = TypeVar("_Record")
+
+
+class NotTinyOSError(MachineError):
+    """The program that was loaded is not TinyOS."""
+
+
+class KernelNotReadyError(MachineError):
+    """The machine was stopped before the kernel had set up its memory."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a static: its type, and its bytes."""
+
+    type: Type
+    data: bytes
+
+    @property
+    def value(self) -> Any:
+        """The decoded value."""
+        return value(self.type, self.data)
+
+
+class Kernel:
+    """The kernel of one stopped machine. What is noticed on the way goes into `journal`."""
+
+    def __init__(self, machine: Machine, layout: Layout, journal: Journal | None = None) -> None:
+        self.machine = machine
+        self.layout = layout
+        self.journal = journal if journal is not None else Journal()
+        self._memory: VirtualMemory | None = None
+
+    @property
+    def memory(self) -> VirtualMemory:
+        """Virtual memory as the kernel sees it, found by a core whose tables map the manager.
+
+        Raises `KernelNotReadyError` where no core has its MMU on.
+        """
+        if self._memory is None:
+            self._memory = VirtualMemory(self.machine, self._find_regime())
+        return self._memory
+
+    @property
+    def regime(self) -> TranslationRegime:
+        """The regime the kernel's addresses are translated by."""
+        return self.memory.regime
+
+    def _find_regime(self) -> TranslationRegime:
+        address = self.static(MANAGER).address
+        unknown: RegimeUnknownError | None = None
+        enabled = False
+        for core in self.machine.cores:
+            try:
+                regime = el1_regime(self.machine, core)
+            except RegimeUnknownError as error:
+                unknown = unknown or error
+                continue
+            enabled = enabled or regime.enabled
+            if regime.enabled and translate(self.machine, regime, address).output is not None:
+                return regime
+        if unknown is not None:
+            raise unknown
+        if enabled:
+            raise KernelNotReadyError(
+                f"no core's tables map the kernel's memory manager at {address:#x}: "
+                "the machine runs something else, or has not got that far"
+            )
+        raise KernelNotReadyError(
+            "the MMU is off on every core: the kernel has not set up its memory yet; let it run on"
+        )
+
+    def static(self, name: str) -> Static:
+        """A static of the kernel; raises `NotTinyOSError` if the loaded symbols have none of that name."""
+        found = self.layout.static(name)
+        if found is None:
+            last = name.rpartition("::")[2]
+            raise NotTinyOSError(f"the loaded symbols are not TinyOS's: they have no {last}")
+        return found
+
+    def part(self, static_name: str, path: str) -> Part | None:
+        """Read the field at a dotted path of a static, in one read; None, and a note, if there is none."""
+        static = self.static(static_name)
+        field = locate_path(static.type, path)
+        if field is None:
+            self.journal.note(f"this kernel's {static_name.rpartition('::')[2]} has no {path}")
+            return None
+        return Part(field.type, self.memory.read(static.address + field.offset, field.type.size))
+
+    def is_changing(self, static_name: str) -> bool:
+        """Whether the machine was stopped while the kernel was changing that static (its counter is odd)."""
+        field = locate_path(self.static(static_name).type, "sequence")
+        if field is None:
+            return False
+        part = self.part(static_name, "sequence")
+        return part is not None and isinstance(part.value, int) and part.value % 2 == 1
+
+    def record(self, kind: type[_Record], values: object, label: str, **given: object) -> _Record:
+        """Make a dataclass of a decoded struct, field by field, by name.
+
+        `given` are the fields the caller has made itself. A value the type does not have becomes a
+        finding and None; a field the struct does not have becomes a note and None.
+        """
+        source: Mapping[str, Any] = values if isinstance(values, dict) else {}
+        chosen: dict[str, object] = dict(given)
+        for field in fields(kind):  # type: ignore[arg-type]
+            if field.name in chosen:
+                continue
+            if field.name not in source:
+                if field.default is MISSING:
+                    chosen[field.name] = None
+                    self.journal.note(f"this kernel's {kind.__name__} has no field {field.name}")
+                continue
+            chosen[field.name] = self.checked(source[field.name], f"{label}: {field.name}")
+        return kind(**chosen)
+
+    def checked(self, found: Any, label: str) -> Any:
+        """A decoded value as it is, but None, and a finding, for one its type does not have."""
+        if isinstance(found, Invalid):
+            self.journal.find(label, found.expected, f"{found.found:#x}")
+            return None
+        if isinstance(found, list):
+            return tuple(self.checked(entry, f"{label}[{index}]") for index, entry in enumerate(found))
+        return found

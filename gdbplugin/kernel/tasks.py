@@ -1,0 +1,54 @@
+"""Tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbplugin.kernel.target import SCHEDULER, Kernel
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task; times in counts of the generic timer. `stack` is the id of its dynamic stack, 0 for none."""
+
+    id: int | None
+    name: str
+    state: str | None
+    end_reason: str | None
+    stack: int | None
+    switch_count: int | None
+    start_time: int | None
+    end_time: int | None
+    end_syndrome: int | None
+    end_address: int | None
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The scheduler. `current` is the task whose registers are in the CPU; `tasks` those ever used."""
+
+    current: int | None
+    is_held: bool | None
+    tick_count: int | None
+    tasks: tuple[Task, ...]
+
+
+def read_tasks(kernel: Kernel) -> Tasks | None:
+    """Decode the scheduler, one read; None, and a note, if this kernel has none."""
+    if kernel.layout.static(SCHEDULER) is None:
+        kernel.journal.note("this kernel has no SCHEDULER: tasks are not shown")
+        return None
+    values = {
+        name: part.value
+        for name in ("current", "is_held", "tick_count")
+        if (part := kernel.part(SCHEDULER, name))
+    }
+    part = kernel.part(SCHEDULER, "tasks")
+    found = []
+    for number, entry in enumerate(part.value if part else ()):
+        if not isinstance(entry, dict) or entry.get("state") == "Unused":
+            continue
+        raw = entry.get("name", b"")
+        name = raw.split(b"\0")[0].decode("utf-8", "replace") if isinstance(raw, bytes) else ""
+        found.append(kernel.record(Task, entry, f"task {number}", name=name))
+    return kernel.record(Tasks, values, "scheduler", tasks=tuple(found))

@@ -1,0 +1,213 @@
+"""Values out of bytes, by a layout.
+
+Two ways: `value` decodes anything, nested as it is; `Columns` compiles a struct once and decodes
+thousands of them at the speed of the `struct` module. Bad data is data: an impossible discriminant or
+boolean becomes an `Invalid` in its place and raises nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gdbplugin.layout.types import (
+    Array,
+    Choice,
+    Enumeration,
+    Field,
+    Scalar,
+    Type,
+    Variant,
+    locate_path,
+    unwrap,
+)
+
+_CODES = {
+    ("unsigned", 1): "B",
+    ("unsigned", 2): "H",
+    ("unsigned", 4): "I",
+    ("unsigned", 8): "Q",
+    ("signed", 1): "b",
+    ("signed", 2): "h",
+    ("signed", 4): "i",
+    ("signed", 8): "q",
+    ("boolean", 1): "B",
+    ("character", 4): "I",
+    ("pointer", 8): "Q",
+    ("float", 4): "f",
+    ("float", 8): "d",
+}
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """A value that its type does not have: what it is, and what it may be."""
+
+    found: int
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.found:#x}?"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A variant with a payload: its name, and its fields by name."""
+
+    variant: str
+    fields: dict[str, Any]
+
+
+def value(type_: Type, data: bytes, offset: int = 0) -> Any:
+    """Decode the value of `type_` at `offset` of `data`.
+
+    Integers, booleans and floats as themselves, characters as integers, arrays as lists (of bytes:
+    as `bytes`), structs as dicts, enums by the variant's name or as `Chosen`; what wraps one value,
+    as that value; what is a value or nothing, as that value or None.
+    The data must be long enough: `struct.error` otherwise.
+    """
+    type_ = unwrap(type_)
+    if isinstance(type_, Scalar):
+        return _scalar(type_, data, offset)
+    if isinstance(type_, Enumeration):
+        number = int.from_bytes(_cut(data, offset, type_.size), "little", signed=type_.signed)
+        return _variant_name(type_, number)
+    if isinstance(type_, Array):
+        return _array(type_, data, offset)
+    if isinstance(type_, Choice):
+        return _choice(type_, data, offset)
+    return {field.name: value(field.type, data, offset + field.offset) for field in type_.fields}
+
+
+def _cut(data: bytes, offset: int, size: int) -> bytes:
+    part = bytes(data[offset : offset + size])
+    if len(part) != size:
+        raise struct.error(f"{size} bytes at offset {offset} lie beyond {len(data)} bytes of data")
+    return part
+
+
+def _scalar(type_: Scalar, data: bytes, offset: int) -> Any:
+    code = _CODES.get((type_.kind, type_.size))
+    if code is None:
+        return int.from_bytes(_cut(data, offset, type_.size), "little", signed=type_.kind == "signed")
+    (number,) = struct.unpack_from("<" + code, data, offset)
+    return _boolean(number) if type_.kind == "boolean" else number
+
+
+def _boolean(number: int) -> bool | Invalid:
+    return bool(number) if number < 2 else Invalid(number, "0 or 1")
+
+
+def _variant_name(type_: Enumeration, number: int) -> str | Invalid:
+    for known, name in type_.values:
+        if known == number:
+            return name
+    return Invalid(number, "one of " + ", ".join(name for _, name in type_.values))
+
+
+def _array(type_: Array, data: bytes, offset: int) -> Any:
+    element = unwrap(type_.element)
+    if isinstance(element, Scalar):
+        code = _CODES.get((element.kind, element.size))
+        if element.kind == "unsigned" and element.size == 1:
+            return _cut(data, offset, type_.count)
+        if code is not None and element.kind != "boolean":
+            return list(struct.unpack_from(f"<{type_.count}{code}", data, offset))
+    return [value(element, data, offset + index * element.size) for index in range(type_.count)]
+
+
+def _choice(type_: Choice, data: bytes, offset: int) -> Any:
+    variant = _selected(type_, data, offset)
+    if isinstance(variant, Invalid):
+        return variant
+    fields = {field.name: value(field.type, data, offset + field.offset) for field in variant.payload.fields}
+    if _is_optional(type_):
+        return fields.get("__0")
+    return Chosen(variant.name, fields) if fields else variant.name
+
+
+def _is_optional(type_: Choice) -> bool:
+    """Whether an enum is a value or nothing: two variants, one empty and one of a single unnamed field."""
+    shapes = sorted(tuple(field.name for field in variant.payload.fields) for variant in type_.variants)
+    return shapes == [(), ("__0",)]
+
+
+def _selected(type_: Choice, data: bytes, offset: int) -> Variant | Invalid:
+    if type_.discriminant is None:
+        return type_.variants[0] if type_.variants else Invalid(0, "no value at all")
+    place = type_.discriminant
+    number = int.from_bytes(_cut(data, offset + place.offset, place.type.size), "little")
+    default = None
+    for variant in type_.variants:
+        if number in variant.discriminants:
+            return variant
+        if not variant.discriminants:
+            default = variant
+    return default or Invalid(number, "one of " + ", ".join(variant.name for variant in type_.variants))
+
+
+class Columns:
+    """Some scalar or enum fields of a struct, compiled to decode whole arrays of it.
+
+    `rows` gives raw numbers, in the order of the names asked for; `convert` makes of each column's
+    numbers what `value` would (None where the number already is it). Names may be dotted paths.
+    """
+
+    def __init__(self, type_: Type, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.row_bytes = type_.size
+        found = {name: field for name in names if (field := self._column(type_, name)) is not None}
+        self.missing = tuple(name for name in names if name not in found)
+        self.convert = {name: _converter(field.type) for name, field in found.items()}
+        self.present = tuple(sorted(found, key=lambda name: found[name].offset))
+        position, parts = 0, ["<"]
+        for name in self.present:
+            field = found[name]
+            if field.offset < position:
+                raise ValueError(f"{name} overlaps the field before it")
+            parts.append(f"{field.offset - position}x{_code(field.type)}")
+            position = field.offset + field.type.size
+        parts.append(f"{type_.size - position}x")
+        self._format = struct.Struct("".join(parts))
+
+    @staticmethod
+    def _column(type_: Type, name: str) -> Field | None:
+        field = locate_path(type_, name)
+        if field is None:
+            return None
+        inner = unwrap(field.type)
+        if not isinstance(inner, Scalar | Enumeration) or _code_of(inner) is None:
+            return None
+        return Field(name, field.offset, inner)
+
+    def rows(self, data: bytes) -> list[tuple[Any, ...]]:
+        """One tuple of raw numbers for each whole struct in `data`, in the order of `present`."""
+        whole = len(data) - len(data) % self.row_bytes
+        return list(self._format.iter_unpack(memoryview(data)[:whole]))
+
+    def position(self, name: str) -> int | None:
+        """The place of a column in the tuples of `rows`; None if the struct has no such field."""
+        return self.present.index(name) if name in self.present else None
+
+
+def _code_of(type_: Scalar | Enumeration) -> str | None:
+    if isinstance(type_, Enumeration):
+        return _CODES.get(("signed" if type_.signed else "unsigned", type_.size))
+    return _CODES.get((type_.kind, type_.size))
+
+
+def _code(type_: Type) -> str:
+    assert isinstance(type_, Scalar | Enumeration)
+    return _code_of(type_) or ""
+
+
+def _converter(type_: Type) -> Callable[[int], Any] | None:
+    if isinstance(type_, Enumeration):
+        names: dict[int, str | Invalid] = dict(type_.values)
+        enumeration = type_
+        return lambda number: names.get(number) or _variant_name(enumeration, number)
+    if isinstance(type_, Scalar) and type_.kind == "boolean":
+        return _boolean
+    return None

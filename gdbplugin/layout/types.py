@@ -1,0 +1,173 @@
+"""The description of types: one small vocabulary for every source of layouts.
+
+All sizes and offsets are in bytes. Names are fully qualified (`tinyos::memory::lazy::LazyPage`),
+those of fields and variants are bare. Pointers are scalars: what they point to is not followed, and
+so every description is finite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """An integer, boolean, character, floating-point number or address.
+
+    `kind` is one of unsigned, signed, boolean, character, float and pointer.
+    """
+
+    name: str
+    size: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Array:
+    """`count` elements, one behind the other."""
+
+    element: Type
+    count: int
+
+    @property
+    def name(self) -> str:
+        """As Rust writes it."""
+        return f"[{self.element.name}; {self.count}]"
+
+    @property
+    def size(self) -> int:
+        """Size of all elements."""
+        return self.element.size * self.count
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named part of a struct, at `offset` from its start."""
+
+    name: str
+    offset: int
+    type: Type
+
+
+@dataclass(frozen=True)
+class Struct:
+    """Fields at their offsets. A union is a struct whose fields overlap; a tuple's are `__0` and so on."""
+
+    name: str
+    size: int
+    fields: tuple[Field, ...]
+
+    def field(self, name: str) -> Field | None:
+        """The field of that name."""
+        return next((field for field in self.fields if field.name == name), None)
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    """An integer whose values have names: an enum without payloads."""
+
+    name: str
+    size: int
+    signed: bool
+    values: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form of a `Choice`.
+
+    `discriminants` are the values that select it, as unsigned integers of the discriminant's size;
+    empty for the variant that every other value selects (the one whose payload lends its niche).
+    """
+
+    name: str
+    discriminants: tuple[int, ...]
+    payload: Struct
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An enum with payloads: a discriminant, and a struct for each of its values.
+
+    The discriminant may overlap a payload's field (a niche). It is None where there is one variant only.
+    """
+
+    name: str
+    size: int
+    discriminant: Field | None
+    variants: tuple[Variant, ...]
+
+
+Type = Scalar | Array | Struct | Enumeration | Choice
+
+
+@dataclass(frozen=True)
+class Static:
+    """A static: its qualified name, virtual address and type."""
+
+    name: str
+    address: int
+    type: Type
+
+
+class LayoutError(Exception):
+    """The layout of what was asked for is not known. The message is one plain sentence."""
+
+
+class Layout(Protocol):
+    """Where each static lies and what its type is."""
+
+    def static(self, name: str) -> Static | None:
+        """The static of that qualified name; None if there is none."""
+
+
+def payload(struct: Struct) -> Field | None:
+    """What a wrapper wraps: its only field that is neither empty nor, once unwrapped, a scalar.
+
+    Where all fields are scalars and just one is not empty, it is that one. None for a struct that is
+    no wrapper. Thus a lock beside a cell, a sequence counter beside a value, an atomic around an
+    integer and a union of a value with nothing are all seen through, whatever they are called.
+    """
+    filled = [field for field in struct.fields if field.type.size]
+    if len(filled) == 1:
+        return filled[0]
+    compound = [field for field in filled if not isinstance(unwrap(field.type), Scalar)]
+    return compound[0] if len(compound) == 1 else None
+
+
+def unwrap(type_: Type) -> Type:
+    """The innermost type of a chain of structs with only one field that is not empty."""
+    while isinstance(type_, Struct):
+        filled = [field for field in type_.fields if field.type.size]
+        if len(filled) != 1 or filled[0].offset != 0:
+            return type_
+        type_ = filled[0].type
+    return type_
+
+
+def locate(type_: Type, name: str) -> Field | None:
+    """The field `name` of a struct, or of what it wraps, with its offset from the struct's start."""
+    offset = 0
+    while isinstance(type_, Struct):
+        found = type_.field(name)
+        if found is not None:
+            return Field(name, offset + found.offset, found.type)
+        inner = payload(type_)
+        if inner is None:
+            return None
+        offset += inner.offset
+        type_ = inner.type
+    return None
+
+
+def locate_path(type_: Type, path: str) -> Field | None:
+    """The field at a dotted path, each step through wrappers."""
+    offset = 0
+    for name in path.split("."):
+        found = locate(type_, name)
+        if found is None:
+            return None
+        offset += found.offset
+        type_ = found.type
+    return Field(path, offset, type_)
