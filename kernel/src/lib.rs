@@ -9,3 +9,4 @@ pub mod hardware;
 pub mod memory;
 pub mod sequence;
 pub mod tasks;
+pub mod text;

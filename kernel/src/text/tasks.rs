@@ -1,0 +1,134 @@
+//! The `tasks` table, and why a task ended.
+
+use super::place::Place;
+use super::syndrome::{Syndrome, end_reason, is_by_exception};
+use super::units::OrDash;
+use crate::tasks::{Scheduler, Task, TaskState};
+use core::fmt::{self, Display, Formatter, Write};
+
+macro_rules! columns {
+    () => {
+        "{:>4} {:<16} {:<8} {:>5} {:>12} {}"
+    };
+}
+
+pub fn state_name(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Unused => "unused",
+        TaskState::Ready => "ready",
+        TaskState::Sleeping => "sleeping",
+        TaskState::Stopped => "stopped",
+        TaskState::Ended => "ended",
+    }
+}
+
+/// The end of a task with its exception, on lines of their own; nothing for a task that has not ended.
+pub fn describe_end(task: &Task, out: &mut dyn Write) -> fmt::Result {
+    if task.state != TaskState::Ended {
+        return Ok(());
+    }
+    writeln!(out, "task {} ({}) ended: {}", task.id, task.name(), end_reason(task.end_reason))?;
+    if !is_by_exception(task.end_reason) {
+        return Ok(());
+    }
+    let syndrome = Syndrome(task.end_syndrome);
+    writeln!(out, "  {syndrome}")?;
+    if syndrome.has_fault_address() {
+        writeln!(out, "  at {:#x}, {}", task.end_address, Place(task.end_address))?;
+    }
+    Ok(())
+}
+
+/// `tasks`: what the scheduler is doing, and a row for each task. Entry 0 is the shell.
+pub fn tasks(scheduler: &Scheduler, out: &mut dyn Write) -> fmt::Result {
+    let used = || scheduler.tasks.iter().filter(|task| task.state != TaskState::Unused);
+    writeln!(out, "current_task: {}", scheduler.current)?;
+    writeln!(out, "is_held: {}", if scheduler.is_held { "yes" } else { "no" })?;
+    writeln!(out, "tick_count: {}", scheduler.tick_count)?;
+    writeln!(out, "alive_tasks: {}", used().filter(|task| task.is_alive()).count())?;
+    writeln!(out, columns!(), "task", "name", "state", "stack", "switches", "end")?;
+    for task in used() {
+        let name = if task.name().is_empty() { "-" } else { task.name() };
+        let (state, stack) = (state_name(task.state), OrDash(task.stack as u64));
+        writeln!(out, columns!(), task.id, name, state, stack, task.switch_count, ShortEnd(task))?;
+    }
+    Ok(())
+}
+
+/// A task's end in the table's last column: `stack overflow at 0x70000001eff0`.
+struct ShortEnd<'a>(&'a Task);
+
+impl Display for ShortEnd<'_> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let task = self.0;
+        if task.state != TaskState::Ended {
+            return formatter.write_str("-");
+        }
+        let text = end_reason(task.end_reason);
+        formatter.write_str(text.split_once(':').map_or(text, |(short, _)| short))?;
+        if is_by_exception(task.end_reason) && Syndrome(task.end_syndrome).has_fault_address() {
+            write!(formatter, " at {:#x}", task.end_address)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::EndReason;
+    use crate::text::fixtures;
+
+    fn overflown() -> Box<Scheduler> {
+        let mut scheduler = fixtures::scheduler(&["shell", "sleeper", "sixteen-letters-"]);
+        scheduler.tasks[1].state = TaskState::Sleeping;
+        let task = &mut scheduler.tasks[2];
+        (task.state, task.end_reason, task.switch_count) = (TaskState::Ended, EndReason::StackOverflow, 12);
+        (task.end_syndrome, task.end_address) = (0x9200_0047, 0x7000_001f_eff0);
+        scheduler
+    }
+
+    #[test]
+    fn the_table_has_a_row_for_each_used_slot() {
+        let mut text = String::new();
+        tasks(&overflown(), &mut text).unwrap();
+        let lines = fixtures::lines(&text);
+        assert_eq!(lines[..4], ["current_task: 0", "is_held: no", "tick_count: 0", "alive_tasks: 2"]);
+        let rows: Vec<_> = lines[5..].iter().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(
+            rows,
+            [
+                "0 shell ready - 0 -",
+                "1 sleeper sleeping 1 0 -",
+                "2 sixteen-letters- ended 2 12 stack overflow at 0x7000001feff0",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_task_is_told_with_its_exception() {
+        let scheduler = overflown();
+        let mut text = String::new();
+        scheduler.tasks.iter().for_each(|task| describe_end(task, &mut text).unwrap());
+        assert_eq!(
+            fixtures::lines(&text),
+            [
+                "task 2 (sixteen-letters-) ended: stack overflow: pushed beyond its maximum or into the guard page",
+                "  data abort from EL0: write, translation fault, level 3",
+                "  at 0x7000001feff0, stack 1, 4112 bytes below its end",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_end_without_an_exception_shows_no_syndrome() {
+        let mut scheduler = overflown();
+        for reason in [EndReason::Exited, EndReason::Killed] {
+            scheduler.tasks[2].end_reason = reason;
+            let mut text = String::new();
+            describe_end(&scheduler.tasks[2], &mut text).unwrap();
+            assert_eq!(text, format!("task 2 (sixteen-letters-) ended: {}\n", end_reason(reason)));
+            assert_eq!(ShortEnd(&scheduler.tasks[2]).to_string(), end_reason(reason));
+        }
+    }
+}
