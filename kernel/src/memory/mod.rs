@@ -15,3 +15,6 @@ pub mod stacks;
 pub mod strategies;
 pub mod switcher;
 pub mod tables;
+
+#[cfg(test)]
+mod tests;

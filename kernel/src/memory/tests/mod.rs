@@ -1,1 +1,10 @@
+//! Tests of memory management on the host: each module against a naive model of what it promises.
 
+mod support;
+
+mod asid;
+mod frames;
+mod growth;
+mod lazy;
+mod pressure;
+mod stacks;

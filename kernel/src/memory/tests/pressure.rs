@@ -1,0 +1,244 @@
+//! Pressure levels with their hysteresis, and the choice of strategies.
+
+use super::support::cases;
+use crate::memory::pressure::PressureLevel::{Critical, High, Low, Medium};
+use crate::memory::pressure::Strategy::{CacheOptimization, Defragmentation, PageMigration, PressureRelief};
+use crate::memory::pressure::{
+    BACKOFF_LIMIT, MemoryPressureHandler, PressureLevel, Strategy as Answer, THRESHOLD_PERCENT, allowed, level_of,
+};
+use proptest::prelude::*;
+
+fn with_limit(limit: u32) -> MemoryPressureHandler {
+    let mut handler = MemoryPressureHandler::new();
+    handler.set_limit(limit);
+    handler.update(limit, 0);
+    handler
+}
+
+fn at_level(level: PressureLevel) -> MemoryPressureHandler {
+    let mut handler = with_limit(1000);
+    handler.update([1000, 400, 200, 50][level as usize], 1);
+    assert_eq!(handler.level, level);
+    handler
+}
+
+/// The level by its definition: the highest that `free` enters, or that it was at and has not left.
+fn naive_level(current: PressureLevel, free: u32, limit: u32) -> PressureLevel {
+    let per_cent = |share: u32| (limit as u64 * share as u64 / 100) as u32;
+    let holds = |level: &PressureLevel| {
+        let (enter, leave) = THRESHOLD_PERCENT[*level as usize - 1];
+        free < per_cent(enter) || (current >= *level && free < per_cent(leave))
+    };
+    [Critical, High, Medium].into_iter().find(holds).unwrap_or(Low)
+}
+
+fn limit() -> impl Strategy<Value = u32> {
+    prop_oneof![0..200u32, 200..40_000u32, Just(u32::MAX)]
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn the_level_is_what_its_definition_says(
+        limit in limit(), shares in prop::collection::vec(0..=1000u64, 1..50),
+    ) {
+        let mut handler = with_limit(limit);
+        let mut entered = [0u32; 4];
+        for (time, share) in shares.into_iter().enumerate() {
+            let free = (limit as u64 * share / 1000) as u32;
+            let (before, time) = (handler.level, time as u64 + 7);
+            let expected = naive_level(before, free, limit);
+            let former = handler.update(free, time);
+            prop_assert_eq!(handler.level, expected);
+            prop_assert_eq!(former, (before != expected).then_some(before));
+            if before != expected {
+                entered[expected as usize] += 1;
+                prop_assert_eq!(handler.last_change_time, time);
+            }
+            prop_assert_eq!(handler.level_events, entered);
+            prop_assert_eq!(handler.free_frames, free);
+        }
+    }
+
+    /// `is_calm` is what the kernel asks on each allocation, in place of `update`: both have to agree.
+    #[test]
+    fn calm_is_exactly_when_an_update_would_change_nothing(
+        first in limit(), second in limit(), shares in prop::collection::vec(0..=1000u64, 1..30), at in 0..30usize,
+    ) {
+        let mut handler = with_limit(first);
+        for (place, share) in shares.into_iter().enumerate() {
+            if place == at {
+                handler.set_limit(second);
+            }
+            let free = (handler.limit_frames as u64 * share / 1000) as u32;
+            let borders = handler.thresholds.map(|threshold| [threshold.enter_below, threshold.leave_at]).concat();
+            for free in borders.iter().flat_map(|&border| [border.saturating_sub(1), border]) {
+                if free < u32::MAX {
+                    let changes = level_of(handler.level, free, &handler.thresholds) != handler.level;
+                    prop_assert_eq!(handler.is_calm(free), !changes, "{} free at {:?}", free, handler.level);
+                }
+            }
+            if free < u32::MAX {
+                let calm = handler.is_calm(free);
+                prop_assert_eq!(handler.update(free, 9).is_none(), calm);
+                prop_assert!(handler.is_calm(free), "not calm after an update");
+            }
+        }
+    }
+
+    #[test]
+    fn it_does_not_flip_while_free_moves_inside_a_band(
+        limit in 20..40_000u32, border in 0..3usize, from_above in any::<bool>(),
+        walk in prop::collection::vec(any::<u32>(), 1..40),
+    ) {
+        let mut handler = with_limit(limit);
+        let band = handler.thresholds[border];
+        handler.update(if from_above { band.leave_at } else { band.enter_below.saturating_sub(1) }, 1);
+        let level = handler.level;
+        prop_assert_eq!(level as usize, border + !from_above as usize);
+        for step in walk {
+            let width = (band.leave_at - band.enter_below).max(1);
+            let free = band.enter_below + step % width;
+            if free < band.leave_at {
+                prop_assert_eq!(handler.update(free, 2), None, "{} free, {:?}", free, band);
+            }
+        }
+        prop_assert_eq!(handler.level, level);
+    }
+}
+
+#[test]
+fn levels_begin_and_end_at_their_borders() {
+    let mut handler = with_limit(1000);
+    let way = [
+        (500, Low),
+        (499, Medium),
+        (549, Medium),
+        (550, Low),
+        (499, Medium),
+        (250, Medium),
+        (249, High),
+        (299, High),
+        (300, Medium),
+        (100, High),
+        (99, Critical),
+        (149, Critical),
+        (150, High),
+        (0, Critical),
+        (1000, Low),
+        (5, Critical),
+    ];
+    for (free, expected) in way {
+        handler.update(free, 1);
+        assert_eq!(handler.level, expected, "with {free} free");
+    }
+    assert_eq!(handler.level_events, [2, 3, 3, 3]);
+}
+
+#[test]
+fn a_new_limit_moves_the_borders() {
+    let mut handler = with_limit(1000);
+    assert!(handler.is_calm(600) && !handler.is_calm(499));
+    handler.set_limit(2000);
+    assert!(!handler.is_calm(600));
+    assert_eq!(handler.update(600, 5), Some(Low));
+    assert_eq!((handler.level, handler.limit_frames), (Medium, 2000));
+}
+
+#[test]
+fn what_may_be_done_grows_with_the_level() {
+    assert_eq!(allowed(Low), []);
+    assert_eq!(allowed(Medium), [CacheOptimization, PageMigration]);
+    for level in [High, Critical] {
+        assert_eq!(allowed(level), [CacheOptimization, PressureRelief, PageMigration, Defragmentation]);
+    }
+    for (place, level) in PressureLevel::ALL.into_iter().enumerate() {
+        assert_eq!(level as usize, place);
+        assert_eq!(at_level(level).choose().collect::<Vec<_>>().len(), allowed(level).len());
+    }
+    for (place, strategy) in Answer::ALL.into_iter().enumerate() {
+        assert_eq!(strategy as usize, place);
+        assert_eq!(MemoryPressureHandler::new().strategies[place].strategy, strategy);
+    }
+}
+
+#[test]
+fn the_one_that_won_most_last_time_comes_first_and_a_new_one_before_all() {
+    let mut handler = at_level(Critical);
+    assert_eq!(handler.choose().collect::<Vec<_>>(), Answer::ALL);
+    handler.note_run(CacheOptimization, 10, 1);
+    handler.note_run(PressureRelief, 30, 1);
+    handler.note_run(PageMigration, 20, 1);
+    let order = [Defragmentation, PressureRelief, PageMigration, CacheOptimization];
+    assert_eq!(handler.choose().collect::<Vec<_>>(), order);
+    handler.note_run(Defragmentation, 20, 2);
+    handler.note_run(CacheOptimization, 40, 2);
+    // Equals stay in the order of cost.
+    let order = [CacheOptimization, PressureRelief, PageMigration, Defragmentation];
+    assert_eq!(handler.choose().collect::<Vec<_>>(), order);
+    let record = handler.strategies[CacheOptimization as usize];
+    assert_eq!((record.run_count, record.last_won, record.total_won, record.last_run_time), (2, 40, 50, 2));
+}
+
+/// Occasions on which `strategy` was passed over before it came up again.
+fn passed_over(handler: &mut MemoryPressureHandler, strategy: Answer) -> u32 {
+    (0..).find(|_| handler.choose().any(|chosen| chosen == strategy)).unwrap()
+}
+
+#[test]
+fn a_strategy_that_wins_nothing_is_passed_over_longer_each_time_until_it_wins() {
+    let mut handler = at_level(High);
+    let mut skipped = 0;
+    for expected in [1, 2, 4, 8, BACKOFF_LIMIT as u32] {
+        handler.note_run(PressureRelief, 0, 1);
+        assert_eq!(passed_over(&mut handler, PressureRelief), expected);
+        skipped += expected;
+    }
+    assert_eq!(handler.strategies[PressureRelief as usize].skip_count, skipped);
+    handler.note_run(PressureRelief, 1, 2);
+    assert_eq!(passed_over(&mut handler, PressureRelief), 0);
+    handler.note_run(PressureRelief, 0, 3);
+    assert_eq!(passed_over(&mut handler, PressureRelief), 1, "a win takes the backoff back");
+}
+
+#[test]
+fn a_level_that_does_not_allow_a_strategy_is_no_occasion_for_it() {
+    let mut handler = at_level(High);
+    handler.note_run(Defragmentation, 0, 1);
+    handler.update(400, 2);
+    for _ in 0..5 {
+        assert!(handler.choose().all(|strategy| allowed(Medium).contains(&strategy)));
+    }
+    let record = handler.strategies[Defragmentation as usize];
+    assert_eq!((record.backoff_left, record.skip_count), (1, 0));
+}
+
+fn strategy() -> impl Strategy<Value = Answer> {
+    (0..4usize).prop_map(|number| Answer::ALL[number])
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    #[test]
+    fn the_choice_agrees_with_a_sort(
+        level in 0..4usize, runs in prop::collection::vec((strategy(), 0..4u32), 0..40),
+    ) {
+        let mut handler = at_level(PressureLevel::ALL[level]);
+        for (strategy, won) in runs {
+            let mut expected: Vec<Answer> = allowed(handler.level)
+                .iter()
+                .copied()
+                .filter(|&strategy| handler.strategies[strategy as usize].backoff_left == 0)
+                .collect();
+            let records = handler.strategies;
+            expected.sort_by_key(|&strategy| {
+                let record = records[strategy as usize];
+                std::cmp::Reverse(if record.run_count == 0 { u32::MAX } else { record.last_won })
+            });
+            prop_assert_eq!(handler.choose().collect::<Vec<_>>(), expected);
+            handler.note_run(strategy, won, 5);
+        }
+    }
+}
