@@ -97,7 +97,7 @@ impl DynamicStackManager {
     pub fn create(&mut self, owner: u16, policy: GrowthPolicy, max_size: usize) -> Option<usize> {
         let slot = self.stacks.iter().position(|stack| !stack.is_active)?;
         let base_address = STACK_REGION_BASE + (slot as u64 + 1) * STACK_SLOT_SIZE;
-        let max_size = max_size.next_multiple_of(PAGE_SIZE).clamp(PAGE_SIZE, STACK_LIMIT);
+        let max_size = max_size.clamp(1, STACK_LIMIT).next_multiple_of(PAGE_SIZE);
         self.stacks[slot] = DynamicStack {
             id: slot as u32 + 1,
             is_active: true,

@@ -51,7 +51,8 @@ fn its_history_counts_in_pages_and_in_time() {
 }
 
 fn size() -> impl Strategy<Value = usize> {
-    prop_oneof![0..3 * PAGE_SIZE, STACK_LIMIT - PAGE_SIZE..STACK_LIMIT + 2 * PAGE_SIZE]
+    let near_limit = STACK_LIMIT - PAGE_SIZE..STACK_LIMIT + 2 * PAGE_SIZE;
+    prop_oneof![0..3 * PAGE_SIZE, near_limit, any::<usize>(), usize::MAX - 5000..=usize::MAX]
 }
 
 proptest! {
