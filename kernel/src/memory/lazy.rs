@@ -111,8 +111,9 @@ impl LazyPageAllocator {
 
     /// The range of `owner` that starts at `address`, by its place in `ranges`.
     pub fn range_at(&self, owner: u16, address: u64) -> Option<usize> {
-        let first = record_of(address)? as u32;
-        self.ranges.iter().position(|range| range.pages > 0 && range.owner == owner && range.first == first)
+        self.ranges
+            .iter()
+            .position(|range| range.pages > 0 && range.owner == owner && address_of(range.first) == address)
     }
 
     /// Drops the range at place `entry`. Its pages have been made pending before.

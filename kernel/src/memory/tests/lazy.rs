@@ -56,6 +56,7 @@ fn take(lazy: &mut LazyPageAllocator, model: &mut Vec<LazyRange>, step: Step) {
                 model.push(LazyRange { first, pages, owner });
                 assert_eq!(lazy.range_at(owner, address_of(first)), Some(place_of(lazy, first)));
                 assert_eq!(lazy.range_at(owner + 1, address_of(first)), None, "a range of another task");
+                assert_eq!(lazy.range_at(owner, address_of(first) + 8), None, "not the start of the range");
             }
         }
         Step::Forget(choice) => {
