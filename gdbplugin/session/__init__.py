@@ -7,26 +7,26 @@
 """
 
 from gdbplugin.session.errors import (
-    AddressInUse,
-    CommandFailed,
-    Ended,
-    KernelUnusable,
+    AddressInUseError,
+    CommandFailedError,
+    EndedError,
+    KernelUnusableError,
     SessionError,
-    ToolMissing,
-    WaitTimeout,
+    ToolMissingError,
+    WaitTimeoutError,
 )
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.tinyos import TinyOS
 
 __all__ = [
-    "AddressInUse",
-    "CommandFailed",
-    "Ended",
-    "KernelUnusable",
+    "AddressInUseError",
+    "CommandFailedError",
+    "EndedError",
+    "KernelUnusableError",
     "Qemu",
     "QemuOptions",
     "SessionError",
     "TinyOS",
-    "ToolMissing",
-    "WaitTimeout",
+    "ToolMissingError",
+    "WaitTimeoutError",
 ]

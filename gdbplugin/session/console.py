@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Callable
 
-from gdbplugin.session.errors import Ended, SessionError
+from gdbplugin.session.errors import EndedError, SessionError
 from gdbplugin.session.pump import Pump
 
 PROMPT = re.compile(r"(?:^|\n)tinyos\*?> $")
@@ -17,7 +17,7 @@ _ANSWER_SECONDS = 10.0
 class Console:
     """One end of the serial line. All that the kernel writes is kept in `transcript`."""
 
-    def __init__(self, line: socket.socket, pump: Pump, how_it_ended: Callable[[], Ended]) -> None:
+    def __init__(self, line: socket.socket, pump: Pump, how_it_ended: Callable[[], EndedError]) -> None:
         self._line = line
         self._pump = pump
         self._how_it_ended = how_it_ended
@@ -44,7 +44,7 @@ class Console:
     def expect(self, pattern: str | re.Pattern[str], timeout: float = _ANSWER_SECONDS) -> re.Match[str]:
         """Wait until `pattern` is in what was written since the last wait, and return the match.
 
-        `$` is the end of what has come so far. Raises `WaitTimeout`, or `Ended` if QEMU ends meanwhile.
+        `$` is the end of what has come so far. Raises `WaitTimeoutError`, or `EndedError` if QEMU ends meanwhile.
         """
         compiled = re.compile(pattern)
         found: re.Match[str] | None = None

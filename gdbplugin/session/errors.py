@@ -16,27 +16,27 @@ class SessionError(Exception):
         self.evidence = evidence
 
 
-class ToolMissing(SessionError):
+class ToolMissingError(SessionError):
     """QEMU or GDB is not installed, or is one that cannot do what is needed."""
 
 
-class KernelUnusable(SessionError):
+class KernelUnusableError(SessionError):
     """The file given as kernel is missing, stripped, of another machine, or not what is running."""
 
 
-class AddressInUse(SessionError):
+class AddressInUseError(SessionError):
     """The TCP port asked for is taken, or may not be opened."""
 
 
-class Ended(SessionError):
+class EndedError(SessionError):
     """QEMU or GDB has ended, or closed its connection, while it was still needed."""
 
 
-class WaitTimeout(SessionError):
+class WaitTimeoutError(SessionError):
     """What was waited for did not happen in the time given."""
 
 
-class CommandFailed(SessionError):
+class CommandFailedError(SessionError):
     """GDB answered a command with an error; `command` is what was asked, `reason` what GDB said.
 
     `output` is what the command had printed before it failed.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from gdbplugin.session import mi, process
-from gdbplugin.session.errors import CommandFailed, Ended
+from gdbplugin.session.errors import CommandFailedError, EndedError
 from gdbplugin.session.mi import Record, Result, Stop
 from gdbplugin.session.pump import Pump
 
@@ -26,7 +26,7 @@ _SETTINGS = ("set confirm off", "set pagination off", "set debuginfod enabled of
 
 
 def find_gdb() -> str:
-    """The path of the GDB to use: $TINYOS_GDB, or gdb-multiarch. Raises `ToolMissing`."""
+    """The path of the GDB to use: $TINYOS_GDB, or gdb-multiarch. Raises `ToolMissingError`."""
     return process.find_program(os.environ.get("TINYOS_GDB") or "gdb-multiarch", "GDB", _GDB_HELP)
 
 
@@ -67,7 +67,7 @@ class Gdb:
     ) -> Gdb:
         """Start GDB on an ELF, with the plugin; the user's own GDB settings are not read.
 
-        Raises `ToolMissing`. GDB reads the ELF while the caller goes on.
+        Raises `ToolMissingError`. GDB reads the ELF while the caller goes on.
         """
         arguments = [find_gdb(), "--quiet", "--nx", "--interpreter=mi3"]
         for setting in _SETTINGS:
@@ -92,14 +92,14 @@ class Gdb:
         return self._running
 
     @property
-    def warnings(self) -> str:
-        """What GDB and the plugin wrote to standard error during the latest command."""
-        return "".join(self._log)
+    def warnings(self) -> list[str]:
+        """What GDB and the plugin wrote to standard error during the latest command, in its pieces."""
+        return list(self._log)
 
     def mi(self, command: str, timeout: float = _COMMAND_SECONDS) -> Result:
         """Send one MI command (`-data-read-memory-bytes ...`) and return its result.
 
-        Raises `CommandFailed` with GDB's own words, `WaitTimeout`, or `Ended` if GDB dies.
+        Raises `CommandFailedError` with GDB's own words, `WaitTimeoutError`, or `EndedError` if GDB dies.
         """
         self._pump.drain()
         self._token += 1
@@ -113,7 +113,7 @@ class Gdb:
         record = self._results.pop(token)
         console = "".join(self._console)
         if record.message == "error":
-            raise CommandFailed(command, record.payload.get("msg") or "error", console)
+            raise CommandFailedError(command, record.payload.get("msg") or "error", console)
         return Result(record.message, record.payload or {}, console, "".join(self._log))
 
     def execute(self, command: str, timeout: float = _COMMAND_SECONDS) -> str:
@@ -125,18 +125,22 @@ class Gdb:
         self._stops.clear()
         try:
             result = self.mi(f"-interpreter-exec console {mi.quote(command)}", timeout)
-        except CommandFailed as error:
-            raise CommandFailed(command, error.reason, error.output) from error
+        except CommandFailedError as error:
+            raise CommandFailedError(command, error.reason, error.output) from error
         if result.message == "running":
             # Set running by a CLI command, GDB reads no commands until the stop: only a signal reaches it.
             self._in_foreground = not self._stops
             self.wait_for_stop(timeout)
         return "".join(self._console)
 
-    def connect(self, address: str, timeout: float = _COMMAND_SECONDS) -> None:
-        """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then."""
-        self.mi(f"-target-select remote {address}", timeout)
+    def connect(self, address: str, timeout: float = _COMMAND_SECONDS) -> Result:
+        """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then.
+
+        As the first command, its result's `log` holds what GDB and the plugin complained of as they started.
+        """
+        result = self.mi(f"-target-select remote {address}", timeout)
         self._running = False
+        return result
 
     def resume(self) -> None:
         """Let the target run."""
@@ -158,7 +162,7 @@ class Gdb:
         if not self._stops:
             if self._ended:
                 raise self._how_it_ended()
-            raise Ended("the connection to the target was lost", self._pump.evidence())
+            raise EndedError("the connection to the target was lost", self._pump.evidence())
         return self._stops.pop(0)
 
     @contextlib.contextmanager
@@ -196,8 +200,8 @@ class Gdb:
         except BrokenPipeError as error:
             raise self._how_it_ended() from error
 
-    def _how_it_ended(self) -> Ended:
-        return Ended(f"GDB {process.describe_exit(process.end(self._child))}", self._pump.evidence())
+    def _how_it_ended(self) -> EndedError:
+        return EndedError(f"GDB {process.describe_exit(process.end(self._child))}", self._pump.evidence())
 
     def _said(self) -> str:
         return "".join([*self._history, self._errors[-2000:]])

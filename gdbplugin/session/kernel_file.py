@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gdbplugin.session.errors import CommandFailed, KernelUnusable
+from gdbplugin.session.errors import CommandFailedError, KernelUnusableError
 from gdbplugin.session.gdb import Gdb
 
 MANAGER_SYMBOL = b"DYNAMIC_MEMORY_MANAGER"
@@ -36,13 +36,15 @@ class KernelFile:
 
     @classmethod
     def open(cls, path: Path) -> KernelFile:
-        """Look at the file; raises `KernelUnusable`, saying what is wrong and what to do."""
+        """Look at the file; raises `KernelUnusableError`, saying what is wrong and what to do."""
         try:
             stream = path.open("rb")
         except FileNotFoundError:
-            raise KernelUnusable(f"no kernel at {path}: {_BUILD}") from None
+            raise KernelUnusableError(f"no kernel at {path}: {_BUILD}") from None
         except OSError as error:
-            raise KernelUnusable(f"cannot read {path} ({error.strerror}): give kernel.elf, or {_BUILD}") from error
+            raise KernelUnusableError(
+                f"cannot read {path} ({error.strerror}): give kernel.elf, or {_BUILD}"
+            ) from error
         with stream:
             # Not at the top: of all that imports this module, only this function needs 60 ms of it.
             from elftools.common.exceptions import ELFError
@@ -52,34 +54,36 @@ class KernelFile:
                 elf = ELFFile(stream)
                 return cls._of(path, elf)
             except ELFError as error:
-                raise KernelUnusable(f"{path} is not a whole ELF file ({error}): {_BUILD}") from error
+                raise KernelUnusableError(f"{path} is not a whole ELF file ({error}): {_BUILD}") from error
 
     @classmethod
     def _of(cls, path: Path, elf: Any) -> KernelFile:
         if elf["e_machine"] != "EM_AARCH64":
-            raise KernelUnusable(f"{path} is not an AArch64 ELF: give TinyOS's kernel.elf, or {_BUILD}")
+            raise KernelUnusableError(f"{path} is not an AArch64 ELF: give TinyOS's kernel.elf, or {_BUILD}")
         symbols = elf.get_section_by_name(".strtab")
         if symbols is None or elf.get_section_by_name(".debug_info") is None:
-            raise KernelUnusable(
+            raise KernelUnusableError(
                 f"{path} is stripped: the symbols and debug information are needed; give the unstripped ELF, "
                 f"or {_BUILD}"
             )
         if MANAGER_SYMBOL not in symbols.data():
             name = MANAGER_SYMBOL.decode()
-            raise KernelUnusable(f"{path} is not TinyOS (it has no {name}): give kernel.elf, or {_BUILD}")
+            raise KernelUnusableError(
+                f"{path} is not TinyOS (it has no {name}): give kernel.elf, or {_BUILD}"
+            )
         note = elf.get_section_by_name(".note.gnu.build-id")
         build_id = next(iter(note.iter_notes()))["n_desc"] if note is not None else ""
         return cls(path, build_id, _sample(path, elf, note))
 
     def require_running(self, gdb: Gdb) -> None:
-        """Raise `KernelUnusable` if the machine that GDB is stopped at runs something else.
+        """Raise `KernelUnusableError` if the machine that GDB is stopped at runs something else.
 
         Compares what lies in its memory at the ELF's physical addresses, or, for a gdbstub that knows no
         physical memory, at the virtual ones.
         """
         found = _read(gdb, self.sample)
         if found != self.sample.content:
-            raise KernelUnusable(
+            raise KernelUnusableError(
                 f"{self.path} is not the kernel that is running: its {self.sample.what} is not in the "
                 "machine's memory; give the ELF that was booted, or boot this one"
             )
@@ -93,7 +97,7 @@ def _sample(path: Path, elf: Any, note: Any) -> LoadedBytes:
     for segment in segments:
         if segment["p_flags"] & 1:  # PF_X
             return _cut(segment, "code", segment["p_vaddr"], segment.data()[:_SAMPLE_BYTES])
-    raise KernelUnusable(f"{path} has nothing in it to run: {_BUILD}")
+    raise KernelUnusableError(f"{path} has nothing in it to run: {_BUILD}")
 
 
 def _cut(segment: Any, what: str, address: int, content: bytes) -> LoadedBytes:
@@ -106,7 +110,7 @@ def _read(gdb: Gdb, sample: LoadedBytes) -> bytes | None:
     address = sample.physical_address if physical else sample.virtual_address
     try:
         answer = gdb.mi(f"-data-read-memory-bytes {address:#x} {len(sample.content)}")
-    except CommandFailed:
+    except CommandFailedError:
         return None
     finally:
         if physical:

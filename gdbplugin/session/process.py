@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
-from gdbplugin.session.errors import ToolMissing
+from gdbplugin.session.errors import ToolMissingError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_SECONDS = 2.0
 
 
 def find_program(name: str, what: str, package: str) -> str:
-    """The path of an executable; raises `ToolMissing`, naming `what` it is and its Debian `package`."""
+    """The path of an executable; raises `ToolMissingError`, naming `what` it is and its Debian `package`."""
     path = shutil.which(name)
     if path is None:
-        raise ToolMissing(f"{what} is missing: there is no program {name}; install it with: {package}")
+        raise ToolMissingError(f"{what} is missing: there is no program {name}; install it with: {package}")
     return path
 
 

@@ -11,7 +11,7 @@ import selectors
 import time
 from collections.abc import Callable
 
-from gdbplugin.session.errors import WaitTimeout
+from gdbplugin.session.errors import WaitTimeoutError
 
 _READ_BYTES = 1 << 16
 _EVIDENCE_LINES = 12
@@ -47,12 +47,12 @@ class Pump:
         return "\n".join(parts)
 
     def wait(self, done: Callable[[], bool], timeout: float, waiting_for: str) -> None:
-        """Read until `done()`; raises `WaitTimeout`, naming `waiting_for`, after `timeout` seconds."""
+        """Read until `done()`; raises `WaitTimeoutError`, naming `waiting_for`, after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not done():
             left = deadline - time.monotonic()
             if left <= 0 or not self._selector.get_map():
-                raise WaitTimeout(f"waited {timeout:g} s for {waiting_for}", self.evidence())
+                raise WaitTimeoutError(f"waited {timeout:g} s for {waiting_for}", self.evidence())
             self._read_ready(left)
 
     def drain(self) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gdbplugin.session import process
 from gdbplugin.session.directory import private_directory
-from gdbplugin.session.errors import AddressInUse, Ended, SessionError, ToolMissing
+from gdbplugin.session.errors import AddressInUseError, EndedError, SessionError, ToolMissingError
 
 MACHINE_FILE = Path(__file__).resolve().parents[2] / "qemu" / "raspi4b.cfg"
 _QEMU_HELP = "apt install -t bookworm-backports qemu-system-arm (Debian 12); QEMU 9.0 or later elsewhere"
@@ -42,7 +42,7 @@ class QemuOptions:
 
 
 def find_qemu() -> str:
-    """The path of the QEMU to use: $TINYOS_QEMU, or qemu-system-aarch64. Raises `ToolMissing`."""
+    """The path of the QEMU to use: $TINYOS_QEMU, or qemu-system-aarch64. Raises `ToolMissingError`."""
     name = os.environ.get("TINYOS_QEMU") or "qemu-system-aarch64"
     return process.find_program(name, "QEMU", _QEMU_HELP)
 
@@ -70,7 +70,7 @@ class Qemu:
     def start(cls, options: QemuOptions) -> Qemu:
         """Start the machine.
 
-        Raises `ToolMissing`, `AddressInUse`, or `SessionError` for a kernel that cannot be read.
+        Raises `ToolMissingError`, `AddressInUseError`, or `SessionError` for a kernel that cannot be read.
         """
         program = find_qemu()
         if not options.kernel.is_file():
@@ -125,14 +125,14 @@ class Qemu:
         lines = process.last_text(self.directory / "qemu.log").splitlines()
         return "\n".join(line for line in lines if "info: QEMU waiting for connection" not in line)
 
-    def ended(self) -> Ended:
+    def ended(self) -> EndedError:
         """The error that says how QEMU ended. Call it once its console has; waits for it a little."""
         try:
             how = process.describe_exit(self._child.wait(1.0))
         except subprocess.TimeoutExpired:
             how = "closed its console"
         said = self.log().splitlines()
-        return Ended(f"QEMU {how}" + (f": {said[-1]}" if said else ""))
+        return EndedError(f"QEMU {how}" + (f": {said[-1]}" if said else ""))
 
     def close(self) -> None:
         """End QEMU and remove its sockets and files; a second call does nothing."""
@@ -162,7 +162,9 @@ class Qemu:
         program = find_qemu()
         machines = subprocess.run([program, "-M", "help"], capture_output=True, text=True, check=False)
         if machines.returncode == 0 and "raspi4b" not in machines.stdout.split():
-            return ToolMissing(f"{program} has no machine raspi4b: it needs QEMU 9.0 or later; {_QEMU_HELP}")
+            return ToolMissingError(
+                f"{program} has no machine raspi4b: it needs QEMU 9.0 or later; {_QEMU_HELP}"
+            )
         return self.ended()
 
 
@@ -209,9 +211,9 @@ def _listen_gdb(port: int | None, directory: Path) -> socket.socket:
             advice = "something listens there already; choose another with --port, or 0 for any free one"
         else:
             advice = error.strerror or str(error)
-        raise AddressInUse(f"port {port} of {_LOOPBACK} cannot be used: {advice}") from error
+        raise AddressInUseError(f"port {port} of {_LOOPBACK} cannot be used: {advice}") from error
     except OverflowError as error:
-        raise AddressInUse(
+        raise AddressInUseError(
             f"{port} is not a port: give one from 1 to 65535, or 0 for any free one"
         ) from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gdbplugin.session import process
-from gdbplugin.session.errors import CommandFailed, SessionError
+from gdbplugin.session.errors import CommandFailedError, SessionError
 from gdbplugin.session.gdb import find_gdb
 from gdbplugin.session.qemu import QemuOptions
 from gdbplugin.session.signals import passed_to_child, raised_as_exit
@@ -96,16 +96,19 @@ def _boot(options: argparse.Namespace) -> TinyOS:
 def _batch(tinyos: TinyOS, commands: Sequence[str], timeout: float) -> int:
     failed = False
     with tinyos.stopped() as gdb:
+        sys.stderr.write(tinyos.debugger_complaints)
         for command in commands:
+            reason = None
             try:
                 output = gdb.execute(command, timeout)
-            except CommandFailed as error:
-                output = error.output
-                _say(f"error: {error.message}")
-                failed = True
+            except CommandFailedError as error:
+                output, reason, failed = error.output, error.reason, True
             sys.stdout.write(output)
             sys.stdout.flush()
-            sys.stderr.write(gdb.warnings if not failed else "")
+            # GDB repeats there what it gives as the reason.
+            sys.stderr.write("".join(text for text in gdb.warnings if text.rstrip("\n") != reason))
+            if reason is not None:
+                _say(f"error: {command}: {reason}")
     return int(failed)
 
 

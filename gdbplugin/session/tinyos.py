@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gdbplugin.session.console import Console
-from gdbplugin.session.errors import CommandFailed
+from gdbplugin.session.errors import CommandFailedError
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
 from gdbplugin.session.mi import Result
@@ -34,6 +34,8 @@ class TinyOS:
         self._pump = pump
         self._plugin = plugin
         self._debugger: Gdb | None = None
+        self.debugger_complaints = ""
+        """What GDB and the plugin wrote to standard error as they started."""
 
     @classmethod
     def boot(
@@ -107,7 +109,7 @@ class TinyOS:
     def detach(self) -> None:
         """End GDB and let the target run, so that another debugger may attach."""
         if self._debugger is not None:
-            with contextlib.suppress(CommandFailed):  # There may be nothing left to let go of.
+            with contextlib.suppress(CommandFailedError):  # There may be nothing left to let go of.
                 self._debugger.mi("-target-detach")
             self._debugger.close()
             self._debugger = None
@@ -130,7 +132,7 @@ class TinyOS:
     def _attach(self) -> Gdb:
         gdb = Gdb.start(self._pump, elf=self.kernel.path, plugin=self._plugin)
         try:
-            gdb.connect(self.qemu.gdb_address)
+            self.debugger_complaints = gdb.connect(self.qemu.gdb_address).log
             self.kernel.require_running(gdb)
         except BaseException:
             gdb.close()

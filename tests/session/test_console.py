@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from gdbplugin.session.console import Console
-from gdbplugin.session.errors import Ended, SessionError, WaitTimeout
+from gdbplugin.session.errors import EndedError, SessionError, WaitTimeoutError
 from gdbplugin.session.pump import Pump
 
 
@@ -18,7 +18,7 @@ def ends() -> Iterator[tuple[Console, socket.socket]]:
     """A console, and the kernel's end of its line."""
     ours, kernels = socket.socketpair()
     with ours, kernels:
-        yield Console(ours, Pump(), lambda: Ended("QEMU exited with status 1")), kernels
+        yield Console(ours, Pump(), lambda: EndedError("QEMU exited with status 1")), kernels
 
 
 def test_an_answer_is_what_stands_between_echo_and_prompt(
@@ -53,7 +53,7 @@ def test_the_prompt_of_the_submenu_counts_too(ends: tuple[Console, socket.socket
 def test_a_prompt_within_a_line_is_not_the_prompt(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     kernel.sendall(b"the prompt is tinyos> ")
-    with pytest.raises(WaitTimeout):
+    with pytest.raises(WaitTimeoutError):
         console.wait_for_prompt(0.05)
 
 
@@ -70,7 +70,7 @@ def test_a_wait_that_runs_out_says_for_what_and_shows_the_last_lines(
 ) -> None:
     console, kernel = ends
     kernel.sendall(b"first\r\nlast line\r\n")
-    with pytest.raises(WaitTimeout) as caught:
+    with pytest.raises(WaitTimeoutError) as caught:
         console.expect("never this", 0.05)
     assert caught.value.message == "waited 0.05 s for 'never this' on the kernel's console"
     assert "last line" in str(caught.value)
@@ -81,7 +81,7 @@ def test_what_was_waited_for_is_not_found_again(ends: tuple[Console, socket.sock
     kernel.sendall(b"one two two")
     assert console.expect(re.compile("two")).start() == 4
     assert console.expect("two").start() == 8
-    with pytest.raises(WaitTimeout):
+    with pytest.raises(WaitTimeoutError):
         console.expect("two", 0.05)
 
 
@@ -89,9 +89,9 @@ def test_a_machine_that_ends_is_said_to_have_ended(ends: tuple[Console, socket.s
     console, kernel = ends
     kernel.sendall(b"booting\r\n")
     kernel.close()
-    with pytest.raises(Ended, match="QEMU exited with status 1"):
+    with pytest.raises(EndedError, match="QEMU exited with status 1"):
         console.wait_for_prompt(5)
-    with pytest.raises(Ended, match="QEMU exited with status 1"):
+    with pytest.raises(EndedError, match="QEMU exited with status 1"):
         console.command("help")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbplugin.session.errors import KernelUnusable
+from gdbplugin.session.errors import KernelUnusableError
 from gdbplugin.session.kernel_file import MANAGER_SYMBOL, KernelFile
 from tests.session import elfs
 
@@ -20,7 +20,7 @@ def test_the_kernel_is_accepted(kernel_elf: Path) -> None:
 
 
 def _refusal(path: Path) -> str:
-    with pytest.raises(KernelUnusable) as caught:
+    with pytest.raises(KernelUnusableError) as caught:
         KernelFile.open(path)
     message = caught.value.message
     assert "\n" not in message

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from gdbplugin.session import mi
 
+_LINE = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
 
-@given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))), st.data())
+
+@given(st.lists(_LINE), st.data())
 def test_lines_are_whole_however_they_arrive(lines: list[str], data: st.DataObject) -> None:
     stream = "".join(f"{line}\n" for line in lines).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))

@@ -17,7 +17,15 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from gdbplugin.session import CommandFailed, Ended, Qemu, QemuOptions, SessionError, TinyOS, WaitTimeout
+from gdbplugin.session import (
+    CommandFailedError,
+    EndedError,
+    Qemu,
+    QemuOptions,
+    SessionError,
+    TinyOS,
+    WaitTimeoutError,
+)
 from tests.session.processes import is_alive, wait_until_gone
 
 
@@ -42,7 +50,7 @@ def test_gdb_commands_print_and_fail(shared_machine: TinyOS) -> None:
         assert gdb.execute("echo a\\t\\\\b\\n") == "a\t\\b\n"
         assert gdb.mi("-data-evaluate-expression 6*7").payload["value"] == "42"
         assert "paused" in gdb.execute("monitor info status")
-        with pytest.raises(CommandFailed) as caught:
+        with pytest.raises(CommandFailedError) as caught:
             gdb.execute("nonsense")
         assert caught.value.command == "nonsense"
         assert "Undefined command" in caught.value.reason
@@ -67,7 +75,7 @@ def test_a_command_that_runs_the_target_returns_at_its_stop(shared_machine: Tiny
 
 def test_a_command_that_runs_too_long_can_be_interrupted(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
-        with pytest.raises(WaitTimeout, match=r"waited 0\.2 s for the target to stop"):
+        with pytest.raises(WaitTimeoutError, match=r"waited 0\.2 s for the target to stop"):
             gdb.execute("continue", 0.2)
         assert gdb.running
         assert gdb.interrupt().reason == "signal-received"
@@ -164,7 +172,7 @@ def test_a_session_in_use_is_not_taken_for_abandoned(machine: TinyOS, kernel_elf
 
 def test_a_killed_qemu_is_named(machine: TinyOS) -> None:
     os.kill(machine.qemu.pid, signal.SIGKILL)
-    with pytest.raises(Ended, match="QEMU was killed by SIGKILL"):
+    with pytest.raises(EndedError, match="QEMU was killed by SIGKILL"):
         machine.shell("help")
 
 
@@ -178,16 +186,16 @@ def test_a_killed_qemu_is_no_endless_wait_for_a_stop(machine: TinyOS) -> None:
 def test_a_killed_gdb_is_named(machine: TinyOS) -> None:
     gdb = machine.debugger
     os.kill(gdb.pid, signal.SIGKILL)
-    with pytest.raises(Ended, match="GDB was killed by SIGKILL"):
+    with pytest.raises(EndedError, match="GDB was killed by SIGKILL"):
         gdb.mi("-data-evaluate-expression 1")
 
 
 def test_a_kernel_that_says_nothing_is_waited_for_only_so_long(machine: TinyOS) -> None:
-    with machine.stopped(), pytest.raises(WaitTimeout) as caught:
+    with machine.stopped(), pytest.raises(WaitTimeoutError) as caught:
         machine.shell("help", timeout=0.2)
     assert "tinyos> " in caught.value.evidence
 
 
 def test_qemu_says_why_it_did_not_start(kernel_elf: Path) -> None:
-    with pytest.raises(Ended, match=r"QEMU exited with status 1: .*no-such-option"):
+    with pytest.raises(EndedError, match=r"QEMU exited with status 1: .*no-such-option"):
         Qemu.start(QemuOptions(kernel_elf, extra=("-no-such-option",)))
