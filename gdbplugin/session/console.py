@@ -44,7 +44,8 @@ class Console:
     def expect(self, pattern: str | re.Pattern[str], timeout: float = _ANSWER_SECONDS) -> re.Match[str]:
         """Wait until `pattern` is in what was written since the last wait, and return the match.
 
-        `$` is the end of what has come so far. Raises `WaitTimeoutError`, or `EndedError` if QEMU ends meanwhile.
+        `$` is the end of what has come so far. Raises `WaitTimeoutError`; `EndedError` if QEMU
+        ends meanwhile.
         """
         compiled = re.compile(pattern)
         found: re.Match[str] | None = None
