@@ -146,6 +146,10 @@ class Sandbox:
         source.parent.mkdir(parents=True, exist_ok=True)
         source.touch()
 
+    def rustup(self, otherwise: str) -> None:
+        """Put a rustup on PATH that has the Rust of ``rust``, and does ``otherwise`` when asked for more."""
+        self.program("rustup", f'case $1 in which) echo "$SYSROOT/bin/cargo" ;; *) {otherwise} ;; esac')
+
     def environment(self, **more: str) -> dict[str, str]:
         """What the scripts see; nothing of the tests' own environment is let in."""
         return {

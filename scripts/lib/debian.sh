@@ -4,7 +4,7 @@ OS_RELEASE=${TINYOS_OS_RELEASE:-/etc/os-release}
 
 # os_release KEY: a value of os-release, unquoted.
 os_release() {
-    sed -n "s/^$1=//p" "$OS_RELEASE" 2>/dev/null | tr -d '"' | head -n 1
+    sed -n "s/^$1=//p" "$OS_RELEASE" 2>/dev/null | tr -d '"' | sed -n 1p
 }
 
 # Succeeds where packages can be installed; else REASON says why not.
@@ -47,27 +47,30 @@ candidate_version() {
     LC_ALL=C apt-cache policy "$1" | sed -n 's/^  Candidate: \([^(].*\)/\1/p'
 }
 
-# add_source NAME SUITE URI: one more archive of Debian's own.
+# add_source SUITE URI: one more archive of Debian's own.
 add_source() {
-    say "adding Debian's archive $2 to apt's sources"
+    say "adding Debian's archive $1 to apt's sources"
     printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' \
-        "$3" "$2" /usr/share/keyrings/debian-archive-keyring.gpg |
-        as_root tee "/etc/apt/sources.list.d/$1.sources" >/dev/null
+        "$2" "$1" /usr/share/keyrings/debian-archive-keyring.gpg |
+        as_root tee "/etc/apt/sources.list.d/$1.sources" >/dev/null ||
+        fail "cannot write /etc/apt/sources.list.d/$1.sources"
     run_logged "reading apt's package lists" apt_get update
 }
 
 # The mirror that bookworm itself comes from has the backports too.
 debian_mirror() {
     local mirror
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Component: main' | head -n 1)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Component: main' | sed -n 1p)
     echo "${mirror:-http://deb.debian.org/debian}"
 }
 
 install_qemu() {
     if ! version_at_least "$(candidate_version qemu-system-arm)" "$QEMU_MINIMUM"; then
         # Backports carry a lower priority than the release: they may be there and yet be no candidate.
-        apt-cache madison qemu-system-arm | grep -q bookworm-backports ||
-            add_source bookworm-backports bookworm-backports "$(debian_mirror)"
+        case $(apt-cache madison qemu-system-arm) in
+            *bookworm-backports*) ;;
+            *) add_source bookworm-backports "$(debian_mirror)" ;;
+        esac
         set -- -t bookworm-backports
     fi
     run_logged "installing QEMU" apt_get install --no-install-recommends "$@" qemu-system-arm
@@ -76,7 +79,7 @@ install_qemu() {
 install_rust() {
     # Debian keeps a current Rust for its web browsers; it arrives through the security archive.
     version_at_least "$(candidate_version rustc-web)" "$RUST_MINIMUM" ||
-        add_source bookworm-security bookworm-security http://deb.debian.org/debian-security
+        add_source bookworm-security http://deb.debian.org/debian-security
     run_logged "installing Rust" apt_get install --no-install-recommends \
         rustc-web cargo-web rust-web-src rustfmt-web rust-web-clippy lld-19
 }

@@ -114,9 +114,12 @@ check_qemu() {
     fi
 }
 
+# GDB without Python, or without AArch64, answers this with an error.
+GDB_QUESTION='import sys; gdb.execute("set architecture aarch64"); print("serves", gdb.VERSION, "%d.%d" % sys.version_info[:2])'
+
 gdb_serves() {
     local answer
-    answer=$("$1" -nx -batch -ex 'python gdb.execute("set architecture aarch64"); import sys; print("serves", gdb.VERSION, "%d.%d" % sys.version_info[:2])' 2>/dev/null | grep '^serves ') || {
+    answer=$("$1" -nx -batch -ex "python $GDB_QUESTION" 2>/dev/null | grep '^serves ') || {
         PROBLEM="found $1, but it lacks AArch64 or Python"
         return 1
     }
@@ -143,26 +146,45 @@ check_gdb() {
     fi
 }
 
-# Asks rustup for what its toolchain lacks; where it cannot get it, the check that follows says so.
+# The rustup that is installed, if any; its installer puts it where a shell started before has no PATH to.
+rustup_program() {
+    { on_path rustup; PATH=${HOME:-}/.cargo/bin on_path rustup; } | sed -n 1p
+}
+
+# The cargo of the toolchain that rustup takes in kernel/, where a file may choose one.
+rustup_cargo() {
+    local rustup
+    rustup=$(rustup_program)
+    [ -n "$rustup" ] && (cd "$TINYOS_TOP/kernel" && "$rustup" which cargo 2>>"$LOG")
+}
+
+# rustup_completes CARGO SYSROOT: asks rustup for what its toolchain lacks; where it cannot get that, the check
+# that follows says so.
 rustup_completes() {
-    local directory=$1 sysroot=$2 toolchain
-    [ -x "$directory/rustup" ] || return 0
-    toolchain=$(basename "$sysroot")
-    rust_has_target "$sysroot" ||
-        "$directory/rustup" target add --toolchain "$toolchain" "$KERNEL_TARGET" >>"$LOG" 2>&1 ||
+    local rustup toolchain
+    [ "$1" = "$(rustup_cargo)" ] || return 0
+    rustup=$(rustup_program) toolchain=$(basename "$2")
+    rust_has_target "$2" ||
+        "$rustup" target add --toolchain "$toolchain" "$KERNEL_TARGET" >>"$LOG" 2>&1 ||
         say "rustup cannot get the target $KERNEL_TARGET for $toolchain"
-    rust_has_components "$sysroot" ||
-        "$directory/rustup" component add --toolchain "$toolchain" clippy rustfmt >>"$LOG" 2>&1 ||
+    rust_has_components "$2" ||
+        "$rustup" component add --toolchain "$toolchain" clippy rustfmt >>"$LOG" 2>&1 ||
         say "rustup cannot get clippy and rustfmt for $toolchain"
 }
 
 rust_has_target() { compgen -G "$1/lib/rustlib/$KERNEL_TARGET/lib/libcore-*.rlib" >/dev/null; }
-rust_has_components() { [ -x "$1/bin/cargo-clippy" ] && [ -x "$1/bin/clippy-driver" ] && [ -x "$1/bin/cargo-fmt" ] && [ -x "$1/bin/rustfmt" ]; }
+
+rust_has_components() {
+    local name
+    for name in cargo cargo-clippy clippy-driver cargo-fmt rustfmt; do
+        [ -x "$1/bin/$name" ] || return 1
+    done
+}
 
 rust_serves() {
     local directory sysroot version host
     directory=$(dirname "$1")
-    # rustup's cargo is a proxy; the toolchain behind it is asked for in kernel/, which may choose one.
+    # A cargo may be a proxy or a link; the compiler itself knows where its toolchain is.
     sysroot=$(cd "$TINYOS_TOP/kernel" && "$directory/rustc" --print sysroot 2>>"$LOG") || {
         PROBLEM="found $1, but its rustc does not run"
         return 1
@@ -173,8 +195,8 @@ rust_serves() {
         PROBLEM="found $1, which is ${version:-of no known version}"
         return 1
     }
-    rustup_completes "$directory" "$sysroot"
-    rust_has_components "$sysroot" && [ -x "$sysroot/bin/cargo" ] || {
+    rustup_completes "$sysroot/bin/cargo" "$sysroot"
+    rust_has_components "$sysroot" || {
         PROBLEM="found $1, but without clippy and rustfmt"
         return 1
     }
@@ -188,7 +210,7 @@ rust_serves() {
     fi
     FOUND_RUST_LINKER=
     if [ ! -x "$sysroot/lib/rustlib/$host/bin/rust-lld" ]; then
-        FOUND_RUST_LINKER=$(on_path ld.lld-19 ld.lld | head -n 1)
+        FOUND_RUST_LINKER=$(on_path ld.lld-19 ld.lld | sed -n 1p)
         [ -n "$FOUND_RUST_LINKER" ] || {
             PROBLEM="found $1, but neither rust-lld nor ld.lld"
             return 1
@@ -204,8 +226,7 @@ check_rust() {
     else
         first_that rust_serves < <(
             # rustup's first, wherever it stands on PATH: it is the one a person chose.
-            on_path rustup | sed 's/rustup$/cargo/'
-            PATH=${HOME:-}/.cargo/bin on_path cargo
+            rustup_cargo || true
             on_path cargo
         )
     fi
