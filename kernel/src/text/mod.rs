@@ -9,6 +9,7 @@
 //! - numbers are decimal, addresses hexadecimal with `0x` and without leading zeros; `-` is a value that does not exist;
 //! - lines end with `\n` and are at most 100 columns wide.
 
+pub mod fault;
 pub mod memory;
 pub mod place;
 pub mod syndrome;

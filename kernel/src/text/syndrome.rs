@@ -1,5 +1,6 @@
 //! `ESR_EL1` for people. Arm Architecture Reference Manual, "ESR_EL1, Exception Syndrome Register (EL1)".
 
+use super::fault::Fault;
 use super::place::Place;
 use crate::tasks::EndReason;
 use core::fmt::{self, Display, Formatter, Write};
@@ -133,48 +134,6 @@ impl Display for Syndrome {
     }
 }
 
-/// A fault status code (DFSC or IFSC).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault(pub u64);
-
-impl Fault {
-    /// What failed, and at which level of the table walk if at one.
-    pub fn parts(self) -> (&'static str, Option<i8>) {
-        let level = Some((self.0 & 0b11) as i8);
-        match self.0 {
-            0b00_0000..=0b00_0011 => ("address size fault", level),
-            0b00_0100..=0b00_0111 => ("translation fault", level),
-            0b00_1000..=0b00_1011 => ("access flag fault", level),
-            0b00_1100..=0b00_1111 => ("permission fault", level),
-            0b01_0000 => ("synchronous external abort", None),
-            0b01_0001 => ("synchronous tag check fault", None),
-            0b01_0011 => ("external abort on table walk", Some(-1)),
-            0b01_0100..=0b01_0111 => ("external abort on table walk", level),
-            0b01_1000 => ("parity or ECC error", None),
-            0b01_1011 => ("parity or ECC error on table walk", Some(-1)),
-            0b01_1100..=0b01_1111 => ("parity or ECC error on table walk", level),
-            0b10_0001 => ("alignment fault", None),
-            0b10_0011 => ("granule protection fault on table walk", Some(-1)),
-            0b10_0100..=0b10_0111 => ("granule protection fault on table walk", level),
-            0b10_1000 => ("granule protection fault", None),
-            0b10_1001 => ("address size fault", Some(-1)),
-            0b10_1011 => ("translation fault", Some(-1)),
-            0b11_0000 => ("TLB conflict abort", None),
-            0b11_0001 => ("unsupported atomic hardware update fault", None),
-            0b11_0100 | 0b11_0101 => ("implementation defined fault", None),
-            _ => ("reserved fault status", None),
-        }
-    }
-}
-
-impl Display for Fault {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let (name, level) = self.parts();
-        formatter.write_str(name)?;
-        level.map_or(Ok(()), |level| write!(formatter, ", level {level}"))
-    }
-}
-
 /// The ISS of a trapped MSR, MRS or system instruction: `read of S3_0_C1_C0_0 into X5`.
 struct SystemAccess(u64);
 
@@ -292,10 +251,6 @@ mod tests {
     fn every_syndrome_has_a_text() {
         for esr in (0..1 << 32).step_by(0x1_0003) {
             assert!(!show(esr).is_empty());
-        }
-        for status in 0..64 {
-            let (name, level) = Fault(status).parts();
-            assert!(!name.is_empty() && level.is_none_or(|level| (-1..=3).contains(&level)));
         }
     }
 
