@@ -162,9 +162,8 @@ class Qemu:
         program = find_qemu()
         machines = subprocess.run([program, "-M", "help"], capture_output=True, text=True, check=False)
         if machines.returncode == 0 and "raspi4b" not in machines.stdout.split():
-            return ToolMissingError(
-                f"{program} has no machine raspi4b: it needs QEMU 9.0 or later; {_QEMU_HELP}"
-            )
+            lack = f"{program} has no machine raspi4b: it needs QEMU 9.0 or later"
+            return ToolMissingError(f"{lack}; {_QEMU_HELP}")
         return self.ended()
 
 

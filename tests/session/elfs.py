@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from gdbplugin.session.kernel_file import KernelFile
+from gdbplugin.layout.elf import read_image
 
 _SECTION_HEADER_OFFSET = 0x28  # e_shoff of an ELF64 header
 _SECTION_HEADER_COUNT = 0x3C  # e_shnum, then e_shstrndx
@@ -22,6 +22,7 @@ def stripped(elf: Path, path: Path) -> Path:
 
 def of_another_build(elf: Path, path: Path) -> Path:
     """A copy with another build-id."""
-    build_id = bytes.fromhex(KernelFile.open(elf).build_id)
+    build_id = read_image(elf).build_id
+    assert build_id
     path.write_bytes(elf.read_bytes().replace(build_id, bytes(byte ^ 0xFF for byte in build_id)))
     return path
