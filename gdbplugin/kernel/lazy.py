@@ -25,7 +25,7 @@ _COUNTERS = (
     "access_flag_count",
     "fold_count",
 )
-_FIELDS = (
+FIELDS = (
     "virtual_address",
     "physical_address",
     "is_allocated",
@@ -145,17 +145,17 @@ def read_lazy_pages(kernel: Kernel) -> LazyPages:
 
 
 def _read_rows(kernel: Kernel) -> list[tuple[Any, ...]]:
-    """The rows in use, their fields in the order of `_FIELDS`."""
+    """The rows in use, their fields in the order of `FIELDS`."""
     part = kernel.part(MANAGER, "lazy_allocator.pages")
     array = unwrap(part.type) if part else None
     if part is None or not isinstance(array, Array):
         return []
-    columns = Columns(array.element, _FIELDS)
+    columns = Columns(array.element, FIELDS)
     rows = columns.rows(part.data)
     for name in columns.missing:
         kernel.journal.note(f"this kernel's LazyPage has no field {name}")
-    if columns.present != _FIELDS:
-        places = [columns.position(name) for name in _FIELDS]
+    if columns.present != FIELDS:
+        places = [columns.position(name) for name in FIELDS]
         rows = [tuple([None if place is None else row[place] for place in places]) for row in rows]
     rows = [row for row in rows if row[0] != 0]
     _report_corrupt(kernel, rows)

@@ -64,6 +64,17 @@ def read_statics(path: Path, crates: Sequence[str]) -> Mapping[str, Static]:
         raise LayoutError(f"the debug information of {path} cannot be understood: {error}") from error
 
 
+def has_debug_information(path: Path) -> bool:
+    """Whether a file has DWARF at all; raises `LayoutError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return ELFFile(file).get_section_by_name(".debug_info") is not None
+    except OSError as error:
+        raise LayoutError(f"cannot read {path}: {error.strerror}") from error
+    except ELFError as error:
+        raise LayoutError(f"{path} is not a whole ELF file: {error}") from error
+
+
 def _crate_of(unit: Any) -> str:
     """The crate of a compile unit, which rustc names `src/lib.rs/@/CRATE.HASH-cgu.N`."""
     attribute = unit.get_top_DIE().attributes.get("DW_AT_name")

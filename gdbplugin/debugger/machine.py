@@ -1,0 +1,119 @@
+"""The machine that GDB is connected to.
+
+Registers are read through GDB, each core being one of its threads. Physical memory is read by
+packets to QEMU's stub where that is what answers, else through the kernel's linear map. Neither the
+target nor the user's selection in GDB is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import gdb
+
+from gdbplugin.debugger.linear import LinearMapMemory
+from gdbplugin.debugger.packets import PacketMemory
+from gdbplugin.machine import MachineGoneError
+
+_SPELLINGS = {
+    "CPSR": ("cpsr", "CPSR"),
+    "PC": ("pc", "PC"),
+}
+
+
+class _Memory(Protocol):
+    def read(self, address: int, length: int) -> bytes:
+        """Physical memory; raises a `MachineError`."""
+
+    def suspend(self) -> None:
+        """Have the stub take addresses as the user's GDB expects them to be taken."""
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """The names a stub may give a register: stubs differ in case and in the exception level's suffix."""
+    if name in _SPELLINGS:
+        return _SPELLINGS[name]
+    bare = name.removesuffix("_EL1")
+    return (name, bare, name.lower(), bare.lower())
+
+
+class GdbMachine:
+    """The selected inferior, stopped; satisfies `gdbplugin.machine.Machine`. Valid for one stop."""
+
+    def __init__(self) -> None:
+        self._inferior = gdb.selected_inferior()
+        self._threads = dict(enumerate(sorted(self._inferior.threads(), key=lambda thread: thread.num)))
+        self._names: dict[str, str | None] = {}
+        self._memory: _Memory | None = None
+
+    def is_current(self) -> bool:
+        """Whether this is still the machine that is selected in GDB."""
+        return self._inferior.is_valid() and self._inferior == gdb.selected_inferior()
+
+    @property
+    def cores(self) -> Sequence[int]:
+        """See `Machine`: GDB's threads, the first being core 0."""
+        return tuple(self._threads)
+
+    def read_physical(self, address: int, length: int) -> bytes:
+        """See `Machine`."""
+        if self._memory is None:
+            self._memory = PacketMemory.probe(self._inferior) or LinearMapMemory(self, self._inferior)
+        return self._memory.read(address, length)
+
+    def restore(self) -> None:
+        """Leave the stub as it was found; called when a command ends, however it ends."""
+        if self._memory is not None:
+            self._memory.suspend()
+
+    def register(self, name: str, core: int) -> int | None:
+        """See `Machine`: None for a register this stub does not have."""
+        if name not in self._names:
+            known = {entry.name for entry in self._inferior.architecture().registers()}
+            self._names[name] = next((spelled for spelled in spellings(name) if spelled in known), None)
+        spelled = self._names[name]
+        if spelled is None or core not in self._threads:
+            return None
+        # GDB may read memory to make a frame of a core's state: as virtual addresses.
+        self.restore()
+        with self.selected(core):
+            try:
+                value = gdb.newest_frame().read_register(spelled)
+            except gdb.error as error:
+                if not self._threads[core].is_valid():
+                    raise MachineGoneError(f"the connection to the target was lost: {error}") from error
+                return None
+            return int(value) & _mask(value)
+
+    @contextlib.contextmanager
+    def selected(self, core: int) -> Iterator[None]:
+        """Have GDB look at a core for the length of a `with`; then the user's thread and frame again."""
+        before = gdb.selected_thread()
+        thread = self._threads[core]
+        if not thread.is_valid():
+            raise MachineGoneError("the connection to the target was lost")
+        if before is not None and before.num == thread.num:
+            yield
+            return
+        frame = _selected_frame()
+        thread.switch()
+        try:
+            yield
+        finally:
+            if before is not None and before.is_valid():
+                before.switch()
+                if frame is not None and frame.is_valid():
+                    frame.select()
+
+
+def _selected_frame() -> gdb.Frame | None:
+    try:
+        return gdb.selected_frame()
+    except gdb.error:
+        return None  # A thread whose state makes no frame: there is none to go back to.
+
+
+def _mask(value: gdb.Value) -> int:
+    return (1 << 8 * value.type.sizeof) - 1

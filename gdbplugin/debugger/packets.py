@@ -1,0 +1,74 @@
+"""Physical memory by packets of the remote protocol, as QEMU's stub offers it.
+
+`Qqemu.PhyMemMode:1` makes the stub take the addresses of memory packets as physical ones. The mode is
+switched on with the first read and put back as it was found before GDB itself is used again.
+"""
+
+from __future__ import annotations
+
+import gdb
+
+from gdbplugin.machine import MachineGoneError, PhysicalReadError
+
+# QEMU answers at most 4,096 hexadecimal digits to one packet.
+_PACKET_BYTES = 2048
+_SMALL_PACKET_BYTES = 256
+
+
+class PacketMemory:
+    """Reads by `m` packets; made by `probe`."""
+
+    def __init__(self, connection: gdb.RemoteTargetConnection, found: bytes) -> None:
+        self._connection = connection
+        self._found = found
+        self._physical = found == b"1"
+
+    @classmethod
+    def probe(cls, inferior: gdb.Inferior) -> PacketMemory | None:
+        """The memory behind an inferior's stub, or None if it knows no such mode."""
+        connection = inferior.connection
+        if not isinstance(connection, gdb.RemoteTargetConnection):
+            return None
+        found = _send(connection, "qqemu.PhyMemMode")
+        return cls(connection, found) if found in (b"0", b"1") else None
+
+    def read(self, address: int, length: int) -> bytes:
+        """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
+        self._set(True)
+        parts = []
+        position, end = address, address + length
+        while position < end:
+            part = self._packet(position, min(_PACKET_BYTES, end - position))
+            parts.append(part)
+            position += len(part)
+        return b"".join(parts)
+
+    def suspend(self) -> None:
+        """Put the mode back as it was found. A connection that is gone has no mode."""
+        if self._connection.is_valid():
+            self._set(self._found == b"1")
+
+    def _set(self, physical: bool) -> None:
+        if self._physical == physical:
+            return
+        answer = _send(self._connection, f"Qqemu.PhyMemMode:{int(physical)}")
+        if answer != b"OK":
+            raise MachineGoneError(f"the debug stub refused to switch to physical addresses: {answer!r}")
+        self._physical = physical
+
+    def _packet(self, address: int, length: int) -> bytes:
+        answer = _send(self._connection, f"m{address:x},{length:x}")
+        if len(answer) == 2 * length:
+            return bytes.fromhex(answer.decode("ascii"))
+        if length > _SMALL_PACKET_BYTES:
+            # A stub with smaller packets, or memory that ends within this piece.
+            return self._packet(address, _SMALL_PACKET_BYTES)
+        raise PhysicalReadError(address, length)
+
+
+def _send(connection: gdb.RemoteTargetConnection, packet: str) -> bytes:
+    try:
+        answer = connection.send_packet(packet)
+    except (gdb.error, RuntimeError) as error:
+        raise MachineGoneError(f"the connection to the target was lost: {error}") from error
+    return answer or b""

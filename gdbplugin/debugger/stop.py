@@ -1,0 +1,159 @@
+"""What is known of the target as long as it stays stopped: the machine with its cache, and the layout.
+
+Everything read is kept until the target runs, is written to, or goes; then the next command reads anew.
+Nothing here happens before the first command asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gdb
+
+from gdbplugin.debugger.layout import GdbLayout
+from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.kernel.target import MANAGER
+from gdbplugin.layout import cache
+from gdbplugin.layout.elf import ElfError, ElfImage, read_image
+from gdbplugin.layout.types import Static
+from gdbplugin.machine import CachedMachine, Machine, MachineError, PhysicalReadError
+
+
+class NoTargetError(MachineError):
+    """There is nothing stopped that could be read."""
+
+
+class WrongProgramError(MachineError):
+    """The program GDB has loaded is missing, stripped, of another kind, or not what the machine runs."""
+
+
+class _State:
+    """What is kept. `changed` and `replaced` are called by GDB's events."""
+
+    def __init__(self) -> None:
+        self.source: GdbMachine | None = None
+        self.cached: CachedMachine | None = None
+        self.verified = False
+        self.layout: GdbLayout | None = None
+        self.image: ElfImage | None = None
+        self.watching = False
+
+    def watch(self) -> None:
+        """Have GDB say when what is kept is no longer true."""
+        if self.watching:
+            return
+        self.watching = True
+        events = gdb.events
+        events.cont.connect(self.changed)
+        events.memory_changed.connect(self.changed)
+        events.register_changed.connect(self.changed)
+        events.inferior_call.connect(self.changed)
+        events.exited.connect(self.changed)
+        events.inferior_deleted.connect(self.changed)
+        events.connection_removed.connect(self.changed)
+        events.new_objfile.connect(self.replaced)
+        events.clear_objfiles.connect(self.replaced)
+
+    def changed(self, _: Any) -> None:
+        """The target ran, was written to, or is gone."""
+        self.source = self.cached = None
+        self.verified = False
+
+    def replaced(self, event: Any) -> None:
+        """Other symbols were loaded."""
+        self.layout = self.image = None
+        self.changed(event)
+
+
+_state = _State()
+
+
+@contextlib.contextmanager
+def machine() -> Iterator[Machine]:
+    """The stopped machine, for the length of one command.
+
+    Raises `NoTargetError` where nothing is stopped. Whatever mode the debug stub was put into to read
+    physical memory is put back at the end.
+    """
+    _require_stopped()
+    _state.watch()
+    if _state.source is None or _state.cached is None or not _state.source.is_current():
+        _state.changed(None)
+        _state.source = GdbMachine()
+        _state.cached = CachedMachine(_state.source)
+    try:
+        yield _state.cached
+    finally:
+        _state.source.restore()
+
+
+def layout(target: Machine) -> GdbLayout:
+    """The loaded program's layout, once it is clear that the machine runs that very program.
+
+    Raises `WrongProgramError`.
+    """
+    image = _image()
+    if not _state.verified:
+        _require_running(image, target)
+        _state.verified = True
+    if _state.layout is None:
+        _state.layout = GdbLayout(lambda name: _from_file(image.path, name))
+    return _state.layout
+
+
+def _from_file(path: Path, name: str) -> Static | None:
+    return cache.load(path).static(name)
+
+
+def _require_stopped() -> None:
+    thread = gdb.selected_thread()
+    if thread is None or not thread.is_valid():
+        raise NoTargetError("there is no target: connect to one first (target remote HOST:PORT)")
+    if thread.is_running():
+        raise NoTargetError("the target is running: stop it first (Ctrl-C, or interrupt)")
+
+
+def _image() -> ElfImage:
+    """The loaded program's headers; raises `WrongProgramError` if it is none that can be used."""
+    if _state.image is not None:
+        return _state.image
+    space = gdb.current_progspace()
+    filename = space.filename if space is not None else None
+    if not filename:
+        raise WrongProgramError("no program is loaded: give GDB the kernel's ELF (file build/kernel.elf)")
+    try:
+        image = read_image(Path(filename))
+    except ElfError as error:
+        raise WrongProgramError(str(error)) from error
+    if gdb.lookup_global_symbol(MANAGER) is None and gdb.lookup_static_symbol(MANAGER) is None:
+        raise WrongProgramError(_why_no_manager(filename))
+    _state.image = image
+    return image
+
+
+def _why_no_manager(filename: str) -> str:
+    # Not at the top: only whoever went wrong waits for it.
+    from gdbplugin.layout.dwarf import has_debug_information
+
+    if not has_debug_information(Path(filename)):
+        return f"{filename} is stripped: load the ELF with its debug information, as scripts/build leaves it"
+    return f"{filename} is not TinyOS: it has no {MANAGER.rpartition('::')[2]} with debug information"
+
+
+def _require_running(image: ElfImage, target: Machine) -> None:
+    try:
+        address, expected = image.fingerprint()
+    except (ElfError, OSError) as error:
+        raise WrongProgramError(str(error)) from error
+    try:
+        found = target.read_physical(address, len(expected))
+    except PhysicalReadError as error:
+        raise WrongProgramError(f"{image.path} is not what the machine runs: {error}") from error
+    if found != expected:
+        raise WrongProgramError(
+            f"{image.path} is not what the machine runs: at physical {address:#x} it has "
+            f"{expected[:8].hex()}…, the machine {found[:8].hex()}…; load the ELF that was booted"
+        )

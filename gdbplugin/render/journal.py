@@ -1,0 +1,19 @@
+"""Findings and notes, as every command shows them behind its object."""
+
+from __future__ import annotations
+
+from gdbplugin.kernel.journal import Journal
+
+_SHOWN = 20
+
+
+def journal_text(journal: Journal) -> str:
+    """The findings and notes there are, one a line; empty if there are none."""
+    lines = []
+    if journal.finding_count:
+        lines.append(f"Findings: {journal.finding_count:,}")
+        lines += [f"  {finding}" for finding in journal.findings[:_SHOWN]]
+        if journal.finding_count > _SHOWN:
+            lines.append(f"  and {journal.finding_count - _SHOWN:,} more")
+    lines += [f"Note: {note}" for note in journal.notes]
+    return "".join(line + "\n" for line in lines)

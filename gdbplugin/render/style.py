@@ -1,0 +1,95 @@
+"""How numbers, gauges and gaps look in text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the reader's terminal can show. `encoding` is the character set text is written in."""
+
+    encoding: str = "utf-8"
+    plain: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """See whether the characters beyond ASCII that are used here can be written."""
+        try:
+            "—█░→".encode(self.encoding)
+            plain = False
+        except (UnicodeEncodeError, LookupError):
+            plain = True
+        object.__setattr__(self, "plain", plain)
+
+    @property
+    def missing(self) -> str:
+        """What stands for a value that is not to be had."""
+        return "-" if self.plain else "—"
+
+    def gauge(self, part: int | None, whole: int | None, width: int = 12) -> str:
+        """A bar filled by `part` of `whole`; empty only for 0, full only for all of it."""
+        if part is None or not whole:
+            return self.missing
+        filled = min(width, max(0, round(width * part / whole)))
+        if part > 0:
+            filled = max(1, filled)
+        if part < whole:
+            filled = min(width - 1, filled)
+        full, empty = ("#", ".") if self.plain else ("█", "░")
+        return full * filled + empty * (width - filled)
+
+    def count(self, number: int | None) -> str:
+        """A number of things, its thousands apart."""
+        return self.missing if number is None else f"{number:,}"
+
+    def address(self, number: int | None) -> str:
+        """An address, hexadecimal."""
+        return self.missing if number is None else f"{number:#x}"
+
+    def size(self, number: int | None) -> str:
+        """A number of bytes in the largest unit in which it is exact to a decimal place."""
+        if number is None:
+            return self.missing
+        for power in range(len(_UNITS) - 1, 0, -1):
+            unit = 1024**power
+            if number >= unit and number * 10 % unit == 0:
+                return (
+                    f"{number // unit:,} {_UNITS[power]}"
+                    if number % unit == 0
+                    else f"{number / unit:.1f} {_UNITS[power]}"
+                )
+        return f"{number:,} B"
+
+    def seconds(self, counts: int | None, frequency: int | None) -> str:
+        """A time in counts of the generic timer, in seconds if its rate is known."""
+        if counts is None:
+            return self.missing
+        if not frequency:
+            return f"{counts:,}"
+        return f"{counts / frequency:,.3f} s"
+
+    def text(self, value: Any) -> str:
+        """Anything else."""
+        return self.missing if value is None else str(value)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> str:
+    """A table of ready strings, without its final newline. The columns named in `right` are aligned there."""
+    # Not at the top: this import takes as long as all else that a command does.
+    from tabulate import tabulate
+
+    right = set(right)
+    alignment = ["right" if header in right else "left" for header in headers]
+    shown = tabulate(
+        list(rows), headers=list(headers), tablefmt="simple", colalign=alignment, disable_numparse=True
+    )
+    return "\n".join(line.rstrip() for line in shown.splitlines())
+
+
+def indented(text: str, by: str = "  ") -> str:
+    """Every line of a text moved to the right."""
+    return "\n".join(by + line if line else line for line in text.splitlines())
