@@ -1,5 +1,6 @@
 """Set-up and build: what they look for, what they install, what they say, and that they do nothing twice."""
 
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -253,8 +254,8 @@ def test_a_touched_file_of_the_same_content_installs_nothing(ready: Sandbox) -> 
     assert (ready.top / "build/environment").stat().st_mtime_ns == before
 
 
-def test_a_moved_checkout_gets_a_new_virtual_environment(ready: Sandbox) -> None:
-    ready.top = ready.top.rename(ready.folder / "a new place")
+def test_a_copied_checkout_gets_a_virtual_environment_of_its_own(ready: Sandbox) -> None:
+    ready.top = shutil.copytree(ready.top, ready.folder / "a new place")
     ready.setup()
     assert len(ready.calls_of("pip")) == 1
     assert ready.value("TINYOS_ROOT") == str(ready.top).replace(" ", "\\ ")

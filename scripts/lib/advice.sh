@@ -34,7 +34,7 @@ TEXT
             ;;
         qemu)
             cat <<'TEXT'
-Debian    apt install -t bookworm-backports qemu-system-arm  (12; from 13 on without -t)
+Debian    apt install -t bookworm-backports qemu-system-arm  (12, with that archive; from 13 on without -t)
 Ubuntu    apt install qemu-system-arm  (25.04 or newer; 24.04 has 8.2, which lacks raspi4b)
 Fedora    dnf install qemu-system-aarch64
 Arch      pacman -S qemu-system-aarch64
@@ -52,7 +52,7 @@ TEXT
             ;;
         rust)
             cat <<TEXT
-Debian    apt install rustc-web cargo-web rust-web-src rustfmt-web rust-web-clippy lld-19  (12; else as Ubuntu)
+Debian    apt install rustc-web cargo-web rust-web-src rustfmt-web rust-web-clippy lld-19  (12, with the archive bookworm-security; else as Ubuntu)
 Ubuntu    apt install rustup && rustup toolchain install stable --target $KERNEL_TARGET
 Fedora    dnf install rustup && rustup-init -y --target $KERNEL_TARGET
 Arch      pacman -S rustup && rustup toolchain install stable --target $KERNEL_TARGET
