@@ -56,7 +56,6 @@ def test_another_system_is_told_how_to_get_what_is_missing(
     sandbox.os_release.write_text(FEDORA)
     message = refused(sandbox)
     assert "installs packages on Debian 12 only, and this is Fedora Linux 43" in message
-    assert message.count(" or newer") + message.count("any version") >= 1
     assert description in message
     for system in SYSTEMS:
         assert sum(line.startswith(f"    {system} ") for line in message.splitlines()) == 1, message
