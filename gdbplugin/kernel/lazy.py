@@ -70,18 +70,19 @@ class LazyTable(Sequence[LazyPage]):
     """The records in use.
 
     Kept as raw rows, for there may be tens of thousands; a row becomes a `LazyPage` when it is asked
-    for. A field the kernel has not is None in every row.
+    for. A field the kernel has not is None in every row. `records` has the number of each row's record.
     """
 
-    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+    def __init__(self, rows: list[tuple[Any, ...]], records: list[int]) -> None:
         self.rows = rows
+        self.records = records
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return LazyTable(self.rows[index])
+            return LazyTable(self.rows[index], self.records[index])
         virtual, physical, allocated, zero, owner, count, time = self.rows[index]
         return LazyPage(virtual, physical, _boolean(allocated), _boolean(zero), owner, count, time)
 
@@ -141,15 +142,15 @@ def read_lazy_pages(kernel: Kernel) -> LazyPages:
         counter = kernel.part(MANAGER, f"lazy_allocator.{name}")
         if counter is not None:
             values[name] = counter.value
-    return kernel.record(LazyPages, values, "lazy pages", pages=LazyTable(_read_rows(kernel)))
+    return kernel.record(LazyPages, values, "lazy pages", pages=_read_table(kernel))
 
 
-def _read_rows(kernel: Kernel) -> list[tuple[Any, ...]]:
-    """The rows in use, their fields in the order of `FIELDS`."""
+def _read_table(kernel: Kernel) -> LazyTable:
+    """The records in use, their fields in the order of `FIELDS`."""
     part = kernel.part(MANAGER, "lazy_allocator.pages")
     array = unwrap(part.type) if part else None
     if part is None or not isinstance(array, Array):
-        return []
+        return LazyTable([], [])
     columns = Columns(array.element, FIELDS)
     rows = columns.rows(part.data)
     for name in columns.missing:
@@ -157,9 +158,10 @@ def _read_rows(kernel: Kernel) -> list[tuple[Any, ...]]:
     if columns.present != FIELDS:
         places = [columns.position(name) for name in FIELDS]
         rows = [tuple([None if place is None else row[place] for place in places]) for row in rows]
-    rows = [row for row in rows if row[0] != 0]
+    records = [record for record, row in enumerate(rows) if row[0] != 0]
+    rows = [rows[record] for record in records]
     _report_corrupt(kernel, rows)
-    return rows
+    return LazyTable(rows, records)
 
 
 def _report_corrupt(kernel: Kernel, rows: list[tuple[Any, ...]]) -> None:

@@ -1,0 +1,31 @@
+"""The view of `tinyos check`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdbplugin.kernel.check import Check
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.render.journal import journal_text
+from gdbplugin.render.style import Style
+
+
+def content(check: Check, journal: Journal) -> dict[str, Any]:
+    """The check's part of its JSON object. `passing` is what was seen amid a change, and is no finding."""
+    return {
+        "changing": check.changing,
+        "checked": check.checked,
+        "finding_count": journal.finding_count,
+        "passing": [vars(finding) for finding in check.passing],
+    }
+
+
+def text(check: Check, journal: Journal, style: Style) -> str:
+    """What was compared, each finding, and their number last."""
+    compared = ", ".join(
+        f"{style.count(count)} {name.replace('_', ' ')}" for name, count in check.checked.items()
+    )
+    lines = f"Compared {compared}.\n" + journal_text(journal)
+    if check.changing:
+        lines += f"{style.count(check.passing_count)} disagreements amid the change are no findings.\n"
+    return lines + f"{style.count(journal.finding_count)} findings\n"
