@@ -36,7 +36,7 @@ impl Syndrome {
         matches!(self.class(), 0x24 | 0x25)
     }
 
-    fn is_abort(self) -> bool {
+    pub fn is_abort(self) -> bool {
         self.is_instruction_abort() || self.is_data_abort()
     }
 

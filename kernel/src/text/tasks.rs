@@ -3,7 +3,7 @@
 use super::place::Place;
 use super::syndrome::{Syndrome, end_reason, is_by_exception};
 use super::units::OrDash;
-use crate::tasks::{Scheduler, Task, TaskState};
+use crate::tasks::{EndReason, Scheduler, Task, TaskState};
 use core::fmt::{self, Display, Formatter, Write};
 
 macro_rules! columns {
@@ -27,16 +27,22 @@ pub fn describe_end(task: &Task, out: &mut dyn Write) -> fmt::Result {
     if task.state != TaskState::Ended {
         return Ok(());
     }
-    writeln!(out, "task {} ({}) ended: {}", task.id, task.name(), end_reason(task.end_reason))?;
-    if !is_by_exception(task.end_reason) {
-        return Ok(());
+    write!(out, "task {} ({}) ended: {}", task.id, task.name(), end_reason(task.end_reason))?;
+    if task.end_reason == EndReason::Exited {
+        write!(out, " with code {}", task.end_address)?;
     }
+    writeln!(out)?;
+    if is_by_exception(task.end_reason) {
+        writeln!(out, "  {}", Syndrome(task.end_syndrome))?;
+    }
+    end_place(task).map_or(Ok(()), |address| writeln!(out, "  at {address:#x}, {}", Place(address)))
+}
+
+/// The address that a task's end has to do with: what it accessed, or else the instruction that it was at.
+fn end_place(task: &Task) -> Option<u64> {
     let syndrome = Syndrome(task.end_syndrome);
-    writeln!(out, "  {syndrome}")?;
-    if syndrome.has_fault_address() {
-        writeln!(out, "  at {:#x}, {}", task.end_address, Place(task.end_address))?;
-    }
-    Ok(())
+    let is_known = is_by_exception(task.end_reason) && (syndrome.has_fault_address() || !syndrome.is_abort());
+    is_known.then_some(task.end_address)
 }
 
 /// `tasks`: what the scheduler is doing, and a row for each task. Entry 0 is the shell.
@@ -66,17 +72,16 @@ impl Display for ShortEnd<'_> {
         }
         let text = end_reason(task.end_reason);
         formatter.write_str(text.split_once(':').map_or(text, |(short, _)| short))?;
-        if is_by_exception(task.end_reason) && Syndrome(task.end_syndrome).has_fault_address() {
-            write!(formatter, " at {:#x}", task.end_address)?;
+        if task.end_reason == EndReason::Exited {
+            write!(formatter, " with code {}", task.end_address)?;
         }
-        Ok(())
+        end_place(task).map_or(Ok(()), |address| write!(formatter, " at {address:#x}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::EndReason;
     use crate::text::fixtures;
 
     fn overflown() -> Box<Scheduler> {
@@ -123,12 +128,30 @@ mod tests {
     #[test]
     fn an_end_without_an_exception_shows_no_syndrome() {
         let mut scheduler = overflown();
-        for reason in [EndReason::Exited, EndReason::Killed] {
-            scheduler.tasks[2].end_reason = reason;
+        let task = &mut scheduler.tasks[2];
+        task.end_address = 7;
+        let cases = [(EndReason::Exited, "exited with code 7"), (EndReason::Killed, "killed by the shell")];
+        for (reason, expected) in cases {
+            task.end_reason = reason;
             let mut text = String::new();
-            describe_end(&scheduler.tasks[2], &mut text).unwrap();
-            assert_eq!(text, format!("task 2 (sixteen-letters-) ended: {}\n", end_reason(reason)));
-            assert_eq!(ShortEnd(&scheduler.tasks[2]).to_string(), end_reason(reason));
+            describe_end(task, &mut text).unwrap();
+            assert_eq!(text, format!("task 2 (sixteen-letters-) ended: {expected}\n"));
+            assert_eq!(ShortEnd(task).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn the_end_by_an_instruction_shows_where_that_is() {
+        let mut scheduler = overflown();
+        let task = &mut scheduler.tasks[2];
+        task.end_reason = EndReason::UndefinedInstruction;
+        (task.end_syndrome, task.end_address) = (0x0200_0000, 0x40_0128);
+        assert_eq!(ShortEnd(task).to_string(), "undefined or trapped instruction at 0x400128");
+        let mut text = String::new();
+        describe_end(task, &mut text).unwrap();
+        assert!(text.ends_with("\n  undefined instruction\n  at 0x400128, program text\n"), "{text}");
+        // A fault address register that is not valid says nothing.
+        (task.end_reason, task.end_syndrome) = (EndReason::UnexpectedException, 0x9200_0410);
+        assert_eq!(ShortEnd(task).to_string(), "unexpected exception");
     }
 }

@@ -8,7 +8,7 @@ mod statistics;
 
 pub use context::context;
 pub use lazy::lazy_pages;
-pub use pressure::pressure;
+pub use pressure::{pressure, strategy_name, strategy_unit};
 pub use stacks::stacks;
 pub use statistics::statistics;
 
