@@ -1,0 +1,156 @@
+"""The memory management under load: no frame is lost, no page is mixed up, levels come and go."""
+
+from __future__ import annotations
+
+import pytest
+
+from gdbplugin.session import TinyOS
+from tests.integration import guest
+from tests.integration.answers import PAGE_BYTES, figures, table
+
+_LONG = 120.0
+
+
+def test_a_million_faults_lose_no_frame(machine: TinyOS) -> None:
+    answer = machine.shell("faults 1000000", _LONG)
+    found = figures(answer)
+    assert found["fault test"] == "passed"
+    assert int(found["faults_taken"]) >= 1_000_000
+    assert int(found["faults_counted"]) >= 1_000_000
+    assert found["frames_lost"] == 0
+    before, after = str(found["frames_used"]).removesuffix(" after").split(" before, ")
+    # The other tasks go on meanwhile: they may take a frame or give one back, but not many.
+    assert abs(int(after) - int(before)) < 64
+    check = machine.json("check")
+    assert check["findings"] == []
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_few_asids_roll_over_and_mix_nothing_up(machine: TinyOS, bits: int) -> None:
+    before = figures(machine.shell("*c", _LONG))
+    assert before["asid_rollover_count"] == 0, "16 bits are never used up by so few tasks"
+    machine.shell(f"asid-bits {bits}")
+    for _ in range(3):
+        after = figures(machine.shell("*c", _LONG))
+        assert after["context switching test"] == "passed"
+        assert after["asid_bits"] == bits
+        assert after["test_asid_rollovers"] != 0
+    assert int(after["asid_rollover_count"]) > 0
+    assert int(after["asid_generation"]) > int(before["asid_generation"])
+    assert machine.json("check")["findings"] == []
+
+
+def test_switches_invalidate_nothing_while_the_generation_holds(machine: TinyOS) -> None:
+    found = figures(machine.shell("*c", _LONG))
+    assert found["test_asid_rollovers"] == 0
+    assert found["test_switches"] == found["test_switches_without_invalidation"]
+    assert " 0 of everything" in str(found["test_invalidations"])
+
+
+def test_a_shrinking_pool_reaches_every_level_and_comes_back(machine: TinyOS) -> None:
+    def pressure() -> str:
+        return str(figures(machine.shell("*p"))["level"])
+
+    events = [int(row["events"]) for row in table(machine.shell("*p"), "level")]
+    assert pressure() == "Low"
+    machine.shell("spawn hog 1024 0", _LONG)
+    seen = set()
+    for mib in (16, 12, 9, 8, 7, 6, 5):
+        machine.shell(f"pool {mib}")
+        seen.add(pressure())
+        assert machine.json("check")["findings"] == []
+    assert "Critical" in seen
+    machine.shell("pool all")
+    assert pressure() == "Low"
+    later = [int(row["events"]) for row in table(machine.shell("*p"), "level")]
+    assert later[3] > events[3]
+    assert later[0] > events[0]
+    assert machine.json("check")["findings"] == []
+
+
+def test_what_tasks_wrote_survives_the_strategies(machine: TinyOS) -> None:
+    """`lazy` and `worker` tasks check their pages for ever, and end themselves when one is wrong."""
+    alive = {row["task"] for row in table(machine.shell("tasks"), "task") if row["state"] != "ended"}
+    for _ in range(3):
+        for mib in (8, 3, 20, 128):
+            machine.shell(f"pool {mib}")
+            for strategy in ("cache", "relief", "migration", "defragmentation"):
+                machine.shell(f"run {strategy}")
+    machine.shell("*c", _LONG)
+    assert machine.json("check")["findings"] == []
+    still = {row["task"] for row in table(machine.shell("tasks"), "task") if row["state"] != "ended"}
+    assert alive <= still
+
+
+def test_a_page_moves_to_the_frame_that_was_named(machine: TinyOS) -> None:
+    machine.shell("hold")
+    report = machine.json("report")
+    page = next(page for page in report["lazy"]["pages"] if page["is_allocated"])
+    address, former = page["virtual_address"], page["physical_address"]
+    space = next(space for space in report["context"]["spaces"] if space["number"] == page["owner"])
+    frames = report["frames"]
+    # The last frame below the limit: the defragmented pool is filled from below.
+    target = frames["base"] + (frames["limit_frames"] - 1) * PAGE_BYTES
+    with machine.stopped() as gdb:
+        entry = guest.descriptor(gdb, space["table"], address)
+        content = guest.read_physical(gdb, former, PAGE_BYTES)
+    assert guest.output_address(entry) == former
+    assert any(content)
+
+    answer = machine.shell(f"migrate {address:#x} {target:#x}")
+    assert answer.strip() == f"moved {address:#x} from {former:#x} to {target:#x}"
+
+    with machine.stopped() as gdb:
+        moved = guest.descriptor(gdb, space["table"], address)
+        assert guest.output_address(moved) == target
+        attributes = ~0x0000_FFFF_FFFF_F000
+        assert moved & attributes == entry & attributes, "the attributes changed with the move"
+        assert guest.read_physical(gdb, target, PAGE_BYTES) == content
+    again = next(p for p in machine.json("report")["lazy"]["pages"] if p["virtual_address"] == address)
+    assert again["physical_address"] == target
+    assert machine.json("check")["findings"] == []
+    machine.shell("go")
+    _walker_agrees(machine, page["owner"], address, target)
+    tasks = {row["task"]: row for row in table(machine.shell("tasks"), "task")}
+    assert tasks[page["owner"]]["state"] != "ended", "it checks what it wrote, and still finds it"
+
+
+def _walker_agrees(machine: TinyOS, owner: int, address: int, physical: int) -> None:
+    """QEMU's own walker, asked when that task's tables are in TTBR0, leads to the same place."""
+    for _ in range(500):
+        with machine.stopped() as gdb:
+            if guest.register(gdb, 0, "TTBR0_EL1") >> 48 == _asid(machine, owner):
+                assert guest.gva2gpa(gdb, 0, address) == physical
+                return
+    pytest.fail(f"task {owner} was never seen in TTBR0")
+
+
+def _asid(machine: TinyOS, owner: int) -> int:
+    spaces = machine.json("report")["context"]["spaces"]
+    return int(next(space["asid"] for space in spaces if space["number"] == owner))
+
+
+def test_a_move_that_cannot_be_is_refused(machine: TinyOS) -> None:
+    machine.shell("hold")
+    report = machine.json("report")
+    first, second = [page for page in report["lazy"]["pages"] if page["is_allocated"]][:2]
+    answer = machine.shell(f"migrate {first['virtual_address']:#x} {second['physical_address']:#x}")
+    assert "that frame is not free" in answer
+    again = machine.json("report")
+    assert again["lazy"] == report["lazy"]
+
+
+def test_dozens_of_stacks_and_tens_of_thousands_of_lazy_pages_at_once(machine: TinyOS) -> None:
+    before = figures(machine.shell("*s"))
+    for _ in range(64):
+        assert "started" in machine.shell("spawn reserver 512 100")
+    # Each reserves its pages when it first runs, and that is on a later tick for the last of them.
+    for _ in range(100):
+        found = figures(machine.shell("*s"))
+        if int(found["total_lazy_pages"]) - int(before["total_lazy_pages"]) >= 32768:
+            break
+    assert int(found["total_lazy_pages"]) - int(before["total_lazy_pages"]) == 32768
+    assert int(found["active_dynamic_stacks"]) >= 64
+    report = machine.json("report")
+    assert len(report["lazy"]["pages"]) >= 32768
+    assert machine.json("check")["findings"] == []
