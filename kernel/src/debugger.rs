@@ -31,8 +31,8 @@
 //!
 //! # Registers of a task
 //!
-//! While a task runs at EL0 they are in the CPU; otherwise in `Task.context`. `TPIDR_EL1` of core 0 points to the
-//! `Context` of the task that runs or ran last.
+//! While task `SCHEDULER.current` runs at EL0 they are in the CPU of core 0; at any other time, and for any other task,
+//! in its `Task.context`. Those of the shell (task 0) lie on its own stack, at `SCHEDULER.shell_context`.
 //!
 //! # Requests
 //!

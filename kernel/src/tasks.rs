@@ -120,7 +120,153 @@ pub struct Scheduler {
     pub is_held: bool,
     /// Ticks of the timer since boot.
     pub tick_count: u64,
-    /// Bit `n` of the pair: task `n` is ready.
-    pub ready: [u64; MAX_TASKS / 64 + 1],
+    /// Where the shell's registers lie while a task runs: a [`Context`] on its own stack.
+    pub shell_context: u64,
+    /// Bit `n` of each pair stands for task `n`: ready; sleeping; ended and not yet told about on the console.
+    pub ready: [u64; TASK_WORDS],
+    pub sleeping: [u64; TASK_WORDS],
+    pub unannounced: [u64; TASK_WORDS],
     pub tasks: [Task; MAX_TASKS + 1],
+}
+
+/// Words of a bit map of tasks.
+pub const TASK_WORDS: usize = (MAX_TASKS + 1).div_ceil(64);
+
+impl Scheduler {
+    pub const fn new() -> Self {
+        Self {
+            current: 0,
+            is_held: false,
+            tick_count: 0,
+            shell_context: 0,
+            ready: [0; TASK_WORDS],
+            sleeping: [0; TASK_WORDS],
+            unannounced: [0; TASK_WORDS],
+            tasks: [Task::UNUSED; MAX_TASKS + 1],
+        }
+    }
+
+    /// Gives a task another state, and keeps the bit maps in step.
+    #[inline]
+    pub fn set_state(&mut self, task: u16, state: TaskState) {
+        let (word, bit) = (task as usize / 64, 1u64 << (task % 64));
+        self.tasks[task as usize].state = state;
+        self.ready[word] &= !bit;
+        self.sleeping[word] &= !bit;
+        match state {
+            TaskState::Ready => self.ready[word] |= bit,
+            TaskState::Sleeping => self.sleeping[word] |= bit,
+            _ => {}
+        }
+    }
+
+    /// The next ready task after the current one, in turn; 0, the shell, which idles, when there is none.
+    #[inline]
+    pub fn next_ready(&self) -> u16 {
+        let after = self.current as usize + 1;
+        let (first, shift) = (after / 64, after % 64);
+        for step in 0..=TASK_WORDS {
+            let word = (first + step) % TASK_WORDS;
+            let mut bits = self.ready[word];
+            if step == 0 {
+                bits &= u64::MAX << shift;
+            }
+            if bits != 0 {
+                return (word * 64) as u16 + bits.trailing_zeros() as u16;
+            }
+        }
+        0
+    }
+
+    /// Makes the sleepers ready whose time has come, at generic timer count `now`.
+    pub fn wake(&mut self, now: u64) {
+        for word in 0..TASK_WORDS {
+            let mut bits = self.sleeping[word];
+            while bits != 0 {
+                let task = (word * 64) as u16 + bits.trailing_zeros() as u16;
+                bits &= bits - 1;
+                if self.tasks[task as usize].wake_time <= now {
+                    self.set_state(task, TaskState::Ready);
+                }
+            }
+        }
+    }
+
+    /// A slot for a new task: one never used, else the one that ended first.
+    pub fn free_slot(&self) -> Option<u16> {
+        let tasks = self.tasks.iter().enumerate().skip(1);
+        let unused = tasks.clone().find(|(_, task)| task.state == TaskState::Unused);
+        let ended = tasks.filter(|(_, task)| task.state == TaskState::Ended).min_by_key(|(_, task)| task.end_time);
+        unused.or(ended).map(|(slot, _)| slot as u16)
+    }
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_ready(tasks: &[u16]) -> Box<Scheduler> {
+        let mut scheduler = Box::new(Scheduler::new());
+        for &task in tasks {
+            scheduler.set_state(task, TaskState::Ready);
+        }
+        scheduler
+    }
+
+    #[test]
+    fn ready_tasks_take_turns() {
+        let mut scheduler = with_ready(&[0, 3, 63, 64, 96]);
+        let mut order = Vec::new();
+        for _ in 0..7 {
+            scheduler.current = scheduler.next_ready();
+            order.push(scheduler.current);
+        }
+        assert_eq!(order, [3, 63, 64, 96, 0, 3, 63]);
+    }
+
+    #[test]
+    fn the_only_ready_task_goes_on_and_without_one_the_shell_idles() {
+        let mut scheduler = with_ready(&[70]);
+        scheduler.current = 70;
+        assert_eq!(scheduler.next_ready(), 70);
+        scheduler.set_state(70, TaskState::Ended);
+        assert_eq!(scheduler.next_ready(), 0);
+    }
+
+    #[test]
+    fn sleepers_wake_when_their_time_has_come() {
+        let mut scheduler = with_ready(&[]);
+        for task in [2, 90] {
+            scheduler.tasks[task as usize].wake_time = task as u64 * 10;
+            scheduler.set_state(task, TaskState::Sleeping);
+        }
+        scheduler.wake(20);
+        assert_eq!(scheduler.next_ready(), 2);
+        scheduler.set_state(2, TaskState::Ended);
+        scheduler.wake(899);
+        assert_eq!(scheduler.next_ready(), 0);
+        scheduler.wake(900);
+        assert_eq!(scheduler.next_ready(), 90);
+    }
+
+    #[test]
+    fn slots_of_ended_tasks_are_used_again_oldest_first() {
+        let mut scheduler = with_ready(&[]);
+        for task in 1..=MAX_TASKS as u16 {
+            assert_eq!(scheduler.free_slot(), Some(task));
+            scheduler.set_state(task, TaskState::Ready);
+        }
+        assert_eq!(scheduler.free_slot(), None);
+        for (task, time) in [(9, 50), (4, 60)] {
+            scheduler.set_state(task, TaskState::Ended);
+            scheduler.tasks[task as usize].end_time = time;
+        }
+        assert_eq!(scheduler.free_slot(), Some(9));
+    }
 }

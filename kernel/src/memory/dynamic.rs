@@ -2,7 +2,7 @@
 
 use super::frames::{FrameAllocator, FrameInfo, FrameUse};
 use super::growth::GrowthPolicy;
-use super::layout::{MAX_TASKS, PAGE_SIZE, USER_TEXT_BASE};
+use super::layout::{MAX_TASKS, PAGE_SIZE, TASK_PAGE_BASE, USER_TEXT_BASE};
 use super::lazy::{LazyPage, LazyPageAllocator, address_of};
 use super::pressure::MemoryPressureHandler;
 use super::stacks::DynamicStackManager;
@@ -84,7 +84,7 @@ impl DynamicMemoryManager {
     /// Takes the pool, makes the zero page and the kernel's own empty space, and starts with `asid_bits`-bit ASIDs.
     pub fn initialize(&mut self, asid_bits: u32) -> Result<(), Exhausted> {
         self.frames.initialize();
-        self.pressure_handler.set_limit(self.frames.limit_frames);
+        self.pressure_handler.initialize(self.frames.limit_frames);
         let zero = self.frames.allocate(FrameInfo::new(FrameUse::ZeroPage, 0, 0)).ok_or(Exhausted)?;
         self.lazy_allocator.zero_frame = self.frames.address(zero);
         hardware::zero_frame(self.lazy_allocator.zero_frame);
@@ -118,6 +118,10 @@ impl DynamicMemoryManager {
             let entry = self.entry_for(owner, USER_TEXT_BASE + offset)?;
             hardware::write_descriptor(entry, Attributes::ReadExecute.page(text + offset));
         }
+        let (frame, entry) = self.frame_for(owner, TASK_PAGE_BASE, FrameInfo::new(FrameUse::TaskPage, owner, 0))?;
+        // SAFETY: a frame that was just given out for this.
+        unsafe { hardware::linear(frame).cast::<u64>().write(owner as u64) };
+        hardware::write_descriptor(entry, Attributes::ReadWrite.page(frame));
         hardware::publish();
         self.note_pressure();
         Ok(())
@@ -180,6 +184,7 @@ impl DynamicMemoryManager {
         }
         let space = self.context_switcher.spaces[owner as usize];
         if space.is_active {
+            self.unmap(space.table, owner, TASK_PAGE_BASE, false);
             tables::prune(space.table, &mut self.frames, true);
             self.context_switcher.invalidate_space(owner);
             if let Some(frame) = self.frames.number(space.table) {
@@ -285,10 +290,7 @@ impl DynamicMemoryManager {
         let page = (stack.current_size / PAGE_SIZE) as u32;
         let info = FrameInfo::new(FrameUse::Stack, stack.owner, (slot as u32) << 16 | page);
         let (owner, address) = (stack.owner, stack.lowest_mapped() - PAGE_SIZE as u64);
-        self.stack_manager.growing = stack.id;
-        let found = self.frame_for(owner, address, info);
-        self.stack_manager.growing = 0;
-        let (frame, entry) = found?;
+        let (frame, entry) = self.frame_for(owner, address, info)?;
         hardware::write_descriptor(entry, Attributes::ReadWrite.page(frame));
         hardware::publish();
         let stack = &mut self.stack_manager.stacks[slot];

@@ -65,8 +65,17 @@ impl DynamicMemoryManager {
         Err(if fault.address >> 63 == 1 { EndReason::KernelAccess } else { EndReason::WildAccess })
     }
 
+    /// The pressure strategies may run meanwhile: they leave this page alone, or the access would fault once more.
     #[inline]
     fn lazy_fault(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
+        self.lazy_allocator.faulting = record as u32 + 1;
+        let resolved = self.resolve_lazy_fault(record, fault);
+        self.lazy_allocator.faulting = 0;
+        resolved
+    }
+
+    #[inline]
+    fn resolve_lazy_fault(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
         let page = &mut self.lazy_allocator.pages[record];
         match (fault.cause, fault.access) {
             (Cause::AccessFlag, _) => {
@@ -177,9 +186,11 @@ impl DynamicMemoryManager {
         let needed = ((stack.lowest_mapped() - page) / PAGE_SIZE as u64) as u32;
         let room = ((stack.max_size - stack.current_size) / PAGE_SIZE) as u32;
         let wanted = pages_to_add(stack.policy, needed, room, stack.history(now));
-        self.grow_stack(slot, needed, wanted, fault)?;
+        self.stack_manager.growing = stack.id;
+        let grown = self.grow_stack(slot, needed, wanted, fault);
         self.note_pressure();
-        Ok(())
+        self.stack_manager.growing = 0;
+        grown
     }
 
     /// Adds `wanted` pages, and is content with `needed` when memory is short.

@@ -27,6 +27,8 @@ pub enum FrameUse {
     ZeroPage = 5,
     /// Free, but beyond the pool's limit.
     Retired = 6,
+    /// The page at `TASK_PAGE_BASE` of the task `owner`.
+    TaskPage = 7,
 }
 
 /// The reverse map's entry of one frame: how to find what maps it.
@@ -54,7 +56,7 @@ impl FrameInfo {
 
     /// Whether the reverse map says what maps the frame, so that it can be moved.
     pub fn is_movable(&self) -> bool {
-        matches!(self.usage, FrameUse::LazyPage | FrameUse::Stack)
+        matches!(self.usage, FrameUse::LazyPage | FrameUse::Stack | FrameUse::TaskPage)
     }
 }
 

@@ -33,6 +33,8 @@ pub const MAX_LAZY_RANGES: usize = 256;
 
 /// The programs of tasks, shared by all of them: read and execute at EL0.
 pub const USER_TEXT_BASE: u64 = 0x0000_0000_0040_0000;
+/// A page of each task's own, at the same address in every space: what tells that a switch really switched.
+pub const TASK_PAGE_BASE: u64 = 0x0000_0000_0080_0000;
 /// First address of lazy page record 0.
 pub const LAZY_REGION_BASE: u64 = 0x0000_2000_0000_0000;
 /// One past the last lazy page.

@@ -68,6 +68,8 @@ pub struct LazyPageAllocator {
     next_free: u32,
     pub(super) aging_hand: u32,
     pub(super) folding_hand: u32,
+    /// Record + 1 of the page whose fault is being resolved, which is not folded; 0 for none.
+    pub(super) faulting: u32,
     pub ranges: [LazyRange; MAX_LAZY_RANGES],
     pub pages: [LazyPage; MAX_LAZY_PAGES],
 }
@@ -87,6 +89,7 @@ impl LazyPageAllocator {
             next_free: 0,
             aging_hand: 0,
             folding_hand: 0,
+            faulting: 0,
             ranges: [LazyRange { first: 0, pages: 0, owner: 0 }; MAX_LAZY_RANGES],
             pages: [LazyPage::UNUSED; MAX_LAZY_PAGES],
         }

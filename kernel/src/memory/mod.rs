@@ -4,6 +4,7 @@
 //! [`crate::hardware`].
 
 pub mod asid;
+pub mod audit;
 pub mod dynamic;
 pub mod faults;
 pub mod frames;

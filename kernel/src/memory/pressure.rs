@@ -63,18 +63,16 @@ pub struct StrategyRecord {
 }
 
 impl StrategyRecord {
-    const fn new(strategy: Strategy) -> Self {
-        Self {
-            strategy,
-            skip_count: 0,
-            run_count: 0,
-            last_won: 0,
-            total_won: 0,
-            last_run_time: 0,
-            backoff: 0,
-            backoff_left: 0,
-        }
-    }
+    const EMPTY: StrategyRecord = StrategyRecord {
+        strategy: Strategy::CacheOptimization,
+        skip_count: 0,
+        run_count: 0,
+        last_won: 0,
+        total_won: 0,
+        last_run_time: 0,
+        backoff: 0,
+        backoff_left: 0,
+    };
 }
 
 /// Occasions that a strategy which keeps winning nothing is passed over at the most.
@@ -109,16 +107,20 @@ impl MemoryPressureHandler {
             limit_frames: 0,
             thresholds: [Threshold { enter_below: 0, leave_at: 0 }; 3],
             level_events: [0; 4],
-            strategies: [
-                StrategyRecord::new(Strategy::CacheOptimization),
-                StrategyRecord::new(Strategy::PressureRelief),
-                StrategyRecord::new(Strategy::PageMigration),
-                StrategyRecord::new(Strategy::Defragmentation),
-            ],
+            strategies: [StrategyRecord::EMPTY; 4],
             last_change_time: 0,
             calm_low: 0,
             calm_high: 0,
         }
+    }
+
+    /// Names the strategies' records. Apart from [`Self::new`], so that the manager is all zeros until boot and takes
+    /// no room in the image.
+    pub fn initialize(&mut self, limit_frames: u32) {
+        for (record, strategy) in self.strategies.iter_mut().zip(Strategy::ALL) {
+            record.strategy = strategy;
+        }
+        self.set_limit(limit_frames);
     }
 
     /// Takes the thresholds anew from the pool's limit, in frames.

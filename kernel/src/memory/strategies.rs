@@ -32,11 +32,10 @@ impl DynamicMemoryManager {
                 break;
             }
             self.run_strategy(strategy);
-            self.update_pressure();
         }
     }
 
-    /// Runs one strategy now; gives what it won, in its unit.
+    /// Runs one strategy now and takes the level anew; gives what the strategy won, in its unit.
     pub fn run_strategy(&mut self, strategy: Strategy) -> u32 {
         let won = match strategy {
             Strategy::CacheOptimization => self.optimize_caches(),
@@ -47,6 +46,7 @@ impl DynamicMemoryManager {
         self.pressure_handler.note_run(strategy, won, hardware::now());
         self.stats.optimization_events += 1;
         self.record(0, EventKind::StrategyRun, strategy as u64, won as u64);
+        self.update_pressure();
         won
     }
 
@@ -101,8 +101,8 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Moves pages out of the frames beyond the pool's limit; gives how many.
-    pub(super) fn evacuate(&mut self) -> u32 {
+    /// Moves pages out of the frames beyond the pool's limit; gives how many. Tables stay where they are.
+    pub fn evacuate(&mut self) -> u32 {
         let mut moved = 0;
         for from in self.frames.limit_frames..self.frames.total_frames {
             if moved == MOVE_LIMIT {
@@ -125,6 +125,7 @@ impl DynamicMemoryManager {
                 let stack = self.stack_manager.stacks.get((info.index >> 16) as usize)?;
                 Some(stack.base_address - ((info.index & 0xffff) as u64 + 1) * PAGE_SIZE as u64)
             }
+            FrameUse::TaskPage => Some(layout::TASK_PAGE_BASE),
             _ => None,
         }
     }
@@ -137,7 +138,7 @@ impl DynamicMemoryManager {
             let record = self.lazy_allocator.folding_hand as usize;
             self.lazy_allocator.folding_hand = (record as u32 + 1) % MAX_LAZY_PAGES as u32;
             let page = self.lazy_allocator.pages[record];
-            if !page.is_allocated {
+            if !page.is_allocated || record as u32 + 1 == self.lazy_allocator.faulting {
                 continue;
             }
             if hardware::frame_is_zero(page.physical_address) {

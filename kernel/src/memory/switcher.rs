@@ -115,10 +115,15 @@ impl HardwareContextSwitcher {
     /// The ASID of space `number`, as events name it: 0 when it has none of the current generation.
     #[inline]
     pub fn asid_of(&self, number: u16) -> u16 {
-        self.spaces[number as usize].asid
+        let space = &self.spaces[number as usize];
+        if space.generation == self.asids.generation { space.asid } else { 0 }
     }
 
+    /// Drops all that the TLB holds, with the kernel's empty table in TTBR0: were the former space still there, the
+    /// CPU could walk for it between this and the switch, and keep what it finds under an ASID that another space is
+    /// given in the new generation.
     fn invalidate_everything(&mut self) {
+        hardware::write_ttbr0(self.spaces[0].table);
         self.invalidations.everything += 1;
         hardware::invalidate_everything();
     }

@@ -142,3 +142,14 @@ fn prune_level(table: u64, level: u32, frames: &mut FrameAllocator, all: bool) -
     }
     (is_empty, released)
 }
+
+/// Tables below the level 0 table `root`.
+pub fn count_below(root: u64) -> u32 {
+    count_level(root, 0)
+}
+
+fn count_level(table: u64, level: u32) -> u32 {
+    let entries = (table..table + PAGE_SIZE as u64).step_by(8).map(hardware::read_descriptor);
+    let below = entries.filter(|&descriptor| is_valid(descriptor)).map(output);
+    below.map(|table| 1 + if level < 2 { count_level(table, level + 1) } else { 0 }).sum()
+}

@@ -1,8 +1,11 @@
 //! Tests of memory management on the host: each module against a naive model of what it promises.
 
+mod audit;
+mod machine;
 mod support;
 
 mod asid;
+mod dynamic;
 mod frames;
 mod growth;
 mod lazy;

@@ -11,5 +11,5 @@ pub fn in_heap<T: Send + 'static>(make: fn() -> T) -> Box<T> {
 
 /// `cases` cases each; a failure is turned into a test of its own, not into a file of seeds.
 pub fn cases(cases: u32) -> Config {
-    Config { cases, failure_persistence: None, ..Config::default() }
+    Config { cases, max_shrink_iters: 400, failure_persistence: None, ..Config::default() }
 }

@@ -1,0 +1,126 @@
+//! The end of the kernel: an exception that it does not expect, or a panic. Says what happened, leaves a record for
+//! the debugger, and halts.
+
+use crate::console::Console;
+use crate::println;
+use crate::scheduler::SCHEDULER;
+use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, MPIDR_EL1, Readable};
+use core::cell::UnsafeCell;
+use core::fmt::{self, Write};
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+use tinyos::debugger::FailureRecord;
+use tinyos::hardware;
+use tinyos::tasks::Context;
+use tinyos::text::syndrome::describe_exception;
+
+const EXCEPTION: u32 = 1;
+const PANIC: u32 = 2;
+
+#[repr(transparent)]
+struct Record(UnsafeCell<FailureRecord>);
+
+// SAFETY: written only by the core that failed first, after which nothing runs.
+unsafe impl Sync for Record {}
+
+#[unsafe(no_mangle)]
+#[used]
+static FAILURE_RECORD: Record = Record(UnsafeCell::new(FailureRecord::EMPTY));
+
+static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+
+const VECTORS: [&str; 4] = ["synchronous exception", "interrupt", "fast interrupt", "system error"];
+const SOURCES: [&str; 4] = ["the kernel on SP_EL0", "the kernel", "a task", "a task in AArch32"];
+
+/// What the vectors call for everything that the kernel does not expect. `context` lies on the emergency stack.
+#[unsafe(no_mangle)]
+extern "C" fn fatal_exception(context: &Context, vector: u64) -> ! {
+    let (syndrome, address) = (ESR_EL1.get(), FAR_EL1.get());
+    fail(EXCEPTION, |record| {
+        record.vector = vector;
+        record.syndrome = syndrome;
+        record.fault_address = address;
+        record.link_address = context.pc;
+        record.saved_state = context.pstate;
+        record.stack_pointer = context.sp;
+        record.registers = context.x;
+        let (what, source) = (VECTORS[vector as usize % 4], SOURCES[vector as usize / 4 % 4]);
+        let _ = write!(Message::of(record), "unexpected {what} of {source}");
+    });
+    let _ = describe_exception(&mut Console, syndrome, address, context.pc);
+    println!(
+        "SPSR_EL1: {:#x}  SP: {:#x}  X29: {:#x}  X30: {:#x}",
+        context.pstate, context.sp, context.x[29], context.x[30]
+    );
+    halted()
+}
+
+#[panic_handler]
+fn panic(information: &PanicInfo) -> ! {
+    let (here, frame): (u64, u64);
+    // SAFETY: reads where this is, for the record.
+    unsafe { core::arch::asm!("adr {}, .", "mov {}, x29", out(reg) here, out(reg) frame, options(nomem, nostack)) };
+    fail(PANIC, |record| {
+        record.link_address = here;
+        record.stack_pointer = frame;
+        let _ = write!(Message::of(record), "{information}");
+    });
+    halted()
+}
+
+/// Fills the record and says what stands in it. A failure while failing only halts.
+fn fail(kind: u32, fill: impl FnOnce(&mut FailureRecord)) {
+    // SAFETY: nothing of the kernel is to run any more.
+    unsafe { core::arch::asm!("msr daifset, #0xf", options(nostack)) };
+    if HAS_FAILED.swap(true, Ordering::Relaxed) {
+        halted();
+    }
+    // SAFETY: `HAS_FAILED` lets one in.
+    let record = unsafe { &mut *FAILURE_RECORD.0.get() };
+    record.kind = kind;
+    record.core = (MPIDR_EL1.get() & 3) as u32;
+    record.timestamp = hardware::now();
+    // The scheduler may be in the middle of a change: the number is read past its counter.
+    let scheduler = (&raw const SCHEDULER).cast::<u64>().wrapping_add(1).cast::<u16>();
+    // SAFETY: `SequenceCell` is its counter and then the value, whose first field is the current task.
+    record.task = unsafe { scheduler.read_volatile() } as u64;
+    fill(record);
+    record.magic = *b"FAILURE\0";
+    let length = record.message.iter().position(|&byte| byte == 0).unwrap_or(record.message.len());
+    println!();
+    println!("KERNEL FAILURE: {}", core::str::from_utf8(&record.message[..length]).unwrap_or("?"));
+}
+
+/// Where a kernel that has failed stays.
+#[unsafe(no_mangle)]
+extern "C" fn halted() -> ! {
+    loop {
+        // SAFETY: interrupts are masked: this waits for a debugger.
+        unsafe { core::arch::asm!("wfi", options(nomem, nostack)) };
+    }
+}
+
+/// Writes into the record's message, as much as fits.
+struct Message<'a> {
+    text: &'a mut [u8],
+    length: usize,
+}
+
+impl<'a> Message<'a> {
+    fn of(record: &'a mut FailureRecord) -> Self {
+        Message { text: &mut record.message, length: 0 }
+    }
+}
+
+impl Write for Message<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            let mut buffer = [0; 4];
+            let bytes = if character == '\n' { b" " } else { character.encode_utf8(&mut buffer).as_bytes() };
+            let Some(place) = self.text.get_mut(self.length..self.length + bytes.len()) else { return Err(fmt::Error) };
+            place.copy_from_slice(bytes);
+            self.length += bytes.len();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! The kernel binary: boot, exceptions, tasks, and the shell on the serial console.
+
+#![no_std]
+#![no_main]
+
+mod console;
+mod exceptions;
+mod failure;
+mod interrupts;
+mod kernel_map;
+mod programs;
+mod scheduler;
+mod shell;
+mod workload;
+
+use aarch64_cpu::registers::{CurrentEL, ID_AA64MMFR0_EL1, Readable};
+use core::arch::global_asm;
+use core::sync::atomic::Ordering;
+use tinyos::debugger::DEBUGGER_INTERFACE;
+use tinyos::hardware;
+use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
+
+global_asm!(include_str!("boot/boot.s"));
+global_asm!(include_str!("boot/vectors.s"));
+
+/// Where `boot.s` comes out: core 0 at EL1, MMU and caches on, on the shell's stack, interrupts masked.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_main(entered_at: u64) -> ! {
+    let started = hardware::now();
+    kernel_map::release_secondaries_of_firmware();
+    kernel_map::install();
+    console::initialize();
+    let asid_bits = asid_bits();
+    println!();
+    println!("TinyOS {} on {} cores", env!("CARGO_PKG_VERSION"), 4);
+    println!("entered at EL{entered_at}, now at EL{}; {asid_bits}-bit ASIDs", CurrentEL.read(CurrentEL::EL));
+    if DYNAMIC_MEMORY_MANAGER.change().initialize(asid_bits).is_err() {
+        panic!("the pool has no room for the kernel's own pages");
+    }
+    hardware::invalidate_everything();
+    scheduler::initialize();
+    interrupts::initialize();
+    workload::run();
+    DEBUGGER_INTERFACE.ready_time.store(hardware::now(), Ordering::Relaxed);
+    DEBUGGER_INTERFACE.is_ready.store(1, Ordering::Release);
+    let took = (hardware::now() - started) * 1000 / interrupts::frequency();
+    println!("boot took {took} ms; h for help");
+    shell::run()
+}
+
+/// 16 or 8, as `ID_AA64MMFR0_EL1.ASIDBits` says.
+fn asid_bits() -> u32 {
+    if ID_AA64MMFR0_EL1.matches_all(ID_AA64MMFR0_EL1::ASIDBits::Bits_16) { 16 } else { 8 }
+}

@@ -1,0 +1,202 @@
+//! What has to hold of the manager whenever no change is under way: its records against the translation tables that
+//! the hardware sees, the frames that these account for, and the TLB.
+
+use super::machine::{
+    ACCESS_FLAG, EXECUTE_NEVER, Machine, OUTPUT, PAGE, READ_ONLY, TEXT, TEXT_PAGES, VALID, walk, word,
+};
+use crate::hardware::frame_is_zero;
+use crate::memory::frames::{FrameInfo, FrameUse};
+use crate::memory::layout::{LAZY_REGION_BASE, MAX_LAZY_PAGES, STACK_REGION_BASE, TASK_PAGE_BASE, USER_TEXT_BASE};
+use std::collections::BTreeMap;
+
+/// What is found by following every descriptor from every root.
+#[derive(Default)]
+struct Found {
+    /// Frames of the pool that are in use, as their reverse map should say.
+    frames: BTreeMap<u32, FrameInfo>,
+    /// Page descriptors by space and address.
+    pages: BTreeMap<(u16, u64), u64>,
+}
+
+pub fn audit(machine: &Machine) {
+    let mut found = Found::default();
+    let zero = machine.manager.lazy_allocator.zero_frame;
+    found.add_frame(machine, zero, FrameInfo::new(FrameUse::ZeroPage, 0, 0));
+    for (number, space) in machine.manager.context_switcher.spaces.iter().enumerate() {
+        if space.is_active {
+            found.add_table(machine, number as u16, space.table, 0, 0);
+        }
+    }
+    check_text_and_task_pages(machine, &mut found);
+    check_lazy_pages(machine, &mut found);
+    check_stacks(machine, &mut found);
+    assert!(found.pages.is_empty(), "mapped, but no record says so: {:x?}", found.pages);
+    check_frames(machine, &found);
+    check_statistics(machine);
+    check_hardware(machine);
+    let handler = &machine.manager.pressure_handler;
+    let free = machine.manager.frames.free_frames;
+    assert!(handler.is_calm(free), "level {:?} with {free} frames free", handler.level);
+    assert_eq!((handler.free_frames, handler.limit_frames), (free, machine.manager.frames.limit_frames));
+    assert!(frame_is_zero(zero), "the zero page was written to");
+}
+
+impl Found {
+    fn add_frame(&mut self, machine: &Machine, address: u64, info: FrameInfo) {
+        let number = machine.manager.frames.number(address).expect("a frame of the pool");
+        let before = self.frames.insert(number, info);
+        assert_eq!(before, None, "frame {number} is used twice, now for {info:?}");
+    }
+
+    fn add_table(&mut self, machine: &Machine, owner: u16, table: u64, level: u32, base: u64) {
+        self.add_frame(machine, table, FrameInfo::new(FrameUse::Table, owner, level));
+        for index in 0..512 {
+            let descriptor = word(table + index * 8);
+            if descriptor & VALID == 0 {
+                assert_eq!(descriptor, 0);
+                continue;
+            }
+            assert_eq!(descriptor & 0b11, 0b11, "a block descriptor, or a reserved one");
+            let address = base + (index << (39 - 9 * level));
+            if level < 3 {
+                self.add_table(machine, owner, descriptor & OUTPUT, level + 1, address);
+            } else {
+                self.pages.insert((owner, address), descriptor);
+            }
+        }
+    }
+
+    /// The frame and the permissions of a page that has to be mapped: read-only, execute-never.
+    fn take(&mut self, owner: u16, address: u64) -> (u64, bool, bool) {
+        let descriptor = self.pages.remove(&(owner, address));
+        let descriptor = descriptor.unwrap_or_else(|| panic!("{address:#x} of task {owner} is not mapped"));
+        // EL0 may access, not global, never executed by the kernel, inner shareable, memory attributes 0.
+        assert_eq!(descriptor & 0x0020_0000_0000_0b5c, 0x0020_0000_0000_0b40, "{address:#x}: {descriptor:#x}");
+        (descriptor & OUTPUT, descriptor & READ_ONLY != 0, descriptor & EXECUTE_NEVER != 0)
+    }
+}
+
+fn check_text_and_task_pages(machine: &Machine, found: &mut Found) {
+    for &number in machine.tasks.keys() {
+        for page in 0..TEXT_PAGES as u64 {
+            assert_eq!(found.take(number, USER_TEXT_BASE + page * PAGE), (TEXT + page * PAGE, true, false));
+        }
+        let (frame, read_only, execute_never) = found.take(number, TASK_PAGE_BASE);
+        assert!(!read_only && execute_never);
+        assert_eq!(word(frame), number as u64);
+        found.add_frame(machine, frame, FrameInfo::new(FrameUse::TaskPage, number, 0));
+    }
+}
+
+fn check_lazy_pages(machine: &Machine, found: &mut Found) {
+    let lazy = &machine.manager.lazy_allocator;
+    let mut owners = vec![0u16; MAX_LAZY_PAGES];
+    for (&number, task) in &machine.tasks {
+        for &(address, pages) in &task.ranges {
+            let first = ((address - LAZY_REGION_BASE) / PAGE) as usize;
+            owners[first..first + pages as usize].fill(number);
+        }
+    }
+    let (mut reserved, mut allocated, mut zero) = (0, 0, 0);
+    for (record, page) in lazy.pages.iter().enumerate() {
+        let owner = owners[record];
+        assert_eq!(page.owner, owner, "record {record}");
+        assert!(!(page.is_allocated && page.is_zero_page));
+        let address = LAZY_REGION_BASE + record as u64 * PAGE;
+        assert_eq!(page.virtual_address, if owner == 0 { 0 } else { address });
+        reserved += (owner != 0) as u32;
+        if page.is_allocated {
+            allocated += 1;
+            assert_eq!(found.take(owner, address), (page.physical_address, false, true));
+            let info = FrameInfo::new(FrameUse::LazyPage, owner, record as u32);
+            found.add_frame(machine, page.physical_address, info);
+        } else if page.is_zero_page {
+            zero += 1;
+            assert_eq!(page.physical_address, lazy.zero_frame);
+            assert_eq!(found.take(owner, address), (lazy.zero_frame, true, true));
+        } else {
+            assert_eq!(page.physical_address, 0);
+        }
+        assert_eq!(page.allocation_time != 0, page.is_allocated);
+    }
+    assert_eq!((lazy.reserved_pages, lazy.allocated_pages, lazy.zero_pages), (reserved, allocated, zero));
+}
+
+fn check_stacks(machine: &Machine, found: &mut Found) {
+    let manager = &machine.manager.stack_manager;
+    assert_eq!(manager.growing, 0);
+    for (slot, stack) in manager.stacks.iter().enumerate().filter(|(_, stack)| stack.is_active) {
+        assert_eq!(stack.base_address, STACK_REGION_BASE + (slot as u64 + 1) * 0x20_0000);
+        assert_eq!(machine.tasks[&stack.owner].slot, slot);
+        assert_eq!(machine.manager.context_switcher.spaces[stack.owner as usize].stack, stack.id);
+        let pages = stack.current_size as u64 / PAGE;
+        assert!((PAGE as usize..=stack.max_size).contains(&stack.current_size));
+        assert!(stack.high_water_mark >= stack.current_size && stack.high_water_mark <= stack.max_size);
+        for page in 0..pages {
+            let (frame, read_only, execute_never) = found.take(stack.owner, stack.base_address - (page + 1) * PAGE);
+            assert!(!read_only && execute_never);
+            found.add_frame(
+                machine,
+                frame,
+                FrameInfo::new(FrameUse::Stack, stack.owner, (slot as u32) << 16 | page as u32),
+            );
+        }
+    }
+}
+
+/// Every frame is accounted for: used as the tables say, or free, cached, retired as the counters say.
+fn check_frames(machine: &Machine, found: &Found) {
+    let frames = &machine.manager.frames;
+    let (mut free, mut cached, mut retired) = (0, 0, 0);
+    for (number, info) in frames.info.iter().enumerate() {
+        match found.frames.get(&(number as u32)) {
+            Some(expected) => assert_eq!(info, expected, "frame {number}"),
+            None => match info.usage {
+                FrameUse::Free => free += 1,
+                FrameUse::Cached => cached += 1,
+                FrameUse::Retired => retired += 1,
+                _ => panic!("frame {number} is lost: {info:?}"),
+            },
+        }
+    }
+    assert_eq!((frames.free_frames, frames.cached_frames, frames.retired_frames), (free, cached, retired));
+    assert_eq!(frames.used_frames() as usize, found.frames.len());
+}
+
+fn check_statistics(machine: &Machine) {
+    let manager = &machine.manager;
+    let (stats, lazy, switcher) = (&manager.stats, &manager.lazy_allocator, &manager.context_switcher);
+    assert_eq!(stats.active_dynamic_stacks as usize, machine.tasks.len());
+    assert_eq!(stats.active_dynamic_stacks, manager.stack_manager.active_count());
+    assert!(stats.total_dynamic_stacks >= stats.active_dynamic_stacks);
+    assert_eq!(stats.total_stack_growth_events, machine.growths);
+    assert_eq!((stats.total_lazy_pages, stats.allocated_lazy_pages), (lazy.reserved_pages, lazy.allocated_pages));
+    let faults = lazy.zero_fault_count + lazy.allocate_fault_count + lazy.upgrade_fault_count;
+    assert_eq!(stats.total_lazy_page_faults as u64, faults);
+    assert_eq!(stats.memory_pressure_events, manager.pressure_handler.level_events.iter().sum::<u32>());
+    let runs = manager.pressure_handler.strategies.map(|record| record.run_count);
+    assert_eq!(stats.optimization_events, runs.iter().sum::<u32>());
+    assert_eq!(stats.context_switch_count as u64, switcher.switch_count);
+    assert!(switcher.fast_switch_count <= switcher.switch_count);
+    let counted = switcher.invalidations;
+    assert_eq!([counted.by_address, counted.by_asid, counted.everything], machine.invalidations);
+}
+
+/// TTBR0 holds the current space, no two spaces share an ASID, and the TLB knows nothing that the tables do not say.
+fn check_hardware(machine: &Machine) {
+    let switcher = &machine.manager.context_switcher;
+    let current = &switcher.spaces[switcher.current as usize];
+    assert!(current.is_active && current.generation == switcher.asids.generation);
+    assert_eq!(machine.ttbr0, current.table | (current.asid as u64) << 48);
+    let mut roots = BTreeMap::new();
+    for space in switcher.spaces.iter().filter(|space| space.is_active) {
+        if space.generation == switcher.asids.generation {
+            assert_eq!(roots.insert(space.asid, space.table), None, "two spaces with ASID {}", space.asid);
+        }
+    }
+    for (&(asid, address), &descriptor) in &machine.tlb {
+        let root = roots.get(&asid).unwrap_or_else(|| panic!("the TLB knows {address:#x} of ASID {asid}: nobody's"));
+        assert!(descriptor & ACCESS_FLAG != 0);
+        assert_eq!(descriptor, walk(*root, address), "the TLB is behind at {address:#x} of ASID {asid}");
+    }
+}

@@ -1,0 +1,231 @@
+//! The whole manager, by random operations on a simulated machine.
+
+use super::audit::audit;
+use super::machine::{Machine, PAGE};
+use super::support::cases;
+use crate::hardware;
+use crate::memory::faults::Access;
+use crate::memory::growth::GrowthPolicy;
+use crate::memory::layout::{PAGE_SIZE, POOL_FRAMES};
+use crate::memory::pressure::Strategy as Answer;
+use crate::tasks::EndReason;
+use proptest::prelude::*;
+
+const POLICIES: [GrowthPolicy; 3] = [GrowthPolicy::Conservative, GrowthPolicy::Aggressive, GrowthPolicy::Predictive];
+/// Task numbers in play: more than there are ASIDs of 2 or 3 bits.
+const TASKS: u16 = 9;
+
+/// What is done to the machine. A number of type `usize` chooses among what there is at the time.
+#[derive(Clone, Debug)]
+enum Step {
+    Start(u16, usize, usize),
+    End(usize),
+    Switch(usize),
+    Reserve(usize, u32),
+    GiveUp(usize, usize, bool),
+    /// Task, range, first page, pages, word of the page, value.
+    Write(usize, usize, usize, u32, u64, u64),
+    Read(usize, usize, usize, u32, u64),
+    Push(usize, u64, bool),
+    Pop(usize, u64),
+    ReadStack(usize, usize),
+    Age,
+    Run(usize),
+    Move(usize, u32),
+    Limit(u32),
+    Restart(u32),
+    Wild(usize, u64),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let choice = any::<usize>;
+    let place = || prop_oneof![Just(0u64), Just(8), Just(PAGE - 8)];
+    let value = prop_oneof![2 => Just(0u64), 3 => 1..u64::MAX];
+    let push = prop_oneof![3 => 1..32u64, 2 => 1..256u64, 1 => 1..3000u64];
+    prop_oneof![
+        6 => (1..TASKS, 0..3usize, 1..40usize).prop_map(|(task, policy, pages)| Step::Start(task, policy, pages)),
+        1 => choice().prop_map(Step::End),
+        6 => choice().prop_map(Step::Switch),
+        5 => (choice(), prop_oneof![4 => 1..40u32, 1 => 40..600u32]).prop_map(|(task, pages)| Step::Reserve(task, pages)),
+        2 => (choice(), choice(), any::<bool>()).prop_map(|(task, range, release)| Step::GiveUp(task, range, release)),
+        14 => (choice(), choice(), choice(), 1..24u32, place(), value)
+            .prop_map(|(task, range, page, pages, word, value)| Step::Write(task, range, page, pages, word, value)),
+        10 => (choice(), choice(), choice(), 1..24u32, place())
+            .prop_map(|(task, range, page, pages, word)| Step::Read(task, range, page, pages, word)),
+        14 => (choice(), push, any::<bool>()).prop_map(|(task, pairs, in_one)| Step::Push(task, pairs * 16, in_one)),
+        6 => (choice(), 1..2000u64).prop_map(|(task, pairs)| Step::Pop(task, pairs * 16)),
+        6 => (choice(), choice()).prop_map(|(task, place)| Step::ReadStack(task, place)),
+        3 => Just(Step::Age),
+        4 => (0..4usize).prop_map(Step::Run),
+        5 => (choice(), 0..700u32).prop_map(|(frame, to)| Step::Move(frame, to)),
+        2 => (60..700u32).prop_map(Step::Limit),
+        1 => (2..5u32).prop_map(Step::Restart),
+        1 => (choice(), any::<u64>()).prop_map(|(task, address)| Step::Wild(task, address & !7)),
+        2 => (1..2_000_000u64).prop_map(Step::Wait),
+    ]
+}
+
+/// Task, first address of a page of one of its ranges, and the pages that follow in it.
+fn page_of(machine: &Machine, task: usize, range: usize, page: usize) -> Option<(u16, u64, u32)> {
+    let number = task_of(machine, task)?;
+    let ranges = &machine.tasks[&number].ranges;
+    let (address, pages) = *ranges.get(range % ranges.len().max(1))?;
+    let page = page % pages as usize;
+    Some((number, address + page as u64 * PAGE, pages - page as u32))
+}
+
+fn task_of(machine: &Machine, choice: usize) -> Option<u16> {
+    machine.tasks.keys().nth(choice % machine.tasks.len().max(1)).copied()
+}
+
+/// A task that the manager says is to end ends; it may say so for want of memory only when there is none.
+fn obey(machine: &mut Machine, number: u16, result: Result<(), EndReason>, allowed: &[EndReason]) {
+    let Err(reason) = result else { return };
+    assert!(reason == EndReason::OutOfMemory || allowed.contains(&reason), "task {number}: {reason:?}");
+    if reason == EndReason::OutOfMemory {
+        let available = machine.manager.frames.available_frames();
+        assert!(available < 4, "out of memory with {available} frames");
+    }
+    machine.end(number);
+}
+
+fn touch(machine: &mut Machine, number: u16, first: u64, pages: u32, value: Option<u64>) {
+    for page in 0..pages as u64 {
+        let address = first + page * PAGE;
+        let result = match value {
+            Some(value) => machine.write(number, address, value),
+            None => machine.read(number, address),
+        };
+        obey(machine, number, result, &[]);
+        if result.is_err() {
+            return;
+        }
+    }
+}
+
+fn push(machine: &mut Machine, number: u16, bytes: u64, in_one: bool) {
+    let bytes = if in_one { bytes.min(512) } else { bytes };
+    let task = &machine.tasks[&number];
+    let stack = &machine.manager.stack_manager.stacks[task.slot];
+    let fits = task.stack_pointer - bytes >= stack.base_address - task.max_size;
+    let result = machine.push(number, bytes, in_one, bytes);
+    assert!(fits || result == Err(EndReason::StackOverflow), "beyond its limit: {result:?}");
+    obey(machine, number, result, if fits { &[] } else { &[EndReason::StackOverflow] });
+}
+
+fn wild(machine: &mut Machine, number: u16, address: u64) {
+    let of_the_lower_half = address % (1 << 40);
+    let expected = if address >> 63 == 1 { EndReason::KernelAccess } else { EndReason::WildAccess };
+    let address = if address >> 63 == 1 { address } else { of_the_lower_half | 1 << 41 };
+    let result = machine.access(number, address, Access::Write);
+    assert_eq!(result, Err(expected), "{address:#x}");
+    machine.end(number);
+}
+
+fn take(machine: &mut Machine, step: Step) {
+    match step {
+        Step::Start(number, policy, pages) => {
+            if !machine.tasks.contains_key(&number) {
+                // Whether memory is short is for the manager to know; either way no frame may be lost.
+                let _ = machine.start(number, POLICIES[policy], pages * PAGE_SIZE);
+            }
+        }
+        Step::Write(task, range, page, pages, word, value) => {
+            if let Some((number, first, left)) = page_of(machine, task, range, page) {
+                touch(machine, number, first + word, pages.min(left), Some(value));
+            }
+        }
+        Step::Read(task, range, page, pages, word) => {
+            if let Some((number, first, left)) = page_of(machine, task, range, page) {
+                touch(machine, number, first + word, pages.min(left), None);
+            }
+        }
+        Step::Age => machine.kernel(|manager| manager.age()),
+        Step::Run(number) => _ = machine.kernel(|manager| manager.run_strategy(Answer::ALL[number])),
+        Step::Move(choice, to) => {
+            let frames = &machine.manager.frames;
+            let used: Vec<u32> = (0..1000).filter(|&frame| frames.info[frame as usize].is_used()).collect();
+            let from = used[choice % used.len()];
+            let possible = frames.info[from as usize].is_movable()
+                && to < frames.limit_frames
+                && !frames.info[to as usize].is_used();
+            let moved = machine.kernel(|manager| {
+                let moved = manager.move_frame(from, to);
+                manager.note_pressure();
+                moved
+            });
+            assert_eq!(moved, possible, "{from} to {to}");
+        }
+        Step::Limit(limit) => machine.kernel(|manager| manager.set_pool_limit(limit)),
+        Step::Restart(bits) => machine.kernel(|manager| manager.context_switcher.restart_asids(bits)),
+        Step::Wait(counts) => hardware::advance_clock(counts),
+        Step::End(task)
+        | Step::Switch(task)
+        | Step::Reserve(task, _)
+        | Step::GiveUp(task, ..)
+        | Step::Push(task, ..)
+        | Step::Pop(task, _)
+        | Step::ReadStack(task, _)
+        | Step::Wild(task, _) => {
+            if let Some(number) = task_of(machine, task) {
+                take_of_task(machine, number, step);
+            }
+        }
+    }
+}
+
+fn take_of_task(machine: &mut Machine, number: u16, step: Step) {
+    match step {
+        Step::End(_) => machine.end(number),
+        Step::Switch(_) => {
+            machine.switch_to(number);
+            machine.read_task_page(number);
+        }
+        Step::Reserve(_, pages) => _ = machine.reserve(number, pages),
+        Step::GiveUp(_, range, release) => {
+            let ranges = machine.tasks[&number].ranges.len();
+            if ranges > 0 {
+                machine.give_up(number, range % ranges, release);
+            }
+        }
+        Step::Push(_, bytes, in_one) => push(machine, number, bytes, in_one),
+        Step::Pop(_, bytes) => machine.pop(number, bytes),
+        Step::ReadStack(_, place) => {
+            let task = &machine.tasks[&number];
+            let known: Vec<u64> = task.memory.range(task.stack_pointer..).map(|(&address, _)| address).collect();
+            if !known.is_empty() {
+                machine.read(number, known[place % known.len()]).expect("what lies above the stack pointer is mapped");
+            }
+        }
+        Step::Wild(_, address) => wild(machine, number, address),
+        other => unreachable!("{other:?} is not a task's"),
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn records_tables_and_frames_agree_whatever_is_done(
+        bits in 2..4u32, limit in 60..600u32, steps in prop::collection::vec(step(), 1..160),
+    ) {
+        let mut machine = Machine::with_limit(bits, limit);
+        for step in steps {
+            take(&mut machine, step);
+            audit(&machine);
+        }
+        // What every task wrote is still there, and nothing is left when all have ended.
+        for number in machine.tasks.keys().copied().collect::<Vec<_>>() {
+            let known: Vec<u64> = machine.tasks[&number].memory.keys().copied().collect();
+            for address in known {
+                machine.read(number, address).expect("written pages are mapped");
+            }
+            machine.end(number);
+        }
+        audit(&machine);
+        prop_assert_eq!(machine.manager.frames.used_frames(), 2, "the zero page and the kernel's empty table");
+        machine.kernel(|manager| manager.set_pool_limit(u32::MAX));
+        prop_assert_eq!(machine.manager.frames.available_frames() as usize, POOL_FRAMES - 2);
+    }
+}

@@ -1,0 +1,274 @@
+//! A simulated machine: tasks that touch memory, a CPU that translates by the manager's tables, and a TLB that keeps
+//! every translation until the manager drops it.
+
+use super::support::in_heap;
+use crate::hardware::{self, Operation};
+use crate::memory::dynamic::{DynamicMemoryManager, Exhausted};
+use crate::memory::faults::{Access, Cause, Fault};
+use crate::memory::growth::GrowthPolicy;
+use crate::memory::layout::{PAGE_SIZE, TASK_PAGE_BASE};
+use crate::tasks::EndReason;
+use std::collections::BTreeMap;
+
+pub const PAGE: u64 = PAGE_SIZE as u64;
+/// Physical address and pages of the programs: outside the pool.
+pub const TEXT: u64 = 0x20_0000;
+pub const TEXT_PAGES: u32 = 2;
+
+// Descriptor bits, as the architecture has them: not taken from the code under test.
+pub const VALID: u64 = 1;
+pub const READ_ONLY: u64 = 1 << 7;
+pub const ACCESS_FLAG: u64 = 1 << 10;
+pub const EXECUTE_NEVER: u64 = 1 << 54;
+pub const OUTPUT: u64 = 0x0000_ffff_ffff_f000;
+
+/// A task as it sees itself.
+pub struct Task {
+    pub slot: usize,
+    pub stack_pointer: u64,
+    pub max_size: u64,
+    /// First address and pages of its lazy ranges.
+    pub ranges: Vec<(u64, u32)>,
+    /// What it wrote: by 8-byte aligned address.
+    pub memory: BTreeMap<u64, u64>,
+}
+
+pub struct Machine {
+    pub manager: Box<DynamicMemoryManager>,
+    pub tasks: BTreeMap<u16, Task>,
+    /// Page descriptors by ASID and page address.
+    pub tlb: BTreeMap<(u16, u64), u64>,
+    pub ttbr0: u64,
+    /// The root that the walker has used, or may have, with each ASID since its entries were dropped last.
+    walked: BTreeMap<u16, u64>,
+    /// Invalidations seen: by address, by ASID, of everything.
+    pub invalidations: [u64; 3],
+    pub growths: u32,
+}
+
+/// Reads a descriptor or a word of data.
+pub fn word(physical: u64) -> u64 {
+    // SAFETY: `linear` checks that the address is in the arena; it is a multiple of 8 here.
+    unsafe { hardware::linear(physical).cast::<u64>().read() }
+}
+
+/// The page descriptor of `address`, or 0: levels 0 to 3, 9 bits each.
+pub fn walk(root: u64, address: u64) -> u64 {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let descriptor = word(table + (address >> shift & 0x1ff) * 8);
+        if descriptor & VALID == 0 {
+            return 0;
+        }
+        table = descriptor & OUTPUT;
+    }
+    word(table + (address >> 12 & 0x1ff) * 8)
+}
+
+impl Machine {
+    pub fn new(asid_bits: u32) -> Machine {
+        hardware::take_log();
+        let mut machine = Machine {
+            manager: in_heap(DynamicMemoryManager::new),
+            tasks: BTreeMap::new(),
+            tlb: BTreeMap::new(),
+            ttbr0: 0,
+            walked: BTreeMap::new(),
+            invalidations: [0; 3],
+            growths: 0,
+        };
+        machine.manager.initialize(asid_bits).expect("the pool is empty");
+        machine.follow_log();
+        machine
+    }
+
+    /// As [`Self::new`], with `limit` frames to be had.
+    pub fn with_limit(asid_bits: u32, limit: u32) -> Machine {
+        let mut machine = Machine::new(asid_bits);
+        machine.manager.set_pool_limit(limit);
+        machine.follow_log();
+        machine
+    }
+
+    /// Does to the TLB what the manager did to the hardware. In the time between two operations the CPU may walk for
+    /// the table that is in TTBR0, whether or not a task runs.
+    fn follow_log(&mut self) {
+        for operation in hardware::take_log() {
+            match operation {
+                Operation::Address { asid, address } => {
+                    self.tlb.remove(&(asid, address & !(PAGE - 1)));
+                    self.invalidations[0] += 1;
+                }
+                Operation::Asid(asid) => {
+                    self.tlb.retain(|entry, _| entry.0 != asid);
+                    self.walked.remove(&asid);
+                    self.invalidations[1] += 1;
+                }
+                Operation::Everything => {
+                    self.tlb.clear();
+                    self.walked.clear();
+                    self.invalidations[2] += 1;
+                }
+                Operation::Ttbr0(value) => self.ttbr0 = value,
+            }
+            if self.ttbr0 != 0 {
+                let (asid, root) = ((self.ttbr0 >> 48) as u16, self.ttbr0 & OUTPUT);
+                let before = *self.walked.entry(asid).or_insert(root);
+                assert_eq!(before, root, "ASID {asid} went from one table to another and was not invalidated");
+            }
+        }
+    }
+
+    /// Enters the kernel from whatever runs, and calls `function` there.
+    pub fn kernel<T>(&mut self, function: impl FnOnce(&mut DynamicMemoryManager) -> T) -> T {
+        let current = self.manager.context_switcher.current;
+        if let Some(task) = self.tasks.get(&current) {
+            self.manager.note_stack_pointer(current, task.stack_pointer);
+        }
+        let result = function(&mut self.manager);
+        self.follow_log();
+        result
+    }
+
+    pub fn switch_to(&mut self, number: u16) {
+        if self.manager.context_switcher.current != number {
+            self.kernel(|manager| manager.switch_to(number));
+        }
+    }
+
+    /// Starts task `number` with a stack of at most `max_size` bytes; leaves nothing behind when memory is short.
+    pub fn start(&mut self, number: u16, policy: GrowthPolicy, max_size: usize) -> Result<(), Exhausted> {
+        let made = self.kernel(|manager| {
+            manager.create_space(number, TEXT, TEXT_PAGES)?;
+            manager.create_stack(number, policy, max_size)
+        });
+        match made {
+            Ok(slot) => {
+                let stack = &self.manager.stack_manager.stacks[slot];
+                let (stack_pointer, max_size) = (stack.base_address, stack.max_size as u64);
+                let task = Task { slot, stack_pointer, max_size, ranges: Vec::new(), memory: BTreeMap::new() };
+                self.tasks.insert(number, task);
+                Ok(())
+            }
+            Err(Exhausted) => {
+                self.end(number);
+                Err(Exhausted)
+            }
+        }
+    }
+
+    pub fn end(&mut self, number: u16) {
+        self.kernel(|manager| manager.end_space(number));
+        self.tasks.remove(&number);
+    }
+
+    pub fn reserve(&mut self, number: u16, pages: u32) -> Option<u64> {
+        let address = self.kernel(|manager| manager.reserve(number, pages)).ok()?;
+        self.tasks.get_mut(&number).unwrap().ranges.push((address, pages));
+        Some(address)
+    }
+
+    /// Discards or releases a range of the task.
+    pub fn give_up(&mut self, number: u16, range: usize, release: bool) {
+        let task = self.tasks.get_mut(&number).unwrap();
+        let (address, pages) = task.ranges[range];
+        let end = address + pages as u64 * PAGE;
+        task.memory.retain(|known, _| !(address..end).contains(known));
+        if release {
+            task.ranges.swap_remove(range);
+            assert!(self.kernel(|manager| manager.release(number, address)));
+        } else {
+            assert!(self.kernel(|manager| manager.discard(number, address)));
+        }
+    }
+
+    /// One access of the CPU by the TLB and the tables.
+    fn translate(&mut self, address: u64, access: Access) -> Result<u64, Cause> {
+        let entry = ((self.ttbr0 >> 48) as u16, address & !(PAGE - 1));
+        if !self.tlb.contains_key(&entry) {
+            let descriptor = if address >> 48 == 0 { walk(self.ttbr0 & OUTPUT, address) } else { 0 };
+            if descriptor & VALID == 0 {
+                return Err(Cause::Translation);
+            }
+            if descriptor & ACCESS_FLAG == 0 {
+                return Err(Cause::AccessFlag);
+            }
+            self.tlb.insert(entry, descriptor);
+        }
+        let descriptor = self.tlb[&entry];
+        let forbidden = match access {
+            Access::Read => 0,
+            Access::Write => READ_ONLY,
+            Access::Execute => EXECUTE_NEVER,
+        };
+        if descriptor & forbidden == 0 { Ok((descriptor & OUTPUT) + address % PAGE) } else { Err(Cause::Permission) }
+    }
+
+    /// Task `number` accesses `address`: gives the physical address. A fault that the manager says is resolved must
+    /// not come again.
+    pub fn access(&mut self, number: u16, address: u64, access: Access) -> Result<u64, EndReason> {
+        self.switch_to(number);
+        let mut causes = Vec::new();
+        loop {
+            let cause = match self.translate(address, access) {
+                Ok(physical) => return Ok(physical),
+                Err(cause) => cause,
+            };
+            assert!(!causes.contains(&cause), "{access:?} of {address:#x}: {cause:?} was resolved and came again");
+            causes.push(cause);
+            let stack_pointer = self.tasks[&number].stack_pointer;
+            let fault = Fault { task: number, address, access, cause, stack_pointer };
+            self.kernel(|manager| manager.handle_fault(fault))?;
+        }
+    }
+
+    pub fn write(&mut self, number: u16, address: u64, value: u64) -> Result<(), EndReason> {
+        let physical = self.access(number, address, Access::Write)?;
+        // SAFETY: `linear` checks that the address is in the arena; it is a multiple of 8 here.
+        unsafe { hardware::linear(physical).cast::<u64>().write(value) };
+        self.tasks.get_mut(&number).unwrap().memory.insert(address, value);
+        Ok(())
+    }
+
+    /// Reads and checks that it is what the task wrote there last, or 0.
+    pub fn read(&mut self, number: u16, address: u64) -> Result<(), EndReason> {
+        let physical = self.access(number, address, Access::Read)?;
+        let expected = self.tasks[&number].memory.get(&address).copied().unwrap_or(0);
+        assert_eq!(word(physical), expected, "task {number} at {address:#x}");
+        Ok(())
+    }
+
+    /// Reads the page that has the same address in every space.
+    pub fn read_task_page(&mut self, number: u16) {
+        let physical = self.access(number, TASK_PAGE_BASE, Access::Read).expect("the task page is mapped");
+        assert_eq!(word(physical), number as u64, "task {number} saw another's memory");
+    }
+
+    /// Stores below the stack pointer and moves it there: in one instruction (`STP …, [SP, #-bytes]!`), or the
+    /// pointer first.
+    pub fn push(&mut self, number: u16, bytes: u64, in_one: bool, value: u64) -> Result<(), EndReason> {
+        let slot = self.tasks[&number].slot;
+        let before = self.manager.stack_manager.stacks[slot].growth_count;
+        let target = self.tasks[&number].stack_pointer - bytes;
+        self.switch_to(number);
+        if !in_one {
+            self.tasks.get_mut(&number).unwrap().stack_pointer = target;
+        }
+        let result = self.write(number, target, value);
+        self.growths += self.manager.stack_manager.stacks[slot].growth_count - before;
+        if result.is_ok() {
+            self.tasks.get_mut(&number).unwrap().stack_pointer = target;
+        }
+        result
+    }
+
+    pub fn pop(&mut self, number: u16, bytes: u64) {
+        self.switch_to(number);
+        let top = self.manager.stack_manager.stacks[self.tasks[&number].slot].base_address;
+        let task = self.tasks.get_mut(&number).unwrap();
+        let below = task.stack_pointer;
+        task.stack_pointer = (below + bytes).min(top);
+        let gone = below..task.stack_pointer;
+        task.memory.retain(|address, _| !gone.contains(address));
+    }
+}

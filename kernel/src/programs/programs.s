@@ -1,0 +1,398 @@
+// The programs that tasks run at EL0. Each starts with its arguments in X0 to X2, its task page at TASK_PAGE, and its
+// stack pointer at the top of its dynamic stack. Calls: `svc #0`, number in X8, arguments and results from X0 on.
+
+.equ TASK_PAGE, 0x800000
+.equ PAGE, 4096
+
+.equ CALL_YIELD, 0      // -
+.equ CALL_EXIT, 1       // code
+.equ CALL_SLEEP, 2      // milliseconds
+.equ CALL_RESERVE, 3    // pages -> address, or 0
+.equ CALL_RELEASE, 4    // address -> 0, or 1
+.equ CALL_DISCARD, 5    // address -> 0, or 1
+.equ CALL_REPORT, 6     // two values, kept in the task's record
+
+.macro call number
+    mov     x8, #\number
+    svc     #0
+.endm
+
+// Spins about X9 times.
+.macro spin
+99: subs    x9, x9, #1
+    b.ne    99b
+.endm
+
+.section .user, "ax"
+
+// worker: X0 levels of 512 bytes to descend, X1 milliseconds to pause, X2 descents at full depth before it contents
+// itself with an eighth of it. Checks on the way up that each level still holds what it wrote.
+.global program_worker
+program_worker:
+    mov     x19, x0
+    mov     x20, x1
+    mov     x21, x2
+    mov     x22, #0             // descents
+1:  mov     x0, x19
+    cmp     x22, x21
+    b.lo    2f
+    lsr     x0, x19, #3
+    add     x0, x0, #1
+2:  bl      descend
+    add     x22, x22, #1
+    mov     x0, x22
+    mov     x1, #0
+    call    CALL_REPORT
+    mov     x9, #0x40000
+    spin
+    mov     x0, x20
+    call    CALL_SLEEP
+    b       1b
+
+descend:
+    stp     x29, x30, [sp, #-512]!
+    mov     x29, sp
+    eor     x10, x0, x29
+    stp     x0, x10, [sp, #16]
+    str     x10, [sp, #504]
+    subs    x0, x0, #1
+    b.ls    1f
+    bl      descend
+1:  ldp     x0, x10, [sp, #16]
+    eor     x11, x0, x29
+    cmp     x10, x11
+    b.ne    lost
+    ldr     x11, [sp, #504]
+    cmp     x10, x11
+    b.ne    lost
+    ldp     x29, x30, [sp]
+    add     sp, sp, #512
+    ret
+
+// What a program wrote is not there any more: says where, and ends.
+lost:
+    mov     x1, x29
+    mov     x0, #-1
+    call    CALL_REPORT
+    mov     x0, #1
+    call    CALL_EXIT
+
+// lazy: X0 pages to reserve, X1 milliseconds to pause. Of each six pages it leaves two pending, reads two, writes a
+// pattern to one and zeros to one; then checks them again and again.
+.global program_lazy
+program_lazy:
+    mov     x19, x0
+    mov     x20, x1
+    call    CALL_RESERVE
+    cbz     x0, no_memory
+    mov     x21, x0
+    mov     x22, #0             // page
+    mov     x23, #0             // its place in the six
+    mov     x24, x21
+1:  cmp     x23, #2
+    b.lo    4f                  // 0, 1: pending
+    cmp     x23, #4
+    b.lo    2f                  // 2, 3: read
+    eor     x10, x24, #0x5555555555555555
+    cmp     x23, #4
+    csel    x10, x10, xzr, eq   // 4: pattern; 5: zeros
+    str     x10, [x24]
+    str     x10, [x24, #4088]
+    b       4f
+2:  ldr     x10, [x24]
+    cbnz    x10, lost_page
+4:  add     x24, x24, #PAGE
+    add     x22, x22, #1
+    add     x23, x23, #1
+    cmp     x23, #6
+    csel    x23, xzr, x23, eq
+    cmp     x22, x19
+    b.lo    1b
+    mov     x25, #0             // rounds
+5:  bl      check_pages
+    add     x25, x25, #1
+    mov     x0, x25
+    mov     x1, x21
+    call    CALL_REPORT
+    mov     x9, #0x20000
+    spin
+    mov     x0, x20
+    call    CALL_SLEEP
+    b       5b
+
+check_pages:
+    mov     x22, #0
+    mov     x23, #0
+    mov     x24, x21
+1:  cmp     x23, #2
+    b.lo    2f
+    ldr     x11, [x24, #4088]
+    eor     x10, x24, #0x5555555555555555
+    cmp     x23, #4
+    csel    x10, x10, xzr, eq
+    cmp     x10, x11
+    b.ne    lost_page
+2:  add     x24, x24, #PAGE
+    add     x22, x22, #1
+    add     x23, x23, #1
+    cmp     x23, #6
+    csel    x23, xzr, x23, eq
+    cmp     x22, x19
+    b.lo    1b
+    ret
+
+lost_page:
+    mov     x29, x24
+    b       lost
+
+no_memory:
+    mov     x0, #-2
+    mov     x1, x19
+    call    CALL_REPORT
+    mov     x0, #2
+    call    CALL_EXIT
+
+// hog: X0 pages to reserve and write one after the other, X1 milliseconds to pause after each 16. Reports how far it
+// has come; checks them when it has written all.
+.global program_hog
+program_hog:
+    mov     x19, x0
+    mov     x20, x1
+    call    CALL_RESERVE
+    cbz     x0, no_memory
+    mov     x21, x0
+    mov     x24, x0
+    mov     x22, #0
+1:  str     x24, [x24]
+    add     x24, x24, #PAGE
+    add     x22, x22, #1
+    tst     x22, #15
+    b.ne    2f
+    mov     x0, x22
+    mov     x1, x21
+    call    CALL_REPORT
+    mov     x0, x20
+    call    CALL_SLEEP
+2:  cmp     x22, x19
+    b.lo    1b
+    mov     x0, x22
+    mov     x1, x21
+    call    CALL_REPORT
+3:  mov     x24, x21
+    mov     x22, #0
+4:  ldr     x10, [x24]
+    cmp     x10, x24
+    b.ne    lost_page
+    add     x24, x24, #PAGE
+    add     x22, x22, #1
+    cmp     x22, x19
+    b.lo    4b
+    mov     x0, #20
+    call    CALL_SLEEP
+    b       3b
+
+// checker: X0 its task number, X1 rounds. Counts in its task page and in its stack, yields, and sees whether both are
+// still its own. Reports the rounds that were right.
+.global program_checker
+program_checker:
+    mov     x19, x0
+    mov     x20, x1
+    mov     x21, #TASK_PAGE
+    mov     x22, #0
+1:  add     x22, x22, #1
+    str     x22, [x21, #8]
+    stp     x19, x22, [sp, #-16]!
+    call    CALL_YIELD
+    ldp     x10, x11, [sp], #16
+    ldr     x12, [x21]          // the kernel wrote the task's number there
+    ldr     x13, [x21, #8]
+    cmp     x10, x19
+    ccmp    x11, x22, #0, eq
+    ccmp    x12, x19, #0, eq
+    ccmp    x13, x22, #0, eq
+    b.ne    2f
+    cmp     x22, x20
+    b.lo    1b
+    mov     x0, x22
+    mov     x1, #0
+    call    CALL_REPORT
+    mov     x0, #0
+    call    CALL_EXIT
+2:  mov     x0, x22
+    mov     x1, #1
+    call    CALL_REPORT
+    mov     x0, #1
+    call    CALL_EXIT
+
+// faults: X0 faults to take. Each round reads and then writes 256 fresh pages, and discards them.
+.global program_faults
+program_faults:
+    mov     x19, x0
+    mov     x0, #256
+    call    CALL_RESERVE
+    cbz     x0, no_memory
+    mov     x21, x0
+    mov     x22, #0             // faults
+1:  mov     x24, x21
+    mov     x23, #256
+2:  ldr     x10, [x24]
+    cbnz    x10, lost_page
+    str     x24, [x24]
+    ldr     x10, [x24]
+    cmp     x10, x24
+    b.ne    lost_page
+    add     x24, x24, #PAGE
+    subs    x23, x23, #1
+    b.ne    2b
+    add     x22, x22, #512
+    mov     x0, x21
+    call    CALL_DISCARD
+    mov     x0, x22
+    mov     x1, #0
+    call    CALL_REPORT
+    cmp     x22, x19
+    b.lo    1b
+    mov     x0, x21
+    call    CALL_RELEASE
+    mov     x0, #0
+    call    CALL_EXIT
+
+// reserver: X0 pages to reserve, of which it writes the first, X1 milliseconds to pause.
+.global program_reserver
+program_reserver:
+    mov     x19, x0
+    mov     x20, x1
+    call    CALL_RESERVE
+    cbz     x0, no_memory
+    str     x0, [x0]
+    mov     x21, x0
+    mov     x1, x0
+    mov     x0, x19
+    call    CALL_REPORT
+1:  mov     x0, x20
+    call    CALL_SLEEP
+    b       1b
+
+// measure_switch: X0 yields, measured in counts of the generic timer. Two of them measure the way from one to the other.
+.global program_measure_switch
+program_measure_switch:
+    mov     x19, x0
+    mov     x20, x0
+    call    CALL_YIELD
+    isb
+    mrs     x21, cntvct_el0
+    mov     x8, #CALL_YIELD
+1:  svc     #0
+    subs    x19, x19, #1
+    b.ne    1b
+    isb
+    mrs     x22, cntvct_el0
+    sub     x0, x22, x21
+    mov     x1, x20
+    call    CALL_REPORT
+    mov     x0, #0
+    call    CALL_EXIT
+
+// measure_read, measure_write: X0 pages that are touched for the first time.
+.global program_measure_read
+program_measure_read:
+    mov     x23, #0
+    b       measure_touch
+.global program_measure_write
+program_measure_write:
+    mov     x23, #1
+measure_touch:
+    mov     x19, x0
+    call    CALL_RESERVE
+    cbz     x0, no_memory
+    mov     x24, x0
+    // The first page of the range makes the tables: not what is measured.
+    str     xzr, [x24]
+    add     x24, x24, #PAGE
+    sub     x19, x19, #1
+    mov     x20, x19
+    isb
+    mrs     x21, cntvct_el0
+    cbnz    x23, 2f
+1:  ldr     x10, [x24]
+    add     x24, x24, #PAGE
+    subs    x19, x19, #1
+    b.ne    1b
+    b       3f
+2:  str     x24, [x24]
+    add     x24, x24, #PAGE
+    subs    x19, x19, #1
+    b.ne    2b
+3:  isb
+    mrs     x22, cntvct_el0
+    sub     x0, x22, x21
+    mov     x1, x20
+    call    CALL_REPORT
+    mov     x0, #0
+    call    CALL_EXIT
+
+// measure_growth: X0 pages that its stack is pushed down by, one at a time.
+.global program_measure_growth
+program_measure_growth:
+    mov     x19, x0
+    mov     x20, x0
+    isb
+    mrs     x21, cntvct_el0
+1:  sub     sp, sp, #PAGE
+    str     xzr, [sp]
+    subs    x19, x19, #1
+    b.ne    1b
+    isb
+    mrs     x22, cntvct_el0
+    sub     x0, x22, x21
+    mov     x1, x20
+    call    CALL_REPORT
+    mov     x0, #0
+    call    CALL_EXIT
+
+// What must end a task and nothing else.
+
+// runaway: recursion without end.
+.global program_runaway
+program_runaway:
+    stp     x29, x30, [sp, #-64]!
+    bl      program_runaway
+
+// wild: reads an address that nobody reserved.
+.global program_wild
+program_wild:
+    ldr     x9, =0x0000123456789abc
+    ldr     x0, [x9]
+    b       program_wild
+
+// kernel_write: writes to the kernel's image.
+.global program_kernel_write
+program_kernel_write:
+    ldr     x9, =0xffff800000080000
+    str     xzr, [x9]
+    b       program_kernel_write
+
+// undefined: an instruction that does not exist.
+.global program_undefined
+program_undefined:
+    udf     #0
+
+// guard: writes below its stack's range with the stack pointer just above it.
+.global program_guard
+program_guard:
+    mov     x9, sp
+    sub     x9, x9, x0
+    mov     sp, x9
+    str     xzr, [sp, #-16]!
+    b       program_guard
+
+// below: reads within its stack's range, but far below the stack pointer: not a push.
+.global program_below
+program_below:
+    sub     x9, sp, #0x4000
+    ldr     x0, [x9]
+    b       program_below
+
+    .ltorg
+
+.section .rodata

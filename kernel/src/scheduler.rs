@@ -1,0 +1,239 @@
+//! Tasks: starting, ending, and switching between them. The shell is task 0; it idles when no other is ready.
+
+use crate::interrupts;
+use crate::kernel_map;
+use crate::programs::Program;
+use core::arch::asm;
+use tinyos::events::EventKind;
+use tinyos::hardware;
+use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, Exhausted};
+use tinyos::memory::growth::GrowthPolicy;
+use tinyos::memory::layout::MAX_TASKS;
+use tinyos::memory::pressure::PressureLevel;
+use tinyos::sequence::SequenceCell;
+use tinyos::tasks::{Context, EndReason, Scheduler, Task, TaskState};
+
+/// Ticks between two runs of the ageing of lazy pages, and between two tries to relieve a pressure that stays.
+const AGING_TICKS: u64 = 16;
+const RELIEF_TICKS: u64 = 64;
+
+#[unsafe(no_mangle)]
+#[used]
+pub static SCHEDULER: SequenceCell<Scheduler> = SequenceCell::new(Scheduler::new());
+
+/// What a new task is started with.
+pub struct Start<'a> {
+    pub program: &'a Program,
+    pub arguments: [u64; 3],
+    pub policy: GrowthPolicy,
+}
+
+impl<'a> Start<'a> {
+    /// The program as its table has it.
+    pub fn of(program: &'a Program) -> Self {
+        Start { program, arguments: program.arguments, policy: program.policy }
+    }
+}
+
+/// Runs `body` with interrupts masked.
+pub fn without_interrupts<T>(body: impl FnOnce() -> T) -> T {
+    let daif: u64;
+    // SAFETY: masks interrupts and puts the mask back as it was.
+    unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) daif, options(nostack)) };
+    let result = body();
+    // SAFETY: as above.
+    unsafe { asm!("msr daif, {}", in(reg) daif, options(nostack)) };
+    result
+}
+
+/// Makes the shell task 0, running.
+pub fn initialize() {
+    let mut scheduler = SCHEDULER.change();
+    scheduler.tasks[0].name[..5].copy_from_slice(b"shell");
+    scheduler.set_state(0, TaskState::Ready);
+}
+
+/// Starts a task; it is ready at once. Gives its number.
+pub fn spawn(start: Start) -> Result<u16, Exhausted> {
+    without_interrupts(|| {
+        let mut scheduler = SCHEDULER.change();
+        let id = scheduler.free_slot().ok_or(Exhausted)?;
+        let stack = make_space(id, &start)?;
+        let mut task = Task { id, stack: stack as u32 + 1, start_time: hardware::now(), ..Task::UNUSED };
+        let name = start.program.name.as_bytes();
+        task.name[..name.len()].copy_from_slice(name);
+        task.context.x[..3].copy_from_slice(&start.arguments);
+        if start.program.name == "checker" {
+            task.context.x[0] = id as u64;
+        }
+        task.context.pc = start.program.entry as *const () as u64;
+        task.context.sp = DYNAMIC_MEMORY_MANAGER.change().stack_manager.stacks[stack].base_address;
+        scheduler.tasks[id as usize] = task;
+        scheduler.set_state(id, TaskState::Ready);
+        DYNAMIC_MEMORY_MANAGER.change().record(id, EventKind::TaskStarted, id as u64, task.stack as u64);
+        Ok(id)
+    })
+}
+
+/// Address space and stack of a new task; nothing is left of them when there is no room for both.
+fn make_space(id: u16, start: &Start) -> Result<usize, Exhausted> {
+    let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+    let (text, pages) = kernel_map::programs();
+    let made = manager
+        .create_space(id, text, pages)
+        .and_then(|()| manager.create_stack(id, start.policy, start.program.stack_limit));
+    if made.is_err() {
+        manager.end_space(id);
+    }
+    made
+}
+
+/// Ends a task that is not running, if it lives.
+pub fn kill(id: u16) -> bool {
+    without_interrupts(|| {
+        let mut scheduler = SCHEDULER.change();
+        let is_alive = (1..=MAX_TASKS as u16).contains(&id) && scheduler.tasks[id as usize].is_alive();
+        if is_alive {
+            end(&mut scheduler, id, EndReason::Killed, 0, 0);
+        }
+        is_alive
+    })
+}
+
+/// Ends a task: everything that it has goes back.
+fn end(scheduler: &mut Scheduler, id: u16, reason: EndReason, syndrome: u64, address: u64) {
+    let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+    manager.record(id, EventKind::TaskEnded, id as u64, reason as u64);
+    manager.end_space(id);
+    let task = &mut scheduler.tasks[id as usize];
+    task.end_reason = reason;
+    task.end_syndrome = syndrome;
+    task.end_address = address;
+    task.end_time = hardware::now();
+    scheduler.set_state(id, TaskState::Ended);
+    if reason != EndReason::Killed && (reason != EndReason::Exited || address != 0) {
+        scheduler.unannounced[id as usize / 64] |= 1 << (id % 64);
+    }
+}
+
+/// Ends the running task for `reason`; gives the registers to go on with.
+pub fn end_current(reason: EndReason, syndrome: u64, address: u64) -> *mut Context {
+    let mut scheduler = SCHEDULER.change();
+    let id = scheduler.current;
+    end(&mut scheduler, id, reason, syndrome, address);
+    reschedule(&mut scheduler)
+}
+
+/// Switches to the next ready task, if that is another; gives the registers to go on with.
+#[inline]
+pub fn reschedule(scheduler: &mut Scheduler) -> *mut Context {
+    let (former, next) = (scheduler.current, scheduler.next_ready());
+    if former != next {
+        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        if former != 0 {
+            manager.note_stack_pointer(former, scheduler.tasks[former as usize].context.sp);
+        }
+        manager.switch_to(next);
+        scheduler.current = next;
+        scheduler.tasks[next as usize].switch_count += 1;
+    }
+    if next == 0 { scheduler.shell_context as *mut Context } else { &raw mut scheduler.tasks[next as usize].context }
+}
+
+/// Puts the running task to sleep until generic timer count `until`.
+pub fn sleep_current(scheduler: &mut Scheduler, until: u64) {
+    let current = scheduler.current;
+    scheduler.tasks[current as usize].wake_time = until;
+    scheduler.set_state(current, TaskState::Sleeping);
+}
+
+/// What the timer brings: sleepers wake, lazy pages age, pressure that stays is answered again.
+pub fn tick() {
+    let mut scheduler = SCHEDULER.change();
+    scheduler.tick_count += 1;
+    if crate::shell::has_request() {
+        scheduler.set_state(0, TaskState::Ready);
+    }
+    scheduler.wake(hardware::now());
+    if scheduler.is_held {
+        return;
+    }
+    let ages = scheduler.tick_count.is_multiple_of(AGING_TICKS);
+    if ages {
+        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let current = scheduler.current;
+        if current != 0 {
+            manager.note_stack_pointer(current, scheduler.tasks[current as usize].context.sp);
+        }
+        manager.age();
+        if scheduler.tick_count.is_multiple_of(RELIEF_TICKS) && manager.pressure_handler.level >= PressureLevel::High {
+            manager.relieve();
+        }
+    }
+}
+
+/// The shell has something to do: input came.
+pub fn wake_shell() {
+    SCHEDULER.change().set_state(0, TaskState::Ready);
+}
+
+/// Lets tasks run until `milliseconds` have passed or something is typed. For the shell.
+pub fn shell_sleep(milliseconds: u64) {
+    let until = hardware::now() + milliseconds * interrupts::frequency() / 1000;
+    shell_wait(until);
+}
+
+/// Lets tasks run until something is typed. For the shell.
+pub fn shell_wait_for_input() {
+    shell_wait(u64::MAX);
+}
+
+fn shell_wait(until: u64) {
+    without_interrupts(|| {
+        if until == u64::MAX && crate::console::has_input() {
+            return;
+        }
+        sleep_current(&mut SCHEDULER.change(), until);
+        while SCHEDULER.change().tasks[0].state == TaskState::Sleeping {
+            // SAFETY: waits for an interrupt, which ends the wait although it is masked, and lets it in.
+            unsafe { asm!("wfi", "msr daifclr, #2", "isb", "msr daifset, #2", options(nostack)) };
+        }
+    });
+}
+
+/// Holds all tasks still, or lets them go on.
+pub fn hold(held: bool) {
+    without_interrupts(|| {
+        let mut scheduler = SCHEDULER.change();
+        scheduler.is_held = held;
+        for id in 1..=MAX_TASKS as u16 {
+            let state = scheduler.tasks[id as usize].state;
+            if held && scheduler.tasks[id as usize].is_alive() {
+                scheduler.set_state(id, TaskState::Stopped);
+            } else if !held && state == TaskState::Stopped {
+                scheduler.set_state(id, TaskState::Ready);
+            }
+        }
+    });
+}
+
+/// Whether all tasks hold still.
+pub fn is_held() -> bool {
+    without_interrupts(|| SCHEDULER.look(|scheduler| scheduler.is_held))
+}
+
+/// Reads a task's record. For the shell.
+pub fn task(id: u16) -> Task {
+    without_interrupts(|| SCHEDULER.change().tasks[id as usize])
+}
+
+/// A task that ended on its own and was not told about yet.
+pub fn take_unannounced() -> Option<Task> {
+    without_interrupts(|| {
+        let mut scheduler = SCHEDULER.change();
+        let word = scheduler.unannounced.iter().position(|&bits| bits != 0)?;
+        let bit = scheduler.unannounced[word].trailing_zeros();
+        scheduler.unannounced[word] &= !(1 << bit);
+        Some(scheduler.tasks[word * 64 + bit as usize])
+    })
+}

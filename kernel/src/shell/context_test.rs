@@ -1,0 +1,101 @@
+//! The context switching test: tasks that share every address but no page count in their memory, yield, and see
+//! whether their counts are still their own.
+
+use crate::println;
+use crate::programs;
+use crate::scheduler::{self, Start};
+use crate::workload::wait_until;
+use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
+use tinyos::memory::layout::MAX_TASKS;
+use tinyos::memory::switcher::Invalidations;
+use tinyos::tasks::EndReason;
+
+const PATIENCE: u64 = 10_000;
+
+#[derive(Clone, Copy, Default)]
+struct Counters {
+    switches: u64,
+    fast: u64,
+    rollovers: u64,
+    invalidations: Invalidations,
+}
+
+/// What a run of the test found.
+#[derive(Default)]
+pub struct Outcome {
+    started: u32,
+    asked: u32,
+    /// Rounds in which a task found its own memory, of all tasks.
+    rounds: u64,
+    /// Tasks that did not finish all their rounds, each with its own memory.
+    failed: u32,
+    before: Counters,
+    after: Counters,
+}
+
+impl Outcome {
+    pub fn is_success(&self) -> bool {
+        self.failed == 0 && self.started == self.asked
+    }
+
+    pub fn describe(&self) {
+        let verdict = if self.is_success() { "passed" } else { "FAILED" };
+        println!("context switching test: {verdict}");
+        println!("test_tasks: {} of {}", self.started, self.asked);
+        println!("test_rounds: {}", self.rounds);
+        println!("test_failures: {}", self.failed);
+        println!("test_switches: {}", self.after.switches - self.before.switches);
+        println!("test_switches_without_invalidation: {}", self.after.fast - self.before.fast);
+        println!("test_asid_rollovers: {}", self.after.rollovers - self.before.rollovers);
+        let (before, after) = (self.before.invalidations, self.after.invalidations);
+        println!(
+            "test_invalidations: {} by address, {} by ASID, {} of everything",
+            after.by_address - before.by_address,
+            after.by_asid - before.by_asid,
+            after.everything - before.everything
+        );
+    }
+}
+
+/// Runs the test with `tasks` tasks of `rounds` rounds each. `progress` is told how many have ended, of how many.
+pub fn run(tasks: u32, rounds: u64, progress: &mut dyn FnMut(u32, u32)) -> Outcome {
+    let mut outcome = Outcome { asked: tasks, before: counters(), ..Outcome::default() };
+    let Some(program) = programs::find("checker") else { return outcome };
+    let mut ids = [0u16; MAX_TASKS];
+    for place in ids.iter_mut().take(tasks as usize) {
+        match scheduler::spawn(Start { arguments: [0, rounds, 0], ..Start::of(program) }) {
+            Ok(id) => *place = id,
+            Err(_) => break,
+        }
+        outcome.started += 1;
+    }
+    let ids = &ids[..outcome.started as usize];
+    wait_until(PATIENCE, || {
+        let ended = ids.iter().filter(|&&id| !scheduler::task(id).is_alive()).count() as u32;
+        progress(ended, tasks);
+        ended == ids.len() as u32
+    });
+    for &id in ids {
+        let task = scheduler::task(id);
+        let is_right = task.end_reason == EndReason::Exited && task.report == [rounds, 0];
+        outcome.rounds += task.report[0];
+        outcome.failed += !is_right as u32;
+        scheduler::kill(id);
+    }
+    outcome.after = counters();
+    outcome
+}
+
+fn counters() -> Counters {
+    scheduler::without_interrupts(|| {
+        DYNAMIC_MEMORY_MANAGER.look(|manager| {
+            let switcher = &manager.context_switcher;
+            Counters {
+                switches: switcher.switch_count,
+                fast: switcher.fast_switch_count,
+                rollovers: switcher.asids.rollover_count,
+                invalidations: switcher.invalidations,
+            }
+        })
+    })
+}

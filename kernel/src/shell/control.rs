@@ -1,0 +1,178 @@
+//! Commands that start, stop and change things.
+
+use super::{Command, Words, bench, fault_test, number, pool};
+use crate::programs::{self, PROGRAMS};
+use crate::scheduler::{self, Start, without_interrupts};
+use crate::{interrupts, println};
+use tinyos::hardware;
+use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
+use tinyos::memory::growth::GrowthPolicy;
+use tinyos::memory::layout::MAX_TASKS;
+use tinyos::memory::pressure::Strategy;
+use tinyos::memory::tables;
+
+pub const COMMANDS: &[Command] = &[
+    Command { name: "tasks", usage: "tasks", about: "every task", run: tasks },
+    Command { name: "programs", usage: "programs", about: "what can be spawned", run: list_programs },
+    Command { name: "spawn", usage: "spawn PROGRAM [POLICY] [ARGUMENT ...]", about: "start a task", run: spawn },
+    Command { name: "kill", usage: "kill TASK", about: "end a task", run: kill },
+    Command { name: "hold", usage: "hold", about: "hold all tasks still", run: hold },
+    Command { name: "go", usage: "go", about: "let them go on", run: go },
+    Command { name: "pool", usage: "pool [MIB | all]", about: "how much of the pool may be used", run: pool::command },
+    Command { name: "run", usage: "run STRATEGY", about: "cache, relief, migration or defragmentation", run: strategy },
+    Command { name: "migrate", usage: "migrate ADDRESS FRAME", about: "move a task's page to a frame", run: migrate },
+    Command { name: "asid-bits", usage: "asid-bits BITS", about: "ASIDs of 2 to 16 bits", run: asid_bits },
+    Command { name: "faults", usage: "faults COUNT", about: "take lazy page faults", run: fault_test::command },
+    Command { name: "bench", usage: "bench", about: "measure the hot paths", run: bench::command },
+    Command { name: "uptime", usage: "uptime", about: "time since the counter started", run: uptime },
+    Command { name: "panic", usage: "panic", about: "stop the kernel by a panic", run: stop_by_panic },
+    Command { name: "crash", usage: "crash", about: "stop the kernel by a wild access", run: stop_by_wild_access },
+    Command { name: "overflow", usage: "overflow", about: "stop the kernel by its own stack", run: stop_by_overflow },
+];
+
+fn tasks(_: Words) -> Result<(), &'static str> {
+    super::memory::show(|_, scheduler, out| tinyos::text::tasks::tasks(scheduler, out));
+    Ok(())
+}
+
+fn list_programs(_: Words) -> Result<(), &'static str> {
+    for program in PROGRAMS {
+        println!("{:<16} {}", program.name, program.about);
+    }
+    Ok(())
+}
+
+fn spawn(mut words: Words) -> Result<(), &'static str> {
+    let program = programs::find(words.next().ok_or("which program?")?).ok_or("no such program; see programs")?;
+    let mut start = Start::of(program);
+    let mut place = 0;
+    for word in words {
+        if let Some(policy) = policy(word) {
+            start.policy = policy;
+        } else {
+            *start.arguments.get_mut(place).ok_or("at most three arguments")? = super::parse(word)?;
+            place += 1;
+        }
+    }
+    let id = scheduler::spawn(start).map_err(|_| "no room for another task")?;
+    let task = scheduler::task(id);
+    println!("task {id} ({}) started on stack {}", task.name(), task.stack);
+    Ok(())
+}
+
+fn policy(word: &str) -> Option<GrowthPolicy> {
+    match word {
+        "conservative" => Some(GrowthPolicy::Conservative),
+        "aggressive" => Some(GrowthPolicy::Aggressive),
+        "predictive" => Some(GrowthPolicy::Predictive),
+        _ => None,
+    }
+}
+
+fn kill(mut words: Words) -> Result<(), &'static str> {
+    let id = u16::try_from(number(&mut words)?).unwrap_or(u16::MAX);
+    if !scheduler::kill(id) {
+        return Err("no such task");
+    }
+    println!("task {id} ended");
+    Ok(())
+}
+
+fn hold(_: Words) -> Result<(), &'static str> {
+    scheduler::hold(true);
+    println!("all tasks hold still");
+    Ok(())
+}
+
+fn go(_: Words) -> Result<(), &'static str> {
+    scheduler::hold(false);
+    println!("all tasks go on");
+    Ok(())
+}
+
+fn strategy(mut words: Words) -> Result<(), &'static str> {
+    let strategy = match words.next() {
+        Some("cache") => Strategy::CacheOptimization,
+        Some("relief") => Strategy::PressureRelief,
+        Some("migration") => Strategy::PageMigration,
+        Some("defragmentation") => Strategy::Defragmentation,
+        _ => return Err("cache, relief, migration or defragmentation"),
+    };
+    let (won, run) = without_interrupts(|| {
+        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let won = manager.run_strategy(strategy);
+        manager.note_pressure();
+        (won, manager.frames.longest_free_run())
+    });
+    println!(
+        "{}: won {won} {}",
+        tinyos::text::memory::strategy_name(strategy),
+        tinyos::text::memory::strategy_unit(strategy)
+    );
+    println!("longest_free_run: {run}");
+    Ok(())
+}
+
+fn migrate(mut words: Words) -> Result<(), &'static str> {
+    let (address, target) = (number(&mut words)?, number(&mut words)?);
+    let (from, to) = without_interrupts(|| {
+        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let to = manager.frames.number(target).ok_or("that physical address is not in the pool")?;
+        let (owner, from) = frame_of(&manager, address).ok_or("no task has a page of its own there")?;
+        if !manager.move_frame(from, to) {
+            return Err("that frame is not free, or the page cannot be moved");
+        }
+        debug_assert_eq!(frame_of(&manager, address), Some((owner, to)));
+        Ok((manager.frames.address(from), manager.frames.address(to)))
+    })?;
+    println!("moved {:#x} from {from:#x} to {to:#x}", address & !0xfff);
+    Ok(())
+}
+
+/// The first task that has a page of the pool at `address`, and the frame's number.
+fn frame_of(manager: &tinyos::memory::dynamic::DynamicMemoryManager, address: u64) -> Option<(u16, u32)> {
+    (1..=MAX_TASKS as u16).find_map(|owner| {
+        let space = manager.context_switcher.spaces[owner as usize];
+        let entry = tables::find(space.is_active.then_some(space.table)?, address)?;
+        let descriptor = hardware::read_descriptor(entry);
+        let frame = manager.frames.number(tables::output(descriptor))?;
+        (tables::is_valid(descriptor) && manager.frames.info[frame as usize].is_movable()).then_some((owner, frame))
+    })
+}
+
+fn asid_bits(mut words: Words) -> Result<(), &'static str> {
+    let bits = number(&mut words)?;
+    if !(2..=16).contains(&bits) {
+        return Err("from 2 to 16 bits");
+    }
+    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().context_switcher.restart_asids(bits as u32));
+    println!("ASIDs have {bits} bits");
+    Ok(())
+}
+
+fn uptime(_: Words) -> Result<(), &'static str> {
+    println!("{} ms", hardware::now() * 1000 / interrupts::frequency());
+    Ok(())
+}
+
+fn stop_by_panic(_: Words) -> Result<(), &'static str> {
+    panic!("asked for by the shell")
+}
+
+fn stop_by_wild_access(_: Words) -> Result<(), &'static str> {
+    // SAFETY: not safe at all: the page at the top of the address space is not mapped, and that is the point.
+    unsafe { (0xffff_ffff_ffff_f000 as *const u64).read_volatile() };
+    Ok(())
+}
+
+fn stop_by_overflow(_: Words) -> Result<(), &'static str> {
+    println!("{}", descend(0));
+    Ok(())
+}
+
+/// Fills the shell's stack until it meets the guard page.
+#[inline(never)]
+fn descend(depth: u64) -> u64 {
+    let frame = core::hint::black_box([depth; 64]);
+    if depth == u64::MAX { 0 } else { descend(depth + 1) + frame[0] }
+}

@@ -1,0 +1,141 @@
+//! The shell on the serial console.
+
+mod bench;
+pub mod context_test;
+mod control;
+mod fault_test;
+mod input;
+mod memory;
+pub mod pool;
+mod requests;
+mod stress;
+
+use crate::console::Console;
+use crate::scheduler;
+use crate::{print, println};
+use input::Line;
+use tinyos::text::tasks::describe_end;
+
+/// The words after a command.
+pub type Words<'a> = core::str::SplitAsciiWhitespace<'a>;
+
+/// A command of the shell.
+pub struct Command {
+    pub name: &'static str,
+    pub usage: &'static str,
+    pub about: &'static str,
+    /// Carries it out; gives what to say when its words are not right.
+    pub run: fn(Words) -> Result<(), &'static str>,
+}
+
+/// All commands but the submenu's.
+const COMMANDS: &[&[Command]] =
+    &[&[Command { name: "help", usage: "help", about: "this list (also h, ?)", run: help }], control::COMMANDS];
+
+/// Where lines are read: the main menu, or the `*` submenu.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Menu {
+    Main,
+    Memory,
+}
+
+impl Menu {
+    fn prompt(self) -> &'static str {
+        match self {
+            Menu::Main => "tinyos> ",
+            Menu::Memory => "tinyos*> ",
+        }
+    }
+}
+
+/// Reads lines and carries them out, for ever.
+pub fn run() -> ! {
+    let mut menu = Menu::Main;
+    let mut line = Line::new();
+    announce_ends();
+    print!("{}", menu.prompt());
+    loop {
+        if let Some(text) = line.read() {
+            menu = carry_out(menu, text.trim());
+            line.clear();
+            announce_ends();
+            print!("{}", menu.prompt());
+        }
+        let served = requests::serve();
+        if served || announce_ends_below_prompt() {
+            print!("{}{}", menu.prompt(), line.text());
+        }
+        scheduler::shell_wait_for_input();
+    }
+}
+
+pub use requests::is_pending as has_request;
+
+fn carry_out(menu: Menu, text: &str) -> Menu {
+    let mut words = text.split_ascii_whitespace();
+    let Some(name) = words.next() else { return menu };
+    if menu == Menu::Memory && matches!(name, "q" | "quit" | "exit" | "..") {
+        return Menu::Main;
+    }
+    let result = match (menu, name.strip_prefix('*')) {
+        (_, Some("")) => match words.next() {
+            None => return Menu::Memory,
+            Some(letter) => memory::run(letter, words),
+        },
+        (_, Some(letter)) => memory::run(letter, words),
+        (Menu::Memory, None) => memory::run(name, words),
+        (Menu::Main, None) => run_command(name, words),
+    };
+    if let Err(message) = result {
+        println!("{name}: {message}");
+    }
+    menu
+}
+
+fn run_command(name: &str, words: Words) -> Result<(), &'static str> {
+    let name = if matches!(name, "h" | "?") { "help" } else { name };
+    let found = COMMANDS.iter().copied().flatten().find(|command| command.name == name);
+    match found {
+        Some(command) => (command.run)(words).inspect_err(|_| println!("usage: {}", command.usage)),
+        None => Err("unknown command; h for help"),
+    }
+}
+
+fn help(_: Words) -> Result<(), &'static str> {
+    for command in COMMANDS.iter().copied().flatten() {
+        println!("{:<28} {}", command.usage, command.about);
+    }
+    println!("{:<28} {}", "*", "dynamic memory submenu; its commands also as one word:");
+    memory::help();
+    Ok(())
+}
+
+/// Tells of the tasks that ended on their own.
+fn announce_ends() {
+    while let Some(task) = scheduler::take_unannounced() {
+        let _ = describe_end(&task, &mut Console);
+    }
+}
+
+/// As [`announce_ends`], with a prompt already on the line; whether it said anything.
+fn announce_ends_below_prompt() -> bool {
+    let Some(task) = scheduler::take_unannounced() else { return false };
+    println!();
+    let _ = describe_end(&task, &mut Console);
+    announce_ends();
+    true
+}
+
+/// A whole number from `words`.
+pub fn number(words: &mut Words) -> Result<u64, &'static str> {
+    parse(words.next().ok_or("a number is missing")?)
+}
+
+/// A whole number, decimal or behind `0x` hexadecimal.
+pub fn parse(word: &str) -> Result<u64, &'static str> {
+    let parsed = match word.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => word.parse(),
+    };
+    parsed.map_err(|_| "not a whole number")
+}

@@ -1,0 +1,97 @@
+//! What runs before the prompt, so that there is something to look at: tasks under each growth policy that have grown,
+//! a stack that has shrunk, lazy pages in every state, every pressure level visited, hundreds of switches.
+
+use crate::println;
+use crate::programs::{self, Program};
+use crate::scheduler::{self, Start};
+use crate::shell::{context_test, pool};
+use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
+use tinyos::memory::growth::GrowthPolicy;
+use tinyos::memory::pressure::PressureLevel;
+use tinyos::tasks::EndReason;
+
+/// Milliseconds that each part of the workload may take.
+const PATIENCE: u64 = 2_000;
+
+/// Tasks that stay: program, arguments, policy.
+const RESIDENTS: [(&str, [u64; 3], GrowthPolicy); 6] = [
+    ("worker", [120, 40, u64::MAX], GrowthPolicy::Conservative),
+    ("worker", [160, 50, u64::MAX], GrowthPolicy::Aggressive),
+    ("worker", [240, 60, u64::MAX], GrowthPolicy::Predictive),
+    // Deep once, then never again: what pressure takes from it stays away.
+    ("worker", [300, 70, 1], GrowthPolicy::Conservative),
+    ("lazy", [96, 40, 0], GrowthPolicy::Conservative),
+    ("lazy", [240, 60, 0], GrowthPolicy::Conservative),
+];
+
+/// Runs the workload; leaves its residents alive. Says so when a part of it did not come about.
+pub fn run() {
+    for (name, arguments, policy) in RESIDENTS {
+        start(name, arguments, policy);
+    }
+    expect("every resident has reported", || (1..=RESIDENTS.len() as u16).all(|id| scheduler::task(id).report[0] > 0));
+    visit_pressure();
+    if !context_test::run(4, 60, &mut |_, _| {}).is_success() {
+        println!("workload: the context switching test failed");
+    }
+    expect("the lowest pressure level is back", || level() == PressureLevel::Low);
+}
+
+/// Shrinks the pool so that a task which writes page after page goes through every level.
+fn visit_pressure() {
+    let frames = scheduler::without_interrupts(|| DYNAMIC_MEMORY_MANAGER.look(|manager| manager.frames.used_frames()));
+    let room = 512;
+    pool::set_limit(frames + room);
+    let hog = start("hog", [(room - 16) as u64, 0, 0], GrowthPolicy::Conservative);
+    expect("the hog has written all its pages", || {
+        hog.is_none_or(|id| {
+            let task = scheduler::task(id);
+            task.report[0] >= (room - 16) as u64 || !task.is_alive()
+        })
+    });
+    if let Some(id) = hog {
+        if scheduler::task(id).end_reason != EndReason::None {
+            println!("workload: the hog ended early");
+        }
+        scheduler::kill(id);
+    }
+    pool::set_limit(u32::MAX);
+    let visited = scheduler::without_interrupts(|| {
+        DYNAMIC_MEMORY_MANAGER.look(|manager| manager.pressure_handler.level_events.iter().all(|&events| events > 0))
+    });
+    if !visited {
+        println!("workload: not every pressure level was visited");
+    }
+}
+
+fn level() -> PressureLevel {
+    scheduler::without_interrupts(|| DYNAMIC_MEMORY_MANAGER.look(|manager| manager.pressure_handler.level))
+}
+
+fn start(name: &str, arguments: [u64; 3], policy: GrowthPolicy) -> Option<u16> {
+    let program: &Program = programs::find(name)?;
+    let started = scheduler::spawn(Start { program, arguments, policy });
+    if started.is_err() {
+        println!("workload: no room for {name}");
+    }
+    started.ok()
+}
+
+/// Lets tasks run until `condition` holds; says so when it does not in time.
+fn expect(what: &str, condition: impl Fn() -> bool) {
+    if !wait_until(PATIENCE, condition) {
+        println!("workload: in vain waited until {what}");
+    }
+}
+
+/// Lets tasks run until `condition` holds, at most for `milliseconds`; whether it came to hold.
+pub fn wait_until(milliseconds: u64, mut condition: impl FnMut() -> bool) -> bool {
+    let end = tinyos::hardware::now() + milliseconds * crate::interrupts::frequency() / 1000;
+    while !condition() {
+        if tinyos::hardware::now() >= end {
+            return false;
+        }
+        scheduler::shell_sleep(1);
+    }
+    true
+}
