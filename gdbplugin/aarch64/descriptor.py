@@ -23,6 +23,8 @@ AP_TABLE_NO_EL0 = 1 << 61
 AP_TABLE_NO_WRITE = 1 << 62
 
 LAST_LEVEL = 3
+ADDRESS_BITS = 0x0000_FFFF_FFFF_F000
+"""Where descriptors hold output addresses of up to 48 bits."""
 SHAREABILITY = ("non-shareable", "reserved", "outer shareable", "inner shareable")
 
 _HIERARCHICAL = PXN_TABLE | UXN_TABLE | AP_TABLE_NO_EL0 | AP_TABLE_NO_WRITE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from gdbplugin.aarch64.descriptor import ADDRESS_BITS
 from gdbplugin.aarch64.registers import asid_bits, bits, decode, physical_address_bits
 from gdbplugin.machine import Machine, MachineError
 
@@ -15,7 +16,6 @@ _BLOCK_LEVELS = {12: frozenset({1, 2}), 14: frozenset({2}), 16: frozenset({2})}
 _SMALLEST_SIZE_OFFSET = 16
 _LARGEST_SIZE_OFFSET = 39
 _LARGEST_SIZE_OFFSET_SMALL_TABLES = {12: 48, 14: 48, 16: 47}
-_DESCRIPTOR_ADDRESS_BITS = 48
 
 
 class RegimeUnknownError(MachineError):
@@ -85,7 +85,7 @@ class TranslationControl:
 
     def output_address(self, descriptor: int, low_bits: int) -> int:
         """The address in a descriptor whose lowest `low_bits` bits are not the descriptor's to give."""
-        return bits(descriptor, _DESCRIPTOR_ADDRESS_BITS - 1, low_bits) << low_bits
+        return descriptor & ADDRESS_BITS & -(1 << low_bits)
 
     def covers(self, address: int) -> bool:
         """Whether the 64-bit `address` is an input address of this range."""

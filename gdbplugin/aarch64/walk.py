@@ -12,7 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gdbplugin.aarch64.descriptor import LAST_LEVEL, VALID, Attributes, Kind, attributes, inherit, kind_of
+from gdbplugin.aarch64.descriptor import (
+    ADDRESS_BITS,
+    LAST_LEVEL,
+    TABLE_OR_PAGE,
+    VALID,
+    Attributes,
+    Kind,
+    attributes,
+    inherit,
+    kind_of,
+)
 from gdbplugin.aarch64.regime import TranslationControl, TranslationRegime
 from gdbplugin.machine import Machine, PhysicalReadError
 
@@ -212,7 +222,7 @@ def leaves(
             continue
         size = control.table_bytes(item.level) // 8 << control.shift(item.level)
         if remaining == 0:
-            yield item.malformed(size, f"the walk stopped after {maximum_tables} tables")
+            yield item.malformed(size, f"the walk stopped here, {maximum_tables} tables being its limit")
             return
         remaining -= 1
         try:
@@ -229,33 +239,36 @@ def _entries(
     control: TranslationControl, table: _Table, data: bytes
 ) -> list[_Table | list[Leaf | Malformed]]:
     """The valid entries of one table in order, those between two tables gathered in a list."""
+    # Told apart by bare arithmetic: a whole map has a hundred thousand entries and more.
     level, inherited = table.level, table.inherited
     shift = control.shift(level)
-    span = 1 << shift
-    limit = control.output_bits
+    span, limit = 1 << shift, 1 << control.output_bits
+    leaf_low, table_low = span - 1, (1 << control.granule_bits) - 1
+    leaf_bit = TABLE_OR_PAGE if level == LAST_LEVEL else 0
+    blocks_allowed = level == LAST_LEVEL or level in control.block_levels
     entries: list[_Table | list[Leaf | Malformed]] = []
     between: list[Leaf | Malformed] = []
+    address = table.start - span
     for index, descriptor in enumerate(struct.unpack(f"<{len(data) // 8}Q", data)):
+        address += span
         if not descriptor & VALID:
             continue
-        kind = kind_of(descriptor, level, control.block_levels)
-        address = table.start + index * span
-        output = control.output_address(descriptor, control.granule_bits if kind is Kind.TABLE else shift)
-        if kind is Kind.RESERVED:
-            between.append(
-                Malformed(address, span, level, table.address, index, descriptor, "reserved descriptor")
-            )
-        elif output >> limit:
-            reason = f"output address {output:#x} exceeds {limit} bits"
+        is_leaf = descriptor & TABLE_OR_PAGE == leaf_bit
+        output = descriptor & ADDRESS_BITS & ~(leaf_low if is_leaf else table_low)
+        if output >= limit:
+            reason = f"output address {output:#x} exceeds {control.output_bits} bits"
             between.append(Malformed(address, span, level, table.address, index, descriptor, reason))
-        elif kind is Kind.TABLE:
+        elif is_leaf and blocks_allowed:
+            between.append(Leaf(address, output, span, level, descriptor, inherited))
+        elif is_leaf or level == LAST_LEVEL:
+            reason = "reserved descriptor"
+            between.append(Malformed(address, span, level, table.address, index, descriptor, reason))
+        else:
             if between:
                 entries.append(between)
                 between = []
             below = inherited if control.hierarchical_disabled else inherit(inherited, descriptor)
             entries.append(_Table(address, level + 1, output, below, index, descriptor))
-        else:
-            between.append(Leaf(address, output, span, level, descriptor, inherited))
     if between:
         entries.append(between)
     return entries

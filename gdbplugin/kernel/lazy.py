@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import Columns
@@ -51,6 +52,15 @@ class LazyPage:
 
 
 @dataclass(frozen=True)
+class LazyRange:
+    """A range as it was reserved: the number of its first record, its pages, and the task that did."""
+
+    first: int | None
+    pages: int | None
+    owner: int | None
+
+
+@dataclass(frozen=True)
 class LazyRun:
     """Neighbouring pages of one owner and one state: `end` is exclusive."""
 
@@ -80,7 +90,13 @@ class LazyTable(Sequence[LazyPage]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> LazyPage: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> LazyTable: ...
+
+    def __getitem__(self, index: int | slice) -> LazyPage | LazyTable:
         if isinstance(index, slice):
             return LazyTable(self.rows[index], self.records[index])
         virtual, physical, allocated, zero, owner, count, time = self.rows[index]
@@ -132,17 +148,30 @@ class LazyPages:
     upgrade_fault_count: int | None
     access_flag_count: int | None
     fold_count: int | None
+    ranges: tuple[LazyRange, ...]
     pages: LazyTable
+
+    def pages_of(self, reserved: LazyRange) -> LazyTable:
+        """The records of a reserved range."""
+        records = self.pages.records
+        first = reserved.first or 0
+        return self.pages[bisect_left(records, first) : bisect_left(records, first + (reserved.pages or 0))]
 
 
 def read_lazy_pages(kernel: Kernel) -> LazyPages:
-    """Decode the allocator's counters and, in one read, all its records."""
+    """Decode the allocator's counters and ranges and, in one read, all its records."""
     values: dict[str, Any] = {}
     for name in _COUNTERS:
         counter = kernel.part(MANAGER, f"lazy_allocator.{name}")
         if counter is not None:
             values[name] = counter.value
-    return kernel.record(LazyPages, values, "lazy pages", pages=_read_table(kernel))
+    part = kernel.part(MANAGER, "lazy_allocator.ranges")
+    ranges = tuple(
+        kernel.record(LazyRange, entry, f"lazy range {place}")
+        for place, entry in enumerate(part.value if part else ())
+        if entry.get("pages") != 0
+    )
+    return kernel.record(LazyPages, values, "lazy pages", ranges=ranges, pages=_read_table(kernel))
 
 
 def _read_table(kernel: Kernel) -> LazyTable:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gdbplugin.aarch64.descriptor import ADDRESS_BITS
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import Leaf, Malformed, leaf_attributes, leaves
 from gdbplugin.kernel.spaces import AddressSpaces
 from gdbplugin.kernel.target import Kernel
 
 PAGE_BYTES = 4096
-_ATTRIBUTES = ~0x0000_FFFF_FFFF_F000
-# Beyond what a whole TinyOS can have: 40,960 lazy pages and 96 stacks of 510 pages need some 250 tables.
-_MAXIMUM_TABLES = 4096
+_ATTRIBUTES = ~ADDRESS_BITS
+# Of all spaces together. More than TinyOS can have: its 96 spaces, 96 stacks of 2 MiB and 40,960 lazy pages
+# need some 700; and few enough that tables gone wild end within a second.
+_MAXIMUM_TABLES = 1500
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ def read_mappings(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
     """Walk the tables of every active address space, by its number. Each table is read once."""
     lower = kernel.regime.lower
     found = {}
+    remaining = _MAXIMUM_TABLES
     for space in spaces.spaces:
         if not space.is_active or space.table is None:
             continue
@@ -52,10 +55,13 @@ def read_mappings(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
         pages: dict[int, Leaf] = {}
         malformed = []
         control = lower.with_table(space.table, space.asid)
-        for entry in leaves(kernel.machine, control, _MAXIMUM_TABLES, tables):
+        for entry in leaves(kernel.machine, control, remaining, tables):
             if isinstance(entry, Malformed):
                 malformed.append(entry)
             else:
                 pages[entry.start] = entry
+        remaining -= len(tables)
+        if remaining == 0:
+            pages = {}  # Tables gone wild: what they map says nothing.
         found[space.number] = SpaceMap(space.number, pages, tuple(malformed), tuple(tables))
     return found

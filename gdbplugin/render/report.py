@@ -7,7 +7,7 @@ from typing import Any
 
 from gdbplugin.aarch64.cores import Core, TableRegister
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.lazy import FIELDS, STATES, LazyPages
+from gdbplugin.kernel.lazy import FIELDS, PAGE_BYTES, STATES, LazyPages, LazyRange
 from gdbplugin.kernel.report import Report
 from gdbplugin.kernel.tasks import Tasks
 from gdbplugin.render.journal import journal_text
@@ -20,9 +20,10 @@ def content(report: Report, journal: Journal) -> dict[str, Any]:
     """The report's part of its JSON object."""
     del journal  # Its findings and notes stand beside, in every command's object.
     lazy = {name: value for name, value in vars(report.lazy).items() if name != "pages"}
+    lazy["ranges"] = [asdict(reserved) for reserved in report.lazy.ranges]
     states = report.lazy.pages.count_states()
     lazy["states"] = {state: states[state] for state in STATES}
-    lazy["ranges"] = [{**vars(run), "pages": run.pages, "end": run.end} for run in report.lazy.pages.runs()]
+    lazy["runs"] = [{**vars(run), "pages": run.pages, "end": run.end} for run in report.lazy.pages.runs()]
     return {
         "changing": report.changing,
         "stats": asdict(report.stats),
@@ -151,24 +152,28 @@ def _lazy(report: Report, style: Style) -> str:
     zero_page = style.address(lazy.zero_frame)
     lines = [f"Lazy pages ({len(lazy.pages):,}: {shown}; zero page at {zero_page})", faults]
     names = _task_names(report.tasks)
-    runs = list(lazy.pages.runs())
-    rows = [
-        (
-            style.address(run.start),
-            style.count(run.pages),
-            style.size(run.end - run.start),
-            run.state,
-            _owner(run.owner, names, style),
-            style.count(run.access_count),
-        )
-        for run in runs[:_RANGES_SHOWN]
-    ]
+    rows = [_range(reserved, lazy, names, style) for reserved in lazy.ranges[:_RANGES_SHOWN]]
     if rows:
-        headers = ("from", "pages", "size", "state", "task", "accesses")
-        lines.append(indented(table(headers, rows, ("pages", "size", "accesses"))))
-    if len(runs) > _RANGES_SHOWN:
-        lines.append(f"  and {len(runs) - _RANGES_SHOWN:,} more runs")
+        headers = ("from", "size", "pages", "pending", "zero", "allocated", "accesses", "task")
+        lines.append(indented(table(headers, rows, headers[1:-1])))
+    if len(lazy.ranges) > _RANGES_SHOWN:
+        lines.append(f"  and {len(lazy.ranges) - _RANGES_SHOWN:,} more ranges")
     return "\n".join(lines)
+
+
+def _range(
+    reserved: LazyRange, lazy: LazyPages, names: dict[int | None, str], style: Style
+) -> tuple[str, ...]:
+    pages = lazy.pages_of(reserved)
+    states = pages.count_states()
+    return (
+        style.address(pages[0].virtual_address if pages else None),
+        style.size(None if reserved.pages is None else reserved.pages * PAGE_BYTES),
+        style.count(reserved.pages),
+        *(style.count(states[state]) for state in ("pending", "zero", "allocated")),
+        style.count(sum(page.access_count or 0 for page in pages)),
+        _owner(reserved.owner, names, style),
+    )
 
 
 def _pressure(report: Report, style: Style) -> str:
