@@ -2,7 +2,7 @@
 
 use crate::{console, scheduler};
 use aarch64_cpu::registers::{CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_TVAL_EL0, Readable, Writeable};
-use arm_gic::gicv2::GicV2;
+use arm_gic::gicv2::{GicV2, SgiTarget, SgiTargetListFilter};
 use arm_gic::{IntId, InterruptGroup};
 use tinyos::memory::layout::DEVICE_OFFSET;
 use tinyos::sequence::SequenceCell;
@@ -14,6 +14,8 @@ const TARGETS: u64 = 0x800;
 /// The virtual timer, and the first PL011.
 const TIMER: IntId = IntId::ppi(11);
 const UART: IntId = IntId::spi(121);
+/// What the shell interrupts itself with.
+const YIELD: IntId = IntId::sgi(0);
 /// A tick is a task's turn.
 pub const TICKS_PER_SECOND: u64 = 250;
 
@@ -45,6 +47,14 @@ pub fn initialize() {
 fn start_timer() {
     CNTV_TVAL_EL0.set(frequency() / TICKS_PER_SECOND);
     CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET + CNTV_CTL_EL0::IMASK::CLEAR);
+}
+
+/// Interrupts this core, so that the shell can give its turn away.
+pub fn interrupt_self() {
+    let target = SgiTarget::List { target_list_filter: SgiTargetListFilter::ForwardSelfOnly, target_list: 0 };
+    if let Some(gic) = GIC.change().as_mut() {
+        gic.send_sgi(YIELD, target);
+    }
 }
 
 /// Takes the interrupts that are pending. What they make ready is for the scheduler to switch to.

@@ -194,9 +194,15 @@ fn shell_wait(until: u64) {
             return;
         }
         sleep_current(&mut SCHEDULER.change(), until);
-        while SCHEDULER.change().tasks[0].state == TaskState::Sleeping {
-            // SAFETY: waits for an interrupt, which ends the wait although it is masked, and lets it in.
-            unsafe { asm!("wfi", "msr daifclr, #2", "isb", "msr daifset, #2", options(nostack)) };
+        while SCHEDULER.look(|scheduler| scheduler.tasks[0].state) == TaskState::Sleeping {
+            if SCHEDULER.look(Scheduler::next_ready) != 0 {
+                interrupts::interrupt_self();
+            } else {
+                // SAFETY: waits for an interrupt, which ends the wait although it is masked.
+                unsafe { asm!("wfi", options(nostack)) };
+            }
+            // SAFETY: lets the interrupt in, and with it the switch to another task.
+            unsafe { asm!("msr daifclr, #2", "isb", "msr daifset, #2", options(nostack)) };
         }
     });
 }

@@ -152,7 +152,7 @@ no_memory:
     mov     x0, #2
     call    CALL_EXIT
 
-// hog: X0 pages to reserve and write one after the other, X1 milliseconds to pause after each 16. Reports how far it
+// hog: X0 pages to reserve and write one after the other, X1 milliseconds to pause after each 64. Reports how far it
 // has come; checks them when it has written all.
 .global program_hog
 program_hog:
@@ -166,7 +166,7 @@ program_hog:
 1:  str     x24, [x24]
     add     x24, x24, #PAGE
     add     x22, x22, #1
-    tst     x22, #15
+    tst     x22, #63
     b.ne    2f
     mov     x0, x22
     mov     x1, x21

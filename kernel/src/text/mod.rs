@@ -20,14 +20,13 @@ pub mod units;
 #[cfg(test)]
 mod fixtures {
     use crate::memory::dynamic::DynamicMemoryManager;
-    use crate::memory::pressure::MemoryPressureHandler;
     use crate::tasks::{Scheduler, Task, TaskState};
 
     pub fn manager() -> Box<DynamicMemoryManager> {
         // SAFETY: all fields are integers, enums that have a variant 0, and arrays of them.
         let mut manager = unsafe { Box::<DynamicMemoryManager>::new_zeroed().assume_init() };
-        manager.pressure_handler = MemoryPressureHandler::new();
         manager.frames.initialize();
+        manager.pressure_handler.initialize(manager.frames.limit_frames);
         manager
     }
 

@@ -1,7 +1,8 @@
 //! What an address belongs to, told from the address alone.
 
 use crate::memory::layout::{
-    DEVICE_OFFSET, IMAGE_OFFSET, LINEAR_OFFSET, STACK_REGION_BASE, STACK_SLOT_SIZE, USER_TEXT_BASE,
+    DEVICE_OFFSET, IMAGE_OFFSET, LINEAR_OFFSET, PAGE_SIZE, STACK_REGION_BASE, STACK_SLOT_SIZE, TASK_PAGE_BASE,
+    USER_TEXT_BASE,
 };
 use crate::memory::lazy::record_of;
 use crate::memory::stacks::slot_of;
@@ -32,6 +33,7 @@ impl Display for Place {
         formatter.write_str(match address {
             0..NULL_END => "null",
             _ if (USER_TEXT_BASE..USER_TEXT_BASE + USER_TEXT_SPAN).contains(&address) => "program text",
+            _ if (TASK_PAGE_BASE..TASK_PAGE_BASE + PAGE_SIZE as u64).contains(&address) => "task page",
             NULL_END..LOWER_END => "user half",
             LOWER_END..UPPER_BASE => "neither half",
             _ if address >= DEVICE_OFFSET => "kernel, devices",
@@ -53,6 +55,8 @@ mod tests {
             (0x10, "null"),
             (USER_TEXT_BASE + 0x123, "program text"),
             (USER_TEXT_BASE - 1, "user half"),
+            (TASK_PAGE_BASE + 0xfff, "task page"),
+            (TASK_PAGE_BASE + 0x1000, "user half"),
             (LAZY_REGION_BASE, "lazy page 0"),
             (LAZY_REGION_BASE + 0x2fff, "lazy page 2"),
             (LAZY_REGION_END, "user half"),
