@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gdbplugin.aarch64.descriptor import ADDRESS_BITS
-from gdbplugin.aarch64.regime import TranslationRegime
+from gdbplugin.aarch64.regime import TranslationControl, TranslationRegime
 from gdbplugin.aarch64.walk import Leaf, Malformed, leaf_attributes, leaves
 from gdbplugin.kernel.spaces import AddressSpaces
 from gdbplugin.kernel.target import Kernel
 
 PAGE_BYTES = 4096
 _ATTRIBUTES = ~ADDRESS_BITS
-# Of all spaces together. More than TinyOS can have: its 96 spaces, 96 stacks of 2 MiB and 40,960 lazy pages
-# need some 700; and few enough that tables gone wild end within a second.
+# Bounds for tables gone wild, more than TinyOS can have. All spaces together: some 700 tables for 96 spaces, 96
+# stacks of 2 MiB and 40,960 lazy pages. One space: its lazy pages, its stack, and its text.
 _MAXIMUM_TABLES = 1500
+_MAXIMUM_ENTRIES = 50_000
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,29 @@ class Permissions:
 def read_mappings(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
     """Walk the tables of every active address space, by its number. Each table is read once."""
     lower = kernel.regime.lower
-    found = {}
+    found: dict[int, SpaceMap] = {}
     remaining = _MAXIMUM_TABLES
     for space in spaces.spaces:
         if not space.is_active or space.table is None:
             continue
-        tables: list[int] = []
-        pages: dict[int, Leaf] = {}
-        malformed = []
         control = lower.with_table(space.table, space.asid)
-        for entry in leaves(kernel.machine, control, remaining, tables):
-            if isinstance(entry, Malformed):
-                malformed.append(entry)
-            else:
-                pages[entry.start] = entry
-        remaining -= len(tables)
-        if remaining == 0:
-            pages = {}  # Tables gone wild: what they map says nothing.
-        found[space.number] = SpaceMap(space.number, pages, tuple(malformed), tuple(tables))
+        found[space.number] = _read_map(kernel, control, space.number, remaining)
+        remaining -= len(found[space.number].tables)
     return found
+
+
+def _read_map(kernel: Kernel, control: TranslationControl, number: int, maximum_tables: int) -> SpaceMap:
+    """The map of one space; without pages if the tables have gone wild, for then those say nothing."""
+    tables: list[int] = []
+    pages: dict[int, Leaf] = {}
+    malformed = []
+    for entry in leaves(kernel.machine, control, maximum_tables, tables):
+        if isinstance(entry, Leaf):
+            pages[entry.start] = entry
+        else:
+            malformed.append(entry)
+        if len(pages) + len(malformed) > _MAXIMUM_ENTRIES:
+            reason = f"the walk stopped here, {_MAXIMUM_ENTRIES:,} entries being its limit"
+            malformed = [Malformed(entry.start, 0, entry.level, 0, 0, entry.descriptor, reason)]
+            return SpaceMap(number, {}, tuple(malformed), tuple(tables))
+    return SpaceMap(number, pages, tuple(malformed), tuple(tables))

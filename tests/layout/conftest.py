@@ -1,0 +1,30 @@
+"""A program whose statics have every shape there is, compiled for the host."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory):
+    """The ELF of `shapes.rs`, with debug information and a build-id."""
+    return compiled(tmp_path_factory, "-g")
+
+
+@pytest.fixture(scope="session")
+def stripped(tmp_path_factory):
+    """The same without debug information and symbols."""
+    return compiled(tmp_path_factory, "-Cstrip=symbols")
+
+
+def compiled(tmp_path_factory, option):
+    compiler = shutil.which("rustc")
+    if compiler is None:
+        pytest.fail("no rustc: scripts/setup installs one")
+    program = tmp_path_factory.mktemp("shapes") / "shapes"
+    source = Path(__file__).with_name("shapes.rs")
+    arguments = ["--edition=2024", option, "-Awarnings", "-Clink-arg=-Wl,--build-id", "-o", program, source]
+    subprocess.run([compiler, *arguments], check=True, timeout=120)
+    return program
