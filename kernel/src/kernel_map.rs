@@ -180,7 +180,7 @@ impl Builder {
             let index = index(address, above);
             if tables[table][index] == 0 {
                 assert!(self.used < TABLE_COUNT, "more kernel tables than were set aside");
-                tables[table][index] = first + (self.used * PAGE_SIZE) as u64 | 1 | TABLE_OR_PAGE;
+                tables[table][index] = (first + (self.used * PAGE_SIZE) as u64) | 1 | TABLE_OR_PAGE;
                 self.used += 1;
             }
             table = ((tables[table][index] & 0x0000_ffff_ffff_f000) - first) as usize / PAGE_SIZE;
