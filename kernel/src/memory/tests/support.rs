@@ -9,7 +9,10 @@ pub fn in_heap<T: Send + 'static>(make: fn() -> T) -> Box<T> {
     maker.expect("a thread can be started").join().expect("the value is made")
 }
 
-/// `cases` cases each; a failure is turned into a test of its own, not into a file of seeds.
+/// `cases` cases, or `PROPTEST_CASES` if that is set. A failure is turned into a test of its own, not into a file of
+/// seeds.
 pub fn cases(cases: u32) -> Config {
-    Config { cases, max_shrink_iters: 400, failure_persistence: None, ..Config::default() }
+    let known = Config::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { known.cases } else { cases };
+    Config { cases, max_shrink_iters: 2000, failure_persistence: None, ..known }
 }
