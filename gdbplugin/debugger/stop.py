@@ -80,14 +80,16 @@ def machine() -> Iterator[Machine]:
     """
     _require_stopped()
     _state.watch()
-    if _state.source is None or _state.cached is None or not _state.source.is_current():
+    # Kept by this command itself: an event amid it, such as a lost connection, empties what is kept.
+    source, cached = _state.source, _state.cached
+    if source is None or cached is None or not source.is_current():
         _state.changed(None)
-        _state.source = GdbMachine()
-        _state.cached = CachedMachine(_state.source)
+        source = _state.source = GdbMachine()
+        cached = _state.cached = CachedMachine(source)
     try:
-        yield _state.cached
+        yield cached
     finally:
-        _state.source.restore()
+        source.restore()
 
 
 def layout(target: Machine) -> GdbLayout:

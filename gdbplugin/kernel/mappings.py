@@ -12,8 +12,8 @@ from gdbplugin.kernel.target import Kernel
 
 PAGE_BYTES = 4096
 _ATTRIBUTES = ~ADDRESS_BITS
-# Bounds for tables gone wild, more than TinyOS can have. All spaces together: some 700 tables for 96 spaces, 96
-# stacks of 2 MiB and 40,960 lazy pages. One space: its lazy pages, its stack, and its text.
+# Bounds for tables gone wild, more than TinyOS can have. All spaces together: some 700 tables for 96 spaces,
+# 96 stacks of 2 MiB and 40,960 lazy pages. One space: its lazy pages, its stack, and its text.
 _MAXIMUM_TABLES = 1500
 _MAXIMUM_ENTRIES = 50_000
 

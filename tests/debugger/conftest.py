@@ -1,0 +1,48 @@
+"""GDB in batch mode, with the plugin, on a machine that runs the kernel."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gdbplugin.session.gdb import find_gdb
+from tests.debugger.stub_proxy import StubProxy
+
+PLUGIN = Path(__file__).resolve().parents[2] / "gdbplugin" / "tinyos.py"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch of GDB commands printed, and how GDB ended."""
+
+    output: str
+    errors: str
+    status: int
+
+
+def gdb(*commands, elf=None, plugin=PLUGIN):
+    """Run GDB commands; each is run even if the one before it failed."""
+    arguments = [find_gdb(), "--nx", "--quiet", "--batch", "-iex", "set debuginfod enabled off"]
+    if plugin is not None:
+        arguments += ["-x", str(plugin)]
+    if elf is not None:
+        arguments.append(str(elf))
+    for command in commands:
+        arguments += ["-ex", command]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    return Outcome(done.stdout, done.stderr, done.returncode)
+
+
+@pytest.fixture
+def proxy(shared_machine, tmp_path):
+    """A go-between to the machine; GDB connects to its `address`."""
+    with StubProxy(tmp_path, shared_machine.qemu.gdb_address) as between:
+        yield between
+
+
+@pytest.fixture
+def hiding_proxy(shared_machine, tmp_path):
+    """A go-between that makes QEMU's stub one that reads virtual addresses only."""
+    with StubProxy(tmp_path, shared_machine.qemu.gdb_address, ("qqemu", "Qqemu")) as between:
+        yield between

@@ -1,0 +1,97 @@
+"""A go-between of GDB and QEMU's stub: writes down each packet of GDB's, and may hide what QEMU can do."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+
+_PACKET = re.compile(rb"\$([^#]*)#[0-9a-fA-F]{2}")
+
+
+class StubProxy:
+    """Listens on `address`; `packets` are what GDB sent, `refused` beginnings of what QEMU never sees."""
+
+    def __init__(self, directory, stub_address, refused=()):
+        self.address = str(directory / "proxy")
+        self.packets = []
+        self._refused = tuple(refused) or ("\0",)
+        self._stub_address = stub_address
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.address)
+        self._listener.listen(1)
+        self._open = []
+        self._lock = threading.Lock()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listener.close()
+        self.cut()
+
+    def cut(self):
+        """End the connections, as a stub that dies does."""
+        for end in self._open:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # The other side was faster.
+
+    def _serve(self):
+        while True:
+            try:
+                gdb, _ = self._listener.accept()
+            except OSError:
+                return
+            stub = self._connect()
+            self._open += [gdb, stub]
+            threading.Thread(target=self._to_gdb, args=(stub, gdb), daemon=True).start()
+            threading.Thread(target=self._to_stub, args=(gdb, stub), daemon=True).start()
+
+    def _connect(self):
+        host, colon, port = self._stub_address.rpartition(":")
+        if colon and port.isdigit():
+            return socket.create_connection((host or "127.0.0.1", int(port)))
+        stub = socket.socket(socket.AF_UNIX)
+        stub.connect(self._stub_address)
+        return stub
+
+    def _send(self, end, data):
+        try:
+            with self._lock:
+                end.sendall(data)
+        except OSError:
+            end.close()
+
+    def _to_gdb(self, stub, gdb):
+        while data := self._receive(stub):
+            self._send(gdb, data)
+        self.cut()
+
+    def _to_stub(self, gdb, stub):
+        pending = b""
+        while data := self._receive(gdb):
+            pending += data
+            while found := _PACKET.search(pending):
+                packet = found[1].decode("latin-1")
+                self.packets.append(packet)
+                if packet.startswith(self._refused):
+                    # An empty answer says that the packet is not known; GDB has been told to acknowledge.
+                    self._send(gdb, b"+$#00")
+                    pending = pending[found.end() :]
+                    continue
+                self._send(stub, pending[: found.end()])
+                pending = pending[found.end() :]
+            if pending and b"$" not in pending:
+                self._send(stub, pending)
+                pending = b""
+        self.cut()
+
+    @staticmethod
+    def _receive(end):
+        try:
+            return end.recv(65536)
+        except OSError:
+            return b""

@@ -1,0 +1,122 @@
+"""What goes wrong is one line that says what to do; never a Python traceback."""
+
+import subprocess
+import threading
+import time
+
+import pytest
+
+from gdbplugin.session.gdb import find_gdb
+from tests.debugger.conftest import PLUGIN, gdb
+from tests.debugger.test_packets import with_other_build_id
+
+
+def one_line(outcome):
+    assert "Python Exception" not in outcome.errors
+    assert "Traceback" not in outcome.errors
+    return outcome.errors.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["tinyos report", "tinyos r", "tinyos *r", "tinyos check --json"])
+def test_no_target(kernel_elf, command):
+    assert one_line(gdb(command, elf=kernel_elf)).startswith("there is no target")
+
+
+def test_no_program(shared_machine):
+    outcome = gdb(f"target remote {shared_machine.qemu.gdb_address}", "tinyos report")
+    assert one_line(outcome).startswith("no program is loaded")
+
+
+def test_a_stripped_program(shared_machine, kernel_elf, tmp_path):
+    stripped = tmp_path / "stripped.elf"
+    stripped.write_bytes(without_sections(kernel_elf))
+    outcome = gdb(f"target remote {shared_machine.qemu.gdb_address}", "tinyos report", elf=stripped)
+    assert "is stripped" in one_line(outcome)
+
+
+def without_sections(elf):
+    """The bytes of an ELF whose section headers are gone, and with them its symbols and DWARF."""
+    content = bytearray(elf.read_bytes())
+    content[0x28:0x30] = bytes(8)  # e_shoff
+    content[0x3C:0x40] = bytes(4)  # e_shnum, e_shstrndx
+    return bytes(content)
+
+
+def test_a_program_that_is_not_tinyos(shared_machine):
+    outcome = gdb(f"target remote {shared_machine.qemu.gdb_address}", "tinyos report", elf=find_gdb())
+    assert any(words in one_line(outcome) for words in ("is not TinyOS", "is stripped"))
+
+
+def test_another_build_than_the_one_that_runs(shared_machine, kernel_elf, tmp_path):
+    other = tmp_path / "other.elf"
+    other.write_bytes(with_other_build_id(kernel_elf))
+    outcome = gdb(f"target remote {shared_machine.qemu.gdb_address}", "tinyos report", elf=other)
+    assert "is not what the machine runs" in one_line(outcome)
+
+
+def test_a_running_target(shared_machine, kernel_elf):
+    outcome = gdb(
+        "set mi-async on",
+        f"target remote {shared_machine.qemu.gdb_address}",
+        "continue &",
+        "tinyos report",
+        "interrupt",
+        elf=kernel_elf,
+    )
+    assert "the target is running: stop it first" in outcome.errors
+    assert "Python Exception" not in outcome.errors
+
+
+def test_a_connection_lost_amid_a_command(proxy, kernel_elf):
+    def cut_amid_the_report():
+        while sum(packet.startswith("m") for packet in proxy.packets) < 100:
+            time.sleep(0.001)
+        proxy.cut()
+
+    threading.Thread(target=cut_amid_the_report, daemon=True).start()
+    outcome = gdb(f"target remote {proxy.address}", "tinyos report", "tinyos report", elf=kernel_elf)
+    assert "the connection to the target was lost" in outcome.errors
+    assert one_line(outcome).startswith("there is no target")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("tinyos report --jsn", ("--jsn", "Usage: tinyos report [--json]")),
+        ("tinyos report x", ('"x" is not understood',)),
+        ("tinyos *q", ('there is no "*q"', "report")),
+        ("tinyos nonsense", ('there is no "nonsense"',)),
+    ],
+)
+def test_words_that_are_not_understood(command, words):
+    line = one_line(gdb(command))
+    for word in words:
+        assert word in line
+
+
+def test_help_and_completion():
+    outcome = gdb(
+        "help tinyos",
+        "help tinyos report",
+        "apropos tinyos",
+        "complete tinyos ",
+        "complete tinyos report ",
+        "complete tinyos report --j",
+        "complete tinyos report --json ",
+    )
+    lines = outcome.output.splitlines()
+    assert "Usage: tinyos report [--json]" in lines
+    assert "tinyos check" in lines
+    assert lines.count("tinyos report --json") == 2
+    assert outcome.errors == ""
+
+
+def test_sourcing_it_again_changes_nothing():
+    outcome = gdb(f"source {PLUGIN}", f"source {PLUGIN}", "help tinyos report")
+    assert outcome.errors == ""
+
+
+def test_it_works_from_another_directory(tmp_path):
+    arguments = [find_gdb(), "--nx", "--batch", "-x", PLUGIN, "-ex", "tinyos report"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "there is no target" in done.stderr

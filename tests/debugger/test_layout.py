@@ -1,0 +1,25 @@
+"""The layout that GDB gives and the one out of the DWARF are the same, for all that is decoded."""
+
+import json
+from pathlib import Path
+
+from gdbplugin.kernel.target import MANAGER, SCHEDULER
+from gdbplugin.layout.cache import loads
+from gdbplugin.layout.types import locate_path
+from tests.debugger.conftest import gdb
+
+
+def test_both_layouts_agree(kernel_elf, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYOS_TEST_CACHE", str(tmp_path))
+    script = Path(__file__).with_name("inside_layouts.py")
+    outcome = gdb(f"source {script}", elf=kernel_elf)
+    found = json.loads(outcome.output)
+    # No type of the kernel's statics needs what GDB cannot tell.
+    assert found["asked"] == []
+    for name, (by_gdb, by_dwarf) in found["layouts"].items():
+        assert by_gdb is not None, name
+        assert loads(by_gdb) == loads(by_dwarf), name
+    manager = loads(found["layouts"][MANAGER][1])[MANAGER]
+    page = locate_path(manager.type, "lazy_allocator.pages").type.element
+    assert (page.name, page.size) == ("tinyos::memory::lazy::LazyPage", 32)
+    assert SCHEDULER in loads(found["layouts"][SCHEDULER][1])

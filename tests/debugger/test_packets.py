@@ -1,0 +1,125 @@
+"""What is said to the target: nothing unasked, no more than needed, and never a write."""
+
+import itertools
+
+from tests.debugger.conftest import PLUGIN, gdb
+
+MARK = "maint packet qC"
+
+
+def between_marks(packets):
+    """The packets between each two marks in turn."""
+    places = [place for place, packet in enumerate(packets) if packet == "qC"]
+    return [packets[start + 1 : end] for start, end in itertools.pairwise(places)]
+
+
+def memory(packets):
+    return [packet for packet in packets if packet[0] in "mx"]
+
+
+def test_loading_attaching_and_stopping_cost_no_packet(proxy, kernel_elf):
+    commands = (f"target remote {proxy.address}", "stepi", "stepi")
+    gdb(*commands, elf=kernel_elf, plugin=None)
+    bare = len(proxy.packets)
+    gdb(*commands, elf=kernel_elf)
+    assert len(proxy.packets) - bare <= bare
+
+
+def test_a_second_command_at_the_same_stop_asks_for_nothing_again(proxy, kernel_elf):
+    # The first mark is sent after GDB's own questions at connecting.
+    report = "tinyos report"
+    gdb(
+        f"target remote {proxy.address}",
+        MARK,
+        report,
+        MARK,
+        report,
+        MARK,
+        "stepi",
+        MARK,
+        report,
+        MARK,
+        elf=kernel_elf,
+    )
+    first, second, _, third = between_marks(proxy.packets)[-4:]
+    assert memory(first)
+    assert second == []
+    assert memory(third)
+
+
+def test_a_write_by_the_user_has_everything_read_anew(proxy, kernel_elf):
+    report = "tinyos report"
+    write = "set var *(unsigned char *)&DEBUGGER_INTERFACE = 'T'"
+    output = gdb(
+        f"target remote {proxy.address}",
+        "set language c",
+        report,
+        MARK,
+        write,
+        MARK,
+        report,
+        MARK,
+        elf=kernel_elf,
+    )
+    assert "Cannot" not in output.errors
+    after = between_marks(proxy.packets)[-1]
+    assert memory(after)
+
+
+def test_no_command_writes_to_the_target(proxy, kernel_elf):
+    gdb(f"target remote {proxy.address}", MARK, "tinyos report", "tinyos check --json", MARK, elf=kernel_elf)
+    (sent,) = between_marks(proxy.packets)
+    assert sent
+    assert [packet for packet in sent if packet[0] in "MXGPZzcCsv"] == []
+
+
+def test_the_mode_of_addresses_is_put_back_as_it_was_found(proxy, kernel_elf):
+    ask = "maint packet qqemu.PhyMemMode"
+    for found in (0, 1):
+        outcome = gdb(
+            f"target remote {proxy.address}",
+            f"maint packet Qqemu.PhyMemMode:{found}",
+            "tinyos report --json",
+            "tinyos check",
+            ask,
+            "maint packet Qqemu.PhyMemMode:0",
+            elf=kernel_elf,
+        )
+        assert f'received: "{found}"' in outcome.output
+
+
+def test_an_error_amid_a_command_puts_the_mode_back_too(proxy, kernel_elf, tmp_path):
+    other = tmp_path / "other.elf"
+    other.write_bytes(with_other_build_id(kernel_elf))
+    outcome = gdb(
+        f"target remote {proxy.address}", "tinyos report", "maint packet qqemu.PhyMemMode", elf=other
+    )
+    assert "is not what the machine runs" in outcome.errors
+    assert 'received: "0"' in outcome.output
+
+
+def with_other_build_id(elf):
+    """The bytes of an ELF but for its build-id."""
+    from gdbplugin.layout.elf import read_image
+
+    image = read_image(elf)
+    content = bytearray(elf.read_bytes())
+    for place in range(len(image.build_id)):
+        content[image.build_id_offset + place] ^= 0xFF
+    return bytes(content)
+
+
+def test_loading_imports_nothing_heavy():
+    heavy = ("dataclasses", "typing", "json", "pathlib", "argparse", "inspect", "elftools", "tabulate")
+    bare = gdb("python import sys; print(sorted(sys.modules))", plugin=None).output
+    loaded = gdb("python import sys; print(sorted(sys.modules))").output
+    assert "gdbplugin.debugger.command" in loaded
+    assert [name for name in heavy if f"'{name}'" in loaded and f"'{name}'" not in bare] == []
+
+
+def test_loading_changes_no_setting():
+    settings = "show"
+    bare = gdb(settings, plugin=None).output
+    loaded = gdb(settings).output
+    assert PLUGIN.exists()
+    assert loaded == bare
