@@ -4,7 +4,6 @@ GDB compiles this file anew each time, so it is small: it makes the package and 
 importable and has the commands registered. Nothing is asked of a target and no setting is changed.
 """
 
-import glob
 import os
 import sys
 
@@ -15,7 +14,9 @@ def _add_paths() -> None:
     In a checkout the packages are in its own `.venv`; installed, they are beside the package.
     """
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for path in (root, *glob.glob(os.path.join(root, ".venv", "lib", "python3*", "site-packages"))):
+    libraries = os.path.join(root, ".venv", "lib")
+    versions = sorted(os.listdir(libraries)) if os.path.isdir(libraries) else []
+    for path in (root, *(os.path.join(libraries, version, "site-packages") for version in versions)):
         if path not in sys.path:
             sys.path.append(path)
 

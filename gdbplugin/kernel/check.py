@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gdbplugin.kernel.check_frames import check_frames
 from gdbplugin.kernel.journal import Finding, Journal
-from gdbplugin.kernel.lazy import PAGE_BYTES
+from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
 from gdbplugin.kernel.mappings import SpaceMap
 from gdbplugin.kernel.report import CHANGING
 from gdbplugin.kernel.stacks import DynamicStack
@@ -121,6 +121,7 @@ def _check_lazy_pages(
 ) -> None:
     """Allocated pages map their frame, zero pages the zero frame read-only, pending pages nothing."""
     lazy = state.lazy
+    _check_ranges(lazy, journal)
     empty = SpaceMap(0, {}, (), ())
     for record, row in zip(lazy.pages.records, lazy.pages.rows, strict=True):
         address, physical, allocated, zero, owner = row[:5]
@@ -152,6 +153,21 @@ def _check_lazy_pages(
             )
         elif state.permissions.el0(leaf) != expected[2]:
             journal.find(f"lazy page {address:#x}", f"{expected[2]} at EL0", state.permissions.el0(leaf))
+
+
+def _check_ranges(lazy: LazyPages, journal: Journal) -> None:
+    """Every range has all its records, of its own task; and every record is of a range."""
+    inside = 0
+    for reserved in lazy.ranges:
+        pages = lazy.pages_of(reserved)
+        inside += len(pages)
+        label = f"lazy range of {reserved.pages} pages from record {reserved.first}"
+        if len(pages) != reserved.pages:
+            journal.find(label, f"{reserved.pages} records in use", f"{len(pages)}")
+        elif any(page.owner != reserved.owner for page in pages):
+            journal.find(label, f"records of its owner, task {reserved.owner}", "one of another task")
+    if lazy.ranges and inside != len(lazy.pages):
+        journal.find("lazy pages", f"{inside:,} records in use, as the ranges have", f"{len(lazy.pages):,}")
 
 
 def _check_counts(state: State, journal: Journal) -> None:

@@ -158,8 +158,12 @@ class LazyPages:
         return self.pages[bisect_left(records, first) : bisect_left(records, first + (reserved.pages or 0))]
 
 
-def read_lazy_pages(kernel: Kernel) -> LazyPages:
-    """Decode the allocator's counters and ranges and, in one read, all its records."""
+def read_lazy_pages(kernel: Kernel, whole: bool = False) -> LazyPages:
+    """Decode the allocator's counters and ranges, and the records of the pages in use.
+
+    Of the records, those that the ranges name are read; all, with `whole`, or where the ranges do not
+    account for every reserved page.
+    """
     values: dict[str, Any] = {}
     for name in _COUNTERS:
         counter = kernel.part(MANAGER, f"lazy_allocator.{name}")
@@ -171,24 +175,46 @@ def read_lazy_pages(kernel: Kernel) -> LazyPages:
         for place, entry in enumerate(part.value if part else ())
         if entry.get("pages") != 0
     )
-    return kernel.record(LazyPages, values, "lazy pages", ranges=ranges, pages=_read_table(kernel))
+    named = sum(reserved.pages or 0 for reserved in ranges)
+    spans = None if whole or named != values.get("reserved_pages") else _spans(ranges)
+    pages = _read_table(kernel, spans)
+    return kernel.record(LazyPages, values, "lazy pages", ranges=ranges, pages=pages)
 
 
-def _read_table(kernel: Kernel) -> LazyTable:
-    """The records in use, their fields in the order of `FIELDS`."""
-    part = kernel.part(MANAGER, "lazy_allocator.pages")
-    array = unwrap(part.type) if part else None
-    if part is None or not isinstance(array, Array):
+def _spans(ranges: Sequence[LazyRange]) -> list[tuple[int, int]]:
+    """The records of the ranges as spans of first and end, ascending, touching ones joined."""
+    spans: list[tuple[int, int]] = []
+    for first, pages in sorted((reserved.first or 0, reserved.pages or 0) for reserved in ranges):
+        if spans and first <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], first + pages))
+        else:
+            spans.append((first, first + pages))
+    return spans
+
+
+def _read_table(kernel: Kernel, spans: list[tuple[int, int]] | None) -> LazyTable:
+    """The records in use, of all or of some spans of them, their fields in the order of `FIELDS`."""
+    place = kernel.place(MANAGER, "lazy_allocator.pages")
+    array = unwrap(place.type) if place else None
+    if place is None or not isinstance(array, Array):
         return LazyTable([], [])
     columns = Columns(array.element, FIELDS)
-    rows = columns.rows(part.data)
     for name in columns.missing:
         kernel.journal.note(f"this kernel's LazyPage has no field {name}")
-    if columns.present != FIELDS:
-        places = [columns.position(name) for name in FIELDS]
-        rows = [tuple([None if place is None else row[place] for place in places]) for row in rows]
-    records = [record for record, row in enumerate(rows) if row[0] != 0]
-    rows = [rows[record] for record in records]
+    rows: list[tuple[Any, ...]] = []
+    records: list[int] = []
+    for first, end in [(0, array.count)] if spans is None else spans:
+        end = min(end, array.count)
+        if first >= end:
+            continue
+        size = columns.row_bytes
+        found = columns.rows(kernel.memory.read(place.address + first * size, (end - first) * size))
+        if columns.present != FIELDS:
+            places = [columns.position(name) for name in FIELDS]
+            found = [tuple([None if at is None else row[at] for at in places]) for row in found]
+        used = [index for index, row in enumerate(found) if row[0] != 0]
+        rows += [found[index] for index in used]
+        records += [first + index for index in used]
     _report_corrupt(kernel, rows)
     return LazyTable(rows, records)
 

@@ -35,7 +35,7 @@ def read_state(kernel: Kernel) -> State:
     return State(
         stats=read_statistics(kernel),
         stacks=read_stacks(kernel),
-        lazy=read_lazy_pages(kernel),
+        lazy=read_lazy_pages(kernel, whole=True),
         frames=read_frames(kernel),
         frame_table=read_frame_table(kernel),
         spaces=spaces,

@@ -97,14 +97,19 @@ class Kernel:
             raise NotTinyOSError(f"the loaded symbols are not TinyOS's: they have no {last}")
         return found
 
-    def part(self, static_name: str, path: str) -> Part | None:
-        """Read the field at a dotted path of a static, in one read; None, and a note, if there is none."""
+    def place(self, static_name: str, path: str) -> Static | None:
+        """Where the field at a dotted path of a static lies; None, and a note, if there is none."""
         static = self.static(static_name)
         field = locate_path(static.type, path)
         if field is None:
             self.journal.note(f"this kernel's {static_name.rpartition('::')[2]} has no {path}")
             return None
-        return Part(field.type, self.memory.read(static.address + field.offset, field.type.size))
+        return Static(path, static.address + field.offset, field.type)
+
+    def part(self, static_name: str, path: str) -> Part | None:
+        """Read the field at a dotted path of a static, in one read; None, and a note, if there is none."""
+        place = self.place(static_name, path)
+        return Part(place.type, self.memory.read(place.address, place.type.size)) if place else None
 
     def is_changing(self, static_name: str) -> bool:
         """Whether the machine was stopped while the kernel was changing that static (its counter is odd)."""

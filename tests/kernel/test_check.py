@@ -93,6 +93,15 @@ def share_a_frame(world):
         (lambda w: lazy(w, 3, physical_address=POOL_BASE + 0x5_0000), "expected mapped to 0x8050000"),
         (lambda w: lazy(w, 3, is_zero_page=True), "is_allocated, is_zero_page"),
         (lambda w: lazy(w, 3, is_allocated=7), "found 7 and 0"),
+        (
+            lambda w: w.manager["lazy_allocator"].update(ranges=[{"first": 0, "pages": 4, "owner": 1}]),
+            "lazy pages: expected 4 records in use",
+        ),
+        (
+            lambda w: w.manager["lazy_allocator"].update(ranges=[{"first": 0, "pages": 9, "owner": 1}]),
+            "lazy range of 9 pages from record 0: expected 9 records in use; found 5",
+        ),
+        (lambda w: lazy(w, 3, owner=2), "records of its owner, task 1"),
         (share_a_frame, "mapped once; found mapped in space 1"),
         (
             lambda w: w.mappings[2].update({0x5000: w.frame("LazyPage", 2, 9) | READ_WRITE}),

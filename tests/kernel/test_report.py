@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gdbplugin.kernel.check import read_check
 from gdbplugin.kernel.events import read_events
-from gdbplugin.kernel.lazy import LazyRun
+from gdbplugin.kernel.lazy import LazyRun, read_lazy_pages
 from gdbplugin.kernel.report import read_report
 from gdbplugin.kernel.target import MANAGER, KernelNotReadyError, NotTinyOSError
 from gdbplugin.layout.types import Struct
@@ -48,6 +48,28 @@ def test_lazy_pages_by_state_and_run():
     ]
     assert lazy.pages[2].physical_address == ZERO_FRAME
     assert lazy.pages[2].is_zero_page is True
+
+
+def test_only_the_records_that_the_ranges_name_are_read():
+    kernel = World().kernel()
+    table = kernel.place(MANAGER, "lazy_allocator.pages").address - STATIC_VIRTUAL + STATIC_PHYSICAL
+    reads = []
+    plain = kernel.machine.read_physical
+    kernel.machine.read_physical = lambda address, length: (
+        reads.append((address, length)) or plain(address, length)
+    )
+    assert len(read_lazy_pages(kernel).pages) == 5
+    assert (table, 5 * 32) in reads
+    assert len(read_lazy_pages(kernel, whole=True).pages) == 5
+    assert (table, 16 * 32) in reads
+
+
+def test_ranges_that_do_not_account_for_every_page_have_all_records_read():
+    world = World()
+    world.manager["lazy_allocator"]["ranges"] = [{"first": 0, "pages": 2, "owner": 1}]
+    assert len(read_lazy_pages(world.kernel()).pages) == 5
+    world.manager["lazy_allocator"].update(ranges=[{"first": 12, "pages": 1 << 31}], reserved_pages=1 << 31)
+    assert len(read_lazy_pages(world.kernel()).pages) == 0
 
 
 def test_events_come_oldest_first():
