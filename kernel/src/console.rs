@@ -43,6 +43,16 @@ pub fn acknowledge() {
     }
 }
 
+/// Takes the console away from whoever was writing: what a failure has to say comes first.
+///
+/// # Safety
+///
+/// Nothing of the kernel but the failure runs from now on.
+pub unsafe fn seize() {
+    // SAFETY: by the caller's promise; a UART in the middle of a byte takes the next one as well.
+    unsafe { UART.seize() };
+}
+
 fn write_byte(byte: u8) {
     crate::scheduler::without_interrupts(|| {
         if let Some(uart) = UART.change().as_mut() {

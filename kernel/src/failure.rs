@@ -87,6 +87,8 @@ fn fail(kind: u32, fill: impl FnOnce(&mut FailureRecord)) {
     fill(record);
     record.magic = *b"FAILURE\0";
     let length = record.message.iter().position(|&byte| byte == 0).unwrap_or(record.message.len());
+    // SAFETY: `HAS_FAILED` has let nobody else come here, and interrupts are masked.
+    unsafe { crate::console::seize() };
     println!();
     println!("KERNEL FAILURE: {}", core::str::from_utf8(&record.message[..length]).unwrap_or("?"));
 }
