@@ -15,12 +15,8 @@ import gdb
 
 from gdbplugin.debugger.linear import LinearMapMemory
 from gdbplugin.debugger.packets import PacketMemory
+from gdbplugin.debugger.registers import RegisterReader
 from gdbplugin.machine import MachineGoneError
-
-_SPELLINGS = {
-    "CPSR": ("cpsr", "CPSR"),
-    "PC": ("pc", "PC"),
-}
 
 
 class _Memory(Protocol):
@@ -31,21 +27,13 @@ class _Memory(Protocol):
         """Have the stub take addresses as the user's GDB expects them to be taken."""
 
 
-def spellings(name: str) -> tuple[str, ...]:
-    """The names a stub may give a register: stubs differ in case and in the exception level's suffix."""
-    if name in _SPELLINGS:
-        return _SPELLINGS[name]
-    bare = name.removesuffix("_EL1")
-    return (name, bare, name.lower(), bare.lower())
-
-
 class GdbMachine:
     """The selected inferior, stopped; satisfies `gdbplugin.machine.Machine`. Valid for one stop."""
 
     def __init__(self) -> None:
         self._inferior = gdb.selected_inferior()
         self._threads = dict(enumerate(sorted(self._inferior.threads(), key=lambda thread: thread.num)))
-        self._names: dict[str, str | None] = {}
+        self._registers = RegisterReader(self._inferior)
         self._memory: _Memory | None = None
 
     def is_current(self) -> bool:
@@ -70,22 +58,11 @@ class GdbMachine:
 
     def register(self, name: str, core: int) -> int | None:
         """See `Machine`: None for a register this stub does not have."""
-        if name not in self._names:
-            known = {entry.name for entry in self._inferior.architecture().registers()}
-            self._names[name] = next((spelled for spelled in spellings(name) if spelled in known), None)
-        spelled = self._names[name]
-        if spelled is None or core not in self._threads:
+        if core not in self._threads:
             return None
-        # GDB may read memory to make a frame of a core's state: as virtual addresses.
+        # GDB itself may read memory now: by virtual addresses.
         self.restore()
-        with self.selected(core):
-            try:
-                value = gdb.newest_frame().read_register(spelled)
-            except gdb.error as error:
-                if not self._threads[core].is_valid():
-                    raise MachineGoneError(f"the connection to the target was lost: {error}") from error
-                return None
-            return int(value) & _mask(value)
+        return self._registers.read(name, self._threads[core])
 
     @contextlib.contextmanager
     def selected(self, core: int) -> Iterator[None]:
@@ -113,7 +90,3 @@ def _selected_frame() -> gdb.Frame | None:
         return gdb.selected_frame()
     except gdb.error:
         return None  # A thread whose state makes no frame: there is none to go back to.
-
-
-def _mask(value: gdb.Value) -> int:
-    return (1 << 8 * value.type.sizeof) - 1

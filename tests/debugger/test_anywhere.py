@@ -45,17 +45,19 @@ def test_a_stub_of_virtual_addresses_gives_the_same_report(shared_machine, hidin
         assert one[name] == other[name], name
 
 
-def test_the_users_thread_and_frame_stay_selected(shared_machine, kernel_elf):
+@pytest.mark.parametrize(("thread", "move"), [(3, "frame 0"), (1, "up")])
+def test_the_users_thread_and_frame_stay_selected(shared_machine, kernel_elf, thread, move):
+    selected = "gdb.selected_thread().num, gdb.selected_frame().level(), gdb.selected_frame().pc()"
     outcome = gdb(
         f"target remote {shared_machine.qemu.gdb_address}",
-        "thread 3",
-        "python print('before', gdb.selected_thread().num, gdb.selected_frame().level())",
+        f"thread {thread}",
+        move,
+        f"python before = {selected}",
         "tinyos report --json",
-        "python print('after', gdb.selected_thread().num, gdb.selected_frame().level())",
+        f"python print('kept', before == ({selected}), before[0])",
         elf=kernel_elf,
     )
-    assert "before 3 0" in outcome.output
-    assert "after 3 0" in outcome.output
+    assert f"kept True {thread}" in outcome.output
 
 
 def test_before_the_mmu_is_on_one_line_says_so(boot, kernel_elf):

@@ -68,13 +68,13 @@ def test_a_running_target(shared_machine, kernel_elf):
 
 
 def test_a_connection_lost_amid_a_command(proxy, kernel_elf):
-    def cut_amid_the_report():
+    def cut_amid_the_command():
         while sum(packet.startswith("m") for packet in proxy.packets) < 100:
             time.sleep(0.001)
         proxy.cut()
 
-    threading.Thread(target=cut_amid_the_report, daemon=True).start()
-    outcome = gdb(f"target remote {proxy.address}", "tinyos report", "tinyos report", elf=kernel_elf)
+    threading.Thread(target=cut_amid_the_command, daemon=True).start()
+    outcome = gdb(f"target remote {proxy.address}", "tinyos check", "tinyos report", elf=kernel_elf)
     assert "the connection to the target was lost" in outcome.errors
     assert one_line(outcome).startswith("there is no target")
 

@@ -1,0 +1,79 @@
+"""Numbers, gauges and gaps as text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gdbplugin.render.style import Style, indented, table
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (1, "1 B"),
+        (1023, "1,023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (1100, "1,100 B"),
+        (4096, "4 KiB"),
+        (40960, "40 KiB"),
+        (1 << 20, "1 MiB"),
+        (3 << 19, "1.5 MiB"),
+        ((1 << 20) + 4096, "1,028 KiB"),
+        (128 << 20, "128 MiB"),
+        (2 << 30, "2 GiB"),
+        (None, "—"),
+    ],
+)
+def test_sizes(number, text):
+    assert Style().size(number) == text
+
+
+@given(st.integers(0, 1 << 62))
+def test_sizes_are_exact(number):
+    shown, unit = Style().size(number).split()
+    power = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB").index(unit)
+    whole, _, tenths = shown.replace(",", "").partition(".")
+    assert int(whole + (tenths or "0")) * 1024**power == number * 10
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (0, 10, "......"),
+        (10, 10, "######"),
+        (5, 10, "###..."),
+        (1, 10_000, "#....."),
+        (9_999, 10_000, "#####."),
+        (20, 10, "######"),
+        (None, 10, "-"),
+        (1, 0, "-"),
+        (1, None, "-"),
+    ],
+)
+def test_gauges_are_empty_only_for_nothing_and_full_only_for_all(part, whole, text):
+    assert Style("ascii").gauge(part, whole, 6) == text
+
+
+def test_the_encoding_decides_the_characters():
+    assert Style("utf-8").gauge(1, 2, 4) == "██░░"
+    assert Style("ANSI_X3.4-1968").gauge(1, 2, 4) == "##.."
+    assert Style("no such encoding").missing == "-"
+    assert Style("utf-8").missing == "—"
+
+
+def test_numbers():
+    style = Style()
+    assert style.count(1234567) == "1,234,567"
+    assert style.address(0x4000) == "0x4000"
+    assert style.seconds(62_500_000, 62_500_000) == "1.000 s"
+    assert style.seconds(62_500_000, None) == "62,500,000"
+    assert style.text("Low") == "Low"
+    assert [style.count(None), style.address(None), style.text(None), style.seconds(None, 1)] == ["—"] * 4
+
+
+def test_tables_align_and_end_without_blanks():
+    lines = table(("name", "size"), [("a", "10"), ("long", "5")], ("size",)).splitlines()
+    assert lines[2:] == ["a           10", "long         5"]
+    assert indented("a\n\nb") == "  a\n\n  b"
