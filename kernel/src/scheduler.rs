@@ -113,6 +113,8 @@ fn end(scheduler: &mut Scheduler, id: u16, reason: EndReason, syndrome: u64, add
     scheduler.set_state(id, TaskState::Ended);
     if reason != EndReason::Killed && (reason != EndReason::Exited || address != 0) {
         scheduler.unannounced[id as usize / 64] |= 1 << (id % 64);
+        // The shell tells of it at once, not at the next key.
+        scheduler.set_state(0, TaskState::Ready);
     }
 }
 
