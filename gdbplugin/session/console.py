@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gdbplugin.session.errors import EndedError, SessionError
 from gdbplugin.session.pump import Pump
 
-PROMPT = re.compile(r"(?:^|\n)tinyos\*?> $")
+PROMPT = re.compile(r"(?<![^\n])tinyos\*?> $")
 """The end of what the kernel has written, when it waits for a command (`tinyos*> ` in the `*` submenu)."""
 _ANSWER_SECONDS = 10.0
 
@@ -41,11 +41,17 @@ class Console:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise self._how_it_ended() from error
 
-    def expect(self, pattern: str | re.Pattern[str], timeout: float = _ANSWER_SECONDS) -> re.Match[str]:
+    def expect(
+        self,
+        pattern: str | re.Pattern[str],
+        timeout: float = _ANSWER_SECONDS,
+        *,
+        waiting_for: str | None = None,
+    ) -> re.Match[str]:
         """Wait until `pattern` is in what was written since the last wait, and return the match.
 
-        `$` is the end of what has come so far. Raises `WaitTimeoutError`; `EndedError` if QEMU
-        ends meanwhile.
+        `$` is the end of what has come so far. `waiting_for` is what an error calls it.
+        Raises `WaitTimeoutError`; `EndedError` if QEMU ends meanwhile.
         """
         compiled = re.compile(pattern)
         found: re.Match[str] | None = None
@@ -55,31 +61,33 @@ class Console:
             found = compiled.search(self._transcript, self._read)
             return found is not None or self._ended
 
-        self._pump.wait(seen, timeout, f"{compiled.pattern!r} on the kernel's console")
+        what = waiting_for or repr(compiled.pattern)
+        self._pump.wait(seen, timeout, f"{what} on the kernel's console")
         if found is None:
             raise self._how_it_ended()
         self._read = found.end()
         return found
 
     def wait_for_prompt(self, timeout: float = _ANSWER_SECONDS) -> str:
-        """Wait until the kernel's shell is ready; returns what the kernel wrote up to then."""
+        """Wait until the kernel's shell is ready; returns the lines that the kernel wrote up to then."""
         start = self._read
-        prompt = self.expect(PROMPT, timeout)
+        prompt = self.expect(PROMPT, timeout, waiting_for="the prompt")
         return self._transcript[start : prompt.start()]
 
     def command(self, text: str, timeout: float = _ANSWER_SECONDS) -> str:
-        """Type a command, and return its answer, without the echo and the prompt after it.
+        """Type a command, and return the lines of its answer, without the echo and the prompt after it.
 
-        What the kernel says of its own accord meanwhile is part of the answer. The target must be running.
+        What the kernel says of its own accord while it carries it out is part of the answer. The target must
+        be running. `text` is printable, for the kernel must echo it.
         """
-        if "\n" in text or "\r" in text:
-            raise SessionError("a command is one line")
+        if not text.isprintable():
+            raise SessionError(f"{text!r} is not a command of one printable line")
         self._pump.drain()
         self._read = len(self._transcript)
         self.send(text + "\r")
-        answer = self.wait_for_prompt(timeout)
-        echo, _, rest = answer.partition("\n")
-        return rest if echo.strip() == text.strip() else answer
+        # Not just the next prompt: the kernel may be telling of the end of a task, and prompt after that.
+        self.expect(re.escape(text) + r"\n", timeout, waiting_for=f"the echo of {text!r}")
+        return self.wait_for_prompt(timeout)
 
     def close(self) -> None:
         """Let go of the serial line, so that another program may connect to it; twice is as once."""

@@ -55,6 +55,8 @@ def table(answer: str, first_column: str) -> list[dict[str, Value]]:
         if _FIGURE.fullmatch(line) or line.startswith("[") or not re.search(r"\d|(^| )-( |$)", line):
             break
         words = _SIZE.sub(lambda size: f"{size[1]}_{size[2]}", line).split()
+        if len(words) < len(header):
+            break
         rows.append(dict(zip(header, _cells(words, len(header)), strict=True)))
     return rows
 

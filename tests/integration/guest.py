@@ -31,8 +31,17 @@ def exception_level(gdb: Gdb, core: int) -> int:
 
 
 def expression(gdb: Gdb, text: str) -> int:
-    """The number that a Rust expression has."""
-    return int(gdb.execute(f"output/d {text}").split()[0])
+    """The number that a Rust expression has, unsigned."""
+    return int(gdb.execute(f"output/x {text}"), 16)
+
+
+def static(gdb: Gdb, name: str, type_name: str) -> str:
+    """An expression for a static, by its symbol: GDB 13 does not find those of libraries by their path."""
+    address = re.search(r" at (?:address )?(0x[0-9a-f]+)", gdb.execute(f"info address {name}"))
+    assert address, f"there is no {name}"
+    # Named first, for GDB looks types up only in the units that it has read by then.
+    gdb.execute(f"ptype {type_name}")
+    return f"(*({address[1]} as *mut {type_name}))"
 
 
 def read_physical(gdb: Gdb, address: int, length: int) -> bytes:

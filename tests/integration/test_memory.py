@@ -25,7 +25,7 @@ def test_a_million_faults_lose_no_frame(machine: TinyOS) -> None:
     assert check["findings"] == []
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("bits", [2, 3])
 def test_few_asids_roll_over_and_mix_nothing_up(machine: TinyOS, bits: int) -> None:
     before = figures(machine.shell("*c", _LONG))
     assert before["asid_rollover_count"] == 0, "16 bits are never used up by so few tasks"
@@ -43,8 +43,10 @@ def test_few_asids_roll_over_and_mix_nothing_up(machine: TinyOS, bits: int) -> N
 def test_switches_invalidate_nothing_while_the_generation_holds(machine: TinyOS) -> None:
     found = figures(machine.shell("*c", _LONG))
     assert found["test_asid_rollovers"] == 0
-    assert found["test_switches"] == found["test_switches_without_invalidation"]
-    assert " 0 of everything" in str(found["test_invalidations"])
+    # The first switch to each of the test's tasks hands out its ASID; no other needs anything.
+    firsts = int(str(found["test_tasks"]).split(" of ")[1])
+    assert found["test_switches"] == int(found["test_switches_without_invalidation"]) + firsts
+    assert str(found["test_invalidations"]).endswith(" 0 of everything")
 
 
 def test_a_shrinking_pool_reaches_every_level_and_comes_back(machine: TinyOS) -> None:
@@ -85,7 +87,7 @@ def test_what_tasks_wrote_survives_the_strategies(machine: TinyOS) -> None:
 def test_a_page_moves_to_the_frame_that_was_named(machine: TinyOS) -> None:
     machine.shell("hold")
     report = machine.json("report")
-    page = next(page for page in report["lazy"]["pages"] if page["is_allocated"])
+    page = next(page for page in report["pages"] if page["is_allocated"])
     address, former = page["virtual_address"], page["physical_address"]
     space = next(space for space in report["context"]["spaces"] if space["number"] == page["owner"])
     frames = report["frames"]
@@ -106,38 +108,32 @@ def test_a_page_moves_to_the_frame_that_was_named(machine: TinyOS) -> None:
         attributes = ~0x0000_FFFF_FFFF_F000
         assert moved & attributes == entry & attributes, "the attributes changed with the move"
         assert guest.read_physical(gdb, target, PAGE_BYTES) == content
-    again = next(p for p in machine.json("report")["lazy"]["pages"] if p["virtual_address"] == address)
+    again = next(p for p in machine.json("report")["pages"] if p["virtual_address"] == address)
     assert again["physical_address"] == target
     assert machine.json("check")["findings"] == []
     machine.shell("go")
-    _walker_agrees(machine, page["owner"], address, target)
+    _walker_agrees(machine, space["table"], address, target)
     tasks = {row["task"]: row for row in table(machine.shell("tasks"), "task")}
     assert tasks[page["owner"]]["state"] != "ended", "it checks what it wrote, and still finds it"
 
 
-def _walker_agrees(machine: TinyOS, owner: int, address: int, physical: int) -> None:
-    """QEMU's own walker, asked when that task's tables are in TTBR0, leads to the same place."""
-    for _ in range(500):
-        with machine.stopped() as gdb:
-            if guest.register(gdb, 0, "TTBR0_EL1") >> 48 == _asid(machine, owner):
-                assert guest.gva2gpa(gdb, 0, address) == physical
-                return
-    pytest.fail(f"task {owner} was never seen in TTBR0")
-
-
-def _asid(machine: TinyOS, owner: int) -> int:
-    spaces = machine.json("report")["context"]["spaces"]
-    return int(next(space["asid"] for space in spaces if space["number"] == owner))
+def _walker_agrees(machine: TinyOS, table: int, address: int, physical: int) -> None:
+    """QEMU's own walker, asked when the task with that table calls the kernel, leads to the same place."""
+    with machine.stopped() as gdb:
+        gdb.execute(f"tbreak task_synchronous if ($TTBR0_EL1 & 0xffffffffffff) == {table:#x}")
+        gdb.execute("continue")
+        assert guest.gva2gpa(gdb, 0, address) == physical
 
 
 def test_a_move_that_cannot_be_is_refused(machine: TinyOS) -> None:
     machine.shell("hold")
     report = machine.json("report")
-    first, second = [page for page in report["lazy"]["pages"] if page["is_allocated"]][:2]
+    first, second = [page for page in report["pages"] if page["is_allocated"]][:2]
     answer = machine.shell(f"migrate {first['virtual_address']:#x} {second['physical_address']:#x}")
     assert "that frame is not free" in answer
     again = machine.json("report")
     assert again["lazy"] == report["lazy"]
+    assert again["pages"] == report["pages"]
 
 
 def test_dozens_of_stacks_and_tens_of_thousands_of_lazy_pages_at_once(machine: TinyOS) -> None:
@@ -152,5 +148,5 @@ def test_dozens_of_stacks_and_tens_of_thousands_of_lazy_pages_at_once(machine: T
     assert int(found["total_lazy_pages"]) - int(before["total_lazy_pages"]) == 32768
     assert int(found["active_dynamic_stacks"]) >= 64
     report = machine.json("report")
-    assert len(report["lazy"]["pages"]) >= 32768
+    assert len(report["pages"]) >= 32768
     assert machine.json("check")["findings"] == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -26,7 +28,7 @@ def test_an_answer_is_what_stands_between_echo_and_prompt(
 ) -> None:
     console, kernel = ends
     kernel.sendall(b"\r\nTinyOS\r\ntinyos> ")
-    assert console.wait_for_prompt() == "\nTinyOS"
+    assert console.wait_for_prompt() == "\nTinyOS\n"
     typed: list[str] = []
 
     def type_and_be_answered(text: str) -> None:
@@ -34,7 +36,7 @@ def test_an_answer_is_what_stands_between_echo_and_prompt(
         kernel.sendall(b"*s\r\nstacks  3\r\nframes  9\r\ntinyos> ")
 
     monkeypatch.setattr(console, "send", type_and_be_answered)
-    assert console.command("*s") == "stacks  3\nframes  9"
+    assert console.command("*s") == "stacks  3\nframes  9\n"
     assert typed == ["*s\r"]
 
 
@@ -47,7 +49,7 @@ def test_what_is_sent_arrives(ends: tuple[Console, socket.socket]) -> None:
 def test_the_prompt_of_the_submenu_counts_too(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     kernel.sendall(b"hello\r\ntinyos*> ")
-    assert console.wait_for_prompt() == "hello"
+    assert console.wait_for_prompt() == "hello\n"
 
 
 def test_a_prompt_within_a_line_is_not_the_prompt(ends: tuple[Console, socket.socket]) -> None:
@@ -95,7 +97,32 @@ def test_a_machine_that_ends_is_said_to_have_ended(ends: tuple[Console, socket.s
         console.command("help")
 
 
-def test_a_command_is_one_line(ends: tuple[Console, socket.socket]) -> None:
+def test_a_prompt_right_behind_what_was_waited_for_is_found(ends: tuple[Console, socket.socket]) -> None:
+    console, kernel = ends
+    kernel.sendall(b"task 3 ended\r\ntinyos> ")
+    console.expect("ended\n")
+    assert console.wait_for_prompt(5) == ""
+
+
+def test_what_the_kernel_tells_between_prompt_and_echo_is_no_answer(
+    ends: tuple[Console, socket.socket],
+) -> None:
+    console, kernel = ends
+
+    def be_the_kernel() -> None:
+        assert kernel.recv(100) == b"uptime\r"
+        kernel.sendall(b"\r\ntask 3 ended\r\ntinyos> ")
+        time.sleep(0.05)  # So that this is read by itself, its prompt at the end.
+        kernel.sendall(b"uptime\r\n12 ms\r\ntinyos> ")
+
+    with ThreadPoolExecutor(1) as threads:
+        served = threads.submit(be_the_kernel)
+        assert console.command("uptime") == "12 ms\n"
+        served.result()
+
+
+@pytest.mark.parametrize("text", ["help\nhelp", "help\r", "\x03"])
+def test_a_command_is_one_printable_line(ends: tuple[Console, socket.socket], text: str) -> None:
     console, _ = ends
-    with pytest.raises(SessionError, match="one line"):
-        console.command("help\nhelp")
+    with pytest.raises(SessionError, match="one printable line"):
+        console.command(text)
