@@ -6,8 +6,11 @@ mod support;
 
 mod asid;
 mod dynamic;
+mod faults;
 mod frames;
 mod growth;
 mod lazy;
 mod pressure;
 mod stacks;
+mod switcher;
+mod tables;
