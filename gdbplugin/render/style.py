@@ -64,14 +64,6 @@ class Style:
                 )
         return f"{number:,} B"
 
-    def seconds(self, counts: int | None, frequency: int | None) -> str:
-        """A time in counts of the generic timer, in seconds if its rate is known."""
-        if counts is None:
-            return self.missing
-        if not frequency:
-            return f"{counts:,}"
-        return f"{counts / frequency:,.3f} s"
-
     def text(self, value: Any) -> str:
         """Anything else."""
         return self.missing if value is None else str(value)

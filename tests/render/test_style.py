@@ -67,10 +67,8 @@ def test_numbers():
     style = Style()
     assert style.count(1234567) == "1,234,567"
     assert style.address(0x4000) == "0x4000"
-    assert style.seconds(62_500_000, 62_500_000) == "1.000 s"
-    assert style.seconds(62_500_000, None) == "62,500,000"
     assert style.text("Low") == "Low"
-    assert [style.count(None), style.address(None), style.text(None), style.seconds(None, 1)] == ["—"] * 4
+    assert [style.count(None), style.address(None), style.text(None)] == ["—"] * 3
 
 
 def test_tables_align_and_end_without_blanks():
