@@ -12,5 +12,6 @@ mod growth;
 mod lazy;
 mod pressure;
 mod stacks;
+mod strategies;
 mod switcher;
 mod tables;
