@@ -15,6 +15,7 @@ from gdbplugin.session.errors import WaitTimeoutError
 
 _READ_BYTES = 1 << 16
 _EVIDENCE_LINES = 12
+_EVIDENCE_COLUMNS = 200
 
 
 class Pump:
@@ -41,7 +42,7 @@ class Pump:
         """The last lines of every witness that has said something."""
         parts = []
         for name, text in self._witnesses.items():
-            lines = text().splitlines()[-_EVIDENCE_LINES:]
+            lines = [line[:_EVIDENCE_COLUMNS] for line in text().splitlines()[-_EVIDENCE_LINES:]]
             if lines:
                 parts.append("\n".join([f"--- last of {name}:", *lines]))
         return "\n".join(parts)

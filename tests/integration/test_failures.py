@@ -36,9 +36,8 @@ def test_a_task_that_does_wrong_ends_alone(
     before = figures(machine.shell("*p"))
     machine.console.send(f"spawn {program}\r")
     number = int(machine.console.expect(rf"task (\d+) \({program}\) started")[1])
-    ended = machine.console.expect(rf"\ntask {number} \({program}\) ended: {reason}[^\n]*\n(?:  [^\n]*\n)*")[
-        0
-    ]
+    end = rf"\ntask {number} \({program}\) ended: {reason}[^\n]*\n(?:  [^\n]*\n)*(?=tinyos> )"
+    ended = machine.console.expect(end)[0]
     assert re.search(place, ended), ended
     machine.console.wait_for_prompt()
 
