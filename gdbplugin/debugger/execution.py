@@ -35,7 +35,7 @@ def run(command: Command, argument: str) -> None:
             content.update(view.content(shown, journal))
             gdb.write(json.dumps(content) + "\n")
         else:
-            gdb.write(view.text(shown, journal, Style(encoding=str(gdb.parameter("host-charset")))))
+            gdb.write(view.text(shown, journal, Style(encoding=gdb.host_charset())))
 
 
 def _findings(journal: Journal) -> list[dict[str, str]]:

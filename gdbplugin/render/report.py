@@ -7,7 +7,7 @@ from typing import Any
 
 from gdbplugin.aarch64.cores import Core, TableRegister
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.lazy import FIELDS, PAGE_BYTES, STATES, LazyPages, LazyRange
+from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPages, LazyRange
 from gdbplugin.kernel.report import Report
 from gdbplugin.kernel.tasks import Tasks
 from gdbplugin.render.journal import journal_text
@@ -41,13 +41,19 @@ def content(report: Report, journal: Journal) -> dict[str, Any]:
 
 def page_objects(lazy: LazyPages) -> list[dict[str, Any]]:
     """Every lazy page as an object of the kernel's field names."""
-    objects = []
-    for row in lazy.pages.rows:
-        found = dict(zip(FIELDS, row, strict=True))
-        for name in ("is_allocated", "is_zero_page"):
-            found[name] = bool(found[name]) if found[name] in (0, 1) else None
-        objects.append(found)
-    return objects
+    flags = {0: False, 1: True}
+    return [
+        {
+            "virtual_address": virtual,
+            "physical_address": physical,
+            "is_allocated": flags.get(allocated),
+            "is_zero_page": flags.get(zero),
+            "owner": owner,
+            "access_count": count,
+            "allocation_time": time,
+        }
+        for virtual, physical, allocated, zero, owner, count, time in lazy.pages.rows
+    ]
 
 
 def text(report: Report, journal: Journal, style: Style) -> str:
@@ -171,7 +177,7 @@ def _range(
         style.size(None if reserved.pages is None else reserved.pages * PAGE_BYTES),
         style.count(reserved.pages),
         *(style.count(states[state]) for state in ("pending", "zero", "allocated")),
-        style.count(sum(page.access_count or 0 for page in pages)),
+        style.count(pages.count_accesses()),
         _owner(reserved.owner, names, style),
     )
 
