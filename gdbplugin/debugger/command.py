@@ -49,6 +49,23 @@ class Command(gdb.Command):
         return [flag[len(head) :] for flag in self.flags if flag.startswith(typed) and flag not in given]
 
 
+class MachineInterface(gdb.MICommand):
+    """A command for programs that speak GDB/MI: `-tinyos-report` returns one field, `json`.
+
+    Large objects come much faster this way than as what a command prints, which GDB escapes and writes
+    to its MI stream in small pieces.
+    """
+
+    def __init__(self, command: Command) -> None:
+        super().__init__(f"-tinyos-{command.word}")
+        self._command = command
+
+    def invoke(self, arguments: list[str]) -> dict[str, object]:
+        """GDB's call: read the object, return it as JSON."""
+        execution = importlib.import_module("gdbplugin.debugger.execution")
+        return {"json": execution.as_json(self._command, arguments)}
+
+
 class Prefix(gdb.Command):
     """Show what TinyOS's memory management and the AArch64 MMU beneath it are doing.
 

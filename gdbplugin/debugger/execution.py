@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gdb
@@ -24,18 +24,35 @@ if TYPE_CHECKING:
 def run(command: Command, argument: str) -> None:
     """Run a command; whatever goes wrong with the target or the words becomes a `gdb.GdbError`."""
     with _errors_in_one_line():
-        given = _flags(command, argument)
+        given = _flags(command, gdb.string_to_argv(argument))
         view = importlib.import_module(command.view)
-        with stop.machine() as machine:
-            journal = Journal()
-            kernel = Kernel(machine, stop.layout(machine), journal)
-            shown = _resolve(command.reader)(kernel)
+        shown, journal = _read(command)
         if "--json" in given:
-            content = {"schema": command.schema, "findings": _findings(journal), "notes": journal.notes}
-            content.update(view.content(shown, journal))
-            gdb.write(json.dumps(content) + "\n")
+            gdb.write(_json(command, shown, journal) + "\n")
         else:
             gdb.write(view.text(shown, journal, Style(encoding=gdb.host_charset())))
+
+
+def as_json(command: Command, arguments: Sequence[str]) -> str:
+    """A command's object as JSON; errors as in `run`."""
+    with _errors_in_one_line():
+        _flags(command, arguments)
+        return _json(command, *_read(command))
+
+
+def _read(command: Command) -> tuple[Any, Journal]:
+    """The command's object, and what was noticed on the way."""
+    journal = Journal()
+    with stop.machine() as machine:
+        kernel = Kernel(machine, stop.layout(machine), journal)
+        return _resolve(command.reader)(kernel), journal
+
+
+def _json(command: Command, shown: Any, journal: Journal) -> str:
+    view = importlib.import_module(command.view)
+    content = {"schema": command.schema, "findings": _findings(journal), "notes": journal.notes}
+    content.update(view.content(shown, journal))
+    return json.dumps(content)
 
 
 def _findings(journal: Journal) -> list[dict[str, str]]:
@@ -47,9 +64,8 @@ def _resolve(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _flags(command: Command, argument: str) -> set[str]:
+def _flags(command: Command, words: Sequence[str]) -> set[str]:
     """The options given; an error that names the word and the usage for anything else."""
-    words = gdb.string_to_argv(argument)
     for word in words:
         if word not in command.flags:
             usage = " ".join(f"[{flag}]" for flag in command.flags)

@@ -11,7 +11,7 @@ import os
 
 import gdb
 
-from gdbplugin.debugger.command import Command, Prefix
+from gdbplugin.debugger.command import Command, MachineInterface, Prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def register() -> None:
     for kind in declared:
         command = kind()
         prefix.commands.append(command)
+        MachineInterface(command)
         if command.letter:
             # Said outright, for GDB takes an abbreviation only while no other word begins like it.
             gdb.execute(f"alias -a tinyos {command.letter} = tinyos {command.word}", to_string=True)
