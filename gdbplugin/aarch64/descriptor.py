@@ -1,4 +1,4 @@
-"""Stage 1 translation table descriptors in the VMSAv8-64 format (DDI 0487, D8.3)."""
+"""Stage 1 translation table descriptors in the VMSAv8-64 format (DDI 0487, D8.3, D8.4)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ AP_EL0 = 1 << 6
 AP_READ_ONLY = 1 << 7
 ACCESS_FLAG = 1 << 10
 NOT_GLOBAL = 1 << 11
+NO_TRANSLATION = 1 << 16
+GUARDED = 1 << 50
 DIRTY_BIT_MODIFIER = 1 << 51
 CONTIGUOUS = 1 << 52
 PXN = 1 << 53
@@ -21,6 +23,7 @@ PXN_TABLE = 1 << 59
 UXN_TABLE = 1 << 60
 AP_TABLE_NO_EL0 = 1 << 61
 AP_TABLE_NO_WRITE = 1 << 62
+NON_SECURE_TABLE = 1 << 63
 
 LAST_LEVEL = 3
 ADDRESS_BITS = 0x0000_FFFF_FFFF_F000
@@ -28,6 +31,13 @@ ADDRESS_BITS = 0x0000_FFFF_FFFF_F000
 SHAREABILITY = ("non-shareable", "reserved", "outer shareable", "inner shareable")
 
 _HIERARCHICAL = PXN_TABLE | UXN_TABLE | AP_TABLE_NO_EL0 | AP_TABLE_NO_WRITE
+_HIERARCHICAL_NAMES = {
+    PXN_TABLE: "PXNTable",
+    UXN_TABLE: "UXNTable",
+    AP_TABLE_NO_EL0: "APTable: no access from EL0",
+    AP_TABLE_NO_WRITE: "APTable: read-only",
+    NON_SECURE_TABLE: "NSTable",
+}
 
 
 class Kind(Enum):
@@ -41,6 +51,25 @@ class Kind(Enum):
     """Valid bit set, but no encoding the architecture gives a meaning at this level. It faults."""
 
 
+class AddressFormat(Enum):
+    """Where descriptors hold the bits of an address (D8.3.1)."""
+
+    BITS_48 = "48 bits, all in their place"
+    LPA = "bits 51:48 in bits 15:12"
+    """The 64 KiB granule on a processor with 52-bit physical addresses (FEAT_LPA)."""
+    LPA2 = "bits 51:50 in bits 9:8"
+    """4 and 16 KiB granules with TCR_ELx.DS (FEAT_LPA2); these bits are no shareability then."""
+
+
+_IN_PLACE = {
+    AddressFormat.BITS_48: ADDRESS_BITS,
+    AddressFormat.LPA: 0x0000_FFFF_FFFF_0000,
+    AddressFormat.LPA2: 0x0003_FFFF_FFFF_F000,
+}
+IN_PLACE_BITS = {AddressFormat.BITS_48: 48, AddressFormat.LPA: 48, AddressFormat.LPA2: 50}
+"""How many of an address's low bits stand where they belong, by format."""
+
+
 class Permissions(NamedTuple):
     """What one exception level may do; prints as `r-x`."""
 
@@ -52,17 +81,44 @@ class Permissions(NamedTuple):
         return "".join(letter if on else "-" for letter, on in zip("rwx", self, strict=True))
 
 
+NOTHING = Permissions(False, False, False)
+
+
+@dataclass(frozen=True)
+class AttributeRules:
+    """What the registers say of how a descriptor's attributes are to be read.
+
+    `has_el0`: the regime serves EL0 as well. `write_implies_no_execute`: SCTLR_ELx.WXN.
+    `enhanced_pan`: SCTLR_ELx.EPAN. `hardware_dirty_state`: TCR_ELx.HD and HA, by which DBM makes a
+    read-only mapping one that the first write turns writable. `el0_disabled`: TCR_ELx.E0PDn.
+    `shareability`: TCR_ELx.SHn where descriptors hold none, else None.
+    """
+
+    has_el0: bool = True
+    write_implies_no_execute: bool = False
+    enhanced_pan: bool = False
+    hardware_dirty_state: bool = False
+    el0_disabled: bool = False
+    shareability: int | None = None
+
+
+DEFAULT_RULES = AttributeRules()
+
+
 @dataclass(frozen=True)
 class Attributes:
     """What a leaf descriptor says of its memory, the tables above it taken into account.
 
     `el0` and `el1` are the effective permissions; in a regime without EL0, `el0` grants nothing and
-    `el1` speaks for the regime's own exception level. PAN is a property of the processor's state,
-    not of the mapping, and is left out.
+    `el1` speaks for the regime's own exception level. `el1_with_pan` is what is left of `el1` while
+    PSTATE.PAN is set. `uxn` is XN in a regime without EL0. `shareability` is the field's, which
+    device and non-cacheable memory does not heed. `dirty` is None where the dirty state is not
+    tracked in the descriptor (DBM clear).
     """
 
     el0: Permissions
     el1: Permissions
+    el1_with_pan: Permissions
     uxn: bool
     pxn: bool
     access_permissions: int
@@ -72,6 +128,9 @@ class Attributes:
     shareability: str
     contiguous: bool
     dirty_bit_modifier: bool
+    dirty: bool | None
+    non_secure: bool
+    guarded: bool
 
 
 def kind_of(descriptor: int, level: int, block_levels: frozenset[int]) -> Kind:
@@ -83,40 +142,66 @@ def kind_of(descriptor: int, level: int, block_levels: frozenset[int]) -> Kind:
     return Kind.BLOCK if level in block_levels else Kind.RESERVED
 
 
+def address_in(descriptor: int, low_bits: int, address_format: AddressFormat) -> int:
+    """The address in a descriptor whose lowest `low_bits` bits are not the descriptor's to give."""
+    address = descriptor & _IN_PLACE[address_format] & -(1 << low_bits)
+    if address_format is AddressFormat.LPA:
+        return address | (descriptor >> 12 & 0xF) << 48
+    if address_format is AddressFormat.LPA2:
+        return address | (descriptor >> 8 & 3) << 50
+    return address
+
+
 def inherit(inherited: int, table_descriptor: int) -> int:
     """Hierarchical attributes gathered so far, joined by those of one more table descriptor (D8.4.2)."""
     return inherited | (table_descriptor & _HIERARCHICAL)
 
 
-def attributes(
-    descriptor: int, inherited: int, *, has_el0: bool, write_implies_no_execute: bool
-) -> Attributes:
-    """Decode a leaf descriptor, with the hierarchical attributes `inherited` from above (D8.4, D8.5).
+def hierarchical_names(descriptor: int) -> tuple[str, ...]:
+    """What a table descriptor forbids to all that is below it, in the manual's words."""
+    return tuple(name for bit, name in _HIERARCHICAL_NAMES.items() if descriptor & bit)
 
-    `has_el0` is true for regimes that serve EL0 as well; `write_implies_no_execute` is SCTLR_ELx.WXN.
-    """
+
+def _permissions(
+    descriptor: int, inherited: int, rules: AttributeRules, writable: bool
+) -> tuple[Permissions, Permissions]:
+    """The effective permissions of EL0 and of the privileged level (D8.4.1), PAN aside."""
+    wxn = rules.write_implies_no_execute
     uxn = bool(descriptor & UXN or inherited & UXN_TABLE)
+    if not rules.has_el0:
+        return NOTHING, Permissions(True, writable, not uxn and not (wxn and writable))
+    for_el0 = bool(descriptor & AP_EL0) and not inherited & AP_TABLE_NO_EL0
+    el0_write = for_el0 and writable
+    el0 = Permissions(for_el0, el0_write, not uxn and not (wxn and el0_write))
     pxn = bool(descriptor & PXN or inherited & PXN_TABLE)
-    writable = not (descriptor & AP_READ_ONLY or inherited & AP_TABLE_NO_WRITE)
-    if has_el0:
-        for_el0 = bool(descriptor & AP_EL0) and not inherited & AP_TABLE_NO_EL0
-        el0_write = for_el0 and writable
-        el0 = Permissions(for_el0, el0_write, not uxn and not (write_implies_no_execute and el0_write))
-        # What EL0 may write, EL1 never executes (D8.4.1).
-        el1_execute = not pxn and not el0_write and not (write_implies_no_execute and writable)
-    else:
-        el0 = Permissions(False, False, False)
-        el1_execute = not uxn and not (write_implies_no_execute and writable)
+    # What EL0 may write, the privileged level never executes.
+    execute = not pxn and not el0_write and not (wxn and writable)
+    return el0, Permissions(True, writable, execute)
+
+
+def attributes(descriptor: int, inherited: int, rules: AttributeRules) -> Attributes:
+    """Decode a leaf descriptor, with the hierarchical attributes `inherited` from above (D8.4, D8.5)."""
+    modifier = bool(descriptor & DIRTY_BIT_MODIFIER)
+    clean = bool(descriptor & AP_READ_ONLY)
+    read_only = clean and not (modifier and rules.hardware_dirty_state)
+    writable = not (read_only or inherited & AP_TABLE_NO_WRITE)
+    el0, el1 = _permissions(descriptor, inherited, rules, writable)
+    # PAN takes away what EL0 may read; with EPAN also what EL0 may only execute (D8.4.1).
+    kept_from_el1 = rules.has_el0 and (el0.read or (rules.enhanced_pan and el0.execute))
     return Attributes(
-        el0=el0,
-        el1=Permissions(True, writable, el1_execute),
-        uxn=uxn,
-        pxn=pxn,
+        el0=NOTHING if rules.el0_disabled else el0,
+        el1=el1,
+        el1_with_pan=Permissions(False, False, el1.execute) if kept_from_el1 else el1,
+        uxn=bool(descriptor & UXN or inherited & UXN_TABLE),
+        pxn=bool(descriptor & PXN or inherited & PXN_TABLE),
         access_permissions=descriptor >> 6 & 3,
         access_flag=bool(descriptor & ACCESS_FLAG),
         not_global=bool(descriptor & NOT_GLOBAL),
         attribute_index=descriptor >> 2 & 7,
-        shareability=SHAREABILITY[descriptor >> 8 & 3],
+        shareability=SHAREABILITY[descriptor >> 8 & 3 if rules.shareability is None else rules.shareability],
         contiguous=bool(descriptor & CONTIGUOUS),
-        dirty_bit_modifier=bool(descriptor & DIRTY_BIT_MODIFIER),
+        dirty_bit_modifier=modifier,
+        dirty=not clean if modifier else None,
+        non_secure=bool(descriptor & NON_SECURE),
+        guarded=bool(descriptor & GUARDED),
     )

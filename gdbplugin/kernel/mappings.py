@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import ADDRESS_BITS
-from gdbplugin.aarch64.regime import TranslationControl, TranslationRegime
-from gdbplugin.aarch64.walk import Leaf, Malformed, leaf_attributes, leaves
+from gdbplugin.aarch64.maps import Leaf, Malformed, leaf_attributes, leaves
+from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.spaces import AddressSpaces
 from gdbplugin.kernel.target import Kernel
 

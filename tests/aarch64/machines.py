@@ -7,7 +7,8 @@ from gdbplugin.machine import PhysicalReadError
 PAGE = 0x403  # valid page, access flag
 BLOCK = 0x401
 TABLE = 0x3
-A72_FEATURES = 0x1124
+FEATURES = 0x10_1124
+"""ID_AA64MMFR0_EL1: 44-bit physical addresses, 16-bit ASIDs, all three granules, no 52-bit addresses."""
 
 
 class WordMachine:
@@ -37,6 +38,6 @@ def el1_registers(granule="4K", t0sz=16, t1sz=16, ttbr0=0, ttbr1=0, **others):
     tg1 = {"16K": 1, "4K": 2, "64K": 3}[granule]
     tcr = t0sz | t1sz << 16 | tg0 << 14 | tg1 << 30 | 4 << 32 | 1 << 36
     values = {"TCR_EL1": tcr, "SCTLR_EL1": 1, "TTBR0_EL1": ttbr0, "TTBR1_EL1": ttbr1}
-    values["ID_AA64MMFR0_EL1"] = A72_FEATURES
+    values.update(ID_AA64MMFR0_EL1=FEATURES, ID_AA64MMFR1_EL1=2, ID_AA64MMFR2_EL1=0)
     values.update(others)
     return values

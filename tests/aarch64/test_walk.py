@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gdbplugin.aarch64.maps import Leaf, Malformed, leaf_attributes, leaves
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
-from gdbplugin.aarch64.walk import Leaf, Malformed, leaf_attributes, leaves, translate
+from gdbplugin.aarch64.walk import translate
 from gdbplugin.machine import CachedMachine
 from tests.aarch64 import naive
 from tests.aarch64.machines import BLOCK, PAGE, TABLE, WordMachine, el1_registers

@@ -1,0 +1,45 @@
+"""Whether an access that is translated is also permitted (DDI 0487, D8.4)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from gdbplugin.aarch64.descriptor import Attributes, Permissions
+from gdbplugin.aarch64.regime import TranslationRegime
+from gdbplugin.aarch64.walk import Fault, Translation
+
+
+class Access(Enum):
+    """What is done to memory."""
+
+    READ = "read"
+    WRITE = "write"
+    EXECUTE = "execute"
+
+
+def permissions_at(attributes: Attributes, level: int, *, pan: bool = False) -> Permissions:
+    """What exception level `level` may do, EL0 being 0 and any other the regime's privileged one.
+
+    `pan` is PSTATE.PAN.
+    """
+    if level == 0:
+        return attributes.el0
+    return attributes.el1_with_pan if pan else attributes.el1
+
+
+def access_fault(
+    regime: TranslationRegime, translation: Translation, access: Access, level: int, *, pan: bool = False
+) -> Fault | None:
+    """The fault that an access from exception level `level` takes, or None where it succeeds.
+
+    A fault of the walk itself comes first; with the MMU off nothing is forbidden.
+    """
+    if regime.enabled and level == 0 and regime.control(translation.input).rules.el0_disabled:
+        return Fault("translation", 0, "EL0 may not use this range (TCR_ELx.E0PD)")
+    if translation.fault is not None or translation.attributes is None:
+        return translation.fault
+    allowed = permissions_at(translation.attributes, level, pan=pan)
+    if {Access.READ: allowed.read, Access.WRITE: allowed.write, Access.EXECUTE: allowed.execute}[access]:
+        return None
+    reason = f"EL{level} may not {access.value} there ({allowed})"
+    return Fault("permission", translation.levels[-1].level, reason)

@@ -1,0 +1,117 @@
+"""One range of input addresses: the tables that translate it, and their shape (DDI 0487, D8.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from gdbplugin.aarch64.descriptor import DEFAULT_RULES, AddressFormat, AttributeRules, address_in
+
+_BLOCK_LEVELS = {
+    (12, AddressFormat.BITS_48): frozenset({1, 2}),
+    (12, AddressFormat.LPA2): frozenset({0, 1, 2}),
+    (14, AddressFormat.BITS_48): frozenset({2}),
+    (14, AddressFormat.LPA2): frozenset({1, 2}),
+    (16, AddressFormat.BITS_48): frozenset({2}),
+    (16, AddressFormat.LPA): frozenset({1, 2}),
+}
+_CONTIGUOUS_ENTRIES = {
+    (12, 1): 16,
+    (12, 2): 16,
+    (12, 3): 16,
+    (14, 2): 32,
+    (14, 3): 128,
+    (16, 2): 32,
+    (16, 3): 32,
+}
+"""Number of entries the contiguous bit joins, by granule and level (D8.6.1)."""
+
+
+@dataclass(frozen=True)
+class TranslationControl:
+    """One range of input addresses and the tables that translate it: a TTBR and its part of a TCR.
+
+    All widths are in bits. `defect` says why the setting cannot translate anything; every access
+    through it is then a translation fault at level 0.
+    """
+
+    name: str
+    base: int
+    asid: int | None
+    granule_bits: int
+    input_bits: int
+    output_bits: int
+    upper: bool
+    top_byte_ignored: bool = False
+    walks_disabled: bool = False
+    hierarchical_disabled: bool = False
+    hardware_access_flag: bool = False
+    common_not_private: bool = False
+    big_endian: bool = False
+    address_format: AddressFormat = AddressFormat.BITS_48
+    rules: AttributeRules = DEFAULT_RULES
+    defect: str | None = None
+
+    @property
+    def stride(self) -> int:
+        """Number of input address bits one level of tables resolves."""
+        return self.granule_bits - 3
+
+    @property
+    def levels(self) -> int:
+        """Number of levels of tables, from 1 to 5."""
+        return -(-(self.input_bits - self.granule_bits) // self.stride)
+
+    @property
+    def start_level(self) -> int:
+        """The level of the root table: -1 for addresses of more than 48 bits by the 4 KiB granule."""
+        return 4 - self.levels
+
+    @property
+    def block_levels(self) -> frozenset[int]:
+        """The levels at which a block descriptor may stand."""
+        return _BLOCK_LEVELS[self.granule_bits, self.address_format]
+
+    @property
+    def root_address(self) -> int:
+        """Physical address of the root table: the TTBR's base, aligned to the table's size (D8.2.5)."""
+        return self.base & ~(self.table_bytes(self.start_level) - 1)
+
+    @property
+    def first_address(self) -> int:
+        """The lowest input address of the range."""
+        return (1 << 64) - (1 << self.input_bits) if self.upper else 0
+
+    @cached_property
+    def shifts(self) -> dict[int, int]:
+        """`shift` of every level there is."""
+        return {level: self.granule_bits + (3 - level) * self.stride for level in range(-1, 4)}
+
+    def shift(self, level: int) -> int:
+        """Number of low input address bits below the index of `level`: log2 of what one entry spans."""
+        return self.shifts[level]
+
+    def table_bytes(self, level: int) -> int:
+        """Size of a table of `level`; the root table may be smaller than a granule."""
+        if level == self.start_level:
+            return 8 << (self.input_bits - self.shift(level))
+        return 1 << self.granule_bits
+
+    def contiguous_bytes(self, level: int) -> int | None:
+        """What a leaf with the contiguous bit set spans with its neighbours; None where it means nothing."""
+        entries = _CONTIGUOUS_ENTRIES.get((self.granule_bits, level))
+        return None if entries is None else entries << self.shift(level)
+
+    def output_address(self, descriptor: int, low_bits: int) -> int:
+        """The address in a descriptor whose lowest `low_bits` bits are not the descriptor's to give."""
+        return address_in(descriptor, low_bits, self.address_format)
+
+    def covers(self, address: int) -> bool:
+        """Whether the 64-bit `address` is an input address of this range."""
+        top = 55 if self.top_byte_ignored else 63
+        ones = (1 << (top - self.input_bits + 1)) - 1
+        return (address >> self.input_bits) & ones == (ones if self.upper else 0)
+
+    def with_table(self, base: int, asid: int | None) -> TranslationControl:
+        """The same control over other tables: another task's address space."""
+        return replace(self, base=base, asid=asid)

@@ -1,0 +1,149 @@
+"""Where the fields of system registers lie: data only (DDI 0487, D24.2, by register; ESR's ISS by class).
+
+Each layout maps a field's name to its highest and lowest bit. Bits that no field of a layout names are
+reserved, or belong to a feature that says nothing of address translation or exceptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+Layout = Mapping[str, tuple[int, int]]
+
+
+def _layout(text: str) -> Layout:
+    """A layout out of words `NAME:HIGH-LOW` or, for a single bit, `NAME:BIT`."""
+    found = {}
+    for word in text.split():
+        name, _, place = word.partition(":")
+        high, _, low = place.partition("-")
+        found[name] = (int(high), int(low or high))
+    return MappingProxyType(found)
+
+
+TTBR_TWO_RANGES = _layout("ASID:63-48 BADDR:47-1 CnP:0")
+TTBR_ONE_RANGE = _layout("BADDR:47-1 CnP:0")
+
+TCR_TWO_RANGES = _layout(
+    "MTX1:61 MTX0:60 DS:59 TCMA1:58 TCMA0:57 E0PD1:56 E0PD0:55 NFD1:54 NFD0:53 TBID1:52 TBID0:51 "
+    "HWU162:50 HWU161:49 HWU160:48 HWU159:47 HWU062:46 HWU061:45 HWU060:44 HWU059:43 HPD1:42 HPD0:41 "
+    "HD:40 HA:39 TBI1:38 TBI0:37 AS:36 IPS:34-32 TG1:31-30 SH1:29-28 ORGN1:27-26 IRGN1:25-24 EPD1:23 "
+    "A1:22 T1SZ:21-16 TG0:15-14 SH0:13-12 ORGN0:11-10 IRGN0:9-8 EPD0:7 T0SZ:5-0"
+)
+"""TCR_EL1, and TCR_EL2 while HCR_EL2.E2H is set."""
+
+TCR_ONE_RANGE = _layout(
+    "MTX:33 DS:32 TCMA:30 TBID:29 HWU62:28 HWU61:27 HWU60:26 HWU59:25 HPD:24 HD:22 HA:21 TBI:20 PS:18-16 "
+    "TG0:15-14 SH0:13-12 ORGN0:11-10 IRGN0:9-8 T0SZ:5-0"
+)
+"""TCR_EL2 while HCR_EL2.E2H is clear, and TCR_EL3."""
+
+SCTLR_EL1 = _layout(
+    "TIDCP:63 SPINTMASK:62 NMI:61 EnTP2:60 TCSO:59 TCSO0:58 EPAN:57 EnALS:56 EnAS0:55 EnASR:54 TME:53 "
+    "TME0:52 TMT:51 TMT0:50 TWEDEL:49-46 TWEDEn:45 DSSBS:44 ATA:43 ATA0:42 TCF:41-40 TCF0:39-38 ITFSB:37 "
+    "BT1:36 BT0:35 MSCEn:33 CMOW:32 EnIA:31 EnIB:30 LSMAOE:29 nTLSMD:28 EnDA:27 UCI:26 EE:25 E0E:24 "
+    "SPAN:23 EIS:22 IESB:21 TSCXT:20 WXN:19 nTWE:18 nTWI:16 UCT:15 DZE:14 EnDB:13 I:12 EOS:11 EnRCTX:10 "
+    "UMA:9 SED:8 ITD:7 nAA:6 CP15BEN:5 SA0:4 SA:3 C:2 A:1 M:0"
+)
+"""SCTLR_EL1, and SCTLR_EL2 while HCR_EL2.E2H is set."""
+
+SCTLR_ONE_RANGE = _layout(
+    "SPINTMASK:62 NMI:61 TCSO:59 TME:53 TMT:51 DSSBS:44 ATA:43 TCF:41-40 ITFSB:37 BT:36 EnIA:31 EnIB:30 "
+    "EnDA:27 EE:25 EIS:22 IESB:21 WXN:19 EnDB:13 I:12 EOS:11 nAA:6 SA:3 C:2 A:1 M:0"
+)
+
+MAIR = _layout("Attr7:63-56 Attr6:55-48 Attr5:47-40 Attr4:39-32 Attr3:31-24 Attr2:23-16 Attr1:15-8 Attr0:7-0")
+
+HCR_EL2 = _layout(
+    "TWEDEL:63-60 TWEDEn:59 TID5:58 DCT:57 ATA:56 TTLBOS:55 TTLBIS:54 EnSCXT:53 TOCU:52 AMVOFFEN:51 "
+    "TICAB:50 TID4:49 GPF:48 FIEN:47 FWB:46 NV2:45 AT:44 NV1:43 NV:42 API:41 APK:40 TME:39 MIOCNCE:38 "
+    "TEA:37 TERR:36 TLOR:35 E2H:34 ID:33 CD:32 RW:31 TRVM:30 HCD:29 TDZ:28 TGE:27 TVM:26 TTLB:25 TPU:24 "
+    "TPCP:23 TSW:22 TACR:21 TIDCP:20 TSC:19 TID3:18 TID2:17 TID1:16 TID0:15 TWE:14 TWI:13 DC:12 BSU:11-10 "
+    "FB:9 VSE:8 VI:7 VF:6 AMO:5 IMO:4 FMO:3 PTW:2 SWIO:1 VM:0"
+)
+
+SCR_EL3 = _layout(
+    "NSE:62 EEL2:18 API:17 APK:16 TERR:15 TLOR:14 TWE:13 TWI:12 ST:11 RW:10 SIF:9 HCE:8 SMD:7 EA:3 FIQ:2 "
+    "IRQ:1 NS:0"
+)
+
+CONTEXTIDR = _layout("PROCID:31-0")
+VBAR = _layout("VBA:63-11")
+ADDRESS = _layout("address:63-0")
+"""FAR_ELx and ELR_ELx."""
+
+PAR_TRANSLATED = _layout("ATTR:63-56 PA:51-12 NSE:11 NS:9 SH:8-7 F:0")
+"""PAR_EL1 where F is clear: the translation succeeded."""
+PAR_FAULTED = _layout("S:9 PTW:8 FST:6-1 F:0")
+"""PAR_EL1 where F is set."""
+
+PROCESSOR_STATE = _layout(
+    "N:31 Z:30 C:29 V:28 TCO:25 DIT:24 UAO:23 PAN:22 SS:21 IL:20 ALLINT:13 SSBS:12 BTYPE:11-10 D:9 A:8 I:7 "
+    "F:6 nRW:4 EL:3-2 SP:0"
+)
+"""CPSR as debuggers call PSTATE, and SPSR_ELx of an exception taken from AArch64 state (C5.2.18)."""
+
+ID_AA64MMFR0 = _layout(
+    "ECV:63-60 FGT:59-56 ExS:47-44 TGran4_2:43-40 TGran64_2:39-36 TGran16_2:35-32 TGran4:31-28 TGran64:27-24 "
+    "TGran16:23-20 BigEndEL0:19-16 SNSMem:15-12 BigEnd:11-8 ASIDBits:7-4 PARange:3-0"
+)
+ID_AA64MMFR1 = _layout(
+    "ECBHB:63-60 CMOW:59-56 TIDCP1:55-52 nTLBPA:51-48 AFP:47-44 HCX:43-40 ETS:39-36 TWED:35-32 XNX:31-28 "
+    "SpecSEI:27-24 PAN:23-20 LO:19-16 HPDS:15-12 VH:11-8 VMIDBits:7-4 HAFDBS:3-0"
+)
+ID_AA64MMFR2 = _layout(
+    "E0PD:63-60 EVT:59-56 BBM:55-52 TTL:51-48 FWB:43-40 IDS:39-36 AT:35-32 ST:31-28 NV:27-24 CCIDX:23-20 "
+    "VARange:19-16 IESB:15-12 LSM:11-8 UAO:7-4 CnP:3-0"
+)
+
+_ESR = "ISS2:55-32 EC:31-26 IL:25 "
+ESR = _layout(_ESR + "ISS:24-0")
+ESR_DATA_ABORT = _layout(
+    _ESR + "ISV:24 SAS:23-22 SSE:21 SRT:20-16 SF:15 AR:14 VNCR:13 SET:12-11 FnV:10 EA:9 CM:8 S1PTW:7 WnR:6 "
+    "DFSC:5-0"
+)
+"""Classes 0x24, 0x25, and 0x34, 0x35 (watchpoints) in what matters of them."""
+ESR_INSTRUCTION_ABORT = _layout(_ESR + "SET:12-11 FnV:10 EA:9 S1PTW:7 IFSC:5-0")
+ESR_IMMEDIATE = _layout(_ESR + "imm16:15-0")
+"""SVC, HVC, SMC, and BRK, whose field is named comment."""
+ESR_SYSTEM = _layout(_ESR + "Op0:21-20 Op2:19-17 Op1:16-14 CRn:13-10 Rt:9-5 CRm:4-1 Direction:0")
+ESR_LAYOUTS: Mapping[int, Layout] = MappingProxyType(
+    {
+        **dict.fromkeys((0x24, 0x25), ESR_DATA_ABORT),
+        **dict.fromkeys((0x20, 0x21), ESR_INSTRUCTION_ABORT),
+        **dict.fromkeys((0x15, 0x16, 0x17, 0x3C), ESR_IMMEDIATE),
+        0x18: ESR_SYSTEM,
+    }
+)
+"""By exception class; others keep their ISS whole."""
+
+FORMATS: Mapping[str, Layout] = MappingProxyType(
+    {
+        **dict.fromkeys(("TTBR0_EL1", "TTBR1_EL1", "TTBR1_EL2"), TTBR_TWO_RANGES),
+        **dict.fromkeys(("TTBR0_EL2", "TTBR0_EL3"), TTBR_ONE_RANGE),
+        "TCR_EL1": TCR_TWO_RANGES,
+        **dict.fromkeys(("TCR_EL2", "TCR_EL3"), TCR_ONE_RANGE),
+        "SCTLR_EL1": SCTLR_EL1,
+        **dict.fromkeys(("SCTLR_EL2", "SCTLR_EL3"), SCTLR_ONE_RANGE),
+        **{f"MAIR_EL{level}": MAIR for level in (1, 2, 3)},
+        **{f"ESR_EL{level}": ESR for level in (1, 2, 3)},
+        **{f"{name}_EL{level}": ADDRESS for name in ("FAR", "ELR") for level in (1, 2, 3)},
+        **{f"SPSR_EL{level}": PROCESSOR_STATE for level in (1, 2, 3)},
+        **{f"VBAR_EL{level}": VBAR for level in (1, 2, 3)},
+        **{f"CONTEXTIDR_EL{level}": CONTEXTIDR for level in (1, 2)},
+        "PAR_EL1": PAR_TRANSLATED,
+        "HCR_EL2": HCR_EL2,
+        "SCR_EL3": SCR_EL3,
+        "ID_AA64MMFR0_EL1": ID_AA64MMFR0,
+        "ID_AA64MMFR1_EL1": ID_AA64MMFR1,
+        "ID_AA64MMFR2_EL1": ID_AA64MMFR2,
+        "CPSR": PROCESSOR_STATE,
+    }
+)
+"""Register name to its layout, where HCR_EL2.E2H is clear."""
+
+FORMATS_WITH_E2H: Mapping[str, Layout] = MappingProxyType(
+    {**FORMATS, "TTBR0_EL2": TTBR_TWO_RANGES, "TCR_EL2": TCR_TWO_RANGES, "SCTLR_EL2": SCTLR_EL1}
+)
+"""The same where HCR_EL2.E2H is set."""
