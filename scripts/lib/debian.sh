@@ -90,6 +90,8 @@ debian_install() {
     run_logged "reading apt's package lists" apt_get update
     # cargo and pip fetch over https, which needs the certificates a bare system lacks.
     [ -s /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
+    # The terminal in which the tests type. No program needs it: elsewhere, that test is left out.
+    command -v tmux >/dev/null || packages+=(tmux)
     for need in "$@"; do
         case $need in
             python) packages+=(python3 python3-venv) ;;
