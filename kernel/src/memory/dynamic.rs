@@ -196,7 +196,8 @@ impl DynamicMemoryManager {
         self.note_pressure();
     }
 
-    /// Sets how many frames of the pool may be used, and moves pages out of the others as far as there is room.
+    /// Sets how many frames of the pool may be used, and moves some pages out of the others; [`Self::evacuate_more`]
+    /// moves the rest.
     pub fn set_pool_limit(&mut self, frames: u32) {
         let former = self.frames.limit_frames;
         self.frames.set_limit(frames);
@@ -204,6 +205,14 @@ impl DynamicMemoryManager {
         self.record(0, EventKind::PoolLimit, former as u64, self.frames.limit_frames as u64);
         self.evacuate();
         self.note_pressure();
+    }
+
+    /// Moves some more pages out of the frames beyond the pool's limit; gives how many. It is 0 when none is left
+    /// there that can be moved, or no room is left within the limit.
+    pub fn evacuate_more(&mut self) -> u32 {
+        let moved = self.evacuate();
+        self.note_pressure();
+        moved
     }
 
     /// Puts the space of task `owner` (0: the kernel's) into TTBR0.

@@ -102,7 +102,7 @@ impl DynamicMemoryManager {
     }
 
     /// Moves pages out of the frames beyond the pool's limit; gives how many. Tables stay where they are.
-    pub fn evacuate(&mut self) -> u32 {
+    pub(super) fn evacuate(&mut self) -> u32 {
         let mut moved = 0;
         for from in self.frames.limit_frames..self.frames.total_frames {
             if moved == MOVE_LIMIT {

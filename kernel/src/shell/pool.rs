@@ -12,7 +12,7 @@ const FRAMES_PER_MIB: u64 = (1024 * 1024 / PAGE_SIZE) as u64;
 /// none is left there that can be moved. Gives how many stay in use beyond the limit.
 pub fn set_limit(frames: u32) -> u32 {
     without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().set_pool_limit(frames));
-    while without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().evacuate()) > 0 {}
+    while without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().evacuate_more()) > 0 {}
     without_interrupts(|| {
         DYNAMIC_MEMORY_MANAGER.look(|manager| {
             let beyond = &manager.frames.info[manager.frames.limit_frames as usize..];

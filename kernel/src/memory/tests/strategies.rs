@@ -257,6 +257,28 @@ fn page_migration_takes_pages_out_of_what_the_limit_cut_off() {
 }
 
 #[test]
+fn more_pages_than_one_evacuation_moves_leave_in_several_and_the_level_follows() {
+    let (mut machine, first) = with_written_pages(1500);
+    let used = machine.manager.frames.used_frames();
+    for page in 0..1300 {
+        scatter(&mut machine, first + page * PAGE, 10_000 + page as u32);
+    }
+    machine.kernel(|manager| manager.set_pool_limit(used + 100));
+    let mut moved = 0;
+    loop {
+        audit(&machine);
+        match machine.kernel(|manager| manager.evacuate_more()) {
+            0 => break,
+            more => moved += more,
+        }
+    }
+    assert!((500..1300).contains(&moved), "{moved} in later steps");
+    assert!((0..1500).all(|page| frame_of(&machine, first + page * PAGE) < used + 100));
+    assert_eq!(machine.manager.pressure_handler.level, PressureLevel::Critical);
+    read_all(&mut machine, first, 1500);
+}
+
+#[test]
 fn defragmentation_makes_one_run_of_the_free_frames() {
     let (mut machine, first) = with_written_pages(60);
     machine.kernel(|manager| manager.set_pool_limit(1000));
