@@ -83,7 +83,7 @@ def _size_bounds(granule_bits: int, address_format: AddressFormat, features: Fea
 def _base(table: int, setting: RangeSetting, address_format: AddressFormat) -> int:
     """The table's address in a TTBR; the wide form keeps bits 51:48 in bits 5:2 (D24.2, TTBR0_EL1)."""
     wide = address_format is AddressFormat.LPA2 or (
-        address_format is AddressFormat.LPA and setting.physical_size == _SELECTS_52_BITS
+        address_format is AddressFormat.LPA and setting.physical_size >= _SELECTS_52_BITS
     )
     if wide:
         return bits(table, 5, 2) << 48 | bits(table, 47, 6) << 6

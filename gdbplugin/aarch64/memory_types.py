@@ -1,0 +1,52 @@
+"""Memory types, as a MAIR_ELx names them for the attribute indexes of descriptors (DDI 0487, D24.2, MAIR_EL1)."""
+
+from __future__ import annotations
+
+_DEVICE = ("Device-nGnRnE", "Device-nGnRE", "Device-nGRE", "Device-GRE")
+_WHOLE = {
+    0x40: "Normal non-cacheable, XS 0",
+    0xA0: "Normal write-through, XS 0",
+    0xF0: "Normal write-back, tagged",
+}
+"""Values with a meaning of their own: FEAT_XS, FEAT_MTE2."""
+_WRITE_BACK_TRANSIENT, _NON_CACHEABLE, _WRITE_THROUGH, _WRITE_BACK = 1, 4, 8, 12
+
+
+def memory_type(attribute: int) -> str:
+    """The name of the memory type that one 8-bit field of a MAIR_ELx holds.
+
+    Normal memory whose inner and outer cacheability agree is named once; allocation hints are left out,
+    save those that forbid what is usual.
+    """
+    if attribute >> 4 == 0:
+        if attribute & 0b10:
+            return "unpredictable (reserved)"
+        return _DEVICE[attribute >> 2 & 3] + (", XS 0" if attribute & 1 else "")
+    if attribute in _WHOLE:
+        return _WHOLE[attribute]
+    outer, inner = _cacheability(attribute >> 4), _cacheability(attribute & 0xF)
+    if inner is None or outer is None:
+        return "unpredictable (reserved)"
+    return f"Normal {outer}" if outer == inner else f"Normal, outer {outer}, inner {inner}"
+
+
+def memory_type_at(mair: int | None, index: int) -> str | None:
+    """The memory type of an attribute index (AttrIndx, 0 to 7); None where the MAIR_ELx is not known."""
+    return None if mair is None else memory_type(mair >> 8 * index & 0xFF)
+
+
+def is_device(name: str | None) -> bool:
+    """Whether a name that `memory_type` gave is of a device type."""
+    return name is not None and name.startswith("Device")
+
+
+def _cacheability(field: int) -> str | None:
+    """One 4-bit half of a Normal attribute; None for 0, which has no meaning there."""
+    if field == 0:
+        return None
+    if field == _NON_CACHEABLE:
+        return "non-cacheable"
+    policy = "write-through" if field < _NON_CACHEABLE or field & 0b1100 == _WRITE_THROUGH else "write-back"
+    transient = " transient" if field < _WRITE_THROUGH else ""
+    allocation = {0: " no-allocate", 1: " write-allocate only", 2: " read-allocate only", 3: ""}[field & 3]
+    return policy + transient + allocation
