@@ -9,15 +9,15 @@ use crate::workload::wait_until;
 use tinyos::memory::audit::Audit;
 use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, DynamicMemoryStats};
 use tinyos::memory::growth::GrowthPolicy;
-use tinyos::memory::layout::POOL_FRAMES;
 use tinyos::memory::pressure::PressureLevel;
 use tinyos::tasks::EndReason;
 
-/// Frames that the shrunk pool has beyond those in use.
+/// Frames that the shrunk pool has beyond those in use, where there are as many.
 const ROOM: u32 = 4096;
-/// Tasks that write, and the share of the room that they write together: enough to be critical, not to run out.
+/// Tasks that write.
 const HOGS: usize = 6;
-const DEMAND: u32 = ROOM - ROOM / 32;
+/// Tables, stack and task page of each, at the most.
+const FRAMES_PER_HOG: u32 = 24;
 const PATIENCE: u64 = 20_000;
 /// Steps that `progress` counts.
 const STEPS: u32 = 100;
@@ -70,14 +70,17 @@ impl Outcome {
 pub fn run(progress: &mut dyn FnMut(u32, u32), cancelled: &dyn Fn() -> bool) -> Outcome {
     let (before, stats_before, _) = state();
     let limit_before = without_interrupts(|| DYNAMIC_MEMORY_MANAGER.look(|manager| manager.frames.limit_frames));
-    pool::set_limit((before.used + ROOM).min(POOL_FRAMES as u32));
-    let hogs = start_hogs();
+    let room = ROOM.min(limit_before.saturating_sub(before.used));
+    pool::set_limit(before.used + room);
+    // Enough to be critical, not to run out.
+    let demand = (room - room / 32).saturating_sub(HOGS as u32 * FRAMES_PER_HOG) as u64;
+    let hogs = start_hogs(demand.div_ceil(HOGS as u64));
     let mut peak = PressureLevel::Low;
     wait_until(PATIENCE, || {
         let written = pages_written(&hogs);
         peak = peak.max(state().2);
-        progress((written * (STEPS as u64 - 1) / DEMAND as u64) as u32, STEPS);
-        written >= DEMAND as u64 || hogs.iter().all(|&id| !is_alive(id)) || cancelled()
+        progress((written * (STEPS as u64 - 1) / demand.max(1)).min(STEPS as u64 - 1) as u32, STEPS);
+        written >= demand || hogs.iter().all(|&id| !is_alive(id)) || cancelled()
     });
     // A last turn of the tasks: each looks whether all that it wrote is still there.
     scheduler::shell_sleep(60);
@@ -91,9 +94,8 @@ pub fn run(progress: &mut dyn FnMut(u32, u32), cancelled: &dyn Fn() -> bool) -> 
     Outcome { before, after, stats_before, stats_after, peak, last, pages_written, failed_tasks, was_cancelled }
 }
 
-/// Starts the tasks; 0 stands for one that could not be started.
-fn start_hogs() -> [u16; HOGS] {
-    let share = (DEMAND as u64).div_ceil(HOGS as u64);
+/// Starts the tasks, each to write `share` pages; 0 stands for one that could not be started.
+fn start_hogs(share: u64) -> [u16; HOGS] {
     let policies = [GrowthPolicy::Conservative, GrowthPolicy::Aggressive, GrowthPolicy::Predictive];
     core::array::from_fn(|number| {
         let Some(program) = programs::find("hog") else { return 0 };
