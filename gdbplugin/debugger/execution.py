@@ -5,74 +5,106 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gdb
 
-from gdbplugin.debugger import stop
+from gdbplugin.debugger import stop, words
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.layout.types import LayoutError
-from gdbplugin.machine import MachineError
+from gdbplugin.machine import Machine, MachineError
 from gdbplugin.render.style import Style
 
 if TYPE_CHECKING:
-    from gdbplugin.debugger.command import Command
+    from gdbplugin.debugger.command import Command, Form
 
 
 def run(command: Command, argument: str) -> None:
     """Run a command; whatever goes wrong with the target or the words becomes a `gdb.GdbError`."""
     with _errors_in_one_line():
-        given = _flags(command, gdb.string_to_argv(argument))
-        view = importlib.import_module(command.view)
-        shown, journal = _read(command)
-        if "--json" in given:
-            gdb.write(_json(command, shown, journal) + "\n")
+        given = words.parse(command, words.split(argument))
+        form = command.form(given)
+        shown, journal = _read(command, form, given)
+        if "json" in given:
+            gdb.write(_json(form, shown, journal) + "\n")
         else:
-            gdb.write(view.text(shown, journal, Style(encoding=gdb.host_charset())))
+            gdb.write(importlib.import_module(form.view).text(shown, journal, style()))
+        _be_strict(command, given, journal)
 
 
 def as_json(command: Command, arguments: Sequence[str]) -> str:
     """A command's object as JSON; errors as in `run`."""
     with _errors_in_one_line():
-        _flags(command, arguments)
-        return _json(command, *_read(command))
+        given = words.parse(command, arguments)
+        form = command.form(given)
+        shown, journal = _read(command, form, given)
+        _be_strict(command, given, journal)
+        return _json(form, shown, journal)
 
 
-def _read(command: Command) -> tuple[Any, Journal]:
-    """The command's object, and what was noticed on the way."""
+def style() -> Style:
+    """What the user's terminal can show, as GDB's own settings and NO_COLOR have it."""
+    colour = (
+        bool(gdb.parameter("style enabled"))
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "dumb") != "dumb"
+        and os.isatty(1)
+    )
+    return Style(encoding=gdb.host_charset(), colour=colour)
+
+
+def stopped(machine: Machine, journal: Journal) -> Stopped:
+    """The stopped machine, for what works whatever runs on it."""
+    return Stopped(machine, stop.selected_core(), journal, lambda: find_kernel(machine, journal))
+
+
+def find_kernel(machine: Machine, journal: Journal) -> Kernel:
+    """TinyOS on the stopped machine; raises a `MachineError` where it is not that."""
+    return Kernel(machine, stop.layout(machine), journal)
+
+
+def _read(command: Command, form: Form, given: dict[str, Any]) -> tuple[Any, Journal]:
+    """The form's object, and what was noticed on the way."""
+    not_read = {option.key for option in command.all_options if not option.reads or option.form is form}
+    values = {key: value for key, value in given.items() if key not in not_read}
+    _require_alone(command, form, values)
     journal = Journal()
+    module, _, function = form.reader.partition(":")
+    reader = getattr(importlib.import_module(module), function)
+    if form.needs == "journal":
+        return reader(journal, **values), journal
     with stop.machine() as machine:
-        kernel = Kernel(machine, stop.layout(machine), journal)
-        return _resolve(command.reader)(kernel), journal
+        if form.needs == "stopped":
+            return reader(stopped(machine, journal), **values), journal
+        return reader(find_kernel(machine, journal), **values), journal
 
 
-def _json(command: Command, shown: Any, journal: Journal) -> str:
-    view = importlib.import_module(command.view)
-    content = {"schema": command.schema, "findings": _findings(journal), "notes": journal.notes}
+def _require_alone(command: Command, form: Form, values: dict[str, Any]) -> None:
+    """An option that selects another form goes with none of the reader's words."""
+    selecting = next((option for option in command.options if option.form is form), None)
+    if selecting is not None and values:
+        raise words.WordError(command, selecting.name, "goes with no other word but --json")
+
+
+def _be_strict(command: Command, given: dict[str, Any], journal: Journal) -> None:
+    if "strict" in given and journal.finding_count:
+        count = journal.finding_count
+        raise gdb.GdbError(f"tinyos {command.word}: {count:,} finding{'s' if count > 1 else ''}")
+
+
+def _json(form: Form, shown: Any, journal: Journal) -> str:
+    view = importlib.import_module(form.view)
+    content = {"schema": form.schema, "findings": _findings(journal), "notes": journal.notes}
     content.update(view.content(shown, journal))
     return json.dumps(content)
 
 
 def _findings(journal: Journal) -> list[dict[str, str]]:
     return [vars(finding) for finding in journal.findings]
-
-
-def _resolve(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def _flags(command: Command, words: Sequence[str]) -> set[str]:
-    """The options given; an error that names the word and the usage for anything else."""
-    for word in words:
-        if word not in command.flags:
-            usage = " ".join(f"[{flag}]" for flag in command.flags)
-            raise gdb.GdbError(
-                f'tinyos {command.word}: "{word}" is not understood. Usage: tinyos {command.word} {usage}'
-            )
-    return set(words)
 
 
 @contextlib.contextmanager

@@ -45,6 +45,13 @@ class GdbMachine:
         """See `Machine`: GDB's threads, the first being core 0."""
         return tuple(self._threads)
 
+    @property
+    def selected_core(self) -> int:
+        """The number of the core whose thread is selected in GDB."""
+        thread = gdb.selected_thread()
+        number = thread.num if thread is not None else None
+        return next((core for core, known in self._threads.items() if known.num == number), 0)
+
     def read_physical(self, address: int, length: int) -> bytes:
         """See `Machine`."""
         if self._memory is None:

@@ -92,6 +92,11 @@ def machine() -> Iterator[Machine]:
         source.restore()
 
 
+def selected_core() -> int:
+    """The number of the core that the user looks at; within `machine` only."""
+    return _state.source.selected_core if _state.source is not None else 0
+
+
 def layout(target: Machine) -> GdbLayout:
     """The loaded program's layout, once it is clear that the machine runs that very program.
 

@@ -14,6 +14,7 @@ class Style:
     """What the reader's terminal can show. `encoding` is the character set text is written in."""
 
     encoding: str = "utf-8"
+    colour: bool = False
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -24,6 +25,25 @@ class Style:
         except (UnicodeEncodeError, LookupError):
             plain = True
         object.__setattr__(self, "plain", plain)
+
+    def title(self, text: str) -> str:
+        """A heading."""
+        return self._coloured(text, "1")
+
+    def good(self, text: str) -> str:
+        """What is as it should be."""
+        return self._coloured(text, "32")
+
+    def warning(self, text: str) -> str:
+        """What deserves a look."""
+        return self._coloured(text, "33")
+
+    def bad(self, text: str) -> str:
+        """What is wrong."""
+        return self._coloured(text, "31")
+
+    def _coloured(self, text: str, code: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if self.colour else text
 
     @property
     def missing(self) -> str:

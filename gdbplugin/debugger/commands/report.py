@@ -6,8 +6,6 @@ from gdbplugin.debugger.command import Command
 class Report(Command):
     """Show all of TinyOS's dynamic memory management on one page.
 
-    Usage: tinyos report [--json]
-
     Counters, every dynamic stack, lazy pages by state and range, memory pressure and its strategies,
     address spaces, and each core's exception level and translation tables.
     Works wherever the CPU was stopped; reads only.

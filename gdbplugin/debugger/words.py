@@ -1,0 +1,150 @@
+"""The words of a user: what they are as values, or which of them is wrong and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gdb
+
+if TYPE_CHECKING:
+    from gdbplugin.debugger.command import Argument, Command, Option, Word
+
+_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
+_NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\Z")
+_ADDRESS_MASK = (1 << 64) - 1
+# Of an expression: what would write or call. `==`, `!=`, `<=` and `>=` only compare.
+_CHANGES = re.compile(r"\+\+|--|(?<![=!<>])=(?!=)|<<=|>>=")
+_CALLS = re.compile(r"(?<![\w$:])(?!sizeof\b|alignof\b|_Alignof\b|as\b)[A-Za-z_][\w:]*\s*\(")
+
+
+class WordError(gdb.GdbError):
+    """A word that the command does not take. The message names the word and the usage."""
+
+    def __init__(self, command: Command, word: str, reason: str) -> None:
+        super().__init__(f'tinyos {command.word}: "{word}" {reason}. Usage: {command.usage}')
+
+
+def split(text: str) -> list[str]:
+    """The words of a command line; quotes are kept, for in an expression they mean something."""
+    return _WORD.findall(text)
+
+
+def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
+    """The values of the words given, by their keys. Raises `WordError`."""
+    options = {option.name: option for option in command.all_options}
+    given: dict[str, Any] = {}
+    places: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            places.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        option = options.get(name)
+        if option is None:
+            raise WordError(command, word, "is not understood")
+        if option.key in given:
+            raise WordError(command, name, "is given twice")
+        given[option.key] = _option_value(command, option, value if equals else None, rest)
+    given.update(_arguments(command, places))
+    return given
+
+
+def _option_value(command: Command, option: Option, attached: str | None, rest: list[str]) -> Any:
+    if option.kind == "flag":
+        if attached is not None:
+            raise WordError(
+                command, f"{option.name}={attached}", f"is too much: {option.name} takes no value"
+            )
+        return True
+    if attached is None:
+        if not rest or rest[0].startswith("--"):
+            raise WordError(command, option.name, f"needs a value, {option.metavar}")
+        attached = rest.pop(0)
+    return value(command, option, attached)
+
+
+def _arguments(command: Command, places: list[str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for argument in command.arguments:
+        if not places:
+            if argument.required:
+                raise _missing(command, argument)
+            break
+        word = " ".join(places) if argument.kind == "address" else places[0]
+        places = [] if argument.kind == "address" else places[1:]
+        given[argument.key] = value(command, argument, word)
+    if places:
+        raise WordError(command, places[0], "is not understood")
+    return given
+
+
+def _missing(command: Command, argument: Argument) -> gdb.GdbError:
+    return gdb.GdbError(f"tinyos {command.word}: {argument.name} is missing. Usage: {command.usage}")
+
+
+def value(command: Command, word: Word, text: str) -> Any:
+    """What a word stands for. Raises `WordError`."""
+    if word.kind != "address":
+        text = text.strip("'\"")
+    if word.choices and text not in word.choices:
+        matching = [choice for choice in word.choices if choice.lower() == text.lower()]
+        if not matching:
+            raise WordError(command, text, f"is none of {', '.join(word.choices)}")
+        text = matching[0]
+    if word.kind == "number":
+        return _number(command, word, text)
+    if word.kind == "address":
+        return address(command, text)
+    if word.kind == "range":
+        return _range(command, text)
+    return text
+
+
+def _number(command: Command, word: Word, text: str) -> int:
+    if not _NUMBER.match(text):
+        raise WordError(command, text, f"is no number: {word.metavar} is decimal, or hexadecimal as 0x1f")
+    return _integer(text)
+
+
+def _integer(text: str) -> int:
+    return int(text.replace("_", ""), 16 if text[:2] in ("0x", "0X") else 10)
+
+
+def _range(command: Command, text: str) -> tuple[int, int]:
+    """Start and exclusive end."""
+    start_text, dots, end_text = text.partition("..")
+    size_text = ""
+    if not dots:
+        start_text, _, size_text = text.rpartition("+")
+    if not start_text or not (end_text or size_text):
+        raise WordError(command, text, "is no range: give START..END or START+SIZE")
+    start = address(command, start_text)
+    end = start + address(command, size_text) if size_text else address(command, end_text)
+    if end <= start:
+        raise WordError(command, text, "is a range of nothing: END, exclusive, is not beyond START")
+    return start, end
+
+
+def address(command: Command, text: str) -> int:
+    """A number, or what GDB makes of an expression that neither writes nor calls. Raises `WordError`.
+
+    What lies in memory as a whole, a function or a struct, stands for the address where it lies.
+    """
+    if _NUMBER.match(text):
+        return _integer(text) & _ADDRESS_MASK
+    if _CHANGES.search(text) or _CALLS.search(text):
+        raise WordError(command, text, "would assign or call something, which no expression here may")
+    try:
+        found = gdb.parse_and_eval(text)
+        if found.type.strip_typedefs().code in _WHOLE and found.address is not None:
+            found = found.address
+        return int(found) & _ADDRESS_MASK
+    except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
+        raise WordError(command, text, f"is no address: {error}") from error
+
+
+_WHOLE = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION, gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_FUNC)
