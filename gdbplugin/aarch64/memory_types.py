@@ -9,7 +9,8 @@ _WHOLE = {
     0xF0: "Normal write-back, tagged",
 }
 """Values with a meaning of their own: FEAT_XS, FEAT_MTE2."""
-_WRITE_BACK_TRANSIENT, _NON_CACHEABLE, _WRITE_THROUGH, _WRITE_BACK = 1, 4, 8, 12
+_NON_CACHEABLE = 4
+_ALLOCATION = (" no-allocate", " write-allocate only", " read-allocate only", "")
 
 
 def memory_type(attribute: int) -> str:
@@ -46,7 +47,6 @@ def _cacheability(field: int) -> str | None:
         return None
     if field == _NON_CACHEABLE:
         return "non-cacheable"
-    policy = "write-through" if field < _NON_CACHEABLE or field & 0b1100 == _WRITE_THROUGH else "write-back"
-    transient = " transient" if field < _WRITE_THROUGH else ""
-    allocation = {0: " no-allocate", 1: " write-allocate only", 2: " read-allocate only", 3: ""}[field & 3]
-    return policy + transient + allocation
+    policy = "write-through" if field < _NON_CACHEABLE or field >> 2 == 2 else "write-back"
+    transient = " transient" if field < 8 else ""
+    return policy + transient + _ALLOCATION[field & 3]
