@@ -218,6 +218,8 @@ impl DynamicMemoryManager {
 
     #[cold]
     fn out_of_memory(&mut self, fault: Fault) -> EndReason {
+        // The attempt may have taken frames for tables.
+        self.update_pressure();
         let free = self.frames.free_frames as u64;
         self.record(fault.task, EventKind::OutOfMemory, fault.address, free);
         EndReason::OutOfMemory

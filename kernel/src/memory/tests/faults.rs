@@ -259,3 +259,45 @@ fn without_frames_a_task_ends_for_want_of_memory_and_nothing_is_lost() {
     assert_eq!(machine.manager.frames.used_frames(), 2);
     audit(&machine);
 }
+
+/// With a task, and exactly `available` frames to be had.
+fn with_available(available: u32) -> Machine {
+    let mut machine = with_task(Conservative, 4);
+    machine.reserve(1, 1).unwrap();
+    let used = machine.manager.frames.used_frames();
+    machine.kernel(|manager| manager.set_pool_limit(used + available));
+    assert_eq!(machine.manager.frames.available_frames(), available);
+    machine
+}
+
+#[test]
+fn a_page_whose_tables_cannot_be_had_is_not_lost() {
+    for available in 0..5 {
+        let mut machine = with_available(available);
+        let first = machine.tasks[&1].ranges[0].0;
+        // The first page of the region takes three tables besides its frame.
+        let expected = if available < 4 { Err(EndReason::OutOfMemory) } else { Ok(()) };
+        assert_eq!(machine.write(1, first, 5), expected, "{available} frames");
+        audit(&machine);
+        let mut machine = with_available(available);
+        let expected = if available < 3 { Err(EndReason::OutOfMemory) } else { Ok(()) };
+        assert_eq!(machine.read(1, first), expected, "{available} frames");
+        audit(&machine);
+    }
+}
+
+#[test]
+fn a_task_that_cannot_be_made_leaves_nothing_behind() {
+    let mut made = 0;
+    for available in 0..20 {
+        let mut machine = with_available(available);
+        let used = machine.manager.frames.used_frames();
+        match machine.start(2, Conservative, 4 * PAGE_SIZE) {
+            Ok(()) => made += 1,
+            Err(_) => assert_eq!(machine.manager.frames.used_frames(), used, "{available} frames"),
+        }
+        audit(&machine);
+    }
+    // A root, four tables for text and task page, three for the stack, and the two pages.
+    assert_eq!(made, 20 - 10);
+}
