@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from gdbplugin.session import TinyOS
 from tests.integration import guest
-from tests.integration.answers import PAGE_BYTES, figures, table
+from tests.integration.answers import PAGE_BYTES, Value, figures, table
 
 _LONG = 120.0
 
@@ -49,13 +51,24 @@ def test_switches_invalidate_nothing_while_the_generation_holds(machine: TinyOS)
     assert str(found["test_invalidations"]).endswith(" 0 of everything")
 
 
+def _wait_for(machine: TinyOS, statistic: str, wanted: int) -> dict[str, Value]:
+    """Wait until a figure of `*s` has come to `wanted`; returns them all."""
+    deadline = time.monotonic() + 30
+    while int((found := figures(machine.shell("*s")))[statistic]) < wanted:
+        assert time.monotonic() < deadline, f"{statistic} is {found[statistic]}, not {wanted}"
+    assert found[statistic] == wanted
+    return found
+
+
 def test_a_shrinking_pool_reaches_every_level_and_comes_back(machine: TinyOS) -> None:
     def pressure() -> str:
         return str(figures(machine.shell("*p"))["level"])
 
     events = [int(row["events"]) for row in table(machine.shell("*p"), "level")]
     assert pressure() == "Low"
-    machine.shell("spawn hog 1024 0", _LONG)
+    before = int(figures(machine.shell("*s"))["allocated_lazy_pages"])
+    machine.shell("spawn hog 1024 0")
+    _wait_for(machine, "allocated_lazy_pages", before + 1024)
     seen = set()
     for mib in (16, 12, 9, 8, 7, 6, 5):
         machine.shell(f"pool {mib}")
@@ -141,11 +154,7 @@ def test_dozens_of_stacks_and_tens_of_thousands_of_lazy_pages_at_once(machine: T
     for _ in range(64):
         assert "started" in machine.shell("spawn reserver 512 100")
     # Each reserves its pages when it first runs, and that is on a later tick for the last of them.
-    for _ in range(100):
-        found = figures(machine.shell("*s"))
-        if int(found["total_lazy_pages"]) - int(before["total_lazy_pages"]) >= 32768:
-            break
-    assert int(found["total_lazy_pages"]) - int(before["total_lazy_pages"]) == 32768
+    found = _wait_for(machine, "total_lazy_pages", int(before["total_lazy_pages"]) + 32768)
     assert int(found["active_dynamic_stacks"]) >= 64
     report = machine.json("report")
     assert len(report["pages"]) >= 32768
