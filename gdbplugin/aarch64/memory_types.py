@@ -1,4 +1,4 @@
-"""Memory types, as a MAIR_ELx names them for the attribute indexes of descriptors (DDI 0487, D24.2, MAIR_EL1)."""
+"""Memory types, as a MAIR_ELx names them for the attribute indexes of descriptors (DDI 0487, D24.2)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,144 @@
+"""The exception a core took last, explained from its syndrome registers (DDI 0487, D24.2.40, D17)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbplugin.aarch64.access import Access
+from gdbplugin.aarch64.registers import bits
+from gdbplugin.aarch64.syndromes import (
+    DATA_ABORTS,
+    EXTERNAL_ABORT,
+    GRANULE_PROTECTION,
+    IMMEDIATE_CLASSES,
+    INSTRUCTION_ABORTS,
+    PC_ALIGNMENT,
+    SYSTEM_ACCESS,
+    WATCHPOINTS,
+    FaultStatus,
+    class_name,
+    fault_status,
+)
+from gdbplugin.machine import Machine
+
+_WITH_FAR = (*INSTRUCTION_ABORTS, *DATA_ABORTS, *WATCHPOINTS, PC_ALIGNMENT, GRANULE_PROTECTION)
+
+
+@dataclass(frozen=True)
+class Syndrome:
+    """An ESR_ELx explained.
+
+    `access` is None where the exception was none of memory, or the access was cache maintenance or an
+    address translation instruction (`cache_maintenance`). `far_valid` tells whether FAR_ELx holds the
+    address of this exception. `access_bytes` and `access_register` are those of the load or store where
+    the syndrome holds them (ISV). `second_stage_walk` marks a stage 2 fault on a stage 1 table walk.
+    """
+
+    value: int
+    exception_class: int
+    name: str
+    instruction_bytes: int
+    access: Access | None = None
+    status: FaultStatus | None = None
+    far_valid: bool = False
+    cache_maintenance: bool = False
+    second_stage_walk: bool = False
+    external: bool = False
+    access_bytes: int | None = None
+    access_register: int | None = None
+    immediate: int | None = None
+    system_register: str | None = None
+
+
+def explain_syndrome(esr: int) -> Syndrome:
+    """Explain the value of an ESR_ELx."""
+    exception_class = bits(esr, 31, 26)
+    common = (esr, exception_class, class_name(exception_class), 4 if bits(esr, 25, 25) else 2)
+    if exception_class in (*INSTRUCTION_ABORTS, *DATA_ABORTS):
+        return _abort(common, exception_class in DATA_ABORTS)
+    if exception_class in WATCHPOINTS:
+        access = Access.WRITE if bits(esr, 6, 6) else Access.READ
+        return Syndrome(*common, access=access, far_valid=True)
+    if exception_class == GRANULE_PROTECTION:
+        return Syndrome(*common, status=fault_status(bits(esr, 5, 0)), far_valid=True)
+    if exception_class in IMMEDIATE_CLASSES:
+        return Syndrome(*common, immediate=bits(esr, 15, 0))
+    if exception_class == SYSTEM_ACCESS:
+        return Syndrome(*common, system_register=_system_register(esr))
+    return Syndrome(*common, far_valid=exception_class in _WITH_FAR)
+
+
+def _abort(common: tuple[int, int, str, int], data: bool) -> Syndrome:
+    esr = common[0]
+    status = fault_status(bits(esr, 5, 0))
+    maintenance = data and bool(bits(esr, 8, 8))
+    access: Access | None = Access.EXECUTE
+    if data:
+        access = None if maintenance else Access.WRITE if bits(esr, 6, 6) else Access.READ
+    described = data and bool(bits(esr, 24, 24))
+    return Syndrome(
+        *common,
+        access=access,
+        status=status,
+        # FnV speaks only of external aborts that were not on a walk.
+        far_valid=not (status.code == EXTERNAL_ABORT and bits(esr, 10, 10)),
+        cache_maintenance=maintenance,
+        second_stage_walk=bool(bits(esr, 7, 7)),
+        external=bool(bits(esr, 9, 9)),
+        access_bytes=1 << bits(esr, 23, 22) if described else None,
+        access_register=bits(esr, 20, 16) if described else None,
+    )
+
+
+def _system_register(esr: int) -> str:
+    """The register of a trapped MSR or MRS, as assemblers name one they have no name for."""
+    op0, op2, op1, crn, crm = (
+        bits(esr, high, low) for high, low in ((21, 20), (19, 17), (16, 14), (13, 10), (4, 1))
+    )
+    return f"S{op0}_{op1}_C{crn}_C{crm}_{op2}"
+
+
+@dataclass(frozen=True)
+class ExceptionRecord:
+    """What exception level `level` of a core recorded of the exception it took last.
+
+    `address` is the faulting address, None where the exception has none. `instruction` is ELR_ELx: the
+    instruction that failed, or the one after an SVC, HVC or SMC. `from_level` is where the core came
+    from, None for AArch32 state other than EL0.
+    """
+
+    core: int
+    level: int
+    syndrome: Syndrome
+    address: int | None
+    instruction: int | None
+    state: int | None
+    from_level: int | None
+
+
+def read_exception(machine: Machine, core: int, level: int) -> ExceptionRecord | None:
+    """The last exception that `core` took to exception level `level` (1 to 3).
+
+    None where its ESR_ELx cannot be read. The registers keep the last exception's values until the next,
+    and hold no time: a core that never took one shows what its registers held at reset.
+    """
+    syndrome_value = machine.register(f"ESR_EL{level}", core)
+    if syndrome_value is None:
+        return None
+    syndrome = explain_syndrome(syndrome_value)
+    state = machine.register(f"SPSR_EL{level}", core)
+    return ExceptionRecord(
+        core=core,
+        level=level,
+        syndrome=syndrome,
+        address=machine.register(f"FAR_EL{level}", core) if syndrome.far_valid else None,
+        instruction=machine.register(f"ELR_EL{level}", core),
+        state=state,
+        from_level=None if state is None else _level_of(state),
+    )
+
+
+def _level_of(state: int) -> int | None:
+    if bits(state, 4, 4):
+        return 0 if bits(state, 3, 0) == 0 else None
+    return bits(state, 3, 2)
