@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -102,6 +103,29 @@ def test_batch_ends_a_command_that_takes_too_long(run: Runner) -> None:
     done = run("--timeout", "0.5", "--batch", "continue")
     assert done.returncode == 1
     assert "waited 0.5 s for the target to stop" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("batch", [True, False])
+def test_a_signal_ends_everything(run: Runner, number: signal.Signals, batch: bool) -> None:
+    command = [*_START, "--kernel", str(run.kernel), *(["--batch", "continue"] if batch else [])]
+    pipe = subprocess.PIPE
+    environment = os.environ | {"TMPDIR": str(run.directory)}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as child:
+        deadline = time.monotonic() + 20
+        while len(run.pids()) < (1 if batch else 2):  # QEMU; in the interactive session GDB as well
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        child.send_signal(number)
+        if number == signal.SIGINT and not batch:
+            # That is GDB's own there: it reaches GDB from the terminal, and the session goes on.
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(0.5)
+            child.terminate()
+            number = signal.SIGTERM
+        assert child.wait(10) == 128 + number
+    wait_until_gone(run.pids())
+    assert not list(run.directory.glob("tinyos-*"))
 
 
 def test_batch_survives_a_reader_that_has_gone(run: Runner) -> None:
