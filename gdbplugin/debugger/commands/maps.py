@@ -1,0 +1,36 @@
+"""`tinyos maps`."""
+
+from gdbplugin.debugger.command import Command, Option
+from gdbplugin.debugger.selections import SELECTION
+
+
+class Maps(Command):
+    """Show the whole address space: every mapped range and what it is, on any AArch64 kernel.
+
+    A row is a range of one kind of memory, with one set of permissions and attributes, that is one thing
+    to the kernel. "pieces" stands where its memory is not in one piece; --json has each piece.
+    """
+
+    word = "maps"
+    reader = "gdbplugin.debugger.mmu:read_maps"
+    view = "gdbplugin.render.maps"
+    schema = "tinyos.maps/1"
+    needs = "stopped"
+    options = (
+        Option("--range", "only what lies in this range", "range", "START..END"),
+        Option(
+            "--permissions",
+            "only what EL0 or EL1 may use like that: r-x, with ? for either; el0:?w? for one level",
+            "text",
+            "r-x",
+        ),
+        Option("--owner", "only what is called so: stack, kernel text, lazy range 2", "text", "TEXT"),
+        Option(
+            "--find-physical",
+            "every address, in every address space known, at which this physical one is mapped",
+            "address",
+            "ADDRESS",
+        ),
+        Option("--limit", "at most so many mappings", "number", "N"),
+        *SELECTION,
+    )

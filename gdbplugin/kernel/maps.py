@@ -1,0 +1,275 @@
+"""The map of an address space: what `tinyos maps` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gdbplugin.aarch64.control import TranslationControl
+from gdbplugin.aarch64.cores import read_cores
+from gdbplugin.aarch64.descriptor import Attributes
+from gdbplugin.aarch64.maps import MAXIMUM_TABLES, Malformed, MappedRange, mapped_ranges, runs
+from gdbplugin.aarch64.memory_types import is_device
+from gdbplugin.aarch64.regime import TranslationRegime
+from gdbplugin.kernel.places import NoSymbols, Place, Places, Symbols, places_of_program, read_places
+from gdbplugin.kernel.selection import Selection, SelectionError, View, choose
+from gdbplugin.kernel.spaces import read_spaces
+from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.machine import Machine, MachineError
+
+_MALFORMED_KEPT = 1000
+
+
+class Mapping(NamedTuple):
+    """A range of input addresses (`end` exclusive) that maps to one range of outputs, and what it is.
+
+    `asid` is None where it is global. `sizes` tells how many leaves of which size (in bytes) make it up.
+    """
+
+    start: int
+    end: int
+    physical: int
+    attributes: Attributes
+    memory_type: str | None
+    asid: int | None
+    sizes: dict[int, int]
+    owner: str
+    place: Place | None
+    task: int | None
+
+
+@dataclass(frozen=True)
+class AddressMap:
+    """A map, or the part of one that was asked for.
+
+    `tables` counts the tables that were read, `leaves` the blocks and pages found in them, before any
+    filter. With the MMU off there are no mappings: every address is its own output. `aliases` is the
+    physical address whose aliases were asked for: the mappings are then those that contain it, of every
+    address space that is known.
+    """
+
+    view: View
+    mappings: tuple[Mapping, ...]
+    malformed: tuple[Malformed, ...]
+    malformed_count: int
+    tables: int
+    leaves: int
+    spaces: int
+    filtered: bool
+    limit: int | None
+    aliases: int | None
+
+
+class _Space(NamedTuple):
+    """Tables to be walked, in their regime; `asid` and `task` are whose they are."""
+
+    regime: TranslationRegime
+    control: TranslationControl
+    asid: int | None
+    task: int | None
+
+
+class _Wanted(NamedTuple):
+    """The filters."""
+
+    range: tuple[int, int] | None
+    permissions: PermissionFilter | None
+    owner: str | None
+    physical: int | None
+
+    @property
+    def any(self) -> bool:
+        return any(entry is not None for entry in self)
+
+
+class PermissionFilter:
+    """Permissions that a mapping is to have: `r-x`, `?w?`, `el0:r--`, `el1:?w?`.
+
+    A letter must be there, `-` must not, `?` may. Without a level, either level's permissions may be it.
+    """
+
+    def __init__(self, text: str) -> None:
+        level, colon, letters = text.lower().rpartition(":")
+        if (colon and level not in ("el0", "el1")) or not self._is_pattern(letters):
+            raise SelectionError(
+                f'"{text}" is no pattern of permissions: r-x, ? for either; el0:?w? for one level'
+            )
+        self._levels = (level,) if level else ("el0", "el1")
+        self._letters = letters
+
+    @staticmethod
+    def _is_pattern(letters: str) -> bool:
+        pairs = zip(letters, "rwx", strict=False)
+        return len(letters) == 3 and all(letter in (name, "-", "?") for letter, name in pairs)
+
+    def matches(self, attributes: Attributes) -> bool:
+        """Whether a mapping's permissions are as wanted."""
+        return any(self._fits(str(getattr(attributes, level))) for level in self._levels)
+
+    def _fits(self, permissions: str) -> bool:
+        return all(wanted in ("?", there) for wanted, there in zip(self._letters, permissions, strict=True))
+
+
+def read_maps(
+    stopped: Stopped,
+    symbols: Symbols | None = None,
+    *,
+    range: tuple[int, int] | None = None,  # noqa: A002 (the user's word)
+    permissions: str | None = None,
+    owner: str | None = None,
+    find_physical: int | None = None,
+    limit: int | None = None,
+    **selection: int,
+) -> AddressMap:
+    """Walk all tables of an address space, or for `find_physical` of all that are known.
+
+    `range` is a start and an exclusive end, `limit` the most mappings to keep; `selection` are the fields
+    of `Selection`. Raises what `choose` raises.
+    """
+    view = choose(stopped, Selection(**selection))
+    pattern = None if permissions is None else PermissionFilter(permissions)
+    wanted = _Wanted(range, pattern, owner.lower() if owner else None, find_physical)
+    reader = _Reader(view, _places(stopped, symbols or NoSymbols()), wanted)
+    if not view.regime.enabled:
+        spaces = []
+    elif find_physical is not None and view.task is None and not selection.get("ttbr"):
+        spaces = _all_spaces(stopped, view)
+    else:
+        spaces = [_Space(view.regime, control, view.asid, view.task) for control in view.regime.controls]
+    mappings: list[Mapping] = []
+    for space in spaces:
+        mappings += reader.mappings(space)
+    kept = mappings if limit is None else mappings[:limit]
+    return AddressMap(
+        view=view,
+        mappings=tuple(kept),
+        malformed=tuple(reader.malformed[:_MALFORMED_KEPT]),
+        malformed_count=len(reader.malformed),
+        tables=len(reader.visited),
+        leaves=reader.leaves,
+        spaces=len(spaces),
+        filtered=wanted.any,
+        limit=limit if len(kept) < len(mappings) else None,
+        aliases=find_physical,
+    )
+
+
+def _places(stopped: Stopped, symbols: Symbols) -> Places:
+    """What is known to lie where: by TinyOS's records where it is that, else by the program's sections."""
+    kernel = stopped.kernel
+    if kernel is None:
+        return places_of_program(symbols)
+    try:
+        return read_places(kernel, symbols)
+    except MachineError as error:
+        stopped.journal.note(f"what TinyOS has on record could not be read: {error}")
+        return places_of_program(symbols)
+
+
+def _all_spaces(stopped: Stopped, view: View) -> list[_Space]:
+    """The selected regime's tables, and the lower half of every other address space that is known."""
+    regime = view.regime
+    spaces = [_Space(regime, control, view.asid, None) for control in regime.controls]
+    if regime.level != 1:
+        return spaces
+    known = {regime.lower.root_address}
+    kernel = stopped.kernel
+    if kernel is not None:
+        for space in read_spaces(kernel).spaces:
+            if space.table == regime.lower.root_address:
+                spaces[0] = spaces[0]._replace(task=space.number)
+            elif space.table is not None and space.table not in known:
+                known.add(space.table)
+                other = regime.with_lower_table(space.table, space.asid)
+                spaces.append(_Space(other, other.lower, space.asid, space.number))
+    for core in read_cores(stopped.machine):
+        if core.ttbr0 is not None and core.mmu_enabled and core.ttbr0.base not in known:
+            known.add(core.ttbr0.base)
+            other = regime.with_lower_table(core.ttbr0.base, core.ttbr0.asid)
+            spaces.append(_Space(other, other.lower, core.ttbr0.asid, None))
+    return spaces
+
+
+class _Reader:
+    """Walks spaces; keeps what of them is wanted, and counts what there is."""
+
+    def __init__(self, view: View, places: Places, wanted: _Wanted) -> None:
+        self._view = view
+        self._machine: Machine = view.machine
+        self._places = places
+        self._wanted = wanted
+        self.malformed: list[Malformed] = []
+        self.visited: list[int] = []
+        self.leaves = 0
+
+    def mappings(self, space: _Space) -> Iterator[Mapping]:
+        """The mappings of one space that are wanted."""
+        remaining = MAXIMUM_TABLES - len(self.visited)
+        found = mapped_ranges(space.regime, runs(self._machine, space.control, remaining, self.visited))
+        wanted = self._wanted
+        for entry in self._counted(found):
+            if wanted.physical is not None and not (
+                entry.physical <= wanted.physical < entry.physical + entry.end - entry.start
+            ):
+                continue
+            start, end = entry.start, entry.end
+            if wanted.range is not None:
+                start, end = max(start, wanted.range[0]), min(end, wanted.range[1])
+            if start < end and (wanted.permissions is None or wanted.permissions.matches(entry.attributes)):
+                yield from self._parts(space, entry, start, end)
+
+    def _counted(self, found: Iterable[MappedRange | Malformed]) -> Iterator[MappedRange]:
+        for entry in found:
+            if isinstance(entry, Malformed):
+                self.malformed.append(entry)
+            else:
+                self.leaves += sum(entry.sizes.values())
+                yield entry
+
+    def _parts(self, space: _Space, entry: MappedRange, start: int, end: int) -> Iterator[Mapping]:
+        """A mapped range by what lies in it."""
+        attributes = entry.attributes
+        memory = self._view.memory_type(attributes.attribute_index)
+        asid = space.asid if space.regime.has_el0 and attributes.not_global else None
+        wanted = self._wanted
+        for low, high, place in self._places.split(start, end):
+            physical = entry.physical + low - entry.start
+            if wanted.physical is not None and not physical <= wanted.physical < physical + high - low:
+                continue
+            owner = place.name if place else _unrecorded(space.control, low, physical, memory)
+            if wanted.owner is not None and wanted.owner not in owner.lower():
+                continue
+            yield Mapping(
+                low,
+                high,
+                physical,
+                attributes,
+                memory,
+                asid,
+                _sizes_within(entry, high - low),
+                owner,
+                place,
+                space.task,
+            )
+
+
+def _sizes_within(entry: MappedRange, size: int) -> dict[int, int]:
+    """The leaves of a part of a mapped range, where they can be told: all of it, or leaves of one size."""
+    if size == entry.end - entry.start:
+        return entry.sizes
+    if len(entry.sizes) == 1:
+        (leaf,) = entry.sizes
+        return {leaf: -(-size // leaf)}
+    return {}
+
+
+def _unrecorded(control: TranslationControl, start: int, physical: int, memory: str | None) -> str:
+    """What a mapping that nobody has on record looks like; empty where it looks like nothing special."""
+    if is_device(memory):
+        return "device"
+    if start == physical:
+        return "identity map"
+    if control.upper and start - physical == control.first_address:
+        return "linear map"
+    return ""

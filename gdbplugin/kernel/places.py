@@ -1,0 +1,244 @@
+"""What lies at an address: what TinyOS has on record there, or what the program's symbols say."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRange
+from gdbplugin.kernel.stacks import DynamicStack, read_stacks
+from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.layout.decode import Invalid, value
+from gdbplugin.layout.types import Array, unwrap
+
+# As in the kernel's `memory/layout.rs`, whose virtual addresses are part of its documented memory map.
+PROGRAMS = (0x0040_0000, 0x0060_0000)
+TASK_PAGE = (0x0080_0000, 0x0080_1000)
+LAZY_REGION = (0x2000_0000_0000, 0x2000_0A00_0000)
+STACK_REGION = (0x7000_0000_0000, 0x7000_0C00_0000)
+LINEAR_MAP = (0xFFFF_0000_0000_0000, 0xFFFF_8000_0000_0000)
+IMAGE = (0xFFFF_8000_0000_0000, 0xFFFF_C000_0000_0000)
+DEVICES = (0xFFFF_C000_0000_0000, 1 << 64)
+
+_IMAGE_PARTS = (
+    ("kernel text", "__image_start", "__text_end"),
+    ("programs as loaded", "__text_end", "__rodata_start"),
+    ("kernel read-only data", "__rodata_start", "__rodata_end"),
+    ("kernel data", "__rodata_end", "__bss_start"),
+    ("kernel bss", "__bss_start", "__bss_end"),
+)
+_KERNEL_STACKS = (
+    ("shell stack", "__shell_stack_top"),
+    ("exception stack", "__exception_stack_top"),
+    ("emergency stack", "__emergency_stack_top"),
+    ("stack of core 1", "__secondary_stack_top_1"),
+    ("stack of core 2", "__secondary_stack_top_2"),
+    ("stack of core 3", "__secondary_stack_top_3"),
+)
+# A `max_size` or a guard further away than this is a corrupt one.
+_LARGEST_STACK_BYTES = 64 * 1024 * 1024
+
+
+class Place(NamedTuple):
+    """A range of virtual addresses (`end` exclusive), of a `kind`, and what a person calls it.
+
+    `number` is the stack's id or the lazy range's slot; `task` its owner.
+    """
+
+    start: int
+    end: int
+    kind: str
+    name: str
+    number: int | None = None
+    task: int | None = None
+
+
+class Symbols(Protocol):
+    """The names of a program."""
+
+    def address(self, name: str) -> int | None:
+        """The address of a symbol; None if there is none of that name."""
+
+    def name(self, address: int) -> str | None:
+        """The symbol that covers an address, as `main + 16`; None if none does."""
+
+    def sections(self) -> Sequence[tuple[int, int, str]]:
+        """The program's loaded sections: start, exclusive end, name."""
+
+
+class NoSymbols:
+    """A program of which nothing is known."""
+
+    def address(self, name: str) -> int | None:
+        """See `Symbols`."""
+        del name
+        return None
+
+    def name(self, address: int) -> str | None:
+        """See `Symbols`."""
+        del address
+        return None
+
+    def sections(self) -> Sequence[tuple[int, int, str]]:
+        """See `Symbols`."""
+        return ()
+
+
+class Places:
+    """Places that do not overlap, in order; found by address, and by range."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.places = _flattened(places)
+        self._starts = [place.start for place in self.places]
+
+    def at(self, address: int) -> Place | None:
+        """The place that an address lies in."""
+        index = bisect_right(self._starts, address) - 1
+        if index < 0 or address >= self.places[index].end:
+            return None
+        return self.places[index]
+
+    def split(self, start: int, end: int) -> Iterator[tuple[int, int, Place | None]]:
+        """The parts of a range, each with the place that it lies in."""
+        index = max(bisect_right(self._starts, start) - 1, 0)
+        position = start
+        while position < end:
+            while index < len(self.places) and self.places[index].end <= position:
+                index += 1
+            if index == len(self.places) or self.places[index].start >= end:
+                yield position, end, None
+                return
+            place = self.places[index]
+            if place.start > position:
+                yield position, place.start, None
+                position = place.start
+            stop = min(place.end, end)
+            yield position, stop, place
+            position = stop
+
+
+def _flattened(places: Sequence[Place]) -> list[Place]:
+    """The places without overlaps: where two lie over each other, the smaller one is what shows."""
+    flat: list[Place] = []
+    for place in sorted(places, key=lambda entry: entry.end - entry.start):
+        pieces = [(place.start, place.end)]
+        for other in flat:
+            pieces = [
+                (low, high)
+                for start, end in pieces
+                for low, high in ((start, min(end, other.start)), (max(start, other.end), end))
+                if low < high
+            ]
+        flat += [place._replace(start=start, end=end) for start, end in pieces]
+    return sorted(flat)
+
+
+def read_places(kernel: Kernel, symbols: Symbols) -> Places:
+    """What TinyOS has on record, by virtual address, of all tasks: their addresses are never the same."""
+    return Places(
+        [
+            *_static_places(),
+            *_image_places(symbols),
+            *_stack_places(kernel),
+            *_lazy_places(kernel),
+        ]
+    )
+
+
+def places_of_program(symbols: Symbols) -> Places:
+    """The loaded sections of a program that is not TinyOS."""
+    return Places(
+        [Place(start, end, "section", f"{name} of the program") for start, end, name in symbols.sections()]
+    )
+
+
+def _static_places() -> list[Place]:
+    return [
+        Place(*PROGRAMS, "programs", "programs"),
+        Place(*TASK_PAGE, "task page", "task page"),
+        Place(*LAZY_REGION, "unreserved", "unreserved, among the lazy pages"),
+        Place(*STACK_REGION, "unreserved", "unreserved, among the stacks"),
+        Place(*LINEAR_MAP, "linear map", "linear map"),
+        Place(*IMAGE, "kernel", "kernel image"),
+        Place(*DEVICES, "device", "devices"),
+    ]
+
+
+def _image_places(symbols: Symbols) -> list[Place]:
+    """The parts of the kernel's image, and its own stacks with the unmapped page below each."""
+    found = []
+    for name, first, last in _IMAGE_PARTS:
+        start, end = symbols.address(first), symbols.address(last)
+        if start is not None and end is not None and start < end:
+            found.append(Place(start, end, "kernel", name))
+    bottom = symbols.address("__stacks_start")
+    for name, symbol in _KERNEL_STACKS:
+        top = symbols.address(symbol)
+        if bottom is None or top is None or top <= bottom + PAGE_BYTES:
+            break
+        found.append(Place(bottom, bottom + PAGE_BYTES, "guard", f"guard of the kernel's {name}"))
+        found.append(Place(bottom + PAGE_BYTES, top, "kernel", f"kernel's {name}"))
+        bottom = top
+    return found
+
+
+def _stack_places(kernel: Kernel) -> list[Place]:
+    found: list[Place] = []
+    for stack in read_stacks(kernel).active:
+        found += _places_of_stack(stack)
+    return found
+
+
+def _places_of_stack(stack: DynamicStack) -> list[Place]:
+    """A stack's mapped part, what it may still grow into, and its guard page."""
+    base, size, guard = stack.base_address, stack.current_size, stack.guard_address
+    if base is None or size is None or not 0 <= size <= _LARGEST_STACK_BYTES or size > base:
+        return []
+    places = [Place(base - size, base, "stack", stack.label, stack.id, stack.owner)] if size else []
+    if guard is None or not PAGE_BYTES <= base - size - guard <= _LARGEST_STACK_BYTES:
+        return places
+    reserve = (guard + PAGE_BYTES, base - size)
+    if reserve[0] < reserve[1]:
+        name = f"{stack.label}, not grown yet"
+        places.append(Place(*reserve, "stack reserve", name, stack.id, stack.owner))
+    guard_name = f"guard of {stack.label}"
+    places.append(Place(guard, guard + PAGE_BYTES, "guard", guard_name, stack.id, stack.owner))
+    return places
+
+
+def _lazy_places(kernel: Kernel) -> list[Place]:
+    """Reserved ranges. The address of record 0 tells those of all: a record's is found by a subtraction."""
+    part = kernel.part(MANAGER, "lazy_allocator.ranges")
+    found: list[Place] = []
+    for slot, entry in enumerate(part.value if part else ()):
+        reserved = kernel.record(LazyRange, entry, f"lazy range {slot}")
+        if not reserved.pages or reserved.first is None:
+            continue
+        start = LAZY_REGION[0] + reserved.first * PAGE_BYTES
+        end = start + reserved.pages * PAGE_BYTES
+        if end > LAZY_REGION[1]:
+            kernel.journal.find(f"lazy range {slot}", "records that there are", f"{reserved.first} and on")
+            continue
+        found.append(Place(start, end, "lazy range", f"lazy range {slot}", slot, reserved.owner))
+    return found
+
+
+def lazy_state(kernel: Kernel, address: int) -> str | None:
+    """The state of the lazy page at a virtual address, by its record: pending, zero, allocated, corrupt.
+
+    None for an address that is not a lazy page's, or whose record is not in use.
+    """
+    place = kernel.place(MANAGER, "lazy_allocator.pages")
+    array = unwrap(place.type) if place else None
+    index = (address - LAZY_REGION[0]) // PAGE_BYTES
+    if place is None or not isinstance(array, Array) or not 0 <= index < array.count:
+        return None
+    size = array.element.size
+    record = value(array.element, kernel.memory.read(place.address + index * size, size))
+    if record.get("virtual_address") != address - address % PAGE_BYTES:
+        return None
+    allocated, zero = record.get("is_allocated"), record.get("is_zero_page")
+    if isinstance(allocated, Invalid) or isinstance(zero, Invalid) or (allocated and zero):
+        return "corrupt"
+    return "allocated" if allocated else "zero" if zero else "pending"

@@ -1,0 +1,175 @@
+"""Which translation a command is about: of a core, at an exception level, through tables of a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gdbplugin.aarch64.cores import read_cores
+from gdbplugin.aarch64.memory_types import memory_type_at
+from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, regime_at
+from gdbplugin.aarch64.registers import decode, exception_level
+from gdbplugin.kernel.spaces import read_spaces
+from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import Kernel
+from gdbplugin.machine import Machine, MachineError
+
+HIGHEST_LEVEL = 3
+
+
+class SelectionError(MachineError):
+    """What was asked for is not there: such a core, such an ASID."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A choice of the user's; what is None is as the machine has it.
+
+    `ttbr` is a value for TTBR0 of the exception level's regime, its ASID included.
+    """
+
+    core: int | None = None
+    el: int | None = None
+    ttbr: int | None = None
+    asid: int | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """What a selection comes to: how `core` translates at exception level `level`.
+
+    `machine` answers with the selected TTBR in place of the core's own. `current` tells whether this is
+    what the core does as it stands; `mair` is the regime's MAIR_ELx; `task` is the TinyOS task whose address
+    space was selected by its ASID.
+    """
+
+    machine: Machine
+    core: int
+    level: int
+    regime: TranslationRegime
+    current: bool
+    pan: bool
+    mair: int | None
+    task: int | None = None
+
+    def memory_type(self, index: int) -> str | None:
+        """The memory type of a descriptor's attribute index; None where MAIR_ELx is not known."""
+        return memory_type_at(self.mair, index)
+
+    @property
+    def asid(self) -> int | None:
+        """The ASID that entries which are not global belong to."""
+        for control in self.regime.controls:
+            if control.asid is not None:
+                return control.asid
+        return None
+
+
+class SubstitutedMachine:
+    """Another machine, some registers of one core of which answer otherwise. Nothing is written."""
+
+    def __init__(self, machine: Machine, core: int, registers: dict[str, int]) -> None:
+        self._machine = machine
+        self._core = core
+        self._registers = registers
+
+    @property
+    def cores(self) -> Sequence[int]:
+        """See `Machine`."""
+        return self._machine.cores
+
+    def read_physical(self, address: int, length: int) -> bytes:
+        """See `Machine`."""
+        return self._machine.read_physical(address, length)
+
+    def register(self, name: str, core: int) -> int | None:
+        """See `Machine`."""
+        if core == self._core and name in self._registers:
+            return self._registers[name]
+        return self._machine.register(name, core)
+
+
+def choose_core(stopped: Stopped, wanted: int | None) -> int:
+    """The core that is named, else the one the user looks at; raises `SelectionError` if there is none."""
+    core = stopped.core if wanted is None else wanted
+    if core not in stopped.machine.cores:
+        known = ", ".join(map(str, stopped.machine.cores)) or "none"
+        raise SelectionError(f"there is no core {core}; the cores are: {known}")
+    return core
+
+
+def choose(stopped: Stopped, selection: Selection) -> View:
+    """What a selection comes to.
+
+    TinyOS is asked for only where an ASID is to be found. Raises `SelectionError`, `RegimeUnknownError`.
+    """
+    machine = stopped.machine
+    core = choose_core(stopped, selection.core)
+    if selection.el is not None and selection.el > HIGHEST_LEVEL:
+        raise SelectionError(f"there is no EL{selection.el}; exception levels are 0 to {HIGHEST_LEVEL}")
+    if selection.asid is not None and selection.ttbr is not None:
+        raise SelectionError("--asid and --ttbr both say which tables to take: give one of them")
+    here = exception_level(machine, core)
+    level = selection.el if selection.el is not None else here
+    if level is None:
+        raise RegimeUnknownError(
+            f"the exception level of core {core} is not known, or it is in AArch32 state: name one by --el"
+        )
+    table, task = selection.ttbr, None
+    if selection.asid is not None:
+        table, task = _by_asid(machine, core, selection.asid, stopped.kernel)
+    if table is not None:
+        number = regime_at(machine, core, level).level
+        machine = SubstitutedMachine(machine, core, {f"TTBR0_EL{number}": table})
+    regime = regime_at(machine, core, level)
+    current = table is None and level == here
+    return View(
+        machine=machine,
+        core=core,
+        level=level,
+        regime=regime,
+        current=current,
+        pan=current and level > 0 and _pan(machine, core),
+        mair=machine.register(f"MAIR_EL{regime.level}", core),
+        task=task,
+    )
+
+
+def _pan(machine: Machine, core: int) -> bool:
+    state = machine.register("CPSR", core)
+    return state is not None and bool(decode("CPSR", state)["PAN"])
+
+
+def _by_asid(machine: Machine, core: int, asid: int, kernel: Kernel | None) -> tuple[int, int | None]:
+    """A value for TTBR0 with that ASID, and the task it is of: from TinyOS's records, or from a core."""
+    known: list[int] = []
+    if kernel is not None:
+        spaces = read_spaces(kernel)
+        for space in spaces.spaces:
+            if space.table is None or space.asid is None or space.generation != spaces.asids.generation:
+                continue
+            if space.asid == asid:
+                return space.table | asid << 48, space.number
+            known.append(space.asid)
+    for other in sorted(read_cores(machine), key=lambda entry: entry.core != core):
+        if other.ttbr0 is None:
+            continue
+        if other.ttbr0.asid == asid:
+            return other.ttbr0.value, None
+        known.append(other.ttbr0.asid)
+    said = ", ".join(map(str, sorted(set(known)))) or "none"
+    raise SelectionError(f"no address space has ASID {asid}; those known are: {said}")
+
+
+def cores(stopped: Stopped) -> list[int]:
+    """The numbers of the cores, for completion."""
+    return list(stopped.machine.cores)
+
+
+def asids(stopped: Stopped) -> list[int]:
+    """The ASIDs that address spaces have now, for completion."""
+    kernel = stopped.kernel
+    found = {core.ttbr0.asid for core in read_cores(stopped.machine) if core.ttbr0 is not None}
+    if kernel is not None:
+        found |= {space.asid for space in read_spaces(kernel).spaces if space.asid is not None}
+    return sorted(found)

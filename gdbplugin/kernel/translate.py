@@ -1,0 +1,54 @@
+"""One address through the translation tables: what `tinyos translate` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbplugin.aarch64.access import Access, access_fault
+from gdbplugin.aarch64.control import TranslationControl
+from gdbplugin.aarch64.walk import Fault, Translation, translate
+from gdbplugin.kernel.selection import Selection, View, choose
+from gdbplugin.kernel.stopped import Stopped
+
+
+@dataclass(frozen=True)
+class AddressTranslation:
+    """The outcome: the walk, and what an access from the view's exception level makes of it.
+
+    `output` is the physical address that a read comes to, None where it faults; `fault` says why then.
+    The walk itself may have an output all the same: where only the permission is missing. `memory_type`
+    is None where no leaf was found or MAIR_ELx is not known; `asid` is None where the leaf is global.
+    """
+
+    view: View
+    control: TranslationControl
+    walk: Translation
+    output: int | None
+    fault: Fault | None
+    memory_type: str | None
+    asid: int | None
+
+
+def read_translation(stopped: Stopped, address: int, **selection: int) -> AddressTranslation:
+    """Translate a 64-bit input address; `selection` are the fields of `Selection`.
+
+    Raises what `choose` raises.
+    """
+    return translate_in(choose(stopped, Selection(**selection)), address)
+
+
+def translate_in(view: View, address: int) -> AddressTranslation:
+    """Translate a 64-bit input address; one read of eight bytes for each level of tables."""
+    regime = view.regime
+    walk = translate(view.machine, regime, address)
+    fault = access_fault(regime, walk, Access.READ, view.level, pan=view.pan)
+    found = walk.attributes
+    return AddressTranslation(
+        view=view,
+        control=regime.control(address),
+        walk=walk,
+        output=None if fault is not None else walk.output,
+        fault=fault,
+        memory_type=None if found is None else view.memory_type(found.attribute_index),
+        asid=view.asid if found is not None and regime.has_el0 and found.not_global else None,
+    )

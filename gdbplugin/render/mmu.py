@@ -1,0 +1,99 @@
+"""What the views of the MMU's commands have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gdbplugin.aarch64.control import TranslationControl
+from gdbplugin.aarch64.descriptor import Attributes
+from gdbplugin.kernel.selection import View
+from gdbplugin.render.style import Style
+
+
+def view_content(view: View) -> dict[str, Any]:
+    """What was translated by, for JSON. `level` is the exception level, `ttbr` each range's table."""
+    regime = view.regime
+    return {
+        "core": view.core,
+        "level": view.level,
+        "name": regime.name,
+        "enabled": regime.enabled,
+        "current": view.current,
+        "second_stage": regime.second_stage,
+        "asid": view.asid,
+        "task": view.task,
+        "ranges": [control_content(control) for control in regime.controls],
+        "notes": list(regime.notes),
+    }
+
+
+def control_content(control: TranslationControl) -> dict[str, Any]:
+    """One range of input addresses, for JSON. Widths in bits, `granule` in bytes."""
+    return {
+        "register": control.name,
+        "table": control.root_address,
+        "first": control.first_address,
+        "granule": 1 << control.granule_bits,
+        "input_bits": control.input_bits,
+        "output_bits": control.output_bits,
+        "start_level": control.start_level,
+        "walks_disabled": control.walks_disabled,
+        "defect": control.defect,
+    }
+
+
+def attribute_content(found: Attributes, memory_type: str | None, asid: int | None) -> dict[str, Any]:
+    """Effective attributes, for JSON: permissions as `r-x`."""
+    return {
+        "el0": str(found.el0),
+        "el1": str(found.el1),
+        "el1_with_pan": str(found.el1_with_pan),
+        "memory_type": memory_type,
+        "shareability": found.shareability,
+        "global": not found.not_global,
+        "asid": asid,
+        "access_flag": found.access_flag,
+        "dirty": found.dirty,
+        "contiguous": found.contiguous,
+        "non_secure": found.non_secure,
+        "guarded": found.guarded,
+    }
+
+
+def view_line(view: View) -> str:
+    """A line on what was translated by: core, level, regime."""
+    regime = view.regime
+    parts = [f"core {view.core}", f"EL{view.level}"]
+    if not regime.enabled:
+        return ", ".join(parts) + f", {regime.name} regime, MMU off"
+    parts.append(f"{regime.name} regime")
+    if view.task is not None:
+        parts.append(f"address space of task {view.task}")
+    if view.asid is not None:
+        parts.append(f"ASID {view.asid}")
+    if not view.current:
+        parts.append("not what the core does now")
+    return ", ".join(parts)
+
+
+def range_line(control: TranslationControl, style: Style) -> str:
+    """A line on one range of input addresses and its root table."""
+    said = (
+        f"{control.name}: table {style.address(control.root_address)}, "
+        f"{style.size(1 << control.granule_bits)} granule, {control.input_bits}-bit input, "
+        f"{control.output_bits}-bit output"
+    )
+    if control.defect is not None:
+        return f"{said}; nothing is translated: {control.defect}"
+    if control.walks_disabled:
+        return f"{said}; walks disabled (EPD)"
+    return said
+
+
+def permission_words(found: Attributes, level: int, has_el0: bool) -> Mapping[str, str]:
+    """Permissions by exception level, as they are shown: `{"EL0": "r--", "EL1": "rw-"}`."""
+    privileged = f"EL{level}"
+    if not has_el0:
+        return {privileged: str(found.el1)}
+    return {"EL0": str(found.el0), privileged: str(found.el1)}
