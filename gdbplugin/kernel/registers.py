@@ -1,0 +1,107 @@
+"""System registers by their fields, core by core: what `tinyos registers` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbplugin.aarch64.description import REGISTERS, Field, describe
+from gdbplugin.aarch64.registers import decode
+from gdbplugin.kernel.selection import SelectionError, choose_core
+from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.machine import Machine
+
+
+@dataclass(frozen=True)
+class RegisterValue:
+    """A value of a register, the cores that hold it, and its fields from bit 63 down."""
+
+    value: int
+    cores: tuple[int, ...]
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class Register:
+    """A system register: the values that cores have for it, none where the target does not give it.
+
+    `unknown_cores` are the cores whose value is not to be had.
+    """
+
+    name: str
+    values: tuple[RegisterValue, ...]
+    unknown_cores: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Registers:
+    """The registers that were asked for. `chosen` tells whether some were asked for by name."""
+
+    registers: tuple[Register, ...]
+    cores: tuple[int, ...]
+    chosen: bool
+
+    @property
+    def known(self) -> tuple[Register, ...]:
+        """The registers that at least one core gave a value of."""
+        return tuple(register for register in self.registers if register.values)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The names of those that the target does not give."""
+        return tuple(register.name for register in self.registers if not register.values)
+
+
+def names(stopped: Stopped) -> list[str]:
+    """The names of registers, for completion."""
+    del stopped  # The same whatever is stopped.
+    return list(REGISTERS)
+
+
+def matching(name: str) -> tuple[str, ...]:
+    """The registers that a user's word means: one by its whole name, else all whose names begin so.
+
+    Raises `SelectionError` where there are none.
+    """
+    wanted = name.upper()
+    if wanted in REGISTERS:
+        return (wanted,)
+    exact = tuple(known for known in REGISTERS if known.rpartition("_EL")[0] == wanted)
+    found = exact or tuple(known for known in REGISTERS if known.startswith(wanted))
+    if not found:
+        stems = dict.fromkeys(known.rpartition("_EL")[0] or known for known in REGISTERS)
+        raise SelectionError(f'no register "{name}" is known here; those that are: {", ".join(stems)}')
+    return found
+
+
+def read_registers(stopped: Stopped, name: str | None = None, core: int | None = None) -> Registers:
+    """Read registers of all cores, or of one. Raises `SelectionError` for a name or core there is not."""
+    wanted = REGISTERS if name is None else matching(name)
+    machine = stopped.machine
+    cores = tuple(machine.cores) if core is None else (choose_core(stopped, core),)
+    return Registers(
+        registers=tuple(_register(machine, entry, cores) for entry in wanted),
+        cores=cores,
+        chosen=name is not None,
+    )
+
+
+def _register(machine: Machine, name: str, cores: tuple[int, ...]) -> Register:
+    holders: dict[tuple[int, bool], list[int]] = {}
+    unknown = []
+    for core in cores:
+        value = machine.register(name, core)
+        if value is None:
+            unknown.append(core)
+        else:
+            holders.setdefault((value, _hosts(machine, core)), []).append(core)
+    values = tuple(
+        RegisterValue(value, tuple(those), describe(name, value, e2h=e2h))
+        for (value, e2h), those in holders.items()
+    )
+    return Register(name, values, tuple(unknown))
+
+
+def _hosts(machine: Machine, core: int) -> bool:
+    """Whether HCR_EL2.E2H is set, which gives some EL2 registers the layout of EL1's."""
+    value = machine.register("HCR_EL2", core)
+    return value is not None and bool(decode("HCR_EL2", value)["E2H"])

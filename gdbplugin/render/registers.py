@@ -1,0 +1,144 @@
+"""The view of `tinyos registers`."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from gdbplugin.aarch64.description import Field
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.registers import Register, Registers, RegisterValue
+from gdbplugin.render.journal import journal_text
+from gdbplugin.render.style import Style, indented, table
+
+_WIDTH = 110
+_UNBROKEN = {"break_long_words": False, "break_on_hyphens": False}
+_WHOLE_REGISTER = ("address", "PROCID")
+"""Fields that say no more than the value."""
+
+
+def content(found: Registers, journal: Journal) -> dict[str, Any]:
+    """The registers' part of their JSON object."""
+    del journal  # Its findings and notes stand beside, in every command's object.
+    return {
+        "cores": list(found.cores),
+        "registers": [
+            {
+                "name": register.name,
+                "values": [_value_content(value) for value in register.values],
+                "unknown_cores": list(register.unknown_cores),
+            }
+            for register in found.registers
+        ],
+    }
+
+
+def _value_content(value: RegisterValue) -> dict[str, Any]:
+    return {
+        "cores": list(value.cores),
+        "value": value.value,
+        "fields": [vars(field) for field in value.fields if not field.reserved],
+        "reserved_bits": _reserved_bits(value.fields),
+    }
+
+
+def _reserved_bits(fields: Sequence[Field]) -> int:
+    """The bits that are set where no field is known."""
+    return sum(field.value << field.low for field in fields if field.reserved)
+
+
+def text(found: Registers, journal: Journal, style: Style) -> str:
+    """Each register: by field, one a row, where asked for by name; else in a line or two."""
+    blocks = []
+    for register in found.known:
+        blocks.append(_in_full(register, found, style) if found.chosen else _in_short(register, found))
+    if found.unknown:
+        said = "Not to be had from this target: " + ", ".join(found.unknown)
+        blocks.append("\n".join(textwrap.wrap(said, _WIDTH, subsequent_indent="  ", **_UNBROKEN)))
+    return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + journal_text(journal)
+
+
+def _in_full(register: Register, found: Registers, style: Style) -> str:
+    """Every field of a register with what it means; a column for each value that cores have."""
+    values = register.values
+    lines = [
+        f"{register.name} of {core_list(value.cores, found.cores)}: {value.value:#018x}" for value in values
+    ]
+    if register.unknown_cores:
+        lines.append(f"{register.name} of {core_list(register.unknown_cores, found.cores)}: not to be had")
+    rows = []
+    for fields in zip(*(_shown(value) for value in values), strict=True):
+        first = fields[0]
+        where = str(first.high) if first.high == first.low else f"{first.high}:{first.low}"
+        said = [first.meaning or ""]
+        if any(field.value != first.value for field in fields):
+            said = [field.meaning or "" for field in fields]
+        rows.append(
+            (where, first.name, *(_number(field) for field in fields), " / ".join(dict.fromkeys(said)))
+        )
+    columns = [core_list(value.cores, found.cores) for value in values] if len(values) > 1 else ["value"]
+    # An ESR_ELx has other fields for other classes of exceptions.
+    if len({tuple(field.name for field in _shown(value)) for value in values}) > 1:
+        return "\n\n".join(_in_full(Register(register.name, (value,), ()), found, style) for value in values)
+    lines.append(indented(table(("bits", "field", *columns, "meaning"), rows, columns)))
+    return "\n".join(lines)
+
+
+def _shown(value: RegisterValue) -> list[Field]:
+    """The fields that are worth a row: all but reserved bits that are clear."""
+    return [field for field in value.fields if not field.reserved or field.value]
+
+
+def _number(field: Field) -> str:
+    return str(field.value) if field.value < 10 else f"{field.value:#x}"
+
+
+def _in_short(register: Register, found: Registers) -> str:
+    """A register's values, and of each the fields that are not zero; of others only what differs."""
+    lines: list[str] = []
+    first: RegisterValue | None = None
+    for value in register.values:
+        head = f"{register.name if first is None else '':<17} {value.value:#018x}  "
+        who = core_list(value.cores, found.cores)
+        said = "; ".join(_worth_saying(value, first))
+        if len(register.values) > 1:
+            said = f"{who}: {said}" if said else who
+        # A field is not parted from what it means.
+        bound = said.replace(" ", "\0").replace(";\0", "; ").replace(":\0", ": ")
+        wrapped = textwrap.wrap(head + bound, _WIDTH, subsequent_indent=" " * len(head), **_UNBROKEN)
+        lines += [line.replace("\0", " ").rstrip() for line in wrapped]
+        first = first or value
+    return "\n".join(lines)
+
+
+def _worth_saying(value: RegisterValue, first: RegisterValue | None) -> list[str]:
+    """The fields that are not zero, or that differ from the first value's, with what they mean."""
+    said: list[str] = []
+    if first is not None and value.value == 0:
+        return said
+    known = {} if first is None else {(field.name, field.low): field.value for field in first.fields}
+    for field in value.fields:
+        if field.name in _WHOLE_REGISTER or field.reserved:
+            continue
+        differs = known.get((field.name, field.low)) != field.value
+        if (differs and first is not None) or (first is None and (field.value or _tells(field, value))):
+            said.append(f"{field.name} {field.meaning or _number(field)}")
+    return said
+
+
+def _tells(field: Field, value: RegisterValue) -> bool:
+    """Whether a field of value 0 says something that a reader looks for."""
+    return field.name == "M" or (field.name in ("TG0", "TG1", "EL", "EC", "ASID") and value.value != 0)
+
+
+def core_list(cores: Sequence[int], all_cores: Sequence[int]) -> str:
+    """Cores as people write them: `core 0`, `cores 0, 2-3`, `all cores`."""
+    if len(cores) == len(all_cores) > 1:
+        return "all cores"
+    spans = []
+    for _, run in groupby(enumerate(sorted(cores)), lambda pair: pair[1] - pair[0]):
+        numbers = [number for _, number in run]
+        spans.append(str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}")
+    return f"core{'s' if len(cores) > 1 else ''} {', '.join(spans)}"
