@@ -36,7 +36,7 @@ READ = tuple(name for name in ENCODINGS if name not in ("SCTLR_EL3", "MPIDR_EL1"
 SLOTS = {name: 8 * number for number, name in enumerate(ENCODINGS)}
 READ_BACK, DONE, MAILBOX_BYTES = 0x400, 0x800, 0x1000
 
-_ISB, _DSB, _ERET, _WFE = 0xD503_3FDF, 0xD503_3F9F, 0xD69F_03E0, 0xD503_205F
+_ISB, _DSB, _ERET, _WFI = 0xD503_3FDF, 0xD503_3F9F, 0xD69F_03E0, 0xD503_207F
 SPIN = struct.pack("<I", 0x1400_0000)
 """`b .`"""
 
@@ -83,7 +83,7 @@ def code(mailbox: int, absent: frozenset[str] = frozenset()) -> bytes:
     head = [_mrs("MPIDR_EL1"), 0x9240_1C21, 0xB500_0000 | (park - 2) << 5 | 1]
     literal = park + 2 + park % 2
     head.append(0x5800_0000 | (literal - 3) << 5)
-    words = [*head, *body, _WFE, 0x17FF_FFFF]  # park: wfe; b park
+    words = [*head, *body, _WFI, 0x17FF_FFFF]  # park: wfi; b park
     words += [0] * (literal - len(words))
     return struct.pack(f"<{len(words)}IQ", *words, mailbox)
 

@@ -1,5 +1,7 @@
 """Registers described by their fields: nothing lost, and the right words."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def test_every_bit_is_in_exactly_one_field(name, value, e2h):
     fields = describe(name, value, e2h=e2h)
     assert fields[0].high == 63
     assert fields[-1].low == 0
-    assert all(upper.low == lower.high + 1 for upper, lower in zip(fields, fields[1:], strict=False))
+    assert all(upper.low == lower.high + 1 for upper, lower in itertools.pairwise(fields))
     assert sum(entry.value << entry.low for entry in fields) == value
 
 

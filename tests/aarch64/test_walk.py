@@ -1,17 +1,12 @@
 """The walker, by hand-made tables and against the naive walker over random ones."""
 
-from dataclasses import replace
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from gdbplugin.aarch64.maps import Leaf, Malformed, leaf_attributes, leaves
+from gdbplugin.aarch64.access import Access, access_fault
+from gdbplugin.aarch64.maps import Leaf, Malformed, MappedRange, leaves, mapped_ranges, runs
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.machine import CachedMachine
-from tests.aarch64 import naive
 from tests.aarch64.machines import BLOCK, PAGE, TABLE, WordMachine, el1_registers
 
 ROOT, SECOND, THIRD, LAST = 0x1000, 0x2000, 0x3000, 0x4000
@@ -157,97 +152,102 @@ def test_virtual_reads_join_contiguous_pages_and_name_the_hole():
         memory.read(0x2000, 0x2000)
 
 
-GRANULE_BITS = {"4K": 12, "16K": 14, "64K": 16}
-TABLES = 6
-
-
-@st.composite
-def random_maps(draw):
-    """Tables that point at each other, at leaves and at nothing; and addresses that tend to hit them."""
-    granule = draw(st.sampled_from(sorted(GRANULE_BITS)))
-    size_offset = draw(st.integers(16, 39))
-    upper = draw(st.booleans())
-    entry_count = 1 << (GRANULE_BITS[granule] - 3)
-    size = 1 << GRANULE_BITS[granule]
-    used = draw(st.lists(st.integers(0, entry_count - 1), min_size=1, max_size=4, unique=True))
-    words = {}
-    noise = ~0x0000_FFFF_FFFF_F403
-    for table in range(TABLES):
-        for index in used:
-            elsewhere = draw(st.integers(0, 9)) == 0
-            target = draw(st.integers(0, (1 << 48) - 1) if elsewhere else st.integers(1, TABLES + 1))
-            target = target if elsewhere else target * size
-            kind = draw(st.sampled_from([3, 3, 3, 3, 3, 3, 1, 1, 0, 2]))
-            accessed = draw(st.sampled_from([0, 1 << 10, 1 << 10, 1 << 10]))
-            extra = draw(st.integers(0, (1 << 64) - 1)) & noise | accessed
-            words[(table + 1) * size + 8 * index] = (target & 0x0000_FFFF_FFFF_F000) | extra | kind
-    base = draw(st.integers(1, TABLES)) * size | draw(st.sampled_from([0, 0, 0, 0x48, 1 << 46]))
-    probes = []
-    for _ in range(draw(st.integers(1, 6))):
-        address = draw(st.integers(0, size - 1))
-        for level in range(4):
-            chosen = draw(st.sampled_from(used))
-            address |= chosen << (GRANULE_BITS[granule] + level * (GRANULE_BITS[granule] - 3))
-        probes.append(address & ((1 << (64 - size_offset)) - 1))
-    return granule, size_offset, upper, words, base, probes
-
-
-@settings(max_examples=250, deadline=None)
-@given(random_maps(), st.booleans())
-def test_the_walker_agrees_with_the_naive_one(case, wxn):
-    granule, size_offset, upper, words, base, probes = case
-    registers = el1_registers(granule, size_offset, size_offset, base, base, SCTLR_EL1=1 | wxn << 19)
-    limit = (TABLES + 4) << GRANULE_BITS[granule]
-    machine = WordMachine(words, registers, present=lambda address: address < limit)
+def test_pages_that_follow_on_each_other_are_one_run_and_one_range():
+    pages = {index: 0x10_0000 + 0x1000 * index | PAGE for index in range(6)}
+    pages[6] = 0x10_6000 | PAGE | 1 << 54
+    machine = small_map(pages)
+    machine.words[THIRD + 8] = 0x20_0000 | BLOCK
     regime = el1_regime(machine, 0)
-    control = regime.upper if upper else regime.lower
-    for probe in probes:
-        address = probe + control.first_address
-
-        def word(where):
-            return words.get(where, 0) if where < limit else None
-
-        expected = naive.walk(word, granule, 64 - size_offset, base, probe, 44)
-        for found in (
-            translate(machine, regime, address),
-            translate(CachedMachine(machine), regime, address),
-        ):
-            if expected[0] == "ok":
-                assert found.output == expected[1]
-                allowed = naive.permissions(expected[2], expected[3], wxn)
-                assert (str(found.attributes.el0), str(found.attributes.el1)) == allowed
-            else:
-                kind = "external abort" if expected[0] == "abort" else expected[0]
-                assert found.output is None
-                assert (found.fault.kind, found.fault.level) == (kind, expected[1])
+    assert [(run.start, run.pieces) for run in runs(machine, regime.lower)] == [
+        (0, 6),
+        (0x6000, 1),
+        (0x20_0000, 1),
+    ]
+    found = list(mapped_ranges(regime, runs(machine, regime.lower)))
+    assert [(entry.start, entry.end, entry.physical) for entry in found] == [
+        (0, 0x6000, 0x10_0000),
+        (0x6000, 0x7000, 0x10_6000),
+        (0x20_0000, 0x40_0000, 0x20_0000),
+    ]
+    assert found[0].sizes == {4096: 6}
 
 
-@settings(max_examples=80, deadline=None)
-@given(random_maps())
-def test_a_map_holds_what_single_walks_find(case):
-    granule, size_offset, upper, words, base, probes = case
-    registers = el1_registers(granule, size_offset, size_offset, base, base)
-    machine = CachedMachine(WordMachine(words, registers))
+def test_ranges_join_pages_and_blocks():
+    pages = {index: 0x4000_0000 + 0x1000 * index | PAGE for index in range(512)}
+    machine = small_map(pages)
+    machine.words[THIRD + 8] = 0x4020_0000 | BLOCK
     regime = el1_regime(machine, 0)
-    control = regime.upper if upper else regime.lower
-    if control.root_address >> control.output_bits:
-        return
-    found = list(leaves(machine, control, maximum_tables=300))
-    assert [entry.start for entry in found] == sorted(entry.start for entry in found)
-    # The access flag is a matter of the single access: a map shows the page either way.
-    always = replace(regime, lower=replace(regime.lower, hardware_access_flag=True))
-    always = replace(always, upper=replace(regime.upper, hardware_access_flag=True))
-    complete = not any(isinstance(entry, Malformed) and "stopped here" in entry.reason for entry in found)
-    for entry in found[:200]:
-        single = translate(machine, always, entry.start)
-        if isinstance(entry, Leaf):
-            assert (single.output, single.size) == (entry.physical, entry.size)
-            assert leaf_attributes(regime, entry) == single.attributes
-        elif "stopped here" not in entry.reason:
-            assert single.fault is not None
-    if complete:
-        mapped = [entry for entry in found if isinstance(entry, Leaf)]
-        for probe in probes:
-            address = probe + control.first_address
-            inside = any(leaf.start <= address < leaf.start + leaf.size for leaf in mapped)
-            assert inside == (translate(machine, always, address).output is not None)
+    (found,) = mapped_ranges(regime, runs(machine, regime.lower))
+    assert isinstance(found, MappedRange)
+    assert (found.start, found.end, found.sizes) == (0, 0x40_0000, {4096: 512, 0x20_0000: 1})
+
+
+def test_contiguous_pages_span_sixteen():
+    found = look(small_map({0: 0x9_0000 | PAGE | 1 << 52}), 0)
+    assert (found.size, found.contiguous_bytes) == (4096, 65536)
+    assert look(small_map({0: 0x9_0000 | PAGE}), 0).contiguous_bytes is None
+
+
+def test_a_clean_page_is_writable_where_hardware_keeps_the_dirty_state():
+    machine = small_map({0: 0x9000 | PAGE | 1 << 51 | 1 << 7})
+    found = look(machine, 0).attributes
+    assert (str(found.el1), found.dirty) == ("r-x", False)
+    machine.registers["TCR_EL1"] |= 3 << 39
+    assert str(look(machine, 0).attributes.el1) == "rwx"
+    machine.registers["ID_AA64MMFR1_EL1"] = 1
+    assert str(look(machine, 0).attributes.el1) == "r-x"
+
+
+def test_a_big_endian_system_has_big_endian_tables():
+    machine = small_map({5: 0x8765_4000 | PAGE})
+    swapped = {
+        where: int.from_bytes(word.to_bytes(8, "big"), "little") for where, word in machine.words.items()
+    }
+    machine.words = swapped
+    machine.registers["SCTLR_EL1"] |= 1 << 25
+    assert look(machine, 0x5678).output == 0x8765_4678
+    assert [leaf.physical for leaf in leaves(machine, el1_regime(machine, 0).lower)] == [0x8765_4000]
+
+
+def test_what_a_map_cannot_begin_with_is_said():
+    machine = WordMachine({}, el1_registers(ttbr0=1 << 46))
+    (found,) = leaves(machine, el1_regime(machine, 0).lower)
+    assert "beyond 44 bits" in found.reason
+    assert machine.reads == []
+
+
+EL1, EL0 = 1, 0
+
+
+def fault_of(machine, address, access, level, pan=False):
+    regime = el1_regime(machine, 0)
+    fault = access_fault(regime, translate(machine, regime, address), access, level, pan=pan)
+    return fault and fault.kind
+
+
+def test_accesses_that_permissions_forbid():
+    machine = small_map({0: 0x9000 | PAGE | 1 << 54, 1: 0x9000 | PAGE | 3 << 6, 2: 0x9003})
+    assert fault_of(machine, 0, Access.WRITE, EL1) is None
+    assert fault_of(machine, 0, Access.READ, EL0) == "permission"
+    assert fault_of(machine, 0, Access.EXECUTE, EL0) == "permission"
+    assert fault_of(machine, 0x1000, Access.READ, EL0) is None
+    assert fault_of(machine, 0x1000, Access.WRITE, EL1) == "permission"
+    assert fault_of(machine, 0x1000, Access.READ, EL1, pan=True) == "permission"
+    assert fault_of(machine, 0, Access.READ, EL1, pan=True) is None
+    assert fault_of(machine, 0x2000, Access.READ, EL1) == "access flag"
+    assert fault_of(machine, 0x3000, Access.READ, EL1) == "translation"
+
+
+def test_a_range_that_el0_may_not_use():
+    machine = small_map({0: 0x9000 | PAGE | 1 << 6})
+    machine.registers["TCR_EL1"] |= 1 << 55
+    assert fault_of(machine, 0, Access.READ, EL0) is None
+    machine.registers["ID_AA64MMFR2_EL1"] = 1 << 60
+    assert fault_of(machine, 0, Access.READ, EL0) == "translation"
+    assert fault_of(machine, 0, Access.READ, EL1) is None
+
+
+def test_with_the_mmu_off_nothing_is_forbidden():
+    machine = small_map()
+    machine.registers["SCTLR_EL1"] = 0
+    assert fault_of(machine, 0x1234, Access.WRITE, EL0) is None

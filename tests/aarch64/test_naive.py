@@ -1,0 +1,171 @@
+"""The walker against the naive one: random settings, random tables, every regime and granule."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from gdbplugin.aarch64.description import REGISTERS
+from gdbplugin.aarch64.maps import Malformed, MappedRange, Run, leaves, mapped_ranges, runs
+from gdbplugin.aarch64.regime import RegimeUnknownError, current_regime, regime_at
+from gdbplugin.aarch64.walk import translate
+from gdbplugin.machine import MachineError, PhysicalReadError
+from tests.aarch64 import naive
+from tests.aarch64.setups import CORTEX_A72, MAX, STRICT, Generator, Processor
+
+PROCESSORS = {
+    "A72": CORTEX_A72,
+    "max": MAX,
+    "LPA without LPA2": Processor(52, (12, 14, 16), large_virtual=True),
+    "16 KiB only, long": Processor(52, (14,), (14,), small_tables=True, virtualization_host=True),
+    "64 KiB only": Processor(48, (16,), small_tables=True),
+    "small": Processor(32, (12,)),
+}
+BASE, END = 0x4000_0000, 0x4100_0000
+SETUPS = 120
+MAXIMUM_TABLES = 60
+
+
+class SetupMachine:
+    """The memory and the registers of a set-up; memory is there only where tables may lie."""
+
+    def __init__(self, setup, processor):
+        self.cores = (0,)
+        self.words = setup.words
+        self.registers = {**setup.registers, **processor.id_registers}
+        self.registers["CPSR"] = setup.level << 2 | (setup.level > 0)
+
+    def word(self, address):
+        if BASE <= address < END:
+            return self.words.get(address, 0).to_bytes(8, "little")
+        return None
+
+    def read_physical(self, address, length):
+        if not BASE <= address <= address + length <= END:
+            raise PhysicalReadError(address, length)
+        return b"".join(self.word(where) for where in range(address, address + length, 8))
+
+    def register(self, name, _core):
+        return self.registers.get(name)
+
+
+def setups(seed, processor, count):
+    makes = Generator(seed, processor, BASE, END, 0x10_0000, STRICT)
+    for _ in range(count):
+        setup = makes.setup()
+        yield setup, SetupMachine(setup, processor)
+
+
+def answer(machine, address):
+    """The walker's outcome in the naive one's words."""
+    regime = current_regime(machine, 0)
+    found = translate(machine, regime, address)
+    if found.fault is not None:
+        return naive.Answer(found.fault.kind, found.fault.level)
+    if found.attributes is None:
+        return naive.Answer("ok", 0, found.output, ("rwx", "rwx", "rwx"))
+    allowed = (found.attributes.el0, found.attributes.el1, found.attributes.el1_with_pan)
+    return naive.Answer("ok", found.levels[-1].level, found.output, tuple(map(str, allowed)))
+
+
+@pytest.mark.parametrize("name", list(PROCESSORS))
+def test_the_walker_agrees_with_the_naive_one(name):
+    processor = PROCESSORS[name]
+    kinds = set()
+    for number, (setup, machine) in enumerate(setups(11, processor, SETUPS)):
+        for address in setup.probes:
+            expected = naive.translate(machine.registers, machine.word, setup.level, address)
+            assert answer(machine, address) == expected, f"set-up {number}, {address:#x}"
+            kinds.add(expected.kind)
+    assert kinds == {"ok", "translation", "address size", "access flag", "external abort"}
+
+
+@pytest.mark.parametrize("name", list(PROCESSORS))
+def test_a_map_holds_what_single_walks_find(name):
+    for number, (setup, machine) in enumerate(setups(12, PROCESSORS[name], 25)):
+        regime = current_regime(machine, 0)
+        for control in regime.controls:
+            entries = list(runs(machine, control, MAXIMUM_TABLES))
+            assert [entry.start for entry in entries] == sorted(entry.start for entry in entries)
+            if not regime.enabled:
+                continue
+            check_entries(machine, setup, entries, f"set-up {number}")
+            check_probes(machine, setup, control, entries)
+
+
+def check_entries(machine, setup, entries, label):
+    for entry in random.Random(1).sample(entries, min(40, len(entries))):
+        found = naive.translate(machine.registers, machine.word, setup.level, entry.start)
+        if isinstance(entry, Malformed):
+            assert found.kind != "ok" or "stopped" in entry.reason, label
+        elif found.kind != "access flag":
+            assert found.output == entry.physical, label
+            last = naive.translate(machine.registers, machine.word, setup.level, entry.start + entry.size - 1)
+            assert last.output == entry.physical + entry.size - 1, label
+
+
+def check_probes(machine, setup, control, entries):
+    """What single walks find is in the map."""
+    if any(isinstance(entry, Malformed) and "stopped" in entry.reason for entry in entries):
+        return
+    for address in setup.probes:
+        plain = address | 0xFF << 56 if control.upper else address & ~(0xFF << 56)
+        found = naive.translate(machine.registers, machine.word, setup.level, plain)
+        if found.kind == "ok" and control.upper == bool(address >> 55 & 1):
+            assert any(
+                entry.start <= plain < entry.start + entry.size
+                and entry.physical + plain - entry.start == found.output
+                for entry in entries
+                if isinstance(entry, Run)
+            )
+
+
+@pytest.mark.parametrize("name", ["A72", "max"])
+def test_leaves_and_ranges_tell_the_same_as_runs(name):
+    for _, machine in setups(13, PROCESSORS[name], 25):
+        regime = current_regime(machine, 0)
+        for control in regime.controls:
+            single = list(leaves(machine, control, MAXIMUM_TABLES))
+            joined = list(mapped_ranges(regime, runs(machine, control, MAXIMUM_TABLES)))
+            assert [entry for entry in single if isinstance(entry, Malformed)] == [
+                entry for entry in joined if isinstance(entry, Malformed)
+            ]
+            pages = [
+                (leaf.start, leaf.physical, leaf.size) for leaf in single if not isinstance(leaf, Malformed)
+            ]
+            ranges = [entry for entry in joined if isinstance(entry, MappedRange)]
+            assert sum(size for _, _, size in pages) == sum(entry.end - entry.start for entry in ranges)
+            assert len(pages) == sum(sum(entry.sizes.values()) for entry in ranges)
+
+
+def test_random_corruption_raises_nothing_but_the_modules_own_errors():
+    """Registers of noise, tables of noise: an answer or a `MachineError`, and always an end."""
+    noise = random.Random(14)
+    answers = refusals = 0
+    for setup, machine in setups(15, MAX, 150):
+        for name in REGISTERS:
+            if noise.random() < 0.3:
+                machine.registers[name] = noise.getrandbits(64)
+            elif noise.random() < 0.03:
+                machine.registers.pop(name, None)
+        for address in list(machine.words):
+            if noise.random() < 0.2:
+                machine.words[address] = noise.getrandbits(64)
+        try:
+            regime = (
+                current_regime(machine, 0) if noise.random() < 0.5 else regime_at(machine, 0, setup.level)
+            )
+        except RegimeUnknownError:
+            refusals += 1
+            continue
+        for address in (*setup.probes[:8], noise.getrandbits(64)):
+            found = translate(machine, regime, address)
+            assert (found.output is None) == (found.fault is not None)
+            assert len(found.levels) <= 5
+            answers += 1
+        for control in regime.controls:
+            assert sum(1 for _ in runs(machine, control, 10)) < 11 * 8192
+    assert issubclass(RegimeUnknownError, MachineError)
+    assert answers > 800
+    assert refusals > 5
