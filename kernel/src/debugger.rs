@@ -37,12 +37,18 @@
 //! # Requests
 //!
 //! A debugger that writes a [`Request`] number to `DEBUGGER_INTERFACE.request` and lets the machine run has the shell's
-//! idle loop carry it out: `served` then equals the number of requests carried out, and `result` is 0 for success.
+//! idle loop carry it out, from the next timer tick on: `request` is then 0 again and `active` the number. At the end
+//! `active` is 0, `served` one more, and `result` a [`RequestResult`]. Writing [`Request::Cancel`] meanwhile ends a
+//! stress test early; it is not counted in `served` then.
+//!
+//! The kernel calls [`debugger_request_changed`] whenever `active` or `progress` has changed, and at the end: a debugger
+//! that waits sets a breakpoint at its first instruction. It is called by core 0 at EL1, with nothing being changed. A
+//! kernel that fails calls it as well, from any state, once `FAILURE_RECORD` is filled.
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Raised when something that stands in this module's text changes.
-pub const INTERFACE_VERSION: u32 = 1;
+pub const INTERFACE_VERSION: u32 = 2;
 
 /// What a debugger can ask the running kernel for.
 #[repr(u32)]
@@ -65,6 +71,19 @@ impl Request {
     }
 }
 
+/// What came of a request.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestResult {
+    Success = 0,
+    /// The test found something wrong.
+    Failure = 1,
+    /// The number is no [`Request`].
+    Unknown = 2,
+    /// It was ended early, and nothing was wrong until then.
+    Cancelled = 3,
+}
+
 #[repr(C)]
 pub struct DebuggerInterface {
     /// `b"TinyOSdb"`.
@@ -74,13 +93,15 @@ pub struct DebuggerInterface {
     pub request: AtomicU32,
     /// Requests carried out.
     pub served: AtomicU32,
-    /// Of the last one: 0 for success.
+    /// Of the last one: a [`RequestResult`].
     pub result: AtomicU32,
     /// Steps of the request under way that are done, and that there are.
     pub progress: AtomicU32,
     pub progress_total: AtomicU32,
     /// 1 from the end of the boot workload.
     pub is_ready: AtomicU32,
+    /// Number of the [`Request`] that is being carried out; 0 for none.
+    pub active: AtomicU32,
     /// Generic timer count at that moment.
     pub ready_time: AtomicU64,
 }
@@ -96,8 +117,17 @@ pub static DEBUGGER_INTERFACE: DebuggerInterface = DebuggerInterface {
     progress: AtomicU32::new(0),
     progress_total: AtomicU32::new(0),
     is_ready: AtomicU32::new(0),
+    active: AtomicU32::new(0),
     ready_time: AtomicU64::new(0),
 };
+
+/// Does nothing: a place for a debugger's breakpoint. See the module's text.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn debugger_request_changed() {
+    // SAFETY: no instruction at all; but without it, the calls would be found useless and left out.
+    unsafe { core::arch::asm!("", options(nostack)) };
+}
 
 /// Left behind by an unexpected exception or a panic.
 #[repr(C)]

@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
-use tinyos::debugger::FailureRecord;
+use tinyos::debugger::{FailureRecord, debugger_request_changed};
 use tinyos::hardware;
 use tinyos::tasks::Context;
 use tinyos::text::syndrome::describe_exception;
@@ -96,6 +96,7 @@ fn fail(kind: u32, fill: impl FnOnce(&mut FailureRecord)) {
 /// Where a kernel that has failed stays.
 #[unsafe(no_mangle)]
 extern "C" fn halted() -> ! {
+    debugger_request_changed();
     loop {
         // SAFETY: interrupts are masked: this waits for a debugger.
         unsafe { core::arch::asm!("wfi", options(nomem, nostack)) };

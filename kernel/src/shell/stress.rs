@@ -41,6 +41,10 @@ impl Outcome {
         reached && self.last == PressureLevel::Low && self.failed_tasks == 0 && self.after.is_sound()
     }
 
+    pub fn was_cancelled(&self) -> bool {
+        self.was_cancelled
+    }
+
     pub fn describe(&self) {
         let verdict = match (self.is_success(), self.was_cancelled) {
             (true, false) => "passed",
