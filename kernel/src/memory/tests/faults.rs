@@ -209,6 +209,7 @@ fn what_is_not_the_tasks_own_is_a_wild_access() {
         (TASK_PAGE_BASE + PAGE, Access::Write),
         (others, Access::Read),
         (others_stack, Access::Write),
+        (others_stack - PAGE, Access::Write),
         (own + 4 * PAGE, Access::Read),
         (own, Access::Execute),
         (LAZY_REGION_END, Access::Write),
