@@ -230,3 +230,28 @@ proptest! {
         prop_assert_eq!(machine.manager.frames.available_frames() as usize, POOL_FRAMES - 2);
     }
 }
+
+#[test]
+fn as_many_stacks_and_lazy_pages_as_are_promised() {
+    const PROMISED: (u16, u32) = (64, 512);
+    let mut machine = Machine::new(8);
+    for number in 1..=PROMISED.0 {
+        let policy = POLICIES[number as usize % 3];
+        machine.start(number, policy, 16 * PAGE_SIZE).expect("there is room for 64 tasks");
+        let first = machine.reserve(number, PROMISED.1).expect("there is room for 32,768 pages");
+        touch(&mut machine, number, first, PROMISED.1, None);
+        touch(&mut machine, number, first, PROMISED.1 / 2, Some(number as u64));
+        (0..3).for_each(|_| machine.push(number, PAGE, false, 1).expect("there is room"));
+    }
+    audit(&machine);
+    let lazy = &machine.manager.lazy_allocator;
+    assert_eq!((lazy.reserved_pages, lazy.allocated_pages, lazy.zero_pages), (32_768, 16_384, 16_384));
+    assert_eq!(machine.manager.stats.active_dynamic_stacks, 64);
+    for number in 1..=PROMISED.0 {
+        let first = machine.tasks[&number].ranges[0].0;
+        touch(&mut machine, number, first, PROMISED.1, None);
+        machine.end(number);
+    }
+    audit(&machine);
+    assert_eq!(machine.manager.frames.used_frames(), 2);
+}
