@@ -30,6 +30,9 @@ ADDRESS_BITS = 0x0000_FFFF_FFFF_F000
 """Where descriptors hold output addresses of up to 48 bits."""
 SHAREABILITY = ("non-shareable", "reserved", "outer shareable", "inner shareable")
 
+ATTRIBUTE_BITS = 0x007C_0000_0000_0FFF
+"""Where leaf descriptors hold what `attributes` decodes; no hierarchical attribute is among these bits."""
+
 _HIERARCHICAL = PXN_TABLE | UXN_TABLE | AP_TABLE_NO_EL0 | AP_TABLE_NO_WRITE
 _HIERARCHICAL_NAMES = {
     PXN_TABLE: "PXNTable",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import (
     ADDRESS_BITS,
+    ATTRIBUTE_BITS,
     IN_PLACE_BITS,
     LAST_LEVEL,
     TABLE_OR_PAGE,
@@ -153,7 +154,7 @@ def mapped_ranges(
     regime: TranslationRegime, entries: Iterator[Run | Malformed]
 ) -> Iterator[MappedRange | Malformed]:
     """Join the runs of one control's map that differ in nothing but where they lie."""
-    known: dict[tuple[int, int, int], Attributes] = {}
+    known: dict[int, Attributes] = {}
     equal: dict[Attributes, Attributes] = {}  # One object for all equal ones: told apart by identity.
     start = end = offset = 0
     attributes_here: Attributes | None = None
@@ -166,8 +167,7 @@ def mapped_ranges(
             attributes_here = None
             continue
         entry_start, physical, length, _, descriptor, inherited, pieces = entry
-        # All that attributes depend on: what is between holds the address, in every format.
-        key = (descriptor & 0xFFF, descriptor >> 50, inherited)
+        key = descriptor & ATTRIBUTE_BITS | inherited
         found = known.get(key)
         if found is None:
             found = leaf_attributes(regime, entry)
@@ -178,7 +178,7 @@ def mapped_ranges(
                 size = length // pieces
                 sizes[size] = sizes.get(size, 0) + pieces
                 continue
-            yield MappedRange(start, end, start + offset, attributes_here, sizes)
+            yield _new(MappedRange, (start, end, start + offset, attributes_here, sizes))
         start, end, offset, attributes_here = entry_start, entry_start + length, physical - entry_start, found
         sizes = {length // pieces: pieces}
     if attributes_here is not None:
