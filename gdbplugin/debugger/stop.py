@@ -97,6 +97,17 @@ def selected_core() -> int:
     return _state.source.selected_core if _state.source is not None else 0
 
 
+@contextlib.contextmanager
+def seen_from(core: int) -> Iterator[None]:
+    """Have GDB itself look at memory from a core, by virtual addresses; within `machine` only."""
+    source = _state.source
+    if source is None:
+        raise NoTargetError("there is no target any more")
+    source.restore()
+    with source.selected(core):
+        yield
+
+
 def layout(target: Machine) -> GdbLayout:
     """The loaded program's layout, once it is clear that the machine runs that very program.
 

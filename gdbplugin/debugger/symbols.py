@@ -10,6 +10,9 @@ import gdb
 _ADDRESS = re.compile(r"is (?:at|a function at address|static storage at address) (0x[0-9a-f]+)")
 _SECTION = re.compile(r"^\s*(0x[0-9a-f]+) - (0x[0-9a-f]+) is (\S+)$", re.MULTILINE)
 
+_HASH = re.compile(r"::h[0-9a-f]{16}\b")
+"""What rustc adds to a function's path to make its symbol unique."""
+
 
 class GdbSymbols:
     """The loaded program's names; satisfies `gdbplugin.kernel.places.Symbols`."""
@@ -31,7 +34,7 @@ class GdbSymbols:
             return None
         if said.startswith("No symbol matches"):
             return None
-        return said.partition(" in section ")[0].strip()
+        return _HASH.sub("", said.partition(" in section ")[0].strip())
 
     def sections(self) -> Sequence[tuple[int, int, str]]:
         """See `Symbols`."""

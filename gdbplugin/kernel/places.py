@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRange
@@ -19,7 +20,10 @@ LAZY_REGION = (0x2000_0000_0000, 0x2000_0A00_0000)
 STACK_REGION = (0x7000_0000_0000, 0x7000_0C00_0000)
 LINEAR_MAP = (0xFFFF_0000_0000_0000, 0xFFFF_8000_0000_0000)
 IMAGE = (0xFFFF_8000_0000_0000, 0xFFFF_C000_0000_0000)
-DEVICES = (0xFFFF_C000_0000_0000, 1 << 64)
+DEVICES = (0xFFFF_C000_FE00_0000, 0xFFFF_C001_0000_0000)
+
+NULL_END = 0x1_0000
+"""An address below this is what a null pointer with an offset reaches."""
 
 _IMAGE_PARTS = (
     ("kernel text", "__image_start", "__text_end"),
@@ -185,8 +189,8 @@ def _image_places(symbols: Symbols) -> list[Place]:
 
 def _stack_places(kernel: Kernel) -> list[Place]:
     found: list[Place] = []
-    for stack in read_stacks(kernel).active:
-        found += _places_of_stack(stack)
+    for stack in read_stacks(kernel).stacks:
+        found += _places_of_stack(stack) if stack.is_active else _places_of_ended_stack(stack)
     return found
 
 
@@ -207,6 +211,19 @@ def _places_of_stack(stack: DynamicStack) -> list[Place]:
     return places
 
 
+def _places_of_ended_stack(stack: DynamicStack) -> list[Place]:
+    """What a stack was, as long as no other has taken its place."""
+    base, guard = stack.base_address, stack.guard_address
+    if base is None or guard is None or not PAGE_BYTES < base - guard <= _LARGEST_STACK_BYTES:
+        return []
+    # Of the tasks that had it the record knows only the last.
+    ended = f"ended {stack.label}"
+    return [
+        Place(guard + PAGE_BYTES, base, "ended stack", ended, stack.id),
+        Place(guard, guard + PAGE_BYTES, "guard", f"guard of {ended}", stack.id),
+    ]
+
+
 def _lazy_places(kernel: Kernel) -> list[Place]:
     """Reserved ranges. The address of record 0 tells those of all: a record's is found by a subtraction."""
     part = kernel.part(MANAGER, "lazy_allocator.ranges")
@@ -222,6 +239,44 @@ def _lazy_places(kernel: Kernel) -> list[Place]:
             continue
         found.append(Place(start, end, "lazy range", f"lazy range {slot}", slot, reserved.owner))
     return found
+
+
+@dataclass(frozen=True)
+class Description:
+    """What lies at one address. `state` is a lazy page's: pending, zero, allocated or corrupt."""
+
+    address: int
+    place: Place | None
+    state: str | None
+    symbol: str | None
+    text: str
+
+
+def describe(address: int, places: Places, symbols: Symbols, kernel: Kernel | None) -> Description:
+    """What lies at an address, in as much detail as there is."""
+    place = places.at(address)
+    symbol = symbols.name(address)
+    state = None
+    if place is not None and place.kind == "lazy range" and kernel is not None:
+        state = lazy_state(kernel, address)
+    if place is None:
+        known = "nothing is known to lie there" if kernel is None else "nothing that TinyOS has on record"
+        return Description(address, None, None, symbol, symbol or ("null" if address < NULL_END else known))
+    text = place.name if place.task is None else f"{place.name} of task {place.task}"
+    text += _detail(place, address, state)
+    return Description(address, place, state, symbol, f"{text}: {symbol}" if symbol else text)
+
+
+def _detail(place: Place, address: int, state: str | None) -> str:
+    if place.kind == "lazy range":
+        page = (address - place.start) // PAGE_BYTES
+        pages = (place.end - place.start) // PAGE_BYTES
+        return f", page {page:,} of {pages:,}, {state or 'whose record is not in use'}"
+    if place.kind == "stack":
+        return f", {place.end - address:#x} below its base"
+    if place.kind == "stack reserve":
+        return f", {place.end - address:#x} below what is mapped"
+    return ""
 
 
 def lazy_state(kernel: Kernel, address: int) -> str | None:

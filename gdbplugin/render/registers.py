@@ -14,7 +14,6 @@ from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style, indented, table
 
 _WIDTH = 110
-_UNBROKEN = {"break_long_words": False, "break_on_hyphens": False}
 _WHOLE_REGISTER = ("address", "PROCID")
 """Fields that say no more than the value."""
 
@@ -56,8 +55,14 @@ def text(found: Registers, journal: Journal, style: Style) -> str:
         blocks.append(_in_full(register, found, style) if found.chosen else _in_short(register, found))
     if found.unknown:
         said = "Not to be had from this target: " + ", ".join(found.unknown)
-        blocks.append("\n".join(textwrap.wrap(said, _WIDTH, subsequent_indent="  ", **_UNBROKEN)))
+        blocks.append("\n".join(_wrapped(said, 2)))
     return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + journal_text(journal)
+
+
+def _wrapped(line: str, indent: int) -> list[str]:
+    return textwrap.wrap(
+        line, _WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _in_full(register: Register, found: Registers, style: Style) -> str:
@@ -107,7 +112,7 @@ def _in_short(register: Register, found: Registers) -> str:
             said = f"{who}: {said}" if said else who
         # A field is not parted from what it means.
         bound = said.replace(" ", "\0").replace(";\0", "; ").replace(":\0", ": ")
-        wrapped = textwrap.wrap(head + bound, _WIDTH, subsequent_indent=" " * len(head), **_UNBROKEN)
+        wrapped = _wrapped(head + bound, len(head))
         lines += [line.replace("\0", " ").rstrip() for line in wrapped]
         first = first or value
     return "\n".join(lines)

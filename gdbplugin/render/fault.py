@@ -1,0 +1,205 @@
+"""The view of `tinyos fault`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gdbplugin.aarch64.faults import Syndrome
+from gdbplugin.aarch64.walk import Translation
+from gdbplugin.kernel.fault import ExceptionReport, Fault, Instruction, KernelFailure, TaskEnd
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.places import Description
+from gdbplugin.render.journal import journal_text
+from gdbplugin.render.style import Style
+
+_ENDS_SHOWN = 8
+
+
+def content(fault: Fault, journal: Journal) -> dict[str, Any]:
+    """The fault's part of its JSON object. `exceptions` has the current level's own first."""
+    del journal  # Its findings and notes stand beside, in every command's object.
+    return {
+        "core": fault.core,
+        "level": fault.level,
+        "entering": fault.entering,
+        "exceptions": [_report_content(report) for report in fault.reports],
+        "silent": list(fault.silent),
+        "failure": None if fault.failure is None else _failure_content(fault.failure),
+        "ended_tasks": [_end_content(end) for end in fault.ended],
+    }
+
+
+def _report_content(report: ExceptionReport) -> dict[str, Any]:
+    record = report.record
+    return {
+        "taken_to": record.level,
+        "taken_from": None if report.overwritten else record.from_level,
+        "syndrome": _syndrome_content(record.syndrome),
+        "address": record.address,
+        "place": _place_content(report.where),
+        "now": _now_content(report.now),
+        "instruction": _instruction_content(report.instruction),
+        "overwritten": report.overwritten,
+        "remarks": list(report.remarks),
+    }
+
+
+def _syndrome_content(syndrome: Syndrome) -> dict[str, Any]:
+    status = syndrome.status
+    return {
+        "value": syndrome.value,
+        "class": syndrome.exception_class,
+        "name": syndrome.name,
+        "access": None if syndrome.access is None else syndrome.access.value,
+        "status": None if status is None else status.code,
+        "status_name": None if status is None else status.kind,
+        "status_level": None if status is None else status.level,
+        "immediate": syndrome.immediate,
+        "system_register": syndrome.system_register,
+        "text": syndrome_text(syndrome),
+    }
+
+
+def _place_content(where: Description | None) -> dict[str, Any] | None:
+    if where is None:
+        return None
+    place = where.place
+    return {
+        "text": where.text,
+        "kind": None if place is None else place.kind,
+        "name": None if place is None else place.name,
+        "number": None if place is None else place.number,
+        "task": None if place is None else place.task,
+        "state": where.state,
+        "symbol": where.symbol,
+    }
+
+
+def _now_content(now: Translation | None) -> dict[str, Any] | None:
+    if now is None:
+        return None
+    return {"output": now.output, "fault": None if now.fault is None else vars(now.fault)}
+
+
+def _instruction_content(found: Instruction | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "address": found.address,
+        "word": found.word,
+        "text": found.text,
+        "place": _place_content(found.where),
+    }
+
+
+def _failure_content(failure: KernelFailure) -> dict[str, Any]:
+    return {
+        **asdict(failure.record),
+        "kind": failure.record.kind_name,
+        "explained": None if failure.syndrome is None else _syndrome_content(failure.syndrome),
+        "place": _place_content(failure.where),
+        "instruction_place": _place_content(failure.instruction),
+    }
+
+
+def _end_content(end: TaskEnd) -> dict[str, Any]:
+    return {
+        **asdict(end.task),
+        "explained": _syndrome_content(end.syndrome),
+        "place": _place_content(end.where),
+    }
+
+
+def syndrome_text(syndrome: Syndrome) -> str:
+    """A syndrome in one line: class, access and status."""
+    parts = [syndrome.name]
+    if syndrome.immediate is not None:
+        parts[0] += f" #{syndrome.immediate}"
+    if syndrome.system_register is not None:
+        parts.append(f"register {syndrome.system_register}")
+    if syndrome.cache_maintenance:
+        parts.append("cache maintenance or address translation")
+    elif syndrome.access is not None:
+        parts.append(syndrome.access.value)
+    if syndrome.status is not None:
+        parts.append(str(syndrome.status))
+    if syndrome.second_stage_walk:
+        parts.append("at stage 2, on a stage 1 table walk")
+    return ", ".join(parts)
+
+
+def text(fault: Fault, journal: Journal, style: Style) -> str:
+    """The exceptions explained, the current level's own first; then what TinyOS has on record."""
+    level = style.missing if fault.level is None else f"EL{fault.level}"
+    lines = [f"Core {fault.core}, at {level}"]
+    if fault.entering is not None:
+        lines.append(f"  in the exception vectors: {fault.entering}")
+    if fault.failure is not None:
+        lines += _failure_lines(fault.failure, style)
+    for report in fault.reports:
+        lines += _report_lines(report)
+    lines += [f"{sentence}." for sentence in fault.silent]
+    if fault.ended:
+        lines.append(f"Tasks ended by exceptions: {len(fault.ended)}")
+        for end in fault.ended[-_ENDS_SHOWN:]:
+            lines += _end_lines(end, style)
+        if len(fault.ended) > _ENDS_SHOWN:
+            lines.append(f"  and {len(fault.ended) - _ENDS_SHOWN} before")
+    return "\n".join(lines) + "\n" + journal_text(journal)
+
+
+def _report_lines(report: ExceptionReport) -> list[str]:
+    record = report.record
+    source = "" if report.overwritten or record.from_level is None else f" from EL{record.from_level}"
+    lines = [
+        f"Exception taken to EL{record.level}{source}: {syndrome_text(record.syndrome)}",
+        f"  ESR_EL{record.level}      {record.syndrome.value:#018x}, "
+        f"class {record.syndrome.exception_class:#04x}",
+    ]
+    if record.address is not None and report.where is not None:
+        lines.append(f"  address      {record.address:#018x}, {report.where.text}")
+    if report.now is not None:
+        lines.append(f"  now          {_now(report.now)}")
+    found = report.instruction
+    if found is not None:
+        lines.append(f"  instruction  {found.address:#018x}, {found.where.text}")
+        if found.word is None:
+            lines.append("               not readable by the tables as they are now")
+        else:
+            lines.append(f"               {found.text or f'.inst {found.word:#010x}'}")
+    return lines + [f"  {remark}" for remark in report.remarks]
+
+
+def _now(now: Translation) -> str:
+    if now.fault is not None:
+        return f"{now.fault.kind} fault at level {now.fault.level}: {now.fault.reason}"
+    attributes = now.attributes
+    allowed = "" if attributes is None else f", EL0 {attributes.el0}, EL1 {attributes.el1}"
+    return f"mapped to {now.output:#x}{allowed}"
+
+
+def _failure_lines(failure: KernelFailure, style: Style) -> list[str]:
+    record = failure.record
+    lines = [
+        f"TinyOS has failed: {record.kind_name} on core {style.text(record.core)}: {record.message or ''}"
+    ]
+    if failure.syndrome is not None:
+        lines.append(f"  {syndrome_text(failure.syndrome)} (ESR {failure.syndrome.value:#x})")
+    if failure.where is not None:
+        lines.append(f"  address      {failure.where.address:#018x}, {failure.where.text}")
+    if failure.instruction is not None:
+        lines.append(f"  instruction  {failure.instruction.address:#018x}, {failure.instruction.text}")
+    lines.append(f"  stack pointer {style.address(record.stack_pointer)}, task {style.text(record.task)}")
+    return lines
+
+
+def _end_lines(end: TaskEnd, style: Style) -> list[str]:
+    task = end.task
+    lines = [
+        f"  task {style.text(task.id)} {task.name}, {style.text(task.end_reason)}: "
+        f"{syndrome_text(end.syndrome)}"
+    ]
+    if end.where is not None:
+        lines.append(f"    at {end.where.address:#x}, {end.where.text}")
+    return lines
