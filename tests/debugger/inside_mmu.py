@@ -1,0 +1,45 @@
+"""Run inside GDB, stopped: what `tinyos translate`, `tinyos maps` and QEMU's own walker say, as JSON."""
+
+import json
+import random
+
+import gdb
+
+random.seed(20_261_122)
+MASK = (1 << 64) - 1
+
+
+def qemu(address):
+    """QEMU's translation: None where it has none. It prints physical 0 without its prefix."""
+    said = gdb.execute(f"monitor gva2gpa {address & MASK:#x}", to_string=True).strip()
+    return int(said.removeprefix("gpa: "), 16) if said.startswith("gpa: ") else None
+
+
+def tinyos(command):
+    return json.loads(gdb.execute(f"tinyos {command} --json", to_string=True))
+
+
+mappings = tinyos("maps")["mappings"]
+edges = [mapping["start"] for mapping in mappings] + [mapping["end"] for mapping in mappings]
+probes = edges + [edge - 1 for edge in edges]
+probes += [random.randrange(mapping["start"], mapping["end"]) for mapping in mappings for _ in range(3)]
+probes = random.sample(probes, min(len(probes), 400))
+probes += [random.getrandbits(bits) for bits in (64, 48, 47, 32) for _ in range(25)]
+translated = []
+for address in (probe & MASK for probe in probes):
+    found = tinyos(f"translate {address:#x}")
+    translated.append([address, found["output"], qemu(address), found["fault"] is None, len(found["levels"])])
+
+mapped = []
+for mapping in mappings:
+    for _ in range(4):
+        page = random.randrange(mapping["start"], mapping["end"]) & ~0xFFF
+        mapped.append([page, page - mapping["start"] + mapping["physical"], qemu(page), mapping["el0"]])
+gaps = []
+ends = [0] + [mapping["end"] for mapping in mappings]
+starts = [mapping["start"] for mapping in mappings] + [1 << 64]
+for low, high in zip(ends, starts, strict=True):
+    if low < high:
+        gaps += [[address, qemu(address)] for address in (low, high - 1, random.randrange(low, high))]
+level = int(gdb.parse_and_eval("$cpsr")) >> 2 & 3
+print(json.dumps({"level": level, "translated": translated, "mapped": mapped, "gaps": gaps}))

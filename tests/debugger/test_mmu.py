@@ -1,0 +1,87 @@
+"""`translate` and `maps` against QEMU's own walker on the running kernel, and what they cost in packets."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.debugger.conftest import gdb
+from tests.debugger.test_packets import MARK, between_marks, memory
+
+SCRIPT = Path(__file__).with_name("inside_mmu.py")
+
+
+def compared_at(machine, level):
+    """What the script finds at a stop in a task's address space, at an exception level."""
+    machine.console.send("faults 2000000\r")
+    for _ in range(300):
+        with machine.stopped():
+            machine.gdb("thread 1")
+            state = int(machine.gdb("python print(int(gdb.parse_and_eval('$cpsr')))"))
+            if state >> 2 & 3 != level or not machine.json("translate 0")["regime"]["asid"]:
+                continue
+            return json.loads(machine.gdb(f"source {SCRIPT}", timeout=60))
+    pytest.fail(f"no stop in 300 was at EL{level} in a task's address space")
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_no_answer_differs_from_qemus(machine, level):
+    compared = compared_at(machine, level)
+    assert compared["level"] == level
+    translated = compared["translated"]
+    assert [row for row in translated if row[1] != row[2]] == []
+    assert [row for row in translated if (row[1] is None) == row[3]] == []
+    assert sum(output is not None for _, output, *_ in translated) > 15
+    assert sum(output is None for _, output, *_ in translated) > 50
+    mapped = compared["mapped"]
+    # At EL0 QEMU answers for EL0, so that it has no answer for what only the kernel may read.
+    readable = [row for row in mapped if level == 1 or row[3][0] == "r"]
+    assert [row for row in readable if row[1] != row[2]] == []
+    assert [row for row in mapped if row not in readable and row[2] is not None] == []
+    assert len(readable) > 8
+    assert [row for row in compared["gaps"] if row[1] is not None] == []
+    assert len(compared["gaps"]) > 8
+
+
+def test_a_translation_costs_no_more_packets_than_levels(proxy, kernel_elf):
+    addresses = ("0xffff800000080000", "0xffff000001234567", "0xffffc000fe201000", "0x400000", "0xdeadbeef")
+    commands = itertools.chain.from_iterable(
+        (MARK, f"tinyos translate {where}", MARK, "stepi") for where in addresses
+    )
+    outcome = gdb(f"target remote {proxy.address}", *commands, elf=kernel_elf)
+    assert "Python" not in outcome.errors
+    spans = between_marks(proxy.packets)
+    sent = [memory(span) for span in spans[0::2]]
+    assert len(sent) == len(addresses)
+    assert max(map(len, sent)) <= 4
+    assert len(sent[0]) == 4
+    assert all(
+        not packet.startswith(("M", "X", "G", "P"))
+        for span in spans
+        for packet in span
+        if "MemMode" not in packet
+    )
+
+
+def test_a_second_map_at_the_same_stop_asks_for_nothing_again(proxy, kernel_elf):
+    commands = [
+        "maps",
+        "maps --json",
+        "translate 0xffff800000080000",
+        "registers",
+        "fault",
+        "registers",
+        "fault",
+    ]
+    outcome = gdb(
+        f"target remote {proxy.address}",
+        *itertools.chain.from_iterable((MARK, f"tinyos {command}") for command in commands),
+        MARK,
+        elf=kernel_elf,
+    )
+    assert "Python" not in outcome.errors
+    first, second, third, *_, registers, fault = between_marks(proxy.packets)[-len(commands) :]
+    assert memory(first)
+    assert second == third == registers == []
+    assert memory(fault) == []
