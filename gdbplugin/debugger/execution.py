@@ -14,7 +14,7 @@ import gdb
 from gdbplugin.debugger import stop, words
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.target import Kernel, WrongWordError
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import Machine, MachineError
 from gdbplugin.render.style import Style
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def run(command: Command, argument: str) -> None:
     """Run a command; whatever goes wrong with the target or the words becomes a `gdb.GdbError`."""
-    with _errors_in_one_line():
+    with _errors_in_one_line(command):
         given = words.parse(command, words.split(argument))
         form = command.form(given)
         shown, journal = _read(command, form, given)
@@ -38,7 +38,7 @@ def run(command: Command, argument: str) -> None:
 
 def as_json(command: Command, arguments: Sequence[str]) -> str:
     """A command's object as JSON; errors as in `run`."""
-    with _errors_in_one_line():
+    with _errors_in_one_line(command):
         given = words.parse(command, arguments)
         form = command.form(given)
         shown, journal = _read(command, form, given)
@@ -64,7 +64,7 @@ def stopped(machine: Machine, journal: Journal) -> Stopped:
 
 def find_kernel(machine: Machine, journal: Journal) -> Kernel:
     """TinyOS on the stopped machine; raises a `MachineError` where it is not that."""
-    return Kernel(machine, stop.layout(machine), journal)
+    return Kernel(machine, stop.layout(machine), journal, stop.history())
 
 
 def _read(command: Command, form: Form, given: dict[str, Any]) -> tuple[Any, Journal]:
@@ -108,10 +108,12 @@ def _findings(journal: Journal) -> list[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def _errors_in_one_line() -> Iterator[None]:
+def _errors_in_one_line(command: Command) -> Iterator[None]:
     """GDB prints only `GdbError` as a plain message, so what may be expected to go wrong becomes one."""
     try:
         yield
+    except WrongWordError as error:
+        raise words.WordError(command, error.word, error.reason) from error
     except (MachineError, LayoutError) as error:
         raise gdb.GdbError(str(error)) from error
     except gdb.GdbError:

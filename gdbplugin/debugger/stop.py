@@ -15,6 +15,7 @@ import gdb
 
 from gdbplugin.debugger.layout import GdbLayout
 from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.kernel.history import History
 from gdbplugin.kernel.target import MANAGER
 from gdbplugin.layout import cache
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
@@ -31,7 +32,7 @@ class WrongProgramError(MachineError):
 
 
 class _State:
-    """What is kept. `changed` and `replaced` are called by GDB's events."""
+    """What is kept. Its methods are called by GDB's events."""
 
     def __init__(self) -> None:
         self.source: GdbMachine | None = None
@@ -39,6 +40,7 @@ class _State:
         self.verified = False
         self.layout: GdbLayout | None = None
         self.image: ElfImage | None = None
+        self.history = History()
         self.watching = False
 
     def watch(self) -> None:
@@ -47,15 +49,25 @@ class _State:
             return
         self.watching = True
         events = gdb.events
-        events.cont.connect(self.changed)
+        events.cont.connect(self.ran)
         events.memory_changed.connect(self.changed)
         events.register_changed.connect(self.changed)
         events.inferior_call.connect(self.changed)
-        events.exited.connect(self.changed)
-        events.inferior_deleted.connect(self.changed)
-        events.connection_removed.connect(self.changed)
+        events.exited.connect(self.gone)
+        events.inferior_deleted.connect(self.gone)
+        events.connection_removed.connect(self.gone)
         events.new_objfile.connect(self.replaced)
         events.clear_objfiles.connect(self.replaced)
+
+    def ran(self, event: Any) -> None:
+        """The target goes on."""
+        self.history.ran()
+        self.changed(event)
+
+    def gone(self, event: Any) -> None:
+        """The target is gone: what comes next is another."""
+        self.history.clear()
+        self.changed(event)
 
     def changed(self, _: Any) -> None:
         """The target ran, was written to, or is gone."""
@@ -65,7 +77,7 @@ class _State:
     def replaced(self, event: Any) -> None:
         """Other symbols were loaded."""
         self.layout = self.image = None
-        self.changed(event)
+        self.gone(event)
 
 
 _state = _State()
@@ -90,6 +102,11 @@ def machine() -> Iterator[Machine]:
         yield cached
     finally:
         source.restore()
+
+
+def history() -> History:
+    """What commands saw at earlier stops of this machine."""
+    return _state.history
 
 
 def selected_core() -> int:

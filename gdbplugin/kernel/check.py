@@ -13,10 +13,9 @@ from gdbplugin.kernel.check_frames import check_frames
 from gdbplugin.kernel.journal import Finding, Journal
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
 from gdbplugin.kernel.mappings import SpaceMap
-from gdbplugin.kernel.report import CHANGING
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.state import State, read_state
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.target import CHANGING, MANAGER, Kernel
 
 # More than any stack can have: a size beyond it is a corrupt one.
 _LARGEST_STACK_BYTES = 64 * 1024 * 1024

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel, WrongWordError
+from gdbplugin.layout.decode import value
+from gdbplugin.layout.types import Array, Enumeration, Static, locate, locate_path, unwrap
+
+_SHOWN = 32
+# Which numbers of an event are the id of a stack.
+_STACK_IN_FIRST = frozenset({"StackGrowth", "StackShrink", "StackOverflow"})
+_STACK_IN_SECOND = frozenset({"TaskStarted"})
+# Enums that events hold as numbers: a static, and a path to a field of that type; `[]` steps into an array.
+_NAMED = {
+    "EndReason": (SCHEDULER, "tasks[].end_reason"),
+    "PressureLevel": (MANAGER, "pressure_handler.level"),
+    "Strategy": (MANAGER, "pressure_handler.strategies[].strategy"),
+}
 
 
 @dataclass(frozen=True)
@@ -19,22 +35,147 @@ class Event:
     first: int | None
     second: int | None
 
+    @property
+    def stack(self) -> int | None:
+        """The id of the stack it is about, if it is about one."""
+        if self.kind in _STACK_IN_FIRST:
+            return self.first
+        return self.second if self.kind in _STACK_IN_SECOND else None
+
 
 @dataclass(frozen=True)
 class Events:
-    """The ring, oldest first. `recorded` counts all events since boot."""
+    """The ring or the newest of it, oldest first. `recorded` counts all events since boot."""
 
     recorded: int | None
     events: tuple[Event, ...]
 
 
-def read_events(kernel: Kernel) -> Events:
-    """Decode the event ring; one read."""
-    recorded = kernel.part(MANAGER, "events.recorded")
-    part = kernel.part(MANAGER, "events.entries")
+@dataclass(frozen=True)
+class EventList:
+    """Some events of the ring, oldest first, of the `matching` that the filters let through.
+
+    `names` has the names of the enums that events hold as numbers. `since_stop` is the number of events there
+    were at the earlier stop that `events` are newer than; None if they were not filtered by that.
+    """
+
+    recorded: int | None
+    kept: int
+    matching: int
+    events: tuple[Event, ...]
+    names: dict[str, dict[int, str]]
+    clock: Clock
+    since_stop: int | None
+
+
+def read_events(kernel: Kernel, newest: int | None = None) -> Events:
+    """Decode the event ring, or just its newest events; one read, or two where they wrap around."""
+    recorded = kernel.integer(MANAGER, "events.recorded")
+    place = kernel.place(MANAGER, "events.entries")
+    array = unwrap(place.type) if place else None
+    if place is None or not isinstance(array, Array):
+        return Events(recorded, ())
     found = []
-    for slot, entry in enumerate(part.value if part else ()):
+    for slot, entry in _slots(kernel, place, array, recorded, newest):
         if entry.get("sequence") != 0:
             found.append(kernel.record(Event, entry, f"event in slot {slot}"))
     found.sort(key=lambda event: event.sequence or 0)
-    return Events(recorded.value if recorded else None, tuple(found))
+    return Events(recorded, tuple(found))
+
+
+def _slots(
+    kernel: Kernel, place: Static, array: Array, recorded: int | None, newest: int | None
+) -> Iterator[tuple[int, dict[str, int]]]:
+    """The entries with the numbers of their slots: all, or those of the newest events."""
+    size, count = array.element.size, array.count
+    spans = [(0, count)]
+    if newest is not None and recorded is not None and newest < count:
+        end = recorded % count
+        wanted = min(newest, recorded)
+        spans = [(end - wanted, end)] if wanted <= end else [(0, end), (count - (wanted - end), count)]
+    for first, end in spans:
+        if first == end:
+            continue
+        data = kernel.memory.read(place.address + first * size, (end - first) * size)
+        for slot in range(first, end):
+            yield slot, value(array.element, data, (slot - first) * size)
+
+
+def read_event_list(
+    kernel: Kernel,
+    n: int = _SHOWN,
+    kind: str | None = None,
+    stack: int | None = None,
+    asid: int | None = None,
+    core: int | None = None,
+    since_stop: bool = False,
+) -> EventList:
+    """The newest `n` events that pass the filters. Raises `WrongWordError` for a kind that there is not."""
+    kernel.note_change()
+    if kind is not None and kind not in kinds(kernel):
+        raise WrongWordError(kind, f"is no kind of event: they are {', '.join(kinds(kernel))}")
+    filtered = since_stop or any(entry is not None for entry in (kind, stack, asid, core))
+    ring = read_events(kernel, None if filtered else n)
+    earlier = _earlier_count(kernel, ring.recorded) if since_stop else None
+    matching = [
+        event
+        for event in ring.events
+        if (kind is None or event.kind == kind)
+        and (stack is None or event.stack == stack)
+        and (asid is None or event.asid == asid)
+        and (core is None or event.core == core)
+        and (earlier is None or (event.sequence or 0) > earlier)
+    ]
+    kept = _kept(kernel, ring)
+    shown = tuple(matching[-n:] if n else ())
+    count = len(matching) if filtered else kept
+    return EventList(ring.recorded, kept, count, shown, event_names(kernel), read_clock(kernel), earlier)
+
+
+def _kept(kernel: Kernel, ring: Events) -> int:
+    place = kernel.place(MANAGER, "events.entries")
+    array = unwrap(place.type) if place else None
+    capacity = array.count if isinstance(array, Array) else len(ring.events)
+    return capacity if ring.recorded is None else min(capacity, ring.recorded)
+
+
+def _earlier_count(kernel: Kernel, recorded: int | None) -> int | None:
+    """How many events there were at an earlier stop, as far as a command looked there."""
+    earlier: int | None = kernel.history.earlier("events")
+    kernel.history.keep("events", recorded)
+    if earlier is None or (recorded is not None and earlier > recorded):
+        kernel.journal.note(
+            "no command looked at the events or counters at an earlier stop: all events are shown"
+        )
+        return None
+    return earlier
+
+
+def kinds(kernel: Kernel) -> list[str]:
+    """The kinds of event that the kernel's type has."""
+    found = _enumeration(kernel, MANAGER, "events.entries[].kind")
+    return [name for number, name in found.items() if number != 0]
+
+
+def offered_kinds(stopped: Stopped) -> list[str]:
+    """For completion: the kinds of event."""
+    return kinds(stopped.kernel) if stopped.kernel is not None else []
+
+
+def event_names(kernel: Kernel) -> dict[str, dict[int, str]]:
+    """The names of the enums that events hold as numbers, by their types' names; no reads."""
+    return {name: _enumeration(kernel, *where) for name, where in _NAMED.items()}
+
+
+def _enumeration(kernel: Kernel, static_name: str, path: str) -> dict[int, str]:
+    """The names of the enum at a path; empty where there is none."""
+    static = kernel.layout.static(static_name)
+    if static is None:
+        return {}
+    outer, array, inner = path.partition("[].")
+    field = locate_path(static.type, outer)
+    type_ = unwrap(field.type) if field is not None else None
+    if array and isinstance(type_, Array):
+        element = locate(type_.element, inner)
+        type_ = unwrap(element.type) if element is not None else None
+    return dict(type_.values) if isinstance(type_, Enumeration) else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, overload
@@ -105,6 +105,16 @@ class LazyTable(Sequence[LazyPage]):
             return LazyTable(self.rows[index], self.records[index])
         virtual, physical, allocated, zero, owner, count, time = self.rows[index]
         return LazyPage(virtual, physical, _boolean(allocated), _boolean(zero), owner, count, time)
+
+    def where(self, state: str | None = None, owners: Set[int] | None = None) -> LazyTable:
+        """The rows of a state and of some owners."""
+        kept = [
+            index
+            for index, row in enumerate(self.rows)
+            if (state is None or _STATE_OF.get((row[2], row[3]), "corrupt") == state)
+            and (owners is None or row[4] in owners)
+        ]
+        return LazyTable([self.rows[index] for index in kept], [self.records[index] for index in kept])
 
     def state(self, row: tuple[Any, ...]) -> str:
         """The state of a row: one of `STATES`."""

@@ -8,7 +8,7 @@ from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import ADDRESS_BITS
 from gdbplugin.aarch64.maps import Leaf, Malformed, leaf_attributes, leaves
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.kernel.spaces import AddressSpaces
+from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces
 from gdbplugin.kernel.target import Kernel
 
 PAGE_BYTES = 4096
@@ -57,6 +57,12 @@ def read_mappings(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
         found[space.number] = _read_map(kernel, control, space.number, remaining)
         remaining -= len(found[space.number].tables)
     return found
+
+
+def read_space(kernel: Kernel, space: AddressSpace) -> SpaceMap:
+    """Walk the tables of one address space."""
+    control = kernel.regime.lower.with_table(space.table or 0, space.asid)
+    return _read_map(kernel, control, space.number, _MAXIMUM_TABLES)
 
 
 def _read_map(kernel: Kernel, control: TranslationControl, number: int, maximum_tables: int) -> SpaceMap:

@@ -4,50 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gdbplugin.aarch64.cores import Core, read_cores
-from gdbplugin.kernel.frames import Frames, read_frames
+from gdbplugin.kernel.context import Context, read_context
+from gdbplugin.kernel.events import EventList, read_event_list
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
-from gdbplugin.kernel.pressure import Pressure, read_pressure
-from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
+from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
 from gdbplugin.kernel.stacks import Stacks, read_stacks
-from gdbplugin.kernel.statistics import DynamicMemoryStats, read_statistics
-from gdbplugin.kernel.target import MANAGER, Kernel
-from gdbplugin.kernel.tasks import Tasks, read_tasks
+from gdbplugin.kernel.statistics import Counters, read_counters
+from gdbplugin.kernel.target import Kernel
 
-CHANGING = (
-    "the kernel was stopped in the middle of a change of its memory state (odd sequence counter): "
-    "figures may not agree with each other"
-)
+_EVENTS = 6
 
 
 @dataclass(frozen=True)
 class Report:
-    """Every object but the events, as of one stop."""
+    """Every object, as of one stop; of the events the newest."""
 
-    stats: DynamicMemoryStats
+    counters: Counters
     stacks: Stacks
     lazy: LazyPages
-    pressure: Pressure
-    frames: Frames
-    context: AddressSpaces
-    tasks: Tasks | None
-    cores: tuple[Core, ...]
+    pressure: PressureState
+    context: Context
+    events: EventList
     changing: bool
 
 
 def read_report(kernel: Kernel) -> Report:
     """Decode it all; what is noticed goes into the kernel's journal."""
-    changing = kernel.is_changing(MANAGER)
-    if changing:
-        kernel.journal.note(CHANGING)
+    counters = read_counters(kernel)
     return Report(
-        stats=read_statistics(kernel),
+        counters=counters,
         stacks=read_stacks(kernel),
         lazy=read_lazy_pages(kernel),
-        pressure=read_pressure(kernel),
-        frames=read_frames(kernel),
-        context=read_spaces(kernel),
-        tasks=read_tasks(kernel),
-        cores=read_cores(kernel.machine),
-        changing=changing,
+        pressure=read_pressure_state(kernel),
+        context=read_context(kernel),
+        events=read_event_list(kernel, _EVENTS),
+        changing=counters.changing,
     )

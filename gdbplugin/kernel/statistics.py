@@ -1,10 +1,31 @@
-"""The kernel's counters: `DynamicMemoryStats`."""
+"""The kernel's counters: `DynamicMemoryStats` and those of its parts, and how fast they move."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
+
+# By the name they are shown under: the field of the manager.
+_COUNTERS = {
+    "lazy_zero_faults": "lazy_allocator.zero_fault_count",
+    "lazy_allocate_faults": "lazy_allocator.allocate_fault_count",
+    "lazy_upgrade_faults": "lazy_allocator.upgrade_fault_count",
+    "lazy_access_flag_hits": "lazy_allocator.access_flag_count",
+    "lazy_pages_folded": "lazy_allocator.fold_count",
+    "frame_allocations": "frames.allocation_count",
+    "frame_releases": "frames.release_count",
+    "frame_failures": "frames.failure_count",
+    "fast_switches": "context_switcher.fast_switch_count",
+    "invalidations_by_address": "context_switcher.invalidations.by_address",
+    "invalidations_by_asid": "context_switcher.invalidations.by_asid",
+    "invalidations_of_everything": "context_switcher.invalidations.everything",
+    "asid_allocations": "context_switcher.asids.allocation_count",
+    "asid_rollovers": "context_switcher.asids.rollover_count",
+    "events_recorded": "events.recorded",
+}
+_HISTORY = "counters"
 
 
 @dataclass(frozen=True)
@@ -23,7 +44,65 @@ class DynamicMemoryStats:
     context_switch_count: int | None
 
 
+@dataclass(frozen=True)
+class Changes:
+    """How the counters changed over some seconds of the kernel's own timer."""
+
+    seconds: float
+    changes: dict[str, int]
+
+    @property
+    def per_second(self) -> dict[str, float]:
+        """The changes as rates."""
+        return {name: change / self.seconds for name, change in self.changes.items()}
+
+
+@dataclass(frozen=True)
+class Counters:
+    """All counters there are. `since` is None where no earlier stop is known to compare with."""
+
+    stats: DynamicMemoryStats
+    counters: dict[str, int | None]
+    clock: Clock
+    since: Changes | None
+    changing: bool
+
+
 def read_statistics(kernel: Kernel) -> DynamicMemoryStats:
     """Decode the statistics."""
     part = kernel.part(MANAGER, "stats")
     return kernel.record(DynamicMemoryStats, part.value if part else None, "statistics")
+
+
+def read_counters(kernel: Kernel) -> Counters:
+    """Decode every counter, and compare with those that were last read at an earlier stop."""
+    changing = kernel.note_change()
+    stats, clock = read_statistics(kernel), read_clock(kernel)
+    counters = {name: kernel.integer(MANAGER, path) for name, path in _COUNTERS.items()}
+    if kernel.layout.static(SCHEDULER) is not None:
+        counters["ticks"] = kernel.integer(SCHEDULER, "tick_count")
+    values = {**asdict(stats), **counters}
+    since = _compare(kernel.history.earlier(_HISTORY), values, clock)
+    kernel.history.keep(_HISTORY, (values, clock))
+    kernel.history.keep("events", counters["events_recorded"])
+    return Counters(stats, counters, clock, since, changing)
+
+
+def _compare(
+    earlier: tuple[dict[str, int | None], Clock] | None, values: dict[str, int | None], clock: Clock
+) -> Changes | None:
+    """The changes since then; None if that was another run of the machine, or no time has passed."""
+    if earlier is None:
+        return None
+    before, then = earlier
+    if then.now is None or clock.now is None:
+        return None
+    seconds = clock.seconds(clock.now - then.now)
+    if seconds is None or seconds <= 0:
+        return None
+    changes = {}
+    for name, value in values.items():
+        old = before.get(name)
+        if value is not None and old is not None:
+            changes[name] = value - old
+    return Changes(seconds, changes)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime
 from gdbplugin.aarch64.virtual import VirtualMemory
 from gdbplugin.aarch64.walk import translate
+from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.layout.decode import Invalid, value
 from gdbplugin.layout.types import Layout, Static, Type, locate_path
@@ -16,12 +17,25 @@ from gdbplugin.machine import Machine, MachineError
 
 MANAGER = "tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER"
 SCHEDULER = "kernel::scheduler::SCHEDULER"
+CHANGING = (
+    "the kernel was stopped in the middle of a change of its memory state (odd sequence counter): "
+    "figures may not agree with each other"
+)
 
 _Record = TypeVar("_Record")
 
 
 class NotTinyOSError(MachineError):
     """The program that was loaded is not TinyOS."""
+
+
+class WrongWordError(MachineError):
+    """A word of the user's names nothing that this kernel has. `reason` goes on where `word` ends."""
+
+    def __init__(self, word: str, reason: str) -> None:
+        super().__init__(f'"{word}" {reason}')
+        self.word = word
+        self.reason = reason
 
 
 class KernelNotReadyError(MachineError):
@@ -42,12 +56,22 @@ class Part:
 
 
 class Kernel:
-    """The kernel of one stopped machine. What is noticed on the way goes into `journal`."""
+    """The kernel of one stopped machine. What is noticed on the way goes into `journal`.
 
-    def __init__(self, machine: Machine, layout: Layout, journal: Journal | None = None) -> None:
+    `history` holds what was seen at earlier stops.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        layout: Layout,
+        journal: Journal | None = None,
+        history: History | None = None,
+    ) -> None:
         self.machine = machine
         self.layout = layout
         self.journal = journal if journal is not None else Journal()
+        self.history = history if history is not None else History()
         self._memory: VirtualMemory | None = None
 
     @property
@@ -118,6 +142,19 @@ class Kernel:
             return False
         part = self.part(static_name, "sequence")
         return part is not None and isinstance(part.value, int) and part.value % 2 == 1
+
+    def note_change(self) -> bool:
+        """Whether the manager was being changed when the machine stopped; if so that is noted."""
+        changing = self.is_changing(MANAGER)
+        if changing:
+            self.journal.note(CHANGING)
+        return changing
+
+    def integer(self, static_name: str, path: str) -> int | None:
+        """An integer field; None, and a note, if there is none."""
+        part = self.part(static_name, path)
+        found = part.value if part is not None else None
+        return found if isinstance(found, int) else None
 
     def record(self, kind: type[_Record], values: object, label: str, **given: object) -> _Record:
         """Make a dataclass of a decoded struct, field by field, by name.

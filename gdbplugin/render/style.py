@@ -50,6 +50,11 @@ class Style:
         """What stands for a value that is not to be had."""
         return "-" if self.plain else "—"
 
+    @property
+    def ellipsis(self) -> str:
+        """What stands for the rest of a word that was cut off."""
+        return "~" if self.plain else "…"
+
     def gauge(self, part: int | None, whole: int | None, width: int = 12) -> str:
         """A bar filled by `part` of `whole`; empty only for 0, full only for all of it."""
         if part is None or not whole:
@@ -84,6 +89,30 @@ class Style:
                 )
         return f"{number:,} B"
 
+    def short_size(self, number: int | None) -> str:
+        """A number of bytes in few characters: `12 K`, `1.5 M`, `640`."""
+        return self.size(number).replace("iB", "").removesuffix(" B")
+
+    def duration(self, seconds: float | None) -> str:
+        """A length of time with two or three digits that count."""
+        if seconds is None:
+            return self.missing
+        if seconds >= 90 * 60:
+            return f"{seconds / 3600:.1f} h"
+        if seconds >= 100:
+            return f"{seconds / 60:.1f} min"
+        for unit, size in (("s", 1.0), ("ms", 1e-3)):
+            if seconds >= size:
+                return f"{seconds / size:.{0 if seconds >= 100 * size else 1}f} {unit}"
+        return f"{seconds * 1e6:.0f} us"
+
+    def level(self, name: str | None) -> str:
+        """A pressure level, coloured by how bad it is."""
+        shown = self.text(name)
+        if name == "Low":
+            return self.good(shown)
+        return self.warning(shown) if name == "Medium" else self.bad(shown)
+
     def text(self, value: Any) -> str:
         """Anything else."""
         return self.missing if value is None else str(value)
@@ -91,15 +120,17 @@ class Style:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> str:
     """A table of ready strings, without its final newline. The columns named in `right` are aligned there."""
-    # Not at the top: this import takes as long as all else that a command does.
-    from tabulate import tabulate
-
-    right = set(right)
-    alignment = ["right" if header in right else "left" for header in headers]
-    shown = tabulate(
-        list(rows), headers=list(headers), tablefmt="simple", colalign=alignment, disable_numparse=True
+    at_right, lines = set(right), [list(headers), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    columns = [(width, header in at_right) for header, width in zip(headers, widths, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, (width, to_right) in zip(line, columns, strict=True)
+        ).rstrip()
+        for line in lines
     )
-    return "\n".join(line.rstrip() for line in shown.splitlines())
 
 
 def indented(text: str, by: str = "  ") -> str:

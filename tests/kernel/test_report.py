@@ -18,20 +18,24 @@ from tests.kernel.synthetic import LAZY_BASE, STACK, STATIC_PHYSICAL, STATIC_VIR
 def test_report_of_a_small_kernel():
     kernel = World().kernel()
     report = read_report(kernel)
-    assert report.stats.context_switch_count == 1234
+    assert report.counters.stats.context_switch_count == 1234
     assert [(stack.id, stack.policy, stack.current_size) for stack in report.stacks.active] == [
         (1, "Conservative", 0x3000),
         (2, "Predictive", 0x2000),
     ]
-    assert report.pressure.level == "Medium"
-    assert report.pressure.level_events == (1, 2, 3, 4)
-    assert [entry.strategy for entry in report.pressure.strategies][1] == "PressureRelief"
-    assert report.frames.total_frames == 96
-    assert report.frames.used_frames == 27
-    assert [space.number for space in report.context.spaces] == [1, 2]
-    assert report.context.asids.generation == 3
-    assert next((task.id, task.name, task.state) for task in report.tasks.tasks) == (1, "worker", "Ready")
-    (core,) = report.cores
+    assert report.pressure.pressure.level == "Medium"
+    assert report.pressure.pressure.level_events == (1, 2, 3, 4)
+    assert [entry.strategy for entry in report.pressure.pressure.strategies][1] == "PressureRelief"
+    assert report.pressure.frames.total_frames == 96
+    assert report.pressure.frames.used_frames == 27
+    assert [space.number for space in report.context.spaces.spaces] == [1, 2]
+    assert report.context.spaces.asids.generation == 3
+    assert next((task.id, task.name, task.state) for task in report.context.tasks.tasks) == (
+        1,
+        "worker",
+        "Ready",
+    )
+    (core,) = report.context.cores
     assert (core.exception_level, core.mmu_enabled) == (1, True)
     assert core.ttbr0.asid == 11
     assert core.ttbr0.base == core.ttbr0.value & 0xFFFF_FFFF_FFFF

@@ -73,5 +73,5 @@ def test_numbers():
 
 def test_tables_align_and_end_without_blanks():
     lines = table(("name", "size"), [("a", "10"), ("long", "5")], ("size",)).splitlines()
-    assert lines[2:] == ["a           10", "long         5"]
+    assert lines[2:] == ["a       10", "long     5"]
     assert indented("a\n\nb") == "  a\n\n  b"

@@ -59,10 +59,10 @@ def test_the_report_as_text():
     report, journal = report_of(World())
     text = report_view.text(report, journal, ASCII)
     assert "2 active of 3 created" in text
-    assert "1 worker  Conservative  0x700000400000    12 KiB  64 KiB  ##.........." in text
+    assert "1 worker  Conservative  0x700000400000    12 K  64 K  #....." in text
     assert "Lazy pages (5: 2 pending, 1 zero, 2 allocated; zero page at 0x8000000)" in text
     assert "Medium below 48 until 52" in text
-    assert "EL1      on" in text
+    assert "0     EL1    on   TTBR0_EL1  0x000b" in text
     assert "Note" not in text
     assert "Findings" not in text
     assert text.isascii()

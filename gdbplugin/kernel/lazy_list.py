@@ -1,0 +1,99 @@
+"""Lazy pages as asked for: filtered, or one of them with what the hardware's tables say about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbplugin.aarch64.walk import Translation, translate
+from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage, LazyPages, LazyRange, LazyTable, read_lazy_pages
+from gdbplugin.kernel.spaces import read_spaces
+from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import Kernel, WrongWordError
+from gdbplugin.kernel.tasks import Tasks, read_tasks
+
+
+@dataclass(frozen=True)
+class LazyPageDetail:
+    """One page: its record, the range it was reserved with, and its walk in its owner's tables.
+
+    The walk is None where the owner has no active address space.
+    """
+
+    page: LazyPage
+    state: str
+    record: int
+    range: LazyRange | None
+    translation: Translation | None
+
+
+@dataclass(frozen=True)
+class LazyList:
+    """The lazy pages that pass the filters, of which `limit` (None: all) are to be shown."""
+
+    lazy: LazyPages
+    matching: LazyTable
+    limit: int | None
+    tasks: Tasks | None
+    clock: Clock
+    detail: LazyPageDetail | None
+
+
+def read_lazy_list(
+    kernel: Kernel,
+    address: int | None = None,
+    state: str | None = None,
+    asid: int | None = None,
+    limit: int | None = None,
+) -> LazyList:
+    """Decode the lazy pages of a state, of the address space with an ASID, or the one at an address.
+
+    Raises `WrongWordError` where no active space has that ASID, and where no lazy page is at that address.
+    """
+    kernel.note_change()
+    lazy, matching = read_lazy_pages(kernel), None
+    if asid is not None:
+        owners = {space.number for space in read_spaces(kernel).spaces if space.asid == asid}
+        if not owners:
+            raise WrongWordError(str(asid), "is the ASID of no active address space")
+        matching = lazy.pages.where(owners=owners)
+    if state is not None:
+        matching = (lazy.pages if matching is None else matching).where(state=state)
+    detail = None if address is None else _detail(kernel, lazy, address)
+    if detail is not None:
+        place = lazy.pages.records.index(detail.record)
+        matching = lazy.pages[place : place + 1]
+    chosen = lazy.pages if matching is None else matching
+    return LazyList(lazy, chosen, limit, read_tasks(kernel), read_clock(kernel), detail)
+
+
+def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
+    """The page that holds an address; the walk costs a read of each level that no other walk has read."""
+    start = address - address % PAGE_BYTES
+    place = next((index for index, row in enumerate(lazy.pages.rows) if row[0] == start), None)
+    if place is None:
+        raise WrongWordError(f"{address:#x}", "is in no reserved lazy page")
+    page, record = lazy.pages[place], lazy.pages.records[place]
+    reserved = next(
+        (
+            entry
+            for entry in lazy.ranges
+            if entry.first is not None
+            and entry.pages is not None
+            and entry.first <= record < entry.first + entry.pages
+        ),
+        None,
+    )
+    space = read_spaces(kernel).of(page.owner)
+    walk = None
+    if space is not None and space.table is not None:
+        regime = kernel.regime.with_lower_table(space.table, space.asid)
+        walk = translate(kernel.machine, regime, address)
+    return LazyPageDetail(page, lazy.pages.state(lazy.pages.rows[place]), record, reserved, walk)
+
+
+def offered_asids(stopped: Stopped) -> list[int]:
+    """For completion: the ASIDs of the active address spaces."""
+    if stopped.kernel is None:
+        return []
+    return sorted({space.asid for space in read_spaces(stopped.kernel).spaces if space.asid is not None})

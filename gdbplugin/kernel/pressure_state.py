@@ -1,0 +1,41 @@
+"""Memory pressure with the frames that it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.frames import Frames, read_frames
+from gdbplugin.kernel.pressure import Pressure, read_pressure
+from gdbplugin.kernel.target import Kernel
+
+UNITS = {
+    "CacheOptimization": "frames",
+    "PressureRelief": "frames",
+    "PageMigration": "pages moved",
+    "Defragmentation": "frames of the longest free run",
+}
+"""What each strategy counts as won, as the kernel's `pressure.rs` has it."""
+
+
+@dataclass(frozen=True)
+class PressureState:
+    """The pressure handler, the frame pool, and the time."""
+
+    pressure: Pressure
+    frames: Frames
+    clock: Clock
+
+    @property
+    def free(self) -> int | None:
+        """Frames to be had: free ones and cached ones."""
+        frames = self.frames
+        if frames.free_frames is None or frames.cached_frames is None:
+            return None
+        return frames.free_frames + frames.cached_frames
+
+
+def read_pressure_state(kernel: Kernel) -> PressureState:
+    """Decode the pressure handler and the pool's counters."""
+    kernel.note_change()
+    return PressureState(read_pressure(kernel), read_frames(kernel), read_clock(kernel))

@@ -1,0 +1,77 @@
+"""Dynamic stacks with what belongs to them: their tasks, and of one its events and its mapped pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.events import EventList, read_event_list
+from gdbplugin.kernel.mappings import Permissions, read_space
+from gdbplugin.kernel.spaces import read_spaces
+from gdbplugin.kernel.stacks import DynamicStack, Stacks, read_stacks
+from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import Kernel, WrongWordError
+from gdbplugin.kernel.tasks import Tasks, read_tasks
+
+_LARGEST_STACK_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class MappedPage:
+    """A page or block as the hardware's tables map it. `size` is in bytes; `el0` what EL0 may do there."""
+
+    virtual_address: int
+    physical_address: int
+    size: int
+    el0: str
+
+
+@dataclass(frozen=True)
+class StackList:
+    """All stacks, or one: only then there are `events`, which are its newest, and `mapped_pages`."""
+
+    stacks: Stacks
+    tasks: Tasks | None
+    clock: Clock
+    events: EventList | None
+    mapped_pages: tuple[MappedPage, ...] | None
+
+
+def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa: A002 (the user's word for it)
+    """Decode every stack, or the one of that id. Raises `WrongWordError` where there is none of that id."""
+    kernel.note_change()
+    stacks, tasks, clock = read_stacks(kernel), read_tasks(kernel), read_clock(kernel)
+    if id is None:
+        return StackList(stacks, tasks, clock, None, None)
+    chosen = tuple(stack for stack in stacks.stacks if stack.id == id)
+    if not chosen:
+        known = ", ".join(str(stack.id) for stack in stacks.stacks)
+        raise WrongWordError(str(id), f"is no stack on record: those are {known or 'none'}")
+    return StackList(
+        Stacks(chosen), tasks, clock, read_event_list(kernel, stack=id), _mapped_pages(kernel, chosen[0])
+    )
+
+
+def _mapped_pages(kernel: Kernel, stack: DynamicStack) -> tuple[MappedPage, ...]:
+    """The pages mapped in the stack's range, guard included; highest first, as the stack grows."""
+    base, guard = stack.base_address, stack.guard_address
+    if not stack.is_active or base is None or guard is None or not 0 < base - guard <= _LARGEST_STACK_BYTES:
+        return ()
+    space = read_spaces(kernel).of(stack.owner)
+    if space is None:
+        kernel.journal.find(stack.label, f"an address space of its owner, task {stack.owner}", "none active")
+        return ()
+    mapping = read_space(kernel, space)
+    permissions = Permissions(kernel.regime)
+    return tuple(
+        MappedPage(start, leaf.physical, leaf.size, permissions.el0(leaf))
+        for start, leaf in sorted(mapping.pages.items(), reverse=True)
+        if guard <= start < base
+    )
+
+
+def offered_ids(stopped: Stopped) -> list[int]:
+    """For completion: the ids of the stacks that exist."""
+    if stopped.kernel is None:
+        return []
+    return [stack.id for stack in read_stacks(stopped.kernel).active if stack.id is not None]

@@ -1,0 +1,109 @@
+"""The view of `tinyos context`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gdbplugin.aarch64.cores import Core, TableRegister
+from gdbplugin.kernel.context import Context
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.spaces import AddressSpace
+from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names, tasks_content
+from gdbplugin.render.style import Style, indented, table
+
+
+def content(context: Context, journal: Journal) -> dict[str, Any]:
+    """The context's part of its JSON object."""
+    del journal  # Its findings and notes stand beside, in every command's object.
+    return {
+        "context": asdict(context.spaces),
+        "cores": core_objects(context),
+        **tasks_content(context.tasks),
+        "time": clock_content(context.clock),
+    }
+
+
+def core_objects(context: Context) -> list[dict[str, Any]]:
+    """The cores in a JSON object, each with the number of the address space its TTBR0 holds."""
+    found = []
+    for core in context.cores:
+        space = context.space_on(core)
+        found.append({**asdict(core), "space": None if space is None else space.number})
+    return found
+
+
+def text(context: Context, journal: Journal, style: Style) -> str:
+    """The cores, the counters of switching, and the address spaces."""
+    names = task_names(context.tasks)
+    parts = [cores(context, style), f"{summary(context, style)}\n{_spaces(context, names, style)}"]
+    return sections(parts, journal)
+
+
+def summary(context: Context, style: Style) -> str:
+    """The counters of switching."""
+    spaces, count = context.spaces, style.count
+    asids, dropped = spaces.asids, spaces.invalidations
+    return "\n".join(
+        [
+            style.title(
+                f"Address spaces ({len(spaces.spaces)} active; number {style.text(spaces.current)} in TTBR0)"
+            ),
+            f"  switches: {count(spaces.switch_count)}, "
+            f"{count(spaces.fast_switch_count)} without any invalidation",
+            f"  ASIDs: {style.text(asids.bits)} bits, generation {count(asids.generation)}, "
+            f"{count(asids.allocation_count)} handed out, {count(asids.rollover_count)} rollovers",
+            f"  TLB invalidations: {count(dropped.by_address)} by address, {count(dropped.by_asid)} by ASID, "
+            f"{count(dropped.everything)} of everything",
+        ]
+    )
+
+
+def _spaces(context: Context, names: Names, style: Style) -> str:
+    rows = [_space(space, context, names, style) for space in context.spaces.spaces]
+    headers = ("task", "state", "table", "ASID", "generation", "switches", "")
+    return indented(table(headers, rows, ("ASID", "generation", "switches"))) if rows else ""
+
+
+def _space(space: AddressSpace, context: Context, names: Names, style: Style) -> tuple[str, ...]:
+    tasks = context.tasks.tasks if context.tasks else ()
+    state = next((task.state for task in tasks if task.id == space.number), None)
+    generation = context.spaces.asids.generation
+    notes = [f"core {core.core}" for core in context.cores if context.space_on(core) is space]
+    if space.generation is not None and generation is not None and space.generation != generation:
+        notes.append("ASID outdated")
+    return (
+        owner(space.number, names, style),
+        style.text(state),
+        style.address(space.table),
+        style.text(space.asid),
+        style.count(space.generation),
+        style.count(space.switch_count),
+        ", ".join(notes),
+    )
+
+
+def cores(context: Context, style: Style) -> str:
+    """Each core's exception level and translation table registers, decoded."""
+    rows = [_core(core, context, style) for core in context.cores]
+    headers = ("core", "level", "MMU", "", "value", "table", "ASID", "CnP", "holds")
+    flat = [line for lines in rows for line in lines]
+    return style.title("Cores") + "\n" + indented(table(headers, flat, ("ASID", "CnP")))
+
+
+def _core(core: Core, context: Context, style: Style) -> list[tuple[str, ...]]:
+    level = style.missing if core.exception_level is None else f"EL{core.exception_level}"
+    mmu = {None: style.missing, True: "on", False: "off"}[core.mmu_enabled]
+    space = context.space_on(core)
+    holds = "" if space is None else f"space {space.number}"
+    return [
+        (str(core.core), level, mmu, "TTBR0_EL1", *_register(core.ttbr0, style), holds),
+        ("", "", "", "TTBR1_EL1", *_register(core.ttbr1, style), ""),
+    ]
+
+
+def _register(register: TableRegister | None, style: Style) -> tuple[str, str, str, str]:
+    if register is None:
+        return (style.missing,) * 4
+    common = "1" if register.common_not_private else "0"
+    return f"{register.value:#018x}", style.address(register.base), str(register.asid), common

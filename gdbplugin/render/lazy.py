@@ -1,0 +1,177 @@
+"""The view of `tinyos lazy`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gdbplugin.aarch64.walk import Translation
+from gdbplugin.kernel.clock import Clock
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPages, LazyRange, LazyTable
+from gdbplugin.kernel.lazy_list import LazyList, LazyPageDetail
+from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names
+from gdbplugin.render.style import Style, indented, table
+
+_RANGES_SHOWN = 12
+_RUNS_SHOWN = 40
+
+
+def content(shown: LazyList, journal: Journal) -> dict[str, Any]:
+    """The lazy pages' part of their JSON object."""
+    del journal  # Its findings and notes stand beside, in every command's object.
+    return {
+        "lazy": allocator_object(shown.lazy, shown.matching),
+        "matching": len(shown.matching),
+        "pages": page_objects(shown.matching[: shown.limit]),
+        "page": None if shown.detail is None else _detail_object(shown.detail),
+        "time": clock_content(shown.clock),
+    }
+
+
+def allocator_object(lazy: LazyPages, pages: LazyTable) -> dict[str, Any]:
+    """The allocator in a JSON object: counters, ranges, pages by state; the given pages as runs."""
+    found = {name: value for name, value in vars(lazy).items() if name != "pages"}
+    found["ranges"] = [asdict(reserved) for reserved in lazy.ranges]
+    states = lazy.pages.count_states()
+    found["states"] = {state: states[state] for state in STATES}
+    found["runs"] = [{**vars(run), "pages": run.pages, "end": run.end} for run in pages.runs()]
+    return found
+
+
+def page_objects(pages: LazyTable) -> list[dict[str, Any]]:
+    """Lazy pages as objects of the kernel's field names."""
+    flags = {0: False, 1: True}
+    return [
+        {
+            "virtual_address": virtual,
+            "physical_address": physical,
+            "is_allocated": flags.get(allocated),
+            "is_zero_page": flags.get(zero),
+            "owner": owner,
+            "access_count": count,
+            "allocation_time": time,
+        }
+        for virtual, physical, allocated, zero, owner, count, time in pages.rows
+    ]
+
+
+def _detail_object(detail: LazyPageDetail) -> dict[str, Any]:
+    walk = detail.translation
+    return {
+        **asdict(detail.page),
+        "state": detail.state,
+        "record": detail.record,
+        "range": None if detail.range is None else asdict(detail.range),
+        "output": None if walk is None else walk.output,
+        "levels": []
+        if walk is None
+        else [{**vars(level), "address": level.address, "kind": level.kind.value} for level in walk.levels],
+        "fault": None if walk is None or walk.fault is None else asdict(walk.fault),
+    }
+
+
+def text(shown: LazyList, journal: Journal, style: Style) -> str:
+    """Totals, ranges and runs; or one page and its descriptor."""
+    names = task_names(shown.tasks)
+    if shown.detail is not None:
+        return sections([_detail(shown.detail, names, shown.clock, style)], journal)
+    return sections([section(shown.lazy, names, style), _runs(shown, names, style)], journal)
+
+
+def section(lazy: LazyPages, names: Names, style: Style) -> str:
+    """Totals by state, and the ranges."""
+    states = lazy.pages.count_states()
+    totals = ", ".join(
+        f"{states[state]:,} {state}" for state in STATES if state != "corrupt" or states[state]
+    )
+    count = style.count
+    lines = [
+        style.title(
+            f"Lazy pages ({len(lazy.pages):,}: {totals}; zero page at {style.address(lazy.zero_frame)})"
+        ),
+        f"  faults: {count(lazy.zero_fault_count)} mapped the zero page, "
+        f"{count(lazy.allocate_fault_count)} allocated, {count(lazy.upgrade_fault_count)} replaced it",
+        f"  {count(lazy.access_flag_count)} access flag hits, {count(lazy.fold_count)} folded back",
+    ]
+    rows = [_range(reserved, lazy, names, style) for reserved in lazy.ranges[:_RANGES_SHOWN]]
+    if rows:
+        headers = ("range", "size", "pages", "pending", "zero", "allocated", "accesses", "task")
+        lines.append(indented(table(headers, rows, headers[1:-1])))
+    if len(lazy.ranges) > _RANGES_SHOWN:
+        lines.append(f"  and {len(lazy.ranges) - _RANGES_SHOWN:,} more ranges")
+    return "\n".join(lines)
+
+
+def _range(reserved: LazyRange, lazy: LazyPages, names: Names, style: Style) -> tuple[str, ...]:
+    pages = lazy.pages_of(reserved)
+    states = pages.count_states()
+    return (
+        style.address(pages[0].virtual_address if pages else None),
+        style.size(None if reserved.pages is None else reserved.pages * PAGE_BYTES),
+        style.count(reserved.pages),
+        *(style.count(states[state]) for state in ("pending", "zero", "allocated")),
+        style.count(pages.count_accesses()),
+        owner(reserved.owner, names, style),
+    )
+
+
+def _runs(shown: LazyList, names: Names, style: Style) -> str:
+    """Neighbouring pages of one state and owner, summed."""
+    runs = list(shown.matching.runs())
+    limit = _RUNS_SHOWN if shown.limit is None else shown.limit
+    title = style.title(f"Runs ({len(runs):,}, of {len(shown.matching):,} pages)")
+    rows = [
+        (
+            f"{style.address(run.start)}-{style.address(run.end)}",
+            style.count(run.pages),
+            run.state,
+            style.count(run.access_count),
+            owner(run.owner, names, style),
+        )
+        for run in runs[:limit]
+    ]
+    if not rows:
+        return title
+    headers = ("addresses (end exclusive)", "pages", "state", "accesses", "task")
+    more = f"\n  and {len(runs) - limit:,} more; --limit N shows N" if len(runs) > limit else ""
+    return title + "\n" + indented(table(headers, rows, ("pages", "accesses"))) + more
+
+
+def _detail(detail: LazyPageDetail, names: Names, clock: Clock, style: Style) -> str:
+    page, reserved = detail.page, detail.range
+    lines = [
+        ("state", detail.state),
+        ("owner", f"task {owner(page.owner, names, style)}"),
+        ("frame", style.address(page.physical_address)),
+        ("accesses", style.count(page.access_count)),
+        (
+            "allocated",
+            f"{style.duration(clock.ago(page.allocation_time))} ago" if page.allocation_time else "never",
+        ),
+        ("record", f"{detail.record:,}"),
+        (
+            "range",
+            style.missing
+            if reserved is None
+            else f"{style.count(reserved.pages)} pages from record {style.count(reserved.first)}",
+        ),
+    ]
+    body = "\n".join(f"  {name:<10} {value}" for name, value in lines)
+    title = style.title(f"Lazy page {style.address(page.virtual_address)}")
+    return f"{title}\n{body}\n{_walk(detail.translation, style)}"
+
+
+def _walk(walk: Translation | None, style: Style) -> str:
+    if walk is None:
+        return f"  {'walk':<10} its owner has no active address space"
+    lines = [
+        f"  level {level.level:<4} {level.descriptor:#018x} at {level.address:#x}: {level.kind.value}"
+        for level in walk.levels
+    ]
+    if walk.fault is not None:
+        lines.append(f"  {'fault':<10} {walk.fault.kind} at level {walk.fault.level}: {walk.fault.reason}")
+    else:
+        allowed = "" if walk.attributes is None else f", {walk.attributes.el0} at EL0"
+        lines.append(f"  {'maps to':<10} {style.address(walk.output)}{allowed}")
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""The view of `tinyos pressure`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.pressure import LEVELS
+from gdbplugin.kernel.pressure_state import UNITS, PressureState
+from gdbplugin.render.parts import clock_content, sections
+from gdbplugin.render.style import Style, indented, table
+
+_WIDTH = 60
+
+
+def content(state: PressureState, journal: Journal) -> dict[str, Any]:
+    """The pressure's part of its JSON object."""
+    del journal  # Its findings and notes stand beside, in every command's object.
+    return {
+        "pressure": asdict(state.pressure),
+        "frames": {**asdict(state.frames), "used_frames": state.frames.used_frames},
+        "units": UNITS,
+        "time": clock_content(state.clock),
+    }
+
+
+def text(state: PressureState, journal: Journal, style: Style) -> str:
+    """The level, the frames, the thresholds on a bar, and the strategies."""
+    return sections([section(state, style)], journal)
+
+
+def section(state: PressureState, style: Style) -> str:
+    """All of it."""
+    pressure, frames, count = state.pressure, state.frames, style.count
+    changed = state.clock.ago(pressure.last_change_time)
+    since = "" if changed is None else f", for {style.duration(changed)}"
+    lines = [
+        style.title("Pressure: ") + style.level(pressure.level) + since,
+        f"  {count(frames.free_frames)} free, {count(frames.cached_frames)} cached, "
+        f"{count(frames.used_frames)} used, {count(frames.retired_frames)} retired of "
+        f"{count(frames.total_frames)} frames of 4 KiB at {style.address(frames.base)}",
+        *_bar(state, style),
+    ]
+    if pressure.level_events is not None:
+        entered = zip(LEVELS, pressure.level_events, strict=False)
+        lines.append("  entered: " + ", ".join(f"{level} {number:,}" for level, number in entered))
+    strategies = _strategies(state, style)
+    return "\n".join([*lines, strategies] if strategies else lines)
+
+
+def _bar(state: PressureState, style: Style) -> list[str]:
+    """Free frames against the limit, and below it where each level begins."""
+    pressure, count = state.pressure, style.count
+    limit = pressure.limit_frames
+    borders = list(zip(LEVELS[1:], pressure.thresholds, strict=False))
+    lines = [
+        f"  {style.gauge(state.free, limit, _WIDTH)}  {count(state.free)} of {count(limit)} frames to be had"
+    ]
+    marks = [" "] * _WIDTH
+    for level, border in borders:
+        if limit and border.enter_below is not None:
+            marks[min(_WIDTH - 1, max(0, _WIDTH * border.enter_below // limit))] = level[0]
+    if any(mark != " " for mark in marks):
+        lines.append(("  " + "".join(marks)).rstrip())
+    levels = ", ".join(
+        f"{level} below {count(border.enter_below)} until {count(border.leave_at)}"
+        for level, border in borders
+    )
+    return [*lines, f"  {levels or style.missing}"]
+
+
+def _strategies(state: PressureState, style: Style) -> str:
+    rows = [
+        (
+            style.text(entry.strategy),
+            style.count(entry.run_count),
+            style.count(entry.skip_count),
+            style.count(entry.last_won),
+            style.count(entry.total_won),
+            UNITS.get(entry.strategy or "", ""),
+            style.duration(state.clock.ago(entry.last_run_time)),
+        )
+        for entry in state.pressure.strategies
+    ]
+    headers = ("strategy", "runs", "skipped", "won last", "won in all", "", "last run")
+    if not rows:
+        return ""
+    return indented(table(headers, rows, ("runs", "skipped", "won last", "won in all", "last run")))

@@ -1,0 +1,119 @@
+"""The view of `tinyos stacks`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gdbplugin.kernel.clock import Clock
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.stack_list import MappedPage, StackList
+from gdbplugin.kernel.stacks import DynamicStack, Stacks
+from gdbplugin.render.events import event_objects, event_table
+from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names, tasks_content
+from gdbplugin.render.style import Style, indented, table
+
+_PAGES_SHOWN = 40
+
+
+def content(shown: StackList, journal: Journal) -> dict[str, Any]:
+    """The stacks' part of their JSON object."""
+    del journal  # Its findings and notes stand beside, in every command's object.
+    pages = shown.mapped_pages
+    return {
+        "stacks": [asdict(stack) for stack in shown.stacks.stacks],
+        "events": None if shown.events is None else event_objects(shown.events.events),
+        "mapped_pages": None if pages is None else [asdict(page) for page in pages],
+        **tasks_content(shown.tasks),
+        "time": clock_content(shown.clock),
+    }
+
+
+def text(shown: StackList, journal: Journal, style: Style) -> str:
+    """A table of the stacks; of one stack everything."""
+    names = task_names(shown.tasks)
+    if shown.events is None:
+        return sections([section(shown.stacks, names, shown.clock, style)], journal)
+    stack = shown.stacks.stacks[0]
+    parts = [_details(stack, names, shown.clock, style), _mapped(shown.mapped_pages or (), style)]
+    title = style.title(f"Events ({len(shown.events.events)} of {shown.events.matching} on record)")
+    parts.append(title + "\n" + indented(event_table(shown.events, style)))
+    return sections(parts, journal)
+
+
+def section(stacks: Stacks, names: Names, clock: Clock, style: Style) -> str:
+    """The active stacks as a table; the others counted."""
+    rows = [_row(stack, names, clock, style) for stack in stacks.active]
+    title = style.title(f"Stacks ({len(rows)} active, {len(stacks.stacks) - len(rows)} ended on record)")
+    if not rows:
+        return title
+    headers = ("id", "task", "policy", "base", "mapped", "of", "", "SP below", "highest", "+/-", "seen")
+    right = ("id", "mapped", "of", "SP below", "highest", "+/-", "seen")
+    return title + "\n" + indented(table(headers, rows, right))
+
+
+def _row(stack: DynamicStack, names: Names, clock: Clock, style: Style) -> tuple[str, ...]:
+    return (
+        style.text(stack.id),
+        owner(stack.owner, names, style),
+        style.text(stack.policy),
+        style.address(stack.base_address),
+        style.short_size(stack.current_size),
+        style.short_size(stack.max_size),
+        style.gauge(stack.current_size, stack.max_size, 6),
+        style.short_size(_depth(stack)),
+        style.short_size(stack.high_water_mark),
+        f"{style.count(stack.growth_count)}/{style.count(stack.shrink_count)}",
+        style.duration(clock.ago(stack.last_access_time)),
+    )
+
+
+def _depth(stack: DynamicStack) -> int | None:
+    """How far below its base the stack pointer is, in bytes; None for one that is nowhere in the stack."""
+    if stack.base_address is None or stack.stack_pointer is None:
+        return None
+    depth = stack.base_address - stack.stack_pointer
+    return depth if 0 <= depth <= max(stack.max_size or 0, stack.current_size or 0) else None
+
+
+def _details(stack: DynamicStack, names: Names, clock: Clock, style: Style) -> str:
+    base, size = stack.base_address, stack.current_size
+    lowest = None if base is None or size is None else base - size
+    growth = style.duration(clock.ago(stack.last_growth_time))
+    lines = [
+        ("owner", f"task {owner(stack.owner, names, style)}"),
+        ("policy", style.text(stack.policy)),
+        ("mapped", f"{style.address(lowest)} to {style.address(base)}, {style.size(size)}"),
+        ("may grow to", f"{style.size(stack.max_size)}  {style.gauge(size, stack.max_size, 30)}"),
+        ("guard page", style.address(stack.guard_address)),
+        (
+            "stack pointer",
+            f"{style.address(stack.stack_pointer)}, {style.size(_depth(stack))} below the base",
+        ),
+        ("highest", f"{style.size(stack.high_water_mark)} were mapped at once"),
+        (
+            "growths",
+            f"{style.count(stack.growth_count)}; pages added by the last: "
+            f"{style.count(stack.last_growth_pages)}, {growth} ago",
+        ),
+        (
+            "shrinks",
+            f"{style.count(stack.shrink_count)}; pages given back: {style.count(stack.pages_returned)}",
+        ),
+        ("last access", f"{style.duration(clock.ago(stack.last_access_time))} ago"),
+    ]
+    state = "active" if stack.is_active else "ended"
+    body = "\n".join(f"  {name:<14} {value}" for name, value in lines)
+    return style.title(f"Stack {style.text(stack.id)} ({state})") + "\n" + body
+
+
+def _mapped(pages: tuple[MappedPage, ...], style: Style) -> str:
+    title = style.title(f"Mapped pages ({len(pages)}, as the hardware's tables have them)")
+    rows = [
+        (style.address(page.virtual_address), style.address(page.physical_address), page.el0)
+        for page in pages[:_PAGES_SHOWN]
+    ]
+    if not rows:
+        return title
+    more = f"\n  and {len(pages) - _PAGES_SHOWN} more" if len(pages) > _PAGES_SHOWN else ""
+    return title + "\n" + indented(table(("page", "physical", "EL0"), rows)) + more

@@ -1,0 +1,75 @@
+"""The view of `tinyos stats`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.statistics import Changes, Counters
+from gdbplugin.render.parts import clock_content, sections
+from gdbplugin.render.style import Style, indented, table
+
+
+def content(counters: Counters, journal: Journal) -> dict[str, Any]:
+    """The counters' part of their JSON object."""
+    del journal  # Its findings and notes stand beside, in every command's object.
+    since = counters.since
+    return {
+        "changing": counters.changing,
+        "stats": asdict(counters.stats),
+        "counters": counters.counters,
+        "time": clock_content(counters.clock),
+        "since": None if since is None else {**asdict(since), "per_second": since.per_second},
+    }
+
+
+def text(counters: Counters, journal: Journal, style: Style) -> str:
+    """Every counter, and what it moved by since the last stop that is known."""
+    since = counters.since
+    if since is None:
+        heading = "Counters (rates come with a second look, at a later stop)"
+    else:
+        heading = f"Counters, and what changed in {style.duration(since.seconds)} since the last look"
+    headers = ("counter", "value") if since is None else ("counter", "value", "change", "per second")
+    groups = [asdict(counters.stats), counters.counters]
+    rows = [_row(name, value, since, style) for group in groups for name, value in group.items()]
+    return sections([style.title(heading) + "\n" + indented(table(headers, rows, headers[1:]))], journal)
+
+
+def _row(name: str, value: int | None, since: Changes | None, style: Style) -> tuple[str, ...]:
+    row = (name, style.count(value))
+    if since is None:
+        return row
+    change, rate = since.changes.get(name), since.per_second.get(name)
+    if not change or rate is None:
+        return (*row, "" if change == 0 else style.missing, "")
+    return (*row, f"{change:+,}", f"{rate:+,.1f}")
+
+
+def summary(counters: Counters, style: Style) -> list[tuple[str, str]]:
+    """What a report says of them: a word and a line each."""
+    stats, count = counters.stats, style.count
+    return [
+        (
+            "Stacks",
+            f"{count(stats.active_dynamic_stacks)} active of {count(stats.total_dynamic_stacks)} created, "
+            f"{count(stats.total_stack_growth_events)} growths, "
+            f"{count(stats.total_stack_shrink_events)} shrinks",
+        ),
+        (
+            "Lazy pages",
+            f"{count(stats.total_lazy_pages)} reserved, {count(stats.allocated_lazy_pages)} allocated, "
+            f"{count(stats.total_lazy_page_faults)} faults",
+        ),
+        (
+            "Pressure",
+            f"{count(stats.memory_pressure_events)} level changes, "
+            f"{count(stats.optimization_events)} strategy runs",
+        ),
+        (
+            "Switches",
+            f"{count(stats.context_switch_count)} of address spaces, "
+            f"{count(counters.counters.get('fast_switches'))} of them without any invalidation",
+        ),
+    ]
