@@ -48,8 +48,10 @@ VIRT = Board(
 class Target:
     """A running QEMU; satisfies `gdbplugin.machine.Machine` once `start` has set it up."""
 
-    def __init__(self, board: Board, memory: mmap.mmap, monitor: Monitor) -> None:
+    def __init__(self, board: Board, memory: mmap.mmap, monitor: Monitor, gdb_address: str) -> None:
         self.board = board
+        self.gdb_address = gdb_address
+        """What GDB's `target remote` takes."""
         self.base = board.memory_base
         self.cores = (0,)
         self._memory = memory
@@ -165,12 +167,13 @@ def running(board: Board) -> Iterator[Target]:
         listener.settimeout(_SECONDS)
         stream, _ = listener.accept()
         resources.enter_context(stream)
-        yield Target(board, memory, Monitor(stream))
+        yield Target(board, memory, Monitor(stream), str(directory / "gdb"))
 
 
 def _start(board: Board, directory: Path, image: Path):
     ram = f"memory-backend-file,id=ram,size={board.memory_bytes},mem-path={directory / 'ram'},share=on"
     arguments = [find_qemu(), "-nodefaults", "-display", "none", "-S", "-object", ram, *board.arguments]
     arguments += ["-kernel", str(image), "-qmp", f"unix:{directory / 'qmp'}"]
+    arguments += ["-gdb", f"unix:{directory / 'gdb'},server=on,wait=off"]
     with (directory / "log").open("wb") as log:
         return process.start(arguments, stdout=log, stderr=log)

@@ -9,43 +9,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from tests.aarch64.processors import WIDTHS, Processor
+
 STRICT = "as the manual has it"
 QEMU = "only what QEMU decides as the manual does"
 
 GRANULES = {12: (0, 2), 14: (2, 1), 16: (1, 3)}
 """TG0 and TG1 by the granule's width."""
-WIDTHS = (32, 36, 40, 42, 44, 48, 52, 52)
-
-
-@dataclass(frozen=True)
-class Processor:
-    """What the processor has."""
-
-    physical_bits: int
-    granules: tuple[int, ...]
-    long_granules: tuple[int, ...] = ()
-    large_virtual: bool = False
-    small_tables: bool = False
-    virtualization_host: bool = False
-
-    @property
-    def id_registers(self) -> dict[str, int]:
-        tgran4 = 15 if 12 not in self.granules else int(12 in self.long_granules)
-        tgran16 = 0 if 14 not in self.granules else 1 + (14 in self.long_granules)
-        tgran64 = 0 if 16 in self.granules else 15
-        return {
-            "ID_AA64MMFR0_EL1": WIDTHS.index(self.physical_bits)
-            | 2 << 4
-            | tgran16 << 20
-            | tgran64 << 24
-            | tgran4 << 28,
-            "ID_AA64MMFR1_EL1": 2,
-            "ID_AA64MMFR2_EL1": self.large_virtual << 16 | self.small_tables << 28 | 1 << 60,
-        }
-
-
-CORTEX_A72 = Processor(44, (12, 16))
-MAX = Processor(52, (12, 14, 16), (12, 14), True, True, True)
 
 
 @dataclass
@@ -94,6 +64,7 @@ class Setup:
     """Registers, memory words by physical address, addresses to ask about, and where a core would run."""
 
     level: int
+    regime: str
     registers: dict[str, int]
     words: dict[int, int] = field(default_factory=dict)
     probes: list[int] = field(default_factory=list)
@@ -136,7 +107,8 @@ class Generator:
         # With TGE, the MMU of EL1&0 is off (D24.2.49); QEMU 10 leaves it on.
         if self.kind is STRICT and owner == 1 and level == 0 and control >> 34 & 1 == 0 and self.chance(0.05):
             registers["HCR_EL2"] |= 1 << 27
-        setup = Setup(level, registers)
+        regime = "EL1&0" if owner == 1 else f"EL{owner}" + "&0" * two_ranges
+        setup = Setup(level, regime, registers)
         sctlr = self.bits(1) << 19 | (not self.chance(0.05))
         if owner == 1 or two_ranges:
             sctlr |= self.chance(0.2) << 57

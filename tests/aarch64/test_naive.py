@@ -12,7 +12,8 @@ from gdbplugin.aarch64.regime import RegimeUnknownError, current_regime, regime_
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.machine import MachineError, PhysicalReadError
 from tests.aarch64 import naive
-from tests.aarch64.setups import CORTEX_A72, MAX, STRICT, Generator, Processor
+from tests.aarch64.processors import CORTEX_A72, MAX, Processor
+from tests.aarch64.setups import STRICT, Generator
 
 PROCESSORS = {
     "A72": CORTEX_A72,
@@ -23,7 +24,7 @@ PROCESSORS = {
     "small": Processor(32, (12,)),
 }
 BASE, END = 0x4000_0000, 0x4100_0000
-SETUPS = 120
+SETUPS = 90
 MAXIMUM_TABLES = 60
 
 

@@ -16,9 +16,10 @@ from gdbplugin.aarch64.regime import current_regime
 from gdbplugin.aarch64.registers import bits, exception_level
 from gdbplugin.aarch64.walk import translate
 from tests.aarch64 import qemu
-from tests.aarch64.setups import CORTEX_A72, MAX, QEMU, Generator
+from tests.aarch64.processors import CORTEX_A72, MAX
+from tests.aarch64.setups import QEMU, Generator
 
-SETUPS = 110
+SETUPS = 80
 PAN = 1 << 22
 
 
