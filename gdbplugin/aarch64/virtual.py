@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+
+from gdbplugin.aarch64.descriptor import ACCESS_FLAG, LAST_LEVEL, Kind, kind_of
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.aarch64.walk import Fault, translate
-from gdbplugin.machine import Machine, MachineError
+from gdbplugin.aarch64.walk import Fault, Level, translate
+from gdbplugin.machine import Machine, MachineError, PhysicalReadError
 
 
 class UntranslatedAddressError(MachineError):
@@ -18,6 +22,14 @@ class UntranslatedAddressError(MachineError):
         self.fault = fault
 
 
+def _append(found: list[tuple[int, int]], output: int, size: int) -> None:
+    """Add an extent, joined with the one before it where it goes on from there."""
+    if found and sum(found[-1]) == output:
+        found[-1] = (found[-1][0], found[-1][1] + size)
+    else:
+        found.append((output, size))
+
+
 class VirtualMemory:
     """Reads by virtual address in one regime of a machine."""
 
@@ -28,6 +40,7 @@ class VirtualMemory:
     def extents(self, address: int, length: int) -> list[tuple[int, int]]:
         """The physical extents (address, length) behind a virtual range, contiguous ones joined.
 
+        A long range costs one walk for each last table on its way: what follows in that table is read whole.
         Raises `UntranslatedAddressError` at the first address that is not mapped.
         """
         found: list[tuple[int, int]] = []
@@ -38,12 +51,40 @@ class VirtualMemory:
                 assert translation.fault is not None
                 raise UntranslatedAddressError(position, translation.fault)
             here = min(end - position, translation.size - position % translation.size)
-            if found and sum(found[-1]) == translation.output:
-                found[-1] = (found[-1][0], found[-1][1] + here)
-            else:
-                found.append((translation.output, here))
+            _append(found, translation.output, here)
             position += here
+            if position < end and translation.levels:
+                for output, size in self._neighbours(position, translation.levels[-1]):
+                    here = min(end - position, size)
+                    _append(found, output, here)
+                    position += here
+                    if position == end:
+                        break
         return found
+
+    def _neighbours(self, address: int, leaf: Level) -> Iterator[tuple[int, int]]:
+        """Output addresses and sizes of the pages behind a page, up to the first that needs a closer look.
+
+        `address` is the one behind that page, `leaf` the step of the walk that found it.
+        """
+        control = self.regime.control(address)
+        size = 1 << control.granule_bits
+        count = control.table_bytes(LAST_LEVEL) // 8 - leaf.index - 1
+        if leaf.level != LAST_LEVEL or count <= 0:
+            return
+        try:
+            data = self.machine.read_physical(leaf.address + 8, 8 * count)
+        except PhysicalReadError:
+            return  # The walk of the next address says what is wrong.
+        order = ">" if control.big_endian else "<"
+        for descriptor in struct.unpack(f"{order}{count}Q", data):
+            usable = descriptor & ACCESS_FLAG or control.hardware_access_flag
+            if kind_of(descriptor, LAST_LEVEL, control.block_levels) is not Kind.PAGE or not usable:
+                return
+            output = control.output_address(descriptor, control.granule_bits)
+            if output >> control.output_bits:
+                return
+            yield output, size
 
     def read(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes from virtual `address`, one physical read for each contiguous extent.

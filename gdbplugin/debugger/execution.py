@@ -64,7 +64,7 @@ def stopped(machine: Machine, journal: Journal) -> Stopped:
 
 def find_kernel(machine: Machine, journal: Journal) -> Kernel:
     """TinyOS on the stopped machine; raises a `MachineError` where it is not that."""
-    return Kernel(machine, stop.layout(machine), journal, stop.history())
+    return Kernel(machine, stop.layout(machine), journal, stop.history(), stop.decoded())
 
 
 def _read(command: Command, form: Form, given: dict[str, Any]) -> tuple[Any, Journal]:

@@ -40,6 +40,7 @@ class _State:
         self.verified = False
         self.layout: GdbLayout | None = None
         self.image: ElfImage | None = None
+        self.decoded: dict[str, Any] = {}
         self.history = History()
         self.watching = False
 
@@ -73,6 +74,7 @@ class _State:
         """The target ran, was written to, or is gone."""
         self.source = self.cached = None
         self.verified = False
+        self.decoded = {}
 
     def replaced(self, event: Any) -> None:
         """Other symbols were loaded."""
@@ -104,9 +106,19 @@ def machine() -> Iterator[Machine]:
         source.restore()
 
 
+def forget() -> None:
+    """Drop what was read: the target was written to in a way that GDB does not tell of."""
+    _state.changed(None)
+
+
 def history() -> History:
     """What commands saw at earlier stops of this machine."""
     return _state.history
+
+
+def decoded() -> dict[str, Any]:
+    """What was decoded at this stop already; within `machine` only."""
+    return _state.decoded
 
 
 def selected_core() -> int:

@@ -51,3 +51,10 @@ class Journal:
     def note(self, text: str) -> None:
         """Record a note."""
         self._notes[text] = None
+
+    def add(self, other: Journal) -> None:
+        """Record all that another journal has."""
+        for finding in other._findings:
+            self.find(finding.object, finding.expected, finding.found)
+        self.finding_count += other.finding_count - len(other._findings)
+        self._notes.update(other._notes)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, overload
 
@@ -39,6 +40,8 @@ FIELDS = (
 # Of whole tables, at the speed of C.
 _ADDRESS = itemgetter(0)
 _FLAGS = itemgetter(2, 3)
+_KIND = itemgetter(2, 3, 4)
+_ACCESSES = itemgetter(5)
 _STATE_OF = {(0, 0): "pending", (0, 1): "zero", (1, 0): "allocated"}
 
 
@@ -130,23 +133,35 @@ class LazyTable(Sequence[LazyPage]):
 
     def count_accesses(self) -> int:
         """Accesses counted by all pages together."""
-        return sum([row[5] or 0 for row in self.rows])
+        return _accesses(self.rows)
 
     def runs(self) -> Iterator[LazyRun]:
         """Neighbouring pages of one owner and state, summed; ascending."""
-        start = end = accesses = 0
-        key: tuple[str, int | None] | None = None
-        for row in self.rows:
-            address = row[0] or 0
-            found = (_STATE_OF.get((row[2], row[3]), "corrupt"), row[4])
-            if key != found or address != end:
-                if key is not None:
-                    yield LazyRun(start, end, key[0], key[1], accesses)
-                start, key, accesses = address, found, 0
-            end = address + PAGE_BYTES
-            accesses += row[5] or 0
-        if key is not None:
-            yield LazyRun(start, end, key[0], key[1], accesses)
+        for (allocated, zero, owner), group in groupby(self.rows, _KIND):
+            rows = list(group)
+            state = _STATE_OF.get((allocated, zero), "corrupt")
+            start = 0
+            # The rows of one group mostly are neighbours, as the records are in the order of their addresses.
+            if not _are_neighbours(rows):
+                for index in range(1, len(rows)):
+                    if not _are_neighbours(rows[index - 1 : index + 1]):
+                        yield _run(rows[start:index], state, owner)
+                        start = index
+            yield _run(rows[start:], state, owner)
+
+
+def _are_neighbours(rows: list[tuple[Any, ...]]) -> bool:
+    """Whether rows of ascending addresses are of pages that follow on each other."""
+    return (rows[-1][0] or 0) - (rows[0][0] or 0) == (len(rows) - 1) * PAGE_BYTES
+
+
+def _run(rows: list[tuple[Any, ...]], state: str, owner: int | None) -> LazyRun:
+    start = rows[0][0] or 0
+    return LazyRun(start, start + len(rows) * PAGE_BYTES, state, owner, _accesses(rows))
+
+
+def _accesses(rows: list[tuple[Any, ...]]) -> int:
+    return sum(filter(None, map(_ACCESSES, rows)))
 
 
 def _boolean(number: int | None) -> bool | None:
@@ -182,6 +197,10 @@ def read_lazy_pages(kernel: Kernel, whole: bool = False) -> LazyPages:
     Of the records, those that the ranges name are read; all, with `whole`, or where the ranges do not
     account for every reserved page.
     """
+    return kernel.once(f"lazy pages, {whole}", lambda: _read_lazy_pages(kernel, whole))
+
+
+def _read_lazy_pages(kernel: Kernel, whole: bool) -> LazyPages:
     values: dict[str, Any] = {}
     for name in _COUNTERS:
         counter = kernel.part(MANAGER, f"lazy_allocator.{name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ CHANGING = (
 )
 
 _Record = TypeVar("_Record")
+_Value = TypeVar("_Value")
 
 
 class NotTinyOSError(MachineError):
@@ -58,7 +59,8 @@ class Part:
 class Kernel:
     """The kernel of one stopped machine. What is noticed on the way goes into `journal`.
 
-    `history` holds what was seen at earlier stops.
+    `history` holds what was seen at earlier stops, `decoded` what was decoded already at this one: who
+    gives the same to another `Kernel` of the same stop has nothing decoded twice.
     """
 
     def __init__(
@@ -67,12 +69,27 @@ class Kernel:
         layout: Layout,
         journal: Journal | None = None,
         history: History | None = None,
+        decoded: dict[str, Any] | None = None,
     ) -> None:
         self.machine = machine
         self.layout = layout
         self.journal = journal if journal is not None else Journal()
         self.history = history if history is not None else History()
+        self._decoded = decoded if decoded is not None else {}
         self._memory: VirtualMemory | None = None
+
+    def once(self, name: str, read: Callable[[], _Value]) -> _Value:
+        """What `read` gives: called the first time at this stop, its notes and findings made each time."""
+        if name not in self._decoded:
+            outer, self.journal = self.journal, Journal()
+            try:
+                self._decoded[name] = (read(), self.journal)
+            finally:
+                self.journal = outer
+        found, noticed = self._decoded[name]
+        self.journal.add(noticed)
+        kept: _Value = found
+        return kept
 
     @property
     def memory(self) -> VirtualMemory:
@@ -81,7 +98,7 @@ class Kernel:
         Raises `KernelNotReadyError` where no core has its MMU on.
         """
         if self._memory is None:
-            self._memory = VirtualMemory(self.machine, self._find_regime())
+            self._memory = VirtualMemory(self.machine, self.once("regime", self._find_regime))
         return self._memory
 
     @property
