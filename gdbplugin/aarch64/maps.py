@@ -27,6 +27,7 @@ from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.machine import Machine, PhysicalReadError
 
 MAXIMUM_TABLES = 16_384
+_LONG_RUN = 16
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
 
 
@@ -262,4 +263,9 @@ def _run_end(
     while index < last and descriptors[index] == following:
         index += 1
         following += span
+        if index - first == _LONG_RUN:
+            # Few runs are long, but most leaves are in long runs: compared many at a time from here on.
+            expected = tuple(range(following, following + (last - index) * span, span))
+            if descriptors[index:last] == expected:
+                return last
     return index

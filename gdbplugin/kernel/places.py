@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRange
@@ -124,18 +126,24 @@ class Places:
 
 def _flattened(places: Sequence[Place]) -> list[Place]:
     """The places without overlaps: where two lie over each other, the smaller one is what shows."""
+    pending = sorted(places, key=lambda place: place.start, reverse=True)
+    edges = sorted({edge for place in places for edge in (place.start, place.end)})
+    here: list[tuple[int, int, Place]] = []
     flat: list[Place] = []
-    for place in sorted(places, key=lambda entry: entry.end - entry.start):
-        pieces = [(place.start, place.end)]
-        for other in flat:
-            pieces = [
-                (low, high)
-                for start, end in pieces
-                for low, high in ((start, min(end, other.start)), (max(start, other.end), end))
-                if low < high
-            ]
-        flat += [place._replace(start=start, end=end) for start, end in pieces]
-    return sorted(flat)
+    for start, end in pairwise(edges):
+        while pending and pending[-1].start <= start:
+            place = pending.pop()
+            heappush(here, (place.end - place.start, len(pending), place))
+        while here and here[0][2].end <= start:
+            heappop(here)
+        if not here:
+            continue
+        place = here[0][2]
+        if flat and flat[-1].end == start and flat[-1]._replace(start=place.start, end=place.end) == place:
+            flat[-1] = flat[-1]._replace(end=end)
+        else:
+            flat.append(place._replace(start=start, end=end))
+    return flat
 
 
 def read_places(kernel: Kernel, symbols: Symbols) -> Places:

@@ -122,7 +122,7 @@ def choose(stopped: Stopped, selection: Selection) -> View:
         number = regime_at(machine, core, level).level
         machine = SubstitutedMachine(machine, core, {f"TTBR0_EL{number}": table})
     regime = regime_at(machine, core, level)
-    current = table is None and level == here
+    current = level == here and table in (None, stopped.machine.register(f"TTBR0_EL{regime.level}", core))
     return View(
         machine=machine,
         core=core,
