@@ -27,6 +27,9 @@ _TOGETHER = (
     "TTBR1_EL1",
     "ID_AA64MMFR0_EL1",
     "ID_AA64MMFR2_EL1",
+    "HCR_EL2",
+    "SCR_EL3",
+    "MAIR_EL1",
 )
 
 
