@@ -1,37 +1,55 @@
-"""A go-between of GDB and QEMU's stub: writes down each packet of GDB's, and may hide what QEMU can do."""
+"""A go-between of GDB and QEMU's stub: notes each packet of GDB's, may hide what QEMU can do, or die."""
 
 from __future__ import annotations
 
 import re
 import socket
 import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
 
 _PACKET = re.compile(rb"\$([^#]*)#[0-9a-fA-F]{2}")
 
 
 class StubProxy:
-    """Listens on `address`; `packets` are what GDB sent, `refused` beginnings of what QEMU never sees."""
+    """Listens on `address`; `packets` are what GDB sent, `refused` beginnings of what QEMU never sees.
 
-    def __init__(self, directory, stub_address, refused=()):
+    With `lose_at` the connection ends instead of that memory packet being answered (1: the first) that
+    comes after `armed_by` was seen.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        stub_address: str,
+        refused: Sequence[str] = (),
+        *,
+        armed_by: str = "",
+        lose_at: int = 0,
+    ) -> None:
         self.address = str(directory / "proxy")
-        self.packets = []
+        self.packets: list[str] = []
+        self._armed_by = armed_by
+        self._left = 0 if armed_by else lose_at
+        self._lose_at = lose_at
         self._refused = tuple(refused) or ("\0",)
         self._stub_address = stub_address
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.address)
         self._listener.listen(1)
-        self._open = []
+        self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._listener.close()
         self.cut()
 
-    def cut(self):
+    def cut(self) -> None:
         """End the connections, as a stub that dies does."""
         for end in self._open:
             try:
@@ -39,7 +57,7 @@ class StubProxy:
             except OSError:
                 continue  # The other side was faster.
 
-    def _serve(self):
+    def _serve(self) -> None:
         while True:
             try:
                 gdb, _ = self._listener.accept()
@@ -50,7 +68,7 @@ class StubProxy:
             threading.Thread(target=self._to_gdb, args=(stub, gdb), daemon=True).start()
             threading.Thread(target=self._to_stub, args=(gdb, stub), daemon=True).start()
 
-    def _connect(self):
+    def _connect(self) -> socket.socket:
         host, colon, port = self._stub_address.rpartition(":")
         if colon and port.isdigit():
             return socket.create_connection((host or "127.0.0.1", int(port)))
@@ -58,25 +76,28 @@ class StubProxy:
         stub.connect(self._stub_address)
         return stub
 
-    def _send(self, end, data):
+    def _send(self, end: socket.socket, data: bytes) -> None:
         try:
             with self._lock:
                 end.sendall(data)
         except OSError:
             end.close()
 
-    def _to_gdb(self, stub, gdb):
+    def _to_gdb(self, stub: socket.socket, gdb: socket.socket) -> None:
         while data := self._receive(stub):
             self._send(gdb, data)
         self.cut()
 
-    def _to_stub(self, gdb, stub):
+    def _to_stub(self, gdb: socket.socket, stub: socket.socket) -> None:
         pending = b""
         while data := self._receive(gdb):
             pending += data
             while found := _PACKET.search(pending):
                 packet = found[1].decode("latin-1")
                 self.packets.append(packet)
+                if self._is_lost(packet):
+                    self.cut()
+                    return
                 if packet.startswith(self._refused):
                     # An empty answer says that the packet is not known; GDB has been told to acknowledge.
                     self._send(gdb, b"+$#00")
@@ -89,8 +110,17 @@ class StubProxy:
                 pending = b""
         self.cut()
 
+    def _is_lost(self, packet: str) -> bool:
+        """Whether this is the packet that the connection ends with."""
+        if self._armed_by and packet == self._armed_by:
+            self._left = self._lose_at
+        if self._left == 0 or not packet.startswith("m"):
+            return False
+        self._left -= 1
+        return self._left == 0
+
     @staticmethod
-    def _receive(end):
+    def _receive(end: socket.socket) -> bytes:
         try:
             return end.recv(65536)
         except OSError:

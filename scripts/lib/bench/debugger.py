@@ -1,0 +1,103 @@
+"""GDB in batch mode: its commands' packets by a go-between, and their times from within."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.figures import MeasureError
+from gdbplugin.session.gdb import find_gdb
+from tests.debugger.stub_proxy import StubProxy
+
+_INSIDE = Path(__file__).with_name("inside.py")
+_SECONDS = 300.0
+# No stub knows it and GDB never sends it: it stands in the record of packets and does nothing else.
+_MARK = "qTinyOSBench"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What GDB is given: the kernel's ELF, the plugin (None: bare GDB), and the stub's address."""
+
+    elf: Path
+    plugin: Path | None
+    stub: str
+
+
+def batch(target: Target | None, commands: Sequence[str], plan: Path | None = None) -> str:
+    """Run GDB commands in a fresh GDB and return what they print.
+
+    Raises `MeasureError` where GDB or one of the commands fails.
+    """
+    arguments = [find_gdb(), "--nx", "--quiet", "--batch", "-iex", "set debuginfod enabled off"]
+    if target is not None:
+        if target.plugin is not None:
+            arguments += ["-x", str(target.plugin)]
+        arguments += [str(target.elf), "-ex", f"target remote {target.stub}"]
+    for command in commands:
+        arguments += ["-ex", command]
+    environment = {**os.environ, **({"TINYOS_BENCH_PLAN": str(plan)} if plan else {})}
+    done = subprocess.run(
+        arguments,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        check=False,
+    )
+    # A command that fails is not seen in GDB's exit status if another follows.
+    complaints = [line for line in done.stderr.splitlines() if line and not line.startswith("warning:")]
+    if done.returncode or complaints:
+        said = complaints[-1] if complaints else f"exit status {done.returncode}"
+        raise MeasureError(f"GDB: {said}")
+    return done.stdout
+
+
+def packets(target: Target, commands: Sequence[str]) -> list[list[str]]:
+    """The packets that each command sends; each at the same stop as the one before it."""
+    marked = [f"maint packet {_MARK}"]
+    for command in commands:
+        marked += [command, f"maint packet {_MARK}"]
+    return list(_between_marks(all_packets(target, marked)))
+
+
+def all_packets(target: Target, commands: Sequence[str]) -> list[str]:
+    """All packets of a session, those of GDB itself included."""
+    with tempfile.TemporaryDirectory() as directory, StubProxy(Path(directory), target.stub) as proxy:
+        batch(Target(target.elf, target.plugin, proxy.address), commands)
+        return list(proxy.packets)
+
+
+def _between_marks(sent: list[str]) -> list[list[str]]:
+    places = [place for place, packet in enumerate(sent) if packet == _MARK]
+    return [sent[start + 1 : end] for start, end in itertools.pairwise(places)]
+
+
+def memory(sent: Sequence[str]) -> list[str]:
+    """Those of the packets that read memory."""
+    return [packet for packet in sent if packet[0] in "mx"]
+
+
+def times(target: Target, commands: Sequence[tuple[str, Sequence[str]]], runs: int) -> list[dict[str, Any]]:
+    """The times of commands, each with the memory packets that make its floor, in seconds.
+
+    For each: `first` in a fresh GDB; `times` at new stops; `again` at the same stop; `floors`. See inside.py.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        plan, answer = Path(directory, "plan.json"), Path(directory, "answer.json")
+        found = []
+        for command, sent in commands:
+            plan.write_text(
+                json.dumps({"command": command, "packets": list(sent), "runs": runs, "answer": str(answer)})
+            )
+            batch(target, [f"source {_INSIDE}"], plan)
+            found.append(json.loads(answer.read_text()))
+        return found

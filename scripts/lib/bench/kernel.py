@@ -1,0 +1,29 @@
+"""What the kernel's hot paths cost, where QEMU's time is a count of the guest's instructions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.figures import Figure, MeasureError
+from gdbplugin.session import QemuOptions, TinyOS
+
+# An instruction takes 2**4 ns of the guest's time then: one count of its 62.5 MHz timer.
+_SHIFT = 4
+_GOALS = {"context switch": 300, "lazy read fault": 800, "lazy write fault": 1200, "stack growth": 1200}
+_BOOT_GOAL_MS = 1000
+
+
+def measure(elf: Path, _: int, progress: Callable[[str], None]) -> Iterator[Figure]:
+    """The figures of the kernel's own `bench`, and of its boot."""
+    progress("kernel: its bench, by counted instructions")
+    with TinyOS.boot(elf, options=QemuOptions(kernel=elf, icount_shift=_SHIFT)) as machine:
+        answer = machine.shell("bench", 60)
+        boot = re.search(r"boot took (\d+) ms", machine.console.transcript)
+    costs = {match[1]: float(match[2]) for match in re.finditer(r"^(.+): ([\d.]+)$", answer, re.MULTILINE)}
+    if boot is None or not _GOALS.keys() <= costs.keys():
+        raise MeasureError(f"the kernel does not tell what it costs: {answer!r}")
+    for name, goal in _GOALS.items():
+        yield Figure(f"kernel: {name}", costs[name], "instructions", goal)
+    yield Figure("kernel: boot to prompt, machine's time", float(boot[1]), "ms", _BOOT_GOAL_MS)
