@@ -144,7 +144,7 @@ def address(command: Command, text: str) -> int:
             found = found.address
         return int(found) & _ADDRESS_MASK
     except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
-        raise WordError(command, text, f"is no address: {error}") from error
+        raise WordError(command, text, f"is no address: {str(error).rstrip('.')}") from error
 
 
 _WHOLE = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION, gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_FUNC)

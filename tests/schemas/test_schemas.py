@@ -1,0 +1,104 @@
+"""The schemas themselves, and the objects of the synthetic kernel."""
+
+import importlib
+import json
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from gdbplugin.kernel.check import read_check
+from gdbplugin.kernel.context import read_context
+from gdbplugin.kernel.events import read_event_list
+from gdbplugin.kernel.lazy_list import read_lazy_list
+from gdbplugin.kernel.pressure_state import read_pressure_state
+from gdbplugin.kernel.report import read_report
+from gdbplugin.kernel.stack_list import read_stack_list
+from gdbplugin.kernel.statistics import read_counters
+from gdbplugin.layout.types import Struct
+from tests.kernel.synthetic import LAZY_BASE, World
+from tests.schemas.validation import file_name, schemas, validate
+
+READERS = {
+    "check": (read_check, [{}]),
+    "context": (read_context, [{}]),
+    "events": (read_event_list, [{}, {"n": 1, "core": 0, "since_stop": True}]),
+    "lazy": (read_lazy_list, [{}, {"state": "zero", "limit": 0}, {"address": LAZY_BASE + 0x2004}]),
+    "pressure": (read_pressure_state, [{}]),
+    "report": (read_report, [{}]),
+    "stacks": (read_stack_list, [{}, {"id": 1}]),
+    "stats": (read_counters, [{}]),
+}
+CASES = [(word, options) for word, (_, choices) in READERS.items() for options in choices]
+
+
+def shown(word, kernel, **options):
+    """What a command prints with --json, through JSON and back."""
+    view = importlib.import_module(f"gdbplugin.render.{word}")
+    content = view.content(READERS[word][0](kernel, **options), kernel.journal)
+    findings = [vars(finding) for finding in kernel.journal.findings]
+    whole = {"schema": f"tinyos.{word}/1", "findings": findings, "notes": kernel.journal.notes, **content}
+    return json.loads(json.dumps(whole))
+
+
+@pytest.mark.parametrize("name", schemas())
+def test_a_schema_is_one_and_says_what_it_describes(name):
+    schema = schemas()[name]
+    Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == name
+    undocumented = [
+        (key, field)
+        for key, definition in walk(schema)
+        for field, value in definition.get("properties", {}).items()
+        if "description" not in value and "$ref" not in value and "const" not in value
+    ]
+    assert undocumented == []
+
+
+def walk(schema, name=""):
+    """Every schema within a schema, with its name."""
+    if isinstance(schema, dict):
+        yield name, schema
+        for key, value in schema.items():
+            yield from walk(value, key)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from walk(value, name)
+
+
+@pytest.mark.parametrize(("word", "options"), CASES)
+def test_the_objects_of_a_small_kernel(word, options):
+    content = shown(word, World().kernel(), **options)
+    assert file_name(content["schema"]) in schemas()
+    validate(content)
+
+
+@pytest.mark.parametrize(("word", "options"), [case for case in CASES if not case[1]])
+def test_the_objects_of_a_kernel_that_has_hardly_anything(word, options):
+    world = World()
+    ((name, type_),) = ((name, type_) for name, type_ in world.types.items() if "MANAGER" in name)
+    world.types[name] = Struct(type_.name, type_.size, (type_.fields[0],))
+    content = shown(word, world.kernel(), **options)
+    assert content["notes"]
+    validate(content)
+
+
+@pytest.mark.parametrize(("word", "options"), CASES)
+def test_the_objects_of_a_corrupt_kernel(word, options):
+    world = World()
+    world.sequence = 7
+    world.manager["stack_manager"]["stacks"][1] |= {"policy": 77, "is_active": 9, "current_size": 1 << 60}
+    world.manager["lazy_allocator"]["pages"][0] |= {"is_allocated": 5}
+    world.manager["events"]["entries"][0] |= {"kind": 99}
+    world.manager["pressure_handler"] |= {"level": 44}
+    validate(shown(word, world.kernel(), **options))
+
+
+def test_what_a_schema_does_not_allow_is_seen():
+    content = shown("stats", World().kernel())
+    content["stats"]["total_lazy_pages"] = "5"
+    with pytest.raises(AssertionError, match="total_lazy_pages"):
+        validate(content)
+    content = shown("stacks", World().kernel())
+    del content["stacks"][0]["id"]
+    with pytest.raises(AssertionError, match="'id' is a required property"):
+        validate(content)
