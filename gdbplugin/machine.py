@@ -25,6 +25,15 @@ class PhysicalReadError(MachineError):
         self.length = length
 
 
+class PhysicalWriteError(MachineError):
+    """A range of physical memory could not be written."""
+
+    def __init__(self, address: int, length: int) -> None:
+        super().__init__(f"cannot write {length} bytes of physical memory at {address:#x}")
+        self.address = address
+        self.length = length
+
+
 class MachineGoneError(MachineError):
     """The connection to the machine was lost while it was being asked."""
 

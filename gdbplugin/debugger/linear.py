@@ -14,7 +14,7 @@ import gdb
 from gdbplugin.aarch64.regime import TranslationRegime, el1_regime
 from gdbplugin.aarch64.registers import exception_level
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.machine import MachineError, MachineGoneError, PhysicalReadError
+from gdbplugin.machine import MachineError, MachineGoneError, PhysicalReadError, PhysicalWriteError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,16 @@ class LinearMapMemory:
     def read(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
         return self._read_virtual(self._core, self._offset + address, address, length)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write through the map; raises `PhysicalWriteError` or `MachineGoneError`."""
+        with self._machine.selected(self._core):
+            try:
+                self._inferior.write_memory(self._offset + address, data)
+            except gdb.MemoryError as error:
+                raise PhysicalWriteError(address, len(data)) from error
+            except gdb.error as error:
+                raise MachineGoneError(f"the connection to the target was lost: {error}") from error
 
     def suspend(self) -> None:
         """There is no mode to put back."""

@@ -1,8 +1,8 @@
 """The machine that GDB is connected to.
 
 Registers are read through GDB, each core being one of its threads. Physical memory is read by
-packets to QEMU's stub where that is what answers, else through the kernel's linear map. Neither the
-target nor the user's selection in GDB is changed.
+packets to QEMU's stub where that is what answers, else through the kernel's linear map. Reading changes
+neither the target nor the user's selection in GDB.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from gdbplugin.machine import MachineGoneError
 class _Memory(Protocol):
     def read(self, address: int, length: int) -> bytes:
         """Physical memory; raises a `MachineError`."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """A few bytes into physical memory; raises a `MachineError`."""
 
     def suspend(self) -> None:
         """Have the stub take addresses as the user's GDB expects them to be taken."""
@@ -54,9 +57,19 @@ class GdbMachine:
 
     def read_physical(self, address: int, length: int) -> bytes:
         """See `Machine`."""
+        return self._physical_memory().read(address, length)
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Write a few bytes: only for a command that says that it changes the target.
+
+        Raises `PhysicalWriteError`, `MachineGoneError`.
+        """
+        self._physical_memory().write(address, data)
+
+    def _physical_memory(self) -> _Memory:
         if self._memory is None:
             self._memory = PacketMemory.probe(self._inferior) or LinearMapMemory(self, self._inferior)
-        return self._memory.read(address, length)
+        return self._memory
 
     def restore(self) -> None:
         """Leave the stub as it was found; called when a command ends, however it ends."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gdb
 
-from gdbplugin.machine import MachineGoneError, PhysicalReadError
+from gdbplugin.machine import MachineGoneError, PhysicalReadError, PhysicalWriteError
 
 # QEMU answers at most 4,096 hexadecimal digits to one packet.
 _PACKET_BYTES = 2048
@@ -16,7 +16,7 @@ _SMALL_PACKET_BYTES = 256
 
 
 class PacketMemory:
-    """Reads by `m` packets; made by `probe`."""
+    """Reads by `m` packets, writes by `M` packets; made by `probe`."""
 
     def __init__(self, connection: gdb.RemoteTargetConnection, found: bytes) -> None:
         self._connection = connection
@@ -42,6 +42,12 @@ class PacketMemory:
             parts.append(part)
             position += len(part)
         return b"".join(parts)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write one packet's worth; raises `PhysicalWriteError` or `MachineGoneError`."""
+        self._set(True)
+        if _send(self._connection, f"M{address:x},{len(data):x}:{data.hex()}") != b"OK":
+            raise PhysicalWriteError(address, len(data))
 
     def suspend(self) -> None:
         """Put the mode back as it was found. A connection that is gone has no mode."""

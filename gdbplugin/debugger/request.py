@@ -1,0 +1,273 @@
+"""Asking the kernel to run one of its tests, by the request word of its interface for debuggers.
+
+The only thing in this package that writes to the target, and all it writes is that word. It is written by its
+physical address: a CPU stopped at EL0 has no access to the kernel's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gdb
+
+from gdbplugin.debugger import stop
+from gdbplugin.debugger.execution import find_kernel
+from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.debugger.waiting import Waiting
+from gdbplugin.kernel.context_test import ContextTestRun, compare_context, read_context_state
+from gdbplugin.kernel.failure import read_failure
+from gdbplugin.kernel.interface import (
+    CANCEL,
+    CHANGED,
+    CONTEXT_TEST,
+    INTERFACE,
+    NAMES,
+    STRESS_TEST,
+    Interface,
+    decode_interface,
+    read_interface,
+)
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.stress import StressRun, compare_stress, read_stress_state
+from gdbplugin.kernel.target import Kernel, NotTinyOSError
+from gdbplugin.kernel.tasks import read_tasks
+from gdbplugin.machine import MachineError
+
+
+class RequestError(MachineError):
+    """The kernel cannot be asked now, or what it was asked for did not come to its end."""
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A test to be asked for: its request, its command, what is read before it, and made of it after."""
+
+    number: int
+    command: str
+    read: Callable[[Kernel], Any]
+    compare: Callable[[Kernel, Any, Interface], Any]
+    can_cancel: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return NAMES[self.number]
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    """A test that was asked for, whose end nobody has seen yet: on which connection, and what was before."""
+
+    test: _Test
+    connection: int
+    served: int
+    before: Any
+
+
+_STRESS = _Test(STRESS_TEST, "tinyos stress", read_stress_state, compare_stress, can_cancel=True)
+_CONTEXT = _Test(CONTEXT_TEST, "tinyos context --test", read_context_state, compare_context)
+
+_under_way: dict[int, _UnderWay] = {}
+_last: dict[int, Any] = {}
+
+
+def run_stress(journal: Journal) -> StressRun:
+    """Run the stress test in the target; raises a `MachineError`."""
+    run: StressRun = _run(_STRESS, journal)
+    return run
+
+
+def run_context_test(journal: Journal) -> ContextTestRun:
+    """Run the context switching test in the target; raises a `MachineError`."""
+    run: ContextTestRun = _run(_CONTEXT, journal)
+    return run
+
+
+def last_stress(journal: Journal) -> StressRun:
+    """The latest run of the stress test once more; nothing is asked of the target."""
+    run: StressRun = _latest(_STRESS, journal)
+    return run
+
+
+def last_context_test(journal: Journal) -> ContextTestRun:
+    """The latest run of the context switching test once more; nothing is asked of the target."""
+    run: ContextTestRun = _latest(_CONTEXT, journal)
+    return run
+
+
+def _latest(test: _Test, journal: Journal) -> Any:
+    if test.number not in _last:
+        raise RequestError(f"no {test.name} was run in this session yet: {test.command} runs one")
+    run, kept = _last[test.number]
+    for finding in kept.findings:
+        journal.find(finding.object, finding.expected, finding.found)
+    for note in kept.notes:
+        journal.note(note)
+    return run
+
+
+def _run(test: _Test, journal: Journal) -> Any:
+    with stop.machine() as machine:
+        kernel = find_kernel(machine, journal)
+        interface = read_interface(kernel)
+        former = _known(test, interface)
+        if former is None:
+            _require_able(kernel, interface)
+            former = _UnderWay(test, _connection(), interface.served or 0, test.read(kernel))
+        waiting = Waiting(test.name, _look(kernel), former.served)
+    _under_way[test.number] = former
+    if not _is_over(interface, former):
+        _say(
+            f"The target runs now: the kernel's {test.name}"
+            + (" goes on. " if interface.active else ", asked for by DEBUGGER_INTERFACE.request. ")
+            + ("Ctrl-C ends it early.\n" if test.can_cancel else "Ctrl-C stops the target.\n")
+        )
+        with waiting.prepared(_changed_address(), begun=bool(interface.active)):
+            if not interface.active:
+                _write_request(test.number)
+            _wait(test, waiting)
+    return _finish(test, former, journal)
+
+
+def _finish(test: _Test, former: _UnderWay, journal: Journal) -> Any:
+    _under_way.pop(test.number, None)
+    with stop.machine() as machine:
+        kernel = find_kernel(machine, journal)
+        run = test.compare(kernel, former.before, read_interface(kernel))
+    _last[test.number] = (run, journal)
+    return run
+
+
+def _wait(test: _Test, waiting: Waiting) -> None:
+    """Until the request was carried out; raises `RequestError` if it was not."""
+    cancelled = False
+    while True:
+        said = waiting.go_on()
+        if waiting.ended:
+            return
+        interface = _read_interface()
+        if waiting.failed:
+            _under_way.pop(test.number, None)
+            raise RequestError(f"the kernel failed during the {test.name}: {_read_failure()}")
+        if not interface.active:
+            _write_request(0)
+            _under_way.pop(test.number, None)
+            raise RequestError(_why_not_begun(test, waiting, said))
+        if waiting.interrupted and not waiting.timed_out and test.can_cancel and not cancelled:
+            cancelled = True
+            _write_request(CANCEL)
+            continue
+        raise RequestError(_why_not_ended(test, waiting, interface, said))
+
+
+def _why_not_begun(test: _Test, waiting: Waiting, said: str) -> str:
+    if waiting.timed_out:
+        return (
+            f"the kernel did not take up the {test.name}: it is busy with a command of its console, or "
+            "its timer does not tick; the request was withdrawn"
+        )
+    if not waiting.interrupted:
+        gdb.write(said)
+        return f"the target stopped {waiting.reason} before the {test.name} began; the request was withdrawn"
+    return f"interrupted before the {test.name} began; the request was withdrawn"
+
+
+def _why_not_ended(test: _Test, waiting: Waiting, interface: Interface, said: str) -> str:
+    steps = f"{interface.progress} of {interface.progress_total} steps done"
+    later = f"the test goes on when the target does, and `{test.command}` then waits for its end"
+    if waiting.timed_out:
+        return f"the kernel's {test.name} makes no progress ({steps}); {later}"
+    if waiting.interrupted:
+        return f"interrupted during the {test.name} ({steps}); {later}"
+    gdb.write(said)
+    return f"the target stopped {waiting.reason} during the {test.name} ({steps}); {later}"
+
+
+def _known(test: _Test, interface: Interface) -> _UnderWay | None:
+    """The same test asked for before and left to itself, if it still runs, or has ended meanwhile."""
+    former = _under_way.pop(test.number, None)
+    if former is None or former.connection != _connection():
+        return None
+    runs = interface.active == test.number and interface.served == former.served
+    return former if runs or _is_over(interface, former) else None
+
+
+def _is_over(interface: Interface, former: _UnderWay) -> bool:
+    return interface.active == 0 and interface.served == former.served + 1
+
+
+def _require_able(kernel: Kernel, interface: Interface) -> None:
+    """Raises `RequestError` where a request would not be carried out."""
+    failure = read_failure(kernel)
+    if failure is not None:
+        raise RequestError(
+            f"the kernel has halted after a failure ({failure.message or failure.kind_name}): it runs nothing"
+        )
+    if interface.is_ready != 1:
+        raise RequestError("the kernel's boot workload is not over yet: let it run on, then stop it again")
+    if interface.active:
+        name = NAMES.get(interface.active, f"request {interface.active}")
+        steps = f"{interface.progress} of {interface.progress_total} steps"
+        raise RequestError(
+            f"the kernel carries out a {name} already ({steps}): let it run on until that is over"
+        )
+    if interface.request:
+        name = NAMES.get(interface.request, f"request {interface.request}")
+        raise RequestError(f"a {name} was asked for already, and is not taken up yet: let the target run on")
+    tasks = read_tasks(kernel)
+    if tasks is not None and tasks.is_held:
+        raise RequestError("the kernel holds its tasks still: let them go first (`go` at its console)")
+    if gdb.parameter("scheduler-locking") == "on":
+        raise RequestError("scheduler-locking is on, so that one core would run alone: set it off first")
+
+
+def _look(kernel: Kernel) -> Callable[[], Interface]:
+    """Reads the interface while core 0 is in the kernel, where its virtual address can be read."""
+    place = kernel.static(INTERFACE)
+    inferior = gdb.selected_inferior()
+    return lambda: decode_interface(place.type, bytes(inferior.read_memory(place.address, place.type.size)))
+
+
+def _changed_address() -> int:
+    symbol = gdb.lookup_global_symbol(CHANGED)
+    if symbol is None:
+        raise NotTinyOSError(f"this kernel has no {CHANGED.rpartition('::')[2]} to wait at")
+    return int(symbol.value().address or 0)
+
+
+def _connection() -> int:
+    connection = gdb.selected_inferior().connection
+    return connection.num if connection is not None else 0
+
+
+def _read_interface() -> Interface:
+    with stop.machine() as machine:
+        return read_interface(find_kernel(machine, Journal()))
+
+
+def _read_failure() -> str:
+    with stop.machine() as machine:
+        failure = read_failure(find_kernel(machine, Journal()))
+    return "it left no record" if failure is None else failure.message or failure.kind_name
+
+
+def _write_request(number: int) -> None:
+    with stop.machine() as machine:
+        kernel = find_kernel(machine, Journal())
+        place = kernel.place(INTERFACE, "request")
+        assert place is not None, "read_interface has found it"
+        ((address, length),) = kernel.memory.extents(place.address, place.type.size)
+    source = GdbMachine()
+    try:
+        source.write_physical(address, number.to_bytes(length, "little"))
+    finally:
+        source.restore()
+    stop.forget()
+
+
+def _say(text: str) -> None:
+    """Beside the output proper, which may be JSON."""
+    gdb.write(text, gdb.STDERR)
+    gdb.flush(gdb.STDERR)

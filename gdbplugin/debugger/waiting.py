@@ -1,0 +1,177 @@
+"""Letting the target run until the kernel has carried out a request.
+
+GDB waits in `continue` as it does for a user, so that Ctrl-C and the user's own breakpoints work as ever. An
+internal hardware breakpoint where the kernel says that something has changed looks at the interface; it
+stops the target for good only at the end, and is gone afterwards on every path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gdb
+
+from gdbplugin.kernel.interface import Interface
+from gdbplugin.machine import MachineError, MachineGoneError
+
+_SECONDS_BEFORE_PROGRESS = 0.5
+# Wall time without any sign of the kernel: to take the request up, and between two steps of it.
+_SECONDS_TO_BEGIN = 10.0
+_SECONDS_OF_SILENCE = 60.0
+
+
+class Waiting:
+    """One wait for one request. `look` reads the interface in the kernel, where it has just changed."""
+
+    def __init__(self, title: str, look: Callable[[], Interface], served: int | None) -> None:
+        self._title = title
+        self._look = look
+        self._served = served
+        self._began = time.monotonic()
+        self._seen: Interface | None = None
+        self._stop: Any = None
+        self._watchdog = _Watchdog()
+        self._shows_progress = False
+        self.ended = False
+        """The request was carried out."""
+        self.failed = False
+        """The kernel called although nothing had changed: it has failed."""
+
+    @property
+    def timed_out(self) -> bool:
+        """The target was stopped because the kernel gave no sign for too long."""
+        return self._watchdog.fired
+
+    @property
+    def interrupted(self) -> bool:
+        """The target was stopped by Ctrl-C."""
+        return isinstance(self._stop, gdb.SignalEvent) and self._stop.stop_signal == "SIGINT"
+
+    @property
+    def reason(self) -> str:
+        """What else stopped it."""
+        if isinstance(self._stop, gdb.BreakpointEvent):
+            numbers = [str(point.number) for point in self._stop.breakpoints if point.number > 0]
+            if numbers:
+                return "at breakpoint " + ", ".join(numbers)
+        if isinstance(self._stop, gdb.SignalEvent):
+            return f"by {self._stop.stop_signal}"
+        return "on the way"
+
+    @contextlib.contextmanager
+    def prepared(self, address: int, begun: bool) -> Iterator[None]:
+        """What waiting takes, for the length of a `with`; `address` is where the kernel says of changes."""
+        point = _ChangePoint(address, self._changed)
+        gdb.events.stop.connect(self._stopped)
+        self._watchdog.start(_SECONDS_OF_SILENCE if begun else _SECONDS_TO_BEGIN)
+        try:
+            yield
+        finally:
+            self._watchdog.end()
+            gdb.events.stop.disconnect(self._stopped)
+            if point.is_valid():
+                point.delete()
+            self._erase_progress()
+
+    def go_on(self) -> str:
+        """Let the target run until it stops, for whatever reason; what GDB says of that stop."""
+        self._stop = None
+        try:
+            said = gdb.execute("continue", to_string=True) or ""
+        except gdb.error as error:
+            if gdb.selected_thread() is None:
+                raise MachineGoneError(f"the connection to the target was lost: {error}") from error
+            raise
+        if gdb.selected_thread() is None:
+            raise MachineGoneError("the connection to the target was lost")
+        return said.replace("Continuing.\n", "", 1)
+
+    def _stopped(self, event: Any) -> None:
+        self._stop = event
+
+    def _changed(self) -> bool:
+        """Whether to stop for good."""
+        now = self._look()
+        if now == self._seen:
+            self.failed = True
+            return True
+        self._seen = now
+        self._watchdog.feed(_SECONDS_OF_SILENCE)
+        if now.active == 0 and now.served != self._served:
+            self.ended = True
+            return True
+        self._show_progress(now)
+        return False
+
+    def _show_progress(self, now: Interface) -> None:
+        """On a terminal, once it lasts. GDB's own streams are being caught meanwhile."""
+        if time.monotonic() - self._began < _SECONDS_BEFORE_PROGRESS or not now.progress_total:
+            return
+        if os.isatty(2):
+            self._shows_progress = True
+            line = f"\r{self._title}: {now.progress} of {now.progress_total} steps"
+            os.write(2, line.encode("ascii", "replace"))
+
+    def _erase_progress(self) -> None:
+        if self._shows_progress:
+            os.write(2, b"\r\033[K")
+
+
+class _ChangePoint(gdb.Breakpoint):
+    """Where the kernel says that something has changed."""
+
+    def __init__(self, address: int, changed: Callable[[], bool]) -> None:
+        super().__init__(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True)
+        self.silent = True
+        self._changed = changed
+
+    def stop(self) -> bool:
+        """GDB's call at each hit: whether to stop."""
+        try:
+            return self._changed()
+        except (MachineError, gdb.error, gdb.MemoryError, KeyboardInterrupt):
+            # Whoever waits finds the same at leisure; Ctrl-C just now is one as at any other moment.
+            return True
+
+
+class _Watchdog:
+    """Interrupts the target when nobody has fed it for too long."""
+
+    def __init__(self) -> None:
+        self.fired = False
+        self._deadline = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="tinyos-watchdog", daemon=True)
+
+    def start(self, seconds: float) -> None:
+        """Begin."""
+        self.feed(seconds)
+        self._thread.start()
+
+    def feed(self, seconds: float) -> None:
+        """Not before so many seconds from now."""
+        self._deadline = time.monotonic() + seconds
+
+    def end(self) -> None:
+        """Nothing happens any more after this."""
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        # GDB's signals are for GDB's own thread.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        while (left := self._deadline - time.monotonic()) > 0:
+            if self._over.wait(left):
+                return
+        gdb.post_event(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if not self._over.is_set():
+            self.fired = True
+            gdb.execute("interrupt", to_string=True)

@@ -1,0 +1,98 @@
+"""A run of the kernel's context switching test: what was before it, and what has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.interface import RESULTS, Interface
+from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
+from gdbplugin.kernel.stress import difference
+from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.tasks import Task, Tasks, read_tasks
+
+
+@dataclass(frozen=True)
+class ContextState:
+    """What the test changes, at one stop."""
+
+    spaces: AddressSpaces
+    tasks: Tasks | None
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class TaskChange:
+    """A task that ran meanwhile: how often it was switched to; `is_new` if it was started meanwhile."""
+
+    id: int | None
+    name: str
+    state: str | None
+    end_reason: str | None
+    is_new: bool
+    switches: int | None
+
+
+@dataclass(frozen=True)
+class ContextTestRun:
+    """A run: `result` is passed or failed; `tasks` are those that ran."""
+
+    result: str
+    seconds: float | None
+    before: ContextState
+    after: ContextState
+    tasks: tuple[TaskChange, ...]
+
+    @property
+    def changes(self) -> dict[str, int | None]:
+        """The change of every counter of the context switcher."""
+        before, after = _counters(self.before.spaces), _counters(self.after.spaces)
+        return {name: difference(after[name], before[name]) for name in after}
+
+
+def _counters(spaces: AddressSpaces) -> dict[str, int | None]:
+    asids, dropped = spaces.asids, spaces.invalidations
+    return {
+        "switch_count": spaces.switch_count,
+        "fast_switch_count": spaces.fast_switch_count,
+        "invalidations_by_address": dropped.by_address,
+        "invalidations_by_asid": dropped.by_asid,
+        "invalidations_of_everything": dropped.everything,
+        "asid_allocations": asids.allocation_count,
+        "asid_rollovers": asids.rollover_count,
+        "asid_generations": asids.generation,
+    }
+
+
+def read_context_state(kernel: Kernel) -> ContextState:
+    """Read it."""
+    return ContextState(read_spaces(kernel), read_tasks(kernel), read_clock(kernel))
+
+
+def compare_context(kernel: Kernel, before: ContextState, interface: Interface) -> ContextTestRun:
+    """The run that has just ended; a failure becomes a finding."""
+    after = read_context_state(kernel)
+    seconds = None
+    if before.clock.now is not None and after.clock.now is not None:
+        seconds = after.clock.seconds(after.clock.now - before.clock.now)
+    result = RESULTS.get(-1 if interface.result is None else interface.result, f"result {interface.result}")
+    if result != "passed":
+        kernel.journal.find("context switching test", "passed", f"{result}; the kernel's console says more")
+    return ContextTestRun(result, seconds, before, after, _tasks(before.tasks, after.tasks))
+
+
+def _tasks(before: Tasks | None, after: Tasks | None) -> tuple[TaskChange, ...]:
+    """The tasks that were switched to meanwhile. A slot used anew has another start time."""
+    known = {(task.id, task.start_time): task for task in before.tasks} if before else {}
+    found = []
+    for task in after.tasks if after else ():
+        old = known.get((task.id, task.start_time))
+        change = _change(task, old)
+        if change.switches or change.is_new:
+            found.append(change)
+    return tuple(found)
+
+
+def _change(task: Task, old: Task | None) -> TaskChange:
+    switches = task.switch_count if old is None else difference(task.switch_count, old.switch_count)
+    return TaskChange(task.id, task.name, task.state, task.end_reason, old is None, switches)

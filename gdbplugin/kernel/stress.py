@@ -1,0 +1,102 @@
+"""A run of the kernel's stress test: what was before it, and what has changed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from gdbplugin.kernel.accounting import Accounting, read_accounting
+from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.interface import RESULTS, Interface
+from gdbplugin.kernel.pressure import LEVELS, Pressure, read_pressure
+from gdbplugin.kernel.statistics import DynamicMemoryStats, read_statistics
+from gdbplugin.kernel.target import MANAGER, Kernel
+
+
+@dataclass(frozen=True)
+class StressState:
+    """What the test is judged by, at one stop. `frames` is None where the kernel was amid a change."""
+
+    stats: DynamicMemoryStats
+    pressure: Pressure
+    frames: Accounting | None
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class StressRun:
+    """A run: `result` is passed, failed or cancelled; `strategies` are runs and what they won, by name."""
+
+    result: str
+    progress: int | None
+    progress_total: int | None
+    seconds: float | None
+    before: StressState
+    after: StressState
+
+    @property
+    def changes(self) -> dict[str, int | None]:
+        """The change of every counter of DynamicMemoryStats."""
+        before, after = asdict(self.before.stats), asdict(self.after.stats)
+        return {name: difference(after[name], before[name]) for name in after}
+
+    @property
+    def levels_entered(self) -> dict[str, int]:
+        """How often each pressure level was entered."""
+        before, after = self.before.pressure.level_events, self.after.pressure.level_events
+        pairs = zip(LEVELS, before or (), after or (), strict=False)
+        return {level: new - old for level, old, new in pairs}
+
+    @property
+    def strategies(self) -> dict[str, tuple[int | None, int | None]]:
+        """Each strategy's runs, and what they won in its own unit."""
+        before = {entry.strategy: entry for entry in self.before.pressure.strategies}
+        found = {}
+        for entry in self.after.pressure.strategies:
+            old = before.get(entry.strategy)
+            if entry.strategy is not None and old is not None:
+                runs = difference(entry.run_count, old.run_count)
+                found[entry.strategy] = (runs, difference(entry.total_won, old.total_won))
+        return found
+
+    @property
+    def frames_lost(self) -> int | None:
+        """Frames in use that nothing owns now, beyond those before; None where they were not counted."""
+        if self.after.frames is None:
+            return None
+        earlier = self.before.frames.lost if self.before.frames is not None else 0
+        return max(0, self.after.frames.lost - earlier)
+
+
+def read_stress_state(kernel: Kernel) -> StressState:
+    """Read it all; what has already been read at this stop costs nothing."""
+    changing = kernel.is_changing(MANAGER)
+    return StressState(
+        stats=read_statistics(kernel),
+        pressure=read_pressure(kernel),
+        frames=None if changing else read_accounting(kernel),
+        clock=read_clock(kernel),
+    )
+
+
+def compare_stress(kernel: Kernel, before: StressState, interface: Interface) -> StressRun:
+    """The run that has just ended; a failure and lost frames become findings."""
+    after = read_stress_state(kernel)
+    seconds = None
+    if before.clock.now is not None and after.clock.now is not None:
+        seconds = after.clock.seconds(after.clock.now - before.clock.now)
+    result = RESULTS.get(-1 if interface.result is None else interface.result, f"result {interface.result}")
+    run = StressRun(result, interface.progress, interface.progress_total, seconds, before, after)
+    if result not in ("passed", "cancelled"):
+        kernel.journal.find("stress test", "passed", f"{result}; the kernel's console says more")
+    if run.frames_lost:
+        kernel.journal.find("frames lost by the stress test", "0", f"{run.frames_lost:,}")
+    if before.frames is None:
+        kernel.journal.note(
+            "the kernel was amid a change before the test: frames lost earlier would be counted as well"
+        )
+    return run
+
+
+def difference(after: int | None, before: int | None) -> int | None:
+    """The change; None where one of them is not known."""
+    return None if after is None or before is None else after - before

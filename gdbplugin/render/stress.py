@@ -1,0 +1,99 @@
+"""The view of `tinyos stress`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gdbplugin.kernel.accounting import Accounting
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.stress import StressRun
+from gdbplugin.render.journal import journal_text
+from gdbplugin.render.style import Style, indented, table
+
+
+def content(run: StressRun, journal: Journal) -> dict[str, Any]:
+    """The run's part of its JSON object. `stats` are the counters after it, `seconds` the kernel's own."""
+    del journal
+    return {
+        "result": run.result,
+        "progress": run.progress,
+        "progress_total": run.progress_total,
+        "seconds": run.seconds,
+        "stats": asdict(run.after.stats),
+        "stats_before": asdict(run.before.stats),
+        "changes": run.changes,
+        "level": run.after.pressure.level,
+        "levels_entered": run.levels_entered,
+        "strategies": [
+            {"strategy": name, "run_count": runs, "total_won": won}
+            for name, (runs, won) in run.strategies.items()
+        ],
+        "frames_before": _frames(run.before.frames),
+        "frames_after": _frames(run.after.frames),
+        "frames_lost": run.frames_lost,
+    }
+
+
+def _frames(frames: Accounting | None) -> dict[str, int] | None:
+    if frames is None:
+        return None
+    return {**asdict(frames), "owned": frames.owned, "lost": frames.lost}
+
+
+def text(run: StressRun, journal: Journal, style: Style) -> str:
+    """The run as text."""
+    parts = [_headline(run, style), _counters(run, style), _pressure(run, style), _frame_lines(run, style)]
+    return "\n".join(parts) + "\n" + journal_text(journal)
+
+
+def _headline(run: StressRun, style: Style) -> str:
+    paint = {"passed": style.good, "cancelled": style.warning}.get(run.result, style.bad)
+    how = f"Stress test: {paint(run.result)}"
+    if run.result == "cancelled":
+        how += f" at {run.progress} of {run.progress_total} steps"
+    return how if run.seconds is None else f"{how}, {run.seconds:.2f} s of the kernel's time"
+
+
+def _counters(run: StressRun, style: Style) -> str:
+    before, after = asdict(run.before.stats), asdict(run.after.stats)
+    rows = [
+        (name, style.count(before[name]), style.count(after[name]), signed(change, style))
+        for name, change in run.changes.items()
+    ]
+    headers = ("counter", "before", "after", "change")
+    return indented(table(headers, rows, headers[1:]))
+
+
+def signed(change: int | None, style: Style) -> str:
+    """A change with its sign; nothing for none, as that is easier to overlook."""
+    if change is None:
+        return style.missing
+    return f"{change:+,}" if change else ""
+
+
+def _pressure(run: StressRun, style: Style) -> str:
+    entered = ", ".join(f"{level} {count:,}" for level, count in run.levels_entered.items())
+    strategies = "; ".join(
+        f"{name} {style.count(runs)} runs, won {style.count(won)}"
+        for name, (runs, won) in run.strategies.items()
+    )
+    level = style.text(run.after.pressure.level)
+    return (
+        f"  Pressure: {level} again; levels entered: {entered or style.missing}\n"
+        f"  Strategies: {strategies or style.missing}"
+    )
+
+
+def _frame_lines(run: StressRun, style: Style) -> str:
+    before, after = run.before.frames, run.after.frames
+    if after is None:
+        return f"  Frames: {style.missing}, the kernel was amid a change"
+    lost = run.frames_lost or 0
+    said = style.good("none lost") if not lost else style.bad(f"{lost:,} LOST")
+    used = style.count(before.used if before is not None else None)
+    return (
+        f"  Frames: {said}; {used} used before, {after.used:,} after, all owned by "
+        f"{after.tables:,} tables, {after.lazy_pages:,} lazy pages, {after.stack_pages:,} stack pages, "
+        f"{after.task_pages:,} task pages, {after.zero_pages} zero page"
+    )
