@@ -127,7 +127,7 @@ def _run(test: _Test, journal: Journal) -> Any:
         with waiting.prepared(_changed_address(), begun=bool(interface.active)):
             if not interface.active:
                 _write_request(test.number)
-            _wait(test, waiting)
+            _wait(test, waiting, former)
     return _finish(test, former, journal)
 
 
@@ -140,7 +140,7 @@ def _finish(test: _Test, former: _UnderWay, journal: Journal) -> Any:
     return run
 
 
-def _wait(test: _Test, waiting: Waiting) -> None:
+def _wait(test: _Test, waiting: Waiting, former: _UnderWay) -> None:
     """Until the request was carried out; raises `RequestError` if it was not."""
     cancelled = False
     while True:
@@ -148,6 +148,8 @@ def _wait(test: _Test, waiting: Waiting) -> None:
         if waiting.ended:
             return
         interface = _read_interface()
+        if _is_over(interface, former):
+            return
         if waiting.failed:
             _under_way.pop(test.number, None)
             raise RequestError(f"the kernel failed during the {test.name}: {_read_failure()}")
@@ -195,7 +197,7 @@ def _known(test: _Test, interface: Interface) -> _UnderWay | None:
 
 
 def _is_over(interface: Interface, former: _UnderWay) -> bool:
-    return interface.active == 0 and interface.served == former.served + 1
+    return interface.served == former.served + 1
 
 
 def _require_able(kernel: Kernel, interface: Interface) -> None:

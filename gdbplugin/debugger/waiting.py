@@ -36,6 +36,7 @@ class Waiting:
         self._began = time.monotonic()
         self._seen: Interface | None = None
         self._stop: Any = None
+        self._points: list[int] = []
         self._watchdog = _Watchdog()
         self._shows_progress = False
         self.ended = False
@@ -56,10 +57,8 @@ class Waiting:
     @property
     def reason(self) -> str:
         """What else stopped it."""
-        if isinstance(self._stop, gdb.BreakpointEvent):
-            numbers = [str(point.number) for point in self._stop.breakpoints if point.number > 0]
-            if numbers:
-                return "at breakpoint " + ", ".join(numbers)
+        if self._points:
+            return "at breakpoint " + ", ".join(map(str, self._points))
         if isinstance(self._stop, gdb.SignalEvent):
             return f"by {self._stop.stop_signal}"
         return "on the way"
@@ -94,6 +93,9 @@ class Waiting:
 
     def _stopped(self, event: Any) -> None:
         self._stop = event
+        # Noted now: a temporary one is gone in a moment.
+        points = event.breakpoints if isinstance(event, gdb.BreakpointEvent) else ()
+        self._points = [point.number for point in points if point.number > 0]
 
     def _changed(self) -> bool:
         """Whether to stop for good."""
@@ -103,7 +105,7 @@ class Waiting:
             return True
         self._seen = now
         self._watchdog.feed(_SECONDS_OF_SILENCE)
-        if now.active == 0 and now.served != self._served:
+        if now.served != self._served:
             self.ended = True
             return True
         self._show_progress(now)

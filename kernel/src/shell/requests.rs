@@ -50,8 +50,8 @@ fn end(result: RequestResult) {
         INTERFACE.request.store(0, Relaxed);
     }
     INTERFACE.result.store(result as u32, Relaxed);
-    INTERFACE.active.store(0, Relaxed);
     INTERFACE.served.store(INTERFACE.served.load(Relaxed).wrapping_add(1), Release);
+    INTERFACE.active.store(0, Relaxed);
     debugger_request_changed();
 }
 

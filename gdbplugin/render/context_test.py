@@ -1,0 +1,65 @@
+"""The view of `tinyos context --test`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gdbplugin.kernel.context_test import ContextTestRun, TaskChange
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.render.journal import journal_text
+from gdbplugin.render.stress import signed
+from gdbplugin.render.style import Style, indented, table
+
+_MEANINGS = {
+    "switch_count": "switches of address spaces",
+    "fast_switch_count": "  without any invalidation",
+    "invalidations_by_address": "TLB invalidations by address",
+    "invalidations_by_asid": "  by ASID",
+    "invalidations_of_everything": "  of everything",
+    "asid_allocations": "ASIDs handed out",
+    "asid_rollovers": "ASID rollovers",
+    "asid_generations": "ASID generations",
+}
+
+
+def content(run: ContextTestRun, journal: Journal) -> dict[str, Any]:
+    """The run's part of its JSON object. `seconds` are the kernel's own."""
+    del journal
+    return {
+        "result": run.result,
+        "seconds": run.seconds,
+        "changes": run.changes,
+        "tasks": [asdict(task) for task in run.tasks],
+    }
+
+
+def text(run: ContextTestRun, journal: Journal, style: Style) -> str:
+    """The run as text."""
+    paint = style.good if run.result == "passed" else style.bad
+    headline = f"Context switching test: {paint(run.result)}"
+    if run.seconds is not None:
+        headline += f", {run.seconds:.2f} s of the kernel's time"
+    lines = [headline]
+    for name, change in run.changes.items():
+        lines.append(f"  {_MEANINGS[name]:<30}{signed(change, style) or '0':>8}")
+    rows = [
+        (
+            style.text(task.id),
+            task.name,
+            "started meanwhile" if task.is_new else "",
+            signed(task.switches, style) or "0",
+            _end(task, style),
+        )
+        for task in run.tasks
+    ]
+    if rows:
+        headers = ("task", "name", "", "switches", "now")
+        lines.append(indented(table(headers, rows, ("task", "switches"))))
+    return "\n".join(lines) + "\n" + journal_text(journal)
+
+
+def _end(task: TaskChange, style: Style) -> str:
+    if task.state == "Ended" and task.end_reason is not None:
+        return f"Ended: {task.end_reason}"
+    return style.text(task.state)
