@@ -1,0 +1,168 @@
+"""What lies at an address: by TinyOS's records, by symbols, or nothing."""
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from gdbplugin.kernel import places
+from gdbplugin.kernel.places import NoSymbols, Place, Places, describe, lazy_state, read_places
+from tests.kernel.stopped import Names
+from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, TASK_PAGE, World
+
+LAYOUT = Path(__file__).resolve().parents[2] / "kernel" / "src" / "memory" / "layout.rs"
+IMAGE = 0xFFFF_8000_0008_0000
+SYMBOLS = {
+    "__image_start": IMAGE,
+    "__text_end": IMAGE + 0x4000,
+    "__rodata_start": IMAGE + 0x5000,
+    "__rodata_end": IMAGE + 0x6000,
+    "__bss_start": IMAGE + 0x7000,
+    "__bss_end": IMAGE + 0x9000,
+    "__stacks_start": IMAGE + 0x9000,
+    "__shell_stack_top": IMAGE + 0xC000,
+    "__exception_stack_top": IMAGE + 0xF000,
+}
+
+
+def constants():
+    """The kernel's memory layout, by name: every constant made of numbers and of constants before it."""
+    numbers = {}
+    for name, text in re.findall(r"pub const (\w+): \w+ = ([^;]+);", LAYOUT.read_text()):
+        plain = re.sub(r" as \w+|_(?=[0-9a-f])(?<=[0-9a-fx]_)", "", text)
+        plain = re.sub(r"\b[A-Z][A-Z_]+\b", lambda found: str(numbers.get(found[0], "?")), plain)
+        if re.fullmatch(r"[0-9a-fx()+* -]+", plain):
+            numbers[name] = eval(plain)
+    return numbers
+
+
+def test_the_regions_are_those_of_the_kernels_source():
+    numbers = constants()
+    assert places.PROGRAMS[0] == numbers["USER_TEXT_BASE"]
+    assert places.TASK_PAGE[0] == numbers["TASK_PAGE_BASE"]
+    assert (numbers["LAZY_REGION_BASE"], numbers["LAZY_REGION_END"]) == places.LAZY_REGION
+    assert (numbers["STACK_REGION_BASE"], numbers["STACK_REGION_END"]) == places.STACK_REGION
+    assert (numbers["LINEAR_OFFSET"], numbers["IMAGE_OFFSET"]) == places.LINEAR_MAP
+    assert places.IMAGE[0] == numbers["IMAGE_OFFSET"]
+    assert numbers["DEVICE_OFFSET"] <= places.DEVICES[0] < places.DEVICES[1]
+
+
+BASE = STACK_BASE + 0x20_0000
+"""Of stack 1 of the small TinyOS: three pages mapped of sixteen, its guard below those."""
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (BASE - 64, "stack 1 of task 1, 0x40 below its base"),
+        (BASE - 0x3000, "stack 1 of task 1, 0x3000 below its base"),
+        (BASE - 0x3001, "stack 1, not grown yet of task 1, 0x1 below what is mapped"),
+        (BASE - 0x1_0001, "guard of stack 1 of task 1"),
+        (BASE - 0x1_1000, "guard of stack 1 of task 1"),
+        (BASE - 0x1_1001, "unreserved, among the stacks"),
+        (BASE, "unreserved, among the stacks"),
+        (LAZY_BASE + 0x10, "lazy range 0 of task 1, page 0 of 5, pending"),
+        (LAZY_BASE + 0x2FFF, "lazy range 0 of task 1, page 2 of 5, zero"),
+        (LAZY_BASE + 0x3000, "lazy range 0 of task 1, page 3 of 5, allocated"),
+        (LAZY_BASE + 0x5000, "unreserved, among the lazy pages"),
+        (TASK_PAGE + 8, "task page"),
+        (0x40_0000, "programs"),
+        (0x10, "null"),
+        (0x9999_0000, "nothing that TinyOS has on record"),
+        (0xFFFF_0000_1234_5678, "linear map"),
+        (0xFFFF_C000_FE20_1000, "devices"),
+        (0xFFFF_FFFF_FFFF_F000, "nothing that TinyOS has on record"),
+        (IMAGE + 4, "kernel text: __image_start + 4"),
+        (IMAGE + 0x9010, "guard of the kernel's shell stack: __stacks_start + 16"),
+        (IMAGE + 0xB000, "kernel's shell stack"),
+        (IMAGE + 0xC800, "guard of the kernel's exception stack: __shell_stack_top + 2048"),
+        (IMAGE + 0x10_0000, "kernel image"),
+    ],
+)
+def test_every_kind_of_place_is_told(address, text):
+    kernel, names = World().kernel(), Names(SYMBOLS)
+    assert describe(address, read_places(kernel, names), names, kernel).text == text
+
+
+def test_a_stack_that_ended_keeps_its_name():
+    world = World()
+    world.manager["stack_manager"]["stacks"][0]["is_active"] = False
+    kernel = world.kernel()
+    found = read_places(kernel, NoSymbols())
+    assert found.at(BASE - 0x1_1000).name == "guard of ended stack 1"
+    assert found.at(BASE - 64).name == "ended stack 1"
+
+
+def test_the_state_of_a_lazy_page_is_its_records():
+    world = World()
+    world.manager["lazy_allocator"]["pages"][0]["is_allocated"] = 7
+    kernel = world.kernel()
+    assert [lazy_state(kernel, LAZY_BASE + page * 4096) for page in range(6)] == [
+        "corrupt",
+        "pending",
+        "zero",
+        "allocated",
+        "allocated",
+        None,
+    ]
+    assert lazy_state(kernel, 0) is None
+    assert lazy_state(kernel, LAZY_BASE + 4096 * 16) is None
+
+
+@pytest.mark.parametrize("field", ["base_address", "current_size", "guard_address"])
+@pytest.mark.parametrize("value", [0, 1, 1 << 40, (1 << 64) - 1])
+def test_a_corrupt_stack_takes_no_place_that_is_anothers(field, value):
+    world = World()
+    world.manager["stack_manager"]["stacks"][0][field] = value
+    found = read_places(world.kernel(), NoSymbols())
+    assert found.at(LAZY_BASE).name == "lazy range 0"
+    assert found.at(0xFFFF_0000_1234_5678).name == "linear map"
+    assert all(place.start < place.end for place in found.places)
+
+
+def test_a_corrupt_lazy_range_is_a_finding():
+    world = World()
+    world.manager["lazy_allocator"]["ranges"] = [{"first": 0xFFFF_0000, "pages": 99, "owner": 1}]
+    kernel = world.kernel()
+    found = read_places(kernel, NoSymbols())
+    assert found.at(LAZY_BASE).kind == "unreserved"
+    assert [finding.object for finding in kernel.journal.findings] == ["lazy range 0"]
+
+
+def naive(given, address):
+    """The smallest place over an address, by looking at all."""
+    over = [place for place in given if place.start <= address < place.end]
+    return min(over, key=lambda place: place.end - place.start, default=None)
+
+
+def test_of_places_over_each_other_the_smaller_one_shows():
+    random.seed(5)
+    for _ in range(200):
+        given = []
+        for number in range(random.randrange(1, 12)):
+            start = random.randrange(100)
+            # Sizes that differ, so that the smallest is always one.
+            given.append(
+                Place(start, start + 12 * random.randrange(1, 6) + number, "kind", f"place {number}")
+            )
+        sizes = {place.end - place.start for place in given}
+        if len(sizes) < len(given):
+            continue
+        found = Places(given)
+        for address in range(200):
+            expected, place = naive(given, address), found.at(address)
+            assert (place and place.name) == (expected and expected.name), address
+        starts = [place.start for place in found.places]
+        assert starts == sorted(starts)
+
+
+def test_a_range_is_split_where_places_begin_and_end():
+    found = Places(
+        [Place(10, 20, "kind", "one"), Place(20, 25, "kind", "two"), Place(40, 50, "kind", "three")]
+    )
+    parts = [(start, end, place and place.name) for start, end, place in found.split(5, 45)]
+    assert parts == [(5, 10, None), (10, 20, "one"), (20, 25, "two"), (25, 40, None), (40, 45, "three")]
+    assert list(found.split(60, 70)) == [(60, 70, None)]
+    assert [part[:2] for part in found.split(12, 14)] == [(12, 14)]
+    assert list(Places([]).split(1, 2)) == [(1, 2, None)]
