@@ -26,7 +26,9 @@ from gdbplugin.aarch64.descriptor import (
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.machine import Machine, PhysicalReadError
 
-MAXIMUM_TABLES = 16_384
+MAXIMUM_TABLES = 8192
+MAXIMUM_RUNS = 400_000
+"""Limits of one walk: what takes a second or two, and no sane address space has."""
 _LONG_RUN = 16
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
 
@@ -92,13 +94,10 @@ def leaves(
     control: TranslationControl,
     maximum_tables: int = MAXIMUM_TABLES,
     visited: list[int] | None = None,
+    within: tuple[int, int] | None = None,
 ) -> Iterator[Leaf | Malformed]:
-    """Every leaf of one control's tables, in ascending order of input address.
-
-    A disabled or defective control maps nothing. The physical addresses of the tables that were read
-    are added to `visited`.
-    """
-    for entry in runs(machine, control, maximum_tables, visited):
+    """Every leaf of one control's tables, in ascending order of input address. Arguments as for `runs`."""
+    for entry in runs(machine, control, maximum_tables, visited, within):
         if isinstance(entry, Malformed):
             yield entry
         elif entry.pieces == 1:
@@ -117,38 +116,51 @@ def runs(
     control: TranslationControl,
     maximum_tables: int = MAXIMUM_TABLES,
     visited: list[int] | None = None,
+    within: tuple[int, int] | None = None,
 ) -> Iterator[Run | Malformed]:
-    """As `leaves`, with leaves that follow on each other taken together: what a large map is fast by."""
+    """The leaves of one control's tables, those that follow on each other taken together.
+
+    A disabled or defective control maps nothing. `maximum_tables` is in tables of 4 KiB: larger ones
+    count for several. The physical addresses of the tables that were read are added to `visited`.
+    `within` is a range of input addresses (the end exclusive): no table is read that has no part in it,
+    and leaves that lie in it partly are yielded whole.
+    """
     if control.walks_disabled or control.defect is not None:
         return
     root = _Table(control.first_address, control.start_level, control.root_address, 0, 0, 0)
     if control.base >> control.output_bits:
-        size = 1 << control.input_bits
-        yield root.malformed(size, f"{control.name} points beyond {control.output_bits} bits")
+        reason = f"{control.name} points beyond {control.output_bits} bits"
+        yield root.malformed(control, reason)
         return
     # What is still to come, the next last: tables to visit, and entries found between them.
     pending: list[_Item] = [root]
-    remaining = maximum_tables
+    remaining_tables, remaining_runs = maximum_tables, MAXIMUM_RUNS
     while pending:
         item = pending.pop()
         if isinstance(item, list):
-            yield from item
+            yield from item[:remaining_runs]
+            remaining_runs -= len(item)
+            if remaining_runs < 0:
+                last = item[-1]
+                reason = f"the walk stopped here, {MAXIMUM_RUNS:,} entries being its limit"
+                yield Malformed(last.start, last.size, last.level, 0, 0, last.descriptor, reason)
+                return
             continue
-        size = control.table_bytes(item.level) // 8 << control.shift(item.level)
-        if remaining == 0:
-            yield item.malformed(size, f"the walk stopped here, {maximum_tables} tables being its limit")
+        if remaining_tables <= 0:
+            reason = f"the walk stopped here, {maximum_tables:,} tables being its limit"
+            yield item.malformed(control, reason)
             return
-        remaining -= 1
+        remaining_tables -= max(1, control.table_bytes(item.level) >> 12)
         try:
             data = machine.read_physical(item.address, control.table_bytes(item.level))
         except PhysicalReadError as error:
-            yield item.malformed(size, str(error))
+            yield item.malformed(control, str(error))
             continue
         if visited is not None:
             visited.append(item.address)
         order = ">" if control.big_endian else "<"
         descriptors = struct.unpack(f"{order}{len(data) // 8}Q", data)
-        pending.extend(reversed(_entries(control, item, descriptors)))
+        pending.extend(reversed(_entries(control, item, descriptors, within)))
 
 
 def mapped_ranges(
@@ -196,14 +208,21 @@ class _Table(NamedTuple):
     entry: int
     descriptor: int
 
-    def malformed(self, size: int, reason: str) -> Malformed:
+    def malformed(self, control: TranslationControl, reason: str) -> Malformed:
+        """A place in the map for a table that cannot be followed."""
+        size = control.table_bytes(self.level) // 8 << control.shift(self.level)
         return Malformed(self.start, size, self.level, self.address, self.entry, self.descriptor, reason)
 
 
 _Item = _Table | list[Run | Malformed]
 
 
-def _entries(control: TranslationControl, table: _Table, descriptors: Sequence[int]) -> list[_Item]:
+def _entries(
+    control: TranslationControl,
+    table: _Table,
+    descriptors: Sequence[int],
+    within: tuple[int, int] | None,
+) -> list[_Item]:
     """The valid entries of one table in order, those between two tables gathered in a list."""
     # Told apart by bare arithmetic: a whole map has a hundred thousand entries and more.
     level, inherited = table.level, table.inherited
@@ -216,6 +235,9 @@ def _entries(control: TranslationControl, table: _Table, descriptors: Sequence[i
     entries: list[_Item] = []
     between: list[Run | Malformed] = []
     index, end = 0, len(descriptors)
+    if within is not None:
+        index = min(end, max(0, within[0] - table.start >> shift))
+        end = max(0, min(end, -(table.start - within[1] >> shift)))
     while index < end:
         descriptor = descriptors[index]
         if not descriptor & VALID:
@@ -233,7 +255,7 @@ def _entries(control: TranslationControl, table: _Table, descriptors: Sequence[i
             between.append(Malformed(start, span, level, table.address, first, descriptor, reason))
         elif is_leaf and leaves_allowed:
             if index < end and descriptors[index] == descriptor + span:
-                index = _run_end(control, descriptors, first, output, shift)
+                index = _run_end(control, descriptors, first, end, output, shift)
             pieces = index - first
             between.append(_new(Run, (start, output, pieces << shift, level, descriptor, inherited, pieces)))
         elif is_leaf or level == LAST_LEVEL:
@@ -251,13 +273,13 @@ def _entries(control: TranslationControl, table: _Table, descriptors: Sequence[i
 
 
 def _run_end(
-    control: TranslationControl, descriptors: Sequence[int], first: int, output: int, shift: int
+    control: TranslationControl, descriptors: Sequence[int], first: int, end: int, output: int, shift: int
 ) -> int:
-    """The index after the run that begins at `first`: descriptors that differ by what each one spans."""
+    """The index, at most `end`, after the run that begins at `first`: descriptors that differ by a span."""
     # Only so far as that carries into no other field, and leads to no address too large.
     field_bits = min(control.output_bits, IN_PLACE_BITS[control.address_format])
     room = (1 << field_bits) - (output & ((1 << field_bits) - 1))
-    last = min(len(descriptors), first + (room >> shift))
+    last = min(end, first + (room >> shift))
     span = 1 << shift
     index, following = first + 1, descriptors[first] + span
     while index < last and descriptors[index] == following:

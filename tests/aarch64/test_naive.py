@@ -25,7 +25,7 @@ PROCESSORS = {
 }
 BASE, END = 0x4000_0000, 0x4100_0000
 SETUPS = 90
-MAXIMUM_TABLES = 60
+MAXIMUM_TABLES = 600
 
 
 class SetupMachine:
@@ -120,6 +120,25 @@ def check_probes(machine, setup, control, entries):
                 for entry in entries
                 if isinstance(entry, Run)
             )
+
+
+@pytest.mark.parametrize("name", ["A72", "max"])
+def test_a_part_of_a_map_is_what_the_whole_has_there(name):
+    chosen = random.Random(16)
+    for setup, machine in setups(17, PROCESSORS[name], 25):
+        regime = current_regime(machine, 0)
+        for control in regime.controls:
+            whole = list(leaves(machine, control, MAXIMUM_TABLES))
+            if whole and isinstance(whole[0], Malformed) and whole[0].size == 1 << control.input_bits:
+                continue  # The root itself cannot be followed, which is said for any part.
+            start = chosen.choice([*setup.probes, control.first_address])
+            end = start + (1 << chosen.randint(0, control.input_bits))
+            visited = []
+            part = list(leaves(machine, control, MAXIMUM_TABLES, visited, (start, end)))
+            assert part == [
+                entry for entry in whole if entry.start < end and entry.start + entry.size > start
+            ]
+            assert len(visited) <= MAXIMUM_TABLES
 
 
 @pytest.mark.parametrize("name", ["A72", "max"])

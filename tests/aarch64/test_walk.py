@@ -2,6 +2,7 @@
 
 import pytest
 
+from gdbplugin.aarch64 import maps
 from gdbplugin.aarch64.access import Access, access_fault
 from gdbplugin.aarch64.maps import Leaf, Malformed, MappedRange, leaves, mapped_ranges, runs
 from gdbplugin.aarch64.regime import el1_regime
@@ -170,6 +171,24 @@ def test_pages_that_follow_on_each_other_are_one_run_and_one_range():
         (0x20_0000, 0x40_0000, 0x20_0000),
     ]
     assert found[0].sizes == {4096: 6}
+
+
+def test_a_part_of_a_map_reads_only_the_tables_it_needs():
+    machine = small_map({index: 0x10_0000 + 0x1000 * index | PAGE for index in range(512)})
+    machine.words[THIRD + 8] = 0x5000 | TABLE
+    control = el1_regime(machine, 0).lower
+    (found,) = runs(machine, control, within=(0x3800, 0x6000))
+    assert (found.start, found.pieces, found.physical) == (0x3000, 3, 0x10_3000)
+    assert [table for table, _ in machine.reads] == [ROOT, SECOND, THIRD, LAST]
+    assert list(runs(machine, control, within=(1 << 40, 1 << 41))) == []
+
+
+def test_tables_gone_wild_end_with_a_word_on_it(monkeypatch):
+    monkeypatch.setattr(maps, "MAXIMUM_RUNS", 10)
+    machine = small_map({2 * index: 0x9000 | PAGE for index in range(20)})
+    *found, last = runs(machine, el1_regime(machine, 0).lower)
+    assert len(found) == 10
+    assert "10 entries" in last.reason
 
 
 def test_ranges_join_pages_and_blocks():
