@@ -209,6 +209,38 @@ fn pressure_relief_gives_empty_tables_back() {
     audit(&machine);
 }
 
+fn in_section(machine: &Machine, section: u32) -> usize {
+    let first = (section * SECTION_FRAMES) as usize;
+    let frames = &machine.manager.frames.info[first..first + SECTION_FRAMES as usize];
+    frames.iter().filter(|info| info.is_used()).count()
+}
+
+/// Takes the free frames below `end` from the pool, for something that is not there.
+fn claim_below(machine: &mut Machine, end: u32) -> Vec<u32> {
+    let nobody = FrameInfo::new(FrameUse::Stack, 9, 0);
+    (0..end).filter(|&frame| machine.manager.frames.claim(frame, nobody)).collect()
+}
+
+fn give_back(machine: &mut Machine, claimed: Vec<u32>) {
+    claimed.into_iter().for_each(|frame| machine.manager.frames.release_to_pool(frame));
+    machine.kernel(|manager| manager.note_pressure());
+}
+
+#[test]
+fn page_migration_moves_into_another_section_and_not_within_one() {
+    let (mut machine, first) = with_written_pages(40);
+    for page in 0..8u64 {
+        let section = if page < 3 { 1 } else { 2 };
+        scatter(&mut machine, first + page * PAGE, section * SECTION_FRAMES + page as u32 * 3);
+    }
+    let claimed = claim_below(&mut machine, SECTION_FRAMES);
+    assert_eq!(machine.kernel(|manager| manager.run_strategy(Strategy::PageMigration)), 3);
+    assert_eq!((in_section(&machine, 1), in_section(&machine, 2)), (0, 8));
+    give_back(&mut machine, claimed);
+    audit(&machine);
+    read_all(&mut machine, first, 40);
+}
+
 #[test]
 fn page_migration_empties_the_sparsest_section() {
     let (mut machine, first) = with_written_pages(40);
@@ -216,10 +248,6 @@ fn page_migration_empties_the_sparsest_section() {
         let section = if page < 5 { 3 } else { 7 };
         scatter(&mut machine, first + page * PAGE, section * SECTION_FRAMES + page as u32 * 3);
     }
-    let in_section = |machine: &Machine, section: u32| {
-        let first = (section * SECTION_FRAMES) as usize;
-        machine.manager.frames.info[first..first + 512].iter().filter(|info| info.is_used()).count()
-    };
     assert_eq!((in_section(&machine, 3), in_section(&machine, 7)), (5, 7));
     machine.manager.frames.drain_cache();
     machine.kernel(|manager| manager.note_pressure());
@@ -303,11 +331,9 @@ fn defragmentation_goes_around_what_cannot_move() {
         scatter(&mut machine, first + page * PAGE, 580 - page as u32 * 20);
     }
     // A task whose tables lie high up, above the pages.
-    let claimed: Vec<u32> =
-        (0..590).filter(|&frame| machine.manager.frames.claim(frame, FrameInfo::new(FrameUse::Stack, 9, 0))).collect();
+    let claimed = claim_below(&mut machine, 590);
     machine.start(2, Conservative, PAGE_SIZE).unwrap();
-    claimed.into_iter().for_each(|frame| machine.manager.frames.release_to_pool(frame));
-    machine.kernel(|manager| manager.note_pressure());
+    give_back(&mut machine, claimed);
     assert!(run(&mut machine, Strategy::Defragmentation) > 0);
     read_all(&mut machine, first, 20);
     machine.read_task_page(2);
