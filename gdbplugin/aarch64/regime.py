@@ -75,6 +75,25 @@ def _required(machine: Machine, name: str, core: int) -> int:
     return value
 
 
+def _extension_notes(machine: Machine, core: int, source: _Source) -> tuple[str, ...]:
+    """What TCR2_ELx switches on that is not decoded here (FEAT_S1PIE, FEAT_D128).
+
+    Raises `RegimeUnknownError` for tables of 128-bit descriptors.
+    """
+    name = f"TCR2_EL{source.level}"
+    value = machine.register(name, core) if source.level < 3 else None
+    if value is None:
+        return ()
+    fields = decode(name, value)
+    if fields["D128"]:
+        raise RegimeUnknownError(
+            f"{name} of core {core} selects 128-bit descriptors, which are not known here"
+        )
+    if fields["PIE"]:
+        return (f"{name}.PIE is set: permissions come from PIR registers, not from the descriptors shown",)
+    return ()
+
+
 def _regime(machine: Machine, core: int, source: _Source) -> TranslationRegime:
     two_ranges = source.two_ranges
     tcr = decode(
@@ -110,6 +129,7 @@ def _regime(machine: Machine, core: int, source: _Source) -> TranslationRegime:
         write_implies_no_execute=rules.write_implies_no_execute,
         output_bits=features.physical_bits,
         level=source.level,
+        notes=_extension_notes(machine, core, source),
     )
 
 
@@ -131,7 +151,7 @@ def el1_regime(machine: Machine, core: int) -> TranslationRegime:
     """
     regime = _regime(machine, core, _Source("EL1&0", 1, two_ranges=True))
     hypervisor = _hypervisor_control(machine, core)
-    notes = []
+    notes = list(regime.notes)
     if hypervisor["DC"] or (hypervisor["TGE"] and not hypervisor["E2H"]):
         reason = "DC" if hypervisor["DC"] else "TGE"
         notes.append(f"HCR_EL2.{reason} has the MMU of EL1 and EL0 off, whatever SCTLR_EL1.M says")
@@ -153,7 +173,8 @@ def el2_regime(machine: Machine, core: int) -> TranslationRegime:
         return _regime(machine, core, _Source("EL2&0", 2, two_ranges=True))
     regime = _regime(machine, core, _Source("EL2", 2, two_ranges=False))
     if control is None:
-        return replace(regime, notes=("HCR_EL2 cannot be read: EL2 is taken to have one range (E2H clear)",))
+        note = "HCR_EL2 cannot be read: EL2 is taken to have one range (E2H clear)"
+        return replace(regime, notes=(*regime.notes, note))
     return regime
 
 

@@ -39,6 +39,9 @@ TCR_ONE_RANGE = _layout(
 )
 """TCR_EL2 while HCR_EL2.E2H is clear, and TCR_EL3."""
 
+TCR2 = _layout("DisCH1:15 DisCH0:14 HAFT:11 PTTWI:10 D128:5 AIE:4 POE:3 E0POE:2 PIE:1 PnCH:0")
+"""TCR2_EL1 and TCR2_EL2."""
+
 SCTLR_EL1 = _layout(
     "TIDCP:63 SPINTMASK:62 NMI:61 EnTP2:60 TCSO:59 TCSO0:58 EPAN:57 EnALS:56 EnAS0:55 EnASR:54 TME:53 "
     "TME0:52 TMT:51 TMT0:50 TWEDEL:49-46 TWEDEn:45 DSSBS:44 ATA:43 ATA0:42 TCF:41-40 TCF0:39-38 ITFSB:37 "
@@ -124,6 +127,7 @@ FORMATS: Mapping[str, Layout] = MappingProxyType(
         **dict.fromkeys(("TTBR0_EL2", "TTBR0_EL3"), TTBR_ONE_RANGE),
         "TCR_EL1": TCR_TWO_RANGES,
         **dict.fromkeys(("TCR_EL2", "TCR_EL3"), TCR_ONE_RANGE),
+        **dict.fromkeys(("TCR2_EL1", "TCR2_EL2"), TCR2),
         "SCTLR_EL1": SCTLR_EL1,
         **dict.fromkeys(("SCTLR_EL2", "SCTLR_EL3"), SCTLR_ONE_RANGE),
         **{f"MAIR_EL{level}": MAIR for level in (1, 2, 3)},

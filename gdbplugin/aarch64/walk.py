@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.descriptor import LAST_LEVEL, Attributes, Kind, attributes, inherit, kind_of
+from gdbplugin.aarch64.descriptor import (
+    LAST_LEVEL,
+    NO_TRANSLATION,
+    Attributes,
+    Kind,
+    attributes,
+    inherit,
+    kind_of,
+)
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.machine import Machine, PhysicalReadError
 
@@ -51,8 +59,9 @@ class Translation:
 
     `output` is the physical address, None when an access would fault. `size` is the number of bytes
     that the leaf found (or the missing entry) spans around the input address. `contiguous_bytes` is
-    what a leaf with the contiguous bit spans together with its neighbours. `attributes` is None where
-    no leaf was found, or the MMU is off.
+    what a leaf with the contiguous bit spans together with its neighbours. `no_translation` is a block's
+    nT bit, which marks one about to be replaced by a table. `attributes` is None where no leaf was found,
+    or the MMU is off.
     """
 
     input: int
@@ -62,6 +71,7 @@ class Translation:
     attributes: Attributes | None = None
     fault: Fault | None = None
     contiguous_bytes: int | None = None
+    no_translation: bool = False
 
 
 def translate(machine: Machine, regime: TranslationRegime, address: int) -> Translation:
@@ -140,7 +150,14 @@ def _walk(machine: Machine, control: TranslationControl, address: int) -> Transl
 def _mapped(
     control: TranslationControl, address: int, output: int, levels: tuple[Level, ...], found: Attributes
 ) -> Translation:
-    level = levels[-1].level
-    size = 1 << control.shift(level)
-    span = control.contiguous_bytes(level) if found.contiguous else None
-    return Translation(address, output | (address & (size - 1)), size, levels, found, contiguous_bytes=span)
+    leaf = levels[-1]
+    size = 1 << control.shift(leaf.level)
+    return Translation(
+        address,
+        output | (address & (size - 1)),
+        size,
+        levels,
+        found,
+        contiguous_bytes=control.contiguous_bytes(leaf.level) if found.contiguous else None,
+        no_translation=leaf.kind is Kind.BLOCK and bool(leaf.descriptor & NO_TRANSLATION),
+    )

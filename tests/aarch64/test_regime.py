@@ -197,3 +197,9 @@ def test_unknown_features_are_believed_in():
     found = el1_regime(WordMachine({}, registers), 0)
     assert (found.lower.defect, found.upper.defect) == (None, None)
     assert found.lower.start_level == -1
+
+
+def test_extensions_that_change_what_tables_mean_are_not_passed_over():
+    assert "PIR" in regime(TCR2_EL1=2).notes[0]
+    with pytest.raises(RegimeUnknownError, match="128-bit"):
+        regime(TCR2_EL1=1 << 5)

@@ -207,6 +207,13 @@ def test_contiguous_pages_span_sixteen():
     assert look(small_map({0: 0x9_0000 | PAGE}), 0).contiguous_bytes is None
 
 
+def test_a_block_about_to_be_replaced():
+    machine = small_map()
+    machine.words[THIRD] = 0x20_0000 | BLOCK | 1 << 16
+    assert (look(machine, 0).output, look(machine, 0).no_translation) == (0x20_0000, True)
+    assert not look(small_map({0: 0x1_0000 | PAGE}), 0).no_translation
+
+
 def test_a_clean_page_is_writable_where_hardware_keeps_the_dirty_state():
     machine = small_map({0: 0x9000 | PAGE | 1 << 51 | 1 << 7})
     found = look(machine, 0).attributes
