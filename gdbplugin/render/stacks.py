@@ -47,8 +47,8 @@ def section(stacks: Stacks, names: Names, clock: Clock, style: Style) -> str:
     title = style.title(f"Stacks ({len(rows)} active, {len(stacks.stacks) - len(rows)} ended on record)")
     if not rows:
         return title
-    headers = ("id", "task", "policy", "base", "mapped", "of", "", "SP below", "highest", "+/-", "seen")
-    right = ("id", "mapped", "of", "SP below", "highest", "+/-", "seen")
+    headers = ("id", "task", "policy", "base", "mapped", "of", "", "depth", "most", "+/-", "seen")
+    right = ("id", "mapped", "of", "depth", "most", "+/-", "seen")
     return title + "\n" + indented(table(headers, rows, right))
 
 
@@ -63,7 +63,7 @@ def _row(stack: DynamicStack, names: Names, clock: Clock, style: Style) -> tuple
         style.gauge(stack.current_size, stack.max_size, 6),
         style.short_size(_depth(stack)),
         style.short_size(stack.high_water_mark),
-        f"{style.count(stack.growth_count)}/{style.count(stack.shrink_count)}",
+        f"{style.text(stack.growth_count)}/{style.text(stack.shrink_count)}",
         style.duration(clock.ago(stack.last_access_time)),
     )
 

@@ -94,7 +94,7 @@ class Style:
         return self.size(number).replace("iB", "").removesuffix(" B")
 
     def duration(self, seconds: float | None) -> str:
-        """A length of time with two or three digits that count."""
+        """A length of time with at least two digits that count."""
         if seconds is None:
             return self.missing
         if seconds >= 90 * 60:
@@ -103,7 +103,7 @@ class Style:
             return f"{seconds / 60:.1f} min"
         for unit, size in (("s", 1.0), ("ms", 1e-3)):
             if seconds >= size:
-                return f"{seconds / size:.{0 if seconds >= 100 * size else 1}f} {unit}"
+                return f"{seconds / size:.{0 if seconds >= 10 * size else 1}f} {unit}"
         return f"{seconds * 1e6:.0f} us"
 
     def level(self, name: str | None) -> str:

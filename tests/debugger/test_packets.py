@@ -6,6 +6,7 @@ from tests.debugger.conftest import PLUGIN, gdb
 from tests.debugger.stub_proxy import StubProxy
 
 MARK = "maint packet qC"
+WORDS = ("stats", "stacks", "lazy", "pressure", "context", "events", "report", "check")
 
 
 def between_marks(packets):
@@ -52,6 +53,17 @@ def test_a_second_command_at_the_same_stop_asks_for_nothing_again(proxy, kernel_
     assert memory(first)
     assert second == []
     assert memory(third)
+
+
+def test_a_stop_of_many_commands_reads_nothing_twice(proxy, kernel_elf):
+    commands = [f"tinyos {word}" for word in (*WORDS, "stacks 1", "lazy --state zero")]
+    once = [f"target remote {proxy.address}", MARK, *commands, MARK, *reversed(commands), MARK]
+    outcome = gdb(*once, elf=kernel_elf)
+    assert outcome.errors == ""
+    first, again = between_marks(proxy.packets)[-2:]
+    assert memory(first)
+    assert again == []
+    assert [packet for packet in first if packet[0] in "MXGPZzcCsv"] == []
 
 
 def test_a_write_by_the_user_has_everything_read_anew(proxy, kernel_elf):

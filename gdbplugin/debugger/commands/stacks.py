@@ -6,8 +6,9 @@ from gdbplugin.debugger.command import Argument, Command
 class Stacks(Command):
     """Show every dynamic stack, or all about one.
 
-    Its task, policy, base, mapped and maximum size, how far below the base its stack pointer is, the most
-    that was ever mapped, growths and shrinks (+/-), and how long ago it was last seen in use.
+    Its task, policy and base, from which it grows down; what is mapped of the most it may have; how deep
+    its stack pointer is below the base; the most that ever was mapped; growths and shrinks (+/-); and how
+    long ago it was last seen in use.
     With an ID: its addresses, its events, and the pages that the hardware's tables map there.
     """
 

@@ -1,0 +1,151 @@
+"""The commands on TinyOS's objects, on the live kernel."""
+
+import json
+
+import pytest
+
+from gdbplugin.session.errors import CommandFailedError
+from tests.schemas.validation import validate
+
+WORDS = ("stats", "stacks", "lazy", "pressure", "context", "events", "report", "check")
+VARIANTS = (
+    *WORDS,
+    "stacks 1",
+    "lazy --state zero --limit 3",
+    "events 5 --kind StackGrowth",
+    "events --stack 1",
+)
+
+
+@pytest.mark.parametrize("command", VARIANTS)
+def test_the_object_is_what_its_schema_says(shared_machine, command):
+    word, *rest = command.split()
+    with shared_machine.stopped() as gdb:
+        content = json.loads(gdb.execute(f"tinyos {command} --json"))
+        by_mi = json.loads(gdb.mi(" ".join([f"-tinyos-{word}", *rest])).payload["json"])
+        text = gdb.execute(f"tinyos {command}")
+    validate(content)
+    assert content["findings"] == []
+    assert by_mi == content
+    assert text.endswith("\n")
+    assert "\033" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_objects_agree_with_the_report(shared_machine):
+    with shared_machine.stopped():
+        report = shared_machine.json("report")
+        parts = {word: shared_machine.json(word) for word in WORDS}
+    assert parts["stats"]["stats"] == report["stats"]
+    assert parts["stacks"]["stacks"] == report["stacks"]
+    assert parts["lazy"]["lazy"] == report["lazy"]
+    assert parts["lazy"]["pages"] == report["pages"]
+    assert parts["pressure"]["pressure"] == report["pressure"]
+    assert parts["context"]["cores"] == report["cores"]
+    assert parts["events"]["events"][-len(report["events"]) :] == report["events"]
+
+
+def test_one_stack_has_the_pages_that_its_record_says(shared_machine):
+    with shared_machine.stopped():
+        (stack, *_) = [entry for entry in shared_machine.json("stacks")["stacks"] if entry["is_active"]]
+        shown = shared_machine.json(f"stacks {stack['id']}")
+    assert shown["stacks"] == [stack]
+    pages = [page["virtual_address"] for page in shown["mapped_pages"]]
+    base, size = stack["base_address"], stack["current_size"]
+    assert pages == list(range(base - 4096, base - size - 4096, -4096))
+    assert {page["el0"] for page in shown["mapped_pages"]} == {"rw-"}
+    assert shown["events"]
+
+
+def test_one_lazy_page_and_its_descriptor(shared_machine):
+    with shared_machine.stopped() as gdb:
+        page = next(page for page in shared_machine.json("lazy")["pages"] if page["is_allocated"])
+        # By an expression, of an address within the page.
+        shown = shared_machine.json(f"lazy {page['virtual_address']} + 0x123")
+        text = gdb.execute(f"tinyos lazy {page['virtual_address'] + 8:#x}")
+    detail = shown["page"]
+    assert {name: detail[name] for name in page} == page
+    assert shown["pages"] == [page]
+    assert detail["output"] == page["physical_address"] + 0x123
+    assert detail["levels"][-1]["kind"] == "page"
+    assert detail["levels"][-1]["descriptor"] & 0xFFFF_FFFF_F000 == page["physical_address"]
+    assert f"{detail['levels'][-1]['descriptor']:#018x}" in text
+
+
+@pytest.mark.parametrize("state", ["pending", "zero", "allocated"])
+def test_lazy_pages_by_state_and_address_space(shared_machine, state):
+    flags = {"pending": (False, False), "zero": (False, True), "allocated": (True, False)}[state]
+    with shared_machine.stopped():
+        whole = shared_machine.json("lazy")
+        chosen = shared_machine.json(f"lazy --state {state}")
+        spaces = {
+            space["number"]: space["asid"] for space in shared_machine.json("context")["context"]["spaces"]
+        }
+        owner = whole["pages"][0]["owner"]
+        of_one = shared_machine.json(f"lazy --state {state} --asid {spaces[owner]} --limit 2")
+    matching = [page for page in whole["pages"] if (page["is_allocated"], page["is_zero_page"]) == flags]
+    assert chosen["pages"] == matching
+    assert chosen["matching"] == whole["lazy"]["states"][state] == len(matching)
+    assert of_one["pages"] == [page for page in matching if page["owner"] == owner][:2]
+    assert of_one["matching"] == len([page for page in matching if page["owner"] == owner])
+
+
+def test_events_newest_last_and_filtered(shared_machine):
+    with shared_machine.stopped():
+        whole = shared_machine.json("events 5000")
+        last = shared_machine.json("events 7")
+        some = shared_machine.json("events 5000 --kind StackGrowth --stack 1")
+        none = shared_machine.json("events 0")
+    numbers = [event["sequence"] for event in whole["events"]]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] == whole["recorded"]
+    assert len(numbers) == whole["kept"] == whole["matching"]
+    assert last["events"] == whole["events"][-7:]
+    growths = [event for event in whole["events"] if (event["kind"], event["first"]) == ("StackGrowth", 1)]
+    assert some["events"] == growths
+    assert none["events"] == []
+
+
+def test_rates_and_events_since_the_last_look(machine):
+    with machine.stopped():
+        first = machine.json("stats")
+        again = machine.json("stats")
+    assert first["since"] is None
+    assert again == first
+    machine.shell("spawn lazy 100")
+    with machine.stopped() as gdb:
+        second = machine.json("stats")
+        events = machine.json("events 5000 --since-stop")
+        text = gdb.execute("tinyos stats")
+    since = second["since"]
+    passed = (second["time"]["now"] - first["time"]["now"]) / second["time"]["frequency"]
+    assert 0 < since["seconds"] < 60
+    assert since["seconds"] == pytest.approx(passed)
+    for name, change in since["changes"].items():
+        counters = {**second["stats"], **second["counters"]}
+        before = {**first["stats"], **first["counters"]}
+        assert change == counters[name] - before[name]
+        assert since["per_second"][name] == pytest.approx(change / passed)
+    assert since["changes"]["total_dynamic_stacks"] >= 1
+    assert events["since_stop"] == first["counters"]["events_recorded"]
+    assert [event["sequence"] for event in events["events"]] == list(
+        range(events["since_stop"] + 1, events["recorded"] + 1)
+    )
+    assert "TaskStarted" in {event["kind"] for event in events["events"]}
+    assert "per second" in text
+
+
+def test_a_strict_check_fails_where_there_are_findings(machine):
+    # Tasks are held, so that the kernel is what runs: its memory is written to here.
+    machine.shell("hold")
+    counter = "tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER.value.value.stats.total_lazy_pages"
+    with machine.stopped() as gdb:
+        assert gdb.execute("tinyos check --strict").endswith("\n0 findings\n")
+        gdb.execute("set language rust")
+        gdb.execute(f"set var {counter} = {counter} + 1")
+        assert gdb.execute("tinyos check").endswith("\n1 findings\n")
+        with pytest.raises(CommandFailedError, match="tinyos check: 1 finding") as failure:
+            gdb.execute("tinyos check --strict")
+        assert "total_lazy_pages: expected" in failure.value.output
+        with pytest.raises(CommandFailedError, match="1 finding"):
+            gdb.mi("-tinyos-check --strict")

@@ -1,0 +1,150 @@
+"""The words of commands: what they may be, what is said of the others, and what completion offers."""
+
+import pytest
+
+from tests.debugger.conftest import PLUGIN, gdb
+from tests.debugger.test_errors import one_line
+
+IMPORTS = (
+    "python from gdbplugin.debugger import words; from gdbplugin.debugger.command import Option; "
+    "from gdbplugin.debugger.commands.lazy import Lazy; "
+)
+LAZY_USAGE = "Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N] [--json]"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("tinyos lazy --state busy", ('"busy" is none of pending, zero, allocated', LAZY_USAGE)),
+        ("tinyos lazy --limit", ('"--limit" needs a value, N', LAZY_USAGE)),
+        ("tinyos lazy --limit --json", ('"--limit" needs a value, N', LAZY_USAGE)),
+        ("tinyos lazy --limit=", ('"" is no number', LAZY_USAGE)),
+        ("tinyos lazy --limit -5", ('"-5" is no number', LAZY_USAGE)),
+        ("tinyos lazy --limit 0xzz", ('"0xzz" is no number', LAZY_USAGE)),
+        ("tinyos lazy --json=yes", ("--json takes no value", LAZY_USAGE)),
+        ("tinyos lazy --json --json", ('"--json" is given twice', LAZY_USAGE)),
+        ("tinyos stacks 1 2", ('"2" is not understood', "Usage: tinyos stacks [ID] [--json]")),
+        ("tinyos stacks one", ('"one" is no number', "Usage: tinyos stacks [ID] [--json]")),
+        ("tinyos *d one", ('"one" is no number',)),
+        ("tinyos lazy nothing_called_so", ('"nothing_called_so" is no address', LAZY_USAGE)),
+        ("tinyos lazy 1 +", ('"1 +" is no address', LAZY_USAGE)),
+        ("tinyos lazy $answer = 42", ("would assign or call", LAZY_USAGE)),
+        ("tinyos lazy $answer++", ("would assign or call", LAZY_USAGE)),
+        ("tinyos lazy malloc(1)", ("would assign or call", LAZY_USAGE)),
+        ("tinyos lazy $answer += 1", ("would assign or call", LAZY_USAGE)),
+        ("tinyos events --since-stop=5", ("--since-stop takes no value",)),
+    ],
+)
+def test_wrong_words_are_named_with_the_usage(command, words):
+    line = one_line(gdb(command))
+    for word in words:
+        assert word in line
+
+
+def test_an_expression_that_is_refused_changed_nothing():
+    outcome = gdb("set var $answer = 41", "tinyos lazy $answer = 42", "output $answer")
+    assert outcome.output.endswith("41")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("4096", 4096),
+        ("0x10_00", 4096),
+        ("4095 + 1", 4096),
+        ("(1 << 12) == 0 ? 1 : 4096", 4096),
+        ('$_gdb_setting("max-value-size") * 0 + 4096', 4096),
+        ("-1", (1 << 64) - 1),
+        ("(long) -4096", (1 << 64) - 4096),
+    ],
+)
+def test_what_an_address_may_be(text, number):
+    script = f"{IMPORTS}print(words.address(Lazy, {text!r}))"
+    outcome = gdb("set language c", script)
+    assert (outcome.output.strip(), outcome.errors) == (str(number), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("0x1000..0x2000", "(4096, 8192)"),
+        ("0x1000+16", "(4096, 4112)"),
+        ("4096+0x10", "(4096, 4112)"),
+    ],
+)
+def test_ranges(text, found):
+    script = f"{IMPORTS}print(words.value(Lazy, Option('--range', '', 'range'), {text!r}))"
+    outcome = gdb(script)
+    assert (outcome.output.strip(), outcome.errors) == (found, "")
+
+
+@pytest.mark.parametrize("text", ["0x1000", "0x2000..0x1000", "0x1000..0x1000", "..5", "5.."])
+def test_ranges_that_are_none(text):
+    script = f"{IMPORTS}print(words.value(Lazy, Option('--range', '', 'range'), {text!r}))"
+    assert "range" in gdb(script).errors
+
+
+def completions(text, *before, elf=None):
+    outcome = gdb(*before, "echo \\n---\\n", f"complete {text}", "echo ---\\n", elf=elf)
+    assert outcome.errors == ""
+    return outcome.output.split("---\n")[1].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("tinyos la", ["lazy"]),
+        ("tinyos lazy --", ["--asid", "--json", "--limit", "--state"]),
+        ("tinyos lazy --li", ["--limit"]),
+        ("tinyos lazy --json --", ["--asid", "--limit", "--state"]),
+        ("tinyos lazy --state ", ["allocated", "pending", "zero"]),
+        ("tinyos lazy --state z", ["zero"]),
+        ("tinyos lazy --state zero --st", []),
+        ("tinyos events --since", ["--since-stop"]),
+        ("tinyos check --st", ["--strict"]),
+        ("tinyos stacks ", ["--json"]),
+        ("tinyos s --j", ["--json"]),
+    ],
+)
+def test_completion_without_a_target(text, offered):
+    head = text.rpartition(" ")[0]
+    assert sorted(completions(text)) == [f"{head} {word}" for word in offered]
+
+
+def test_completion_of_what_lives_in_the_target(shared_machine, kernel_elf):
+    connect = f"target remote {shared_machine.qemu.gdb_address}"
+    stacks = completions("tinyos stacks ", connect, elf=kernel_elf)
+    assert "tinyos stacks 1" in stacks
+    assert "tinyos stacks --json" in stacks
+    assert "tinyos events --stack 1" in completions("tinyos events --stack ", connect, elf=kernel_elf)
+    assert completions("tinyos events --kind StackG", connect, elf=kernel_elf) == [
+        "tinyos events --kind StackGrowth"
+    ]
+    assert "tinyos lazy --asid 1" in completions("tinyos lazy --asid ", connect, elf=kernel_elf)
+    names = completions("tinyos lazy DYNAMIC_MEM", connect, elf=kernel_elf)
+    assert names == [] or all("DYNAMIC_MEM" in name for name in names)
+
+
+def test_every_command_has_its_usage_in_its_help_and_takes_json():
+    words = [
+        line.split()[1].rstrip(",")
+        for line in gdb("help tinyos").output.splitlines()
+        if line.startswith("tinyos ") and " -- " in line
+    ]
+    assert {"check", "context", "events", "lazy", "pressure", "report", "stacks", "stats"} <= set(words)
+    outcome = gdb(*(f"help tinyos {word}" for word in words))
+    lines = outcome.output.splitlines()
+    for word in words:
+        (usage,) = [line for line in lines if line.startswith(f"Usage: tinyos {word}")]
+        assert usage.endswith("[--json]")
+
+
+@pytest.mark.parametrize(
+    ("letter", "word"),
+    [("s", "stats"), ("d", "stacks"), ("l", "lazy"), ("p", "pressure"), ("c", "context"), ("r", "report")],
+)
+def test_the_letters_of_the_kernels_shell(letter, word):
+    outcome = gdb(f"tinyos {letter} --nonsense", f"tinyos *{letter} --nonsense", "tinyos e --nonsense")
+    lines = outcome.errors.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"tinyos {word}", f"tinyos {word}", "tinyos events"]
+    assert PLUGIN.exists()
