@@ -68,32 +68,26 @@ def _wrapped(line: str, indent: int) -> list[str]:
 def _in_full(register: Register, found: Registers, style: Style) -> str:
     """Every field of a register with what it means; a column for each value that cores have."""
     values = register.values
+    # An ESR_ELx has other fields for other classes of exceptions.
+    if len({tuple((field.name, field.low) for field in value.fields) for value in values}) > 1:
+        parts = [Register(register.name, (value,), ()) for value in values]
+        return "\n\n".join(_in_full(part, found, style) for part in parts)
     lines = [
         f"{register.name} of {core_list(value.cores, found.cores)}: {value.value:#018x}" for value in values
     ]
     if register.unknown_cores:
         lines.append(f"{register.name} of {core_list(register.unknown_cores, found.cores)}: not to be had")
     rows = []
-    for fields in zip(*(_shown(value) for value in values), strict=True):
+    for fields in zip(*(value.fields for value in values), strict=True):
         first = fields[0]
+        if first.reserved and not any(field.value for field in fields):
+            continue
         where = str(first.high) if first.high == first.low else f"{first.high}:{first.low}"
-        said = [first.meaning or ""]
-        if any(field.value != first.value for field in fields):
-            said = [field.meaning or "" for field in fields]
-        rows.append(
-            (where, first.name, *(_number(field) for field in fields), " / ".join(dict.fromkeys(said)))
-        )
+        meanings = dict.fromkeys(field.meaning or "" for field in fields)
+        rows.append((where, first.name, *(_number(field) for field in fields), " / ".join(meanings)))
     columns = [core_list(value.cores, found.cores) for value in values] if len(values) > 1 else ["value"]
-    # An ESR_ELx has other fields for other classes of exceptions.
-    if len({tuple(field.name for field in _shown(value)) for value in values}) > 1:
-        return "\n\n".join(_in_full(Register(register.name, (value,), ()), found, style) for value in values)
     lines.append(indented(table(("bits", "field", *columns, "meaning"), rows, columns)))
     return "\n".join(lines)
-
-
-def _shown(value: RegisterValue) -> list[Field]:
-    """The fields that are worth a row: all but reserved bits that are clear."""
-    return [field for field in value.fields if not field.reserved or field.value]
 
 
 def _number(field: Field) -> str:

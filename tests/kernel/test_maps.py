@@ -1,0 +1,222 @@
+"""`maps` and `translate` over synthetic machines: selection of a space, filters, aliases, odd settings."""
+
+import random
+
+import pytest
+
+from gdbplugin.aarch64.regime import RegimeUnknownError
+from gdbplugin.aarch64.walk import translate
+from gdbplugin.kernel.maps import PermissionFilter, read_maps
+from gdbplugin.kernel.selection import SelectionError, asids
+from gdbplugin.kernel.translate import read_translation
+from gdbplugin.machine import BytesMachine
+from tests.aarch64.machines import BLOCK, TABLE, el1_registers
+from tests.kernel.stopped import Names, bare, stopped_machine, stopped_world
+from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, TASK_PAGE, ZERO_FRAME, World
+
+BASE = STACK_BASE + 0x20_0000
+
+
+def rows(found):
+    return [(mapping.start, mapping.end, mapping.owner) for mapping in found.mappings]
+
+
+def test_the_current_space_is_the_tasks_and_each_range_says_what_it_is():
+    found = read_maps(stopped_world())
+    owners = [owner for _, _, owner in rows(found)]
+    assert owners.count("task page") == 1
+    assert owners.count("stack 1") >= 1
+    assert "lazy range 0" in owners
+    assert all(start < end for start, end, _ in rows(found))
+    assert rows(found) == sorted(rows(found))
+    stack = [mapping for mapping in found.mappings if mapping.owner == "stack 1"]
+    assert (stack[0].start, stack[-1].end) == (BASE - 0x3000, BASE)
+    assert {str(mapping.attributes.el0) for mapping in stack} == {"rw-"}
+    assert {mapping.asid for mapping in stack} == {11}
+    assert found.view.current
+
+
+@pytest.mark.parametrize("by", ["asid", "ttbr"])
+def test_another_space_is_chosen_by_asid_or_by_its_register(by):
+    world = World()
+    selection = {"asid": 12} if by == "asid" else {"ttbr": world.tables[2] | 12 << 48}
+    found = read_maps(stopped_world(world), **selection)
+    assert "stack 2" in [owner for _, _, owner in rows(found)]
+    assert "stack 1" not in [owner for _, _, owner in rows(found)]
+    assert found.view.asid == 12
+    assert not found.view.current
+
+
+def test_an_asid_that_no_space_has_is_told_with_those_there_are():
+    with pytest.raises(SelectionError, match="no address space has ASID 99; those known are: 11, 12"):
+        read_maps(stopped_world(), asid=99)
+    assert asids(stopped_world()) == [11, 12]
+
+
+def test_an_asid_of_an_older_generation_is_no_spaces():
+    world = World()
+    world.manager["context_switcher"]["spaces"][2]["generation"] = 2
+    with pytest.raises(SelectionError, match="those known are: 11"):
+        read_maps(stopped_world(world), asid=12)
+
+
+@pytest.mark.parametrize(
+    ("selection", "words"),
+    [
+        ({"core": 4}, "there is no core 4; the cores are: 0"),
+        ({"el": 9}, "there is no EL9"),
+        ({"asid": 1, "ttbr": 1}, "give one of them"),
+    ],
+)
+def test_a_selection_there_is_not_is_one_sentence(selection, words):
+    with pytest.raises(SelectionError, match=words):
+        read_maps(stopped_world(), **selection)
+
+
+def test_without_a_known_level_one_is_asked_for():
+    stopped = bare({name: value for name, value in el1_registers().items() if name != "CPSR"})
+    with pytest.raises(RegimeUnknownError, match="--el"):
+        read_maps(stopped)
+    assert read_maps(stopped, el=1).view.level == 1
+
+
+def test_every_page_of_a_map_translates_to_where_the_map_says():
+    stopped = stopped_world()
+    found = read_maps(stopped)
+    for mapping in found.mappings:
+        for address in (mapping.start, mapping.end - 1):
+            output = translate(found.view.machine, found.view.regime, address).output
+            assert output == mapping.physical + address - mapping.start
+            assert read_translation(stopped, address).output == output
+
+
+def test_a_range_cuts_what_reaches_over_its_ends():
+    whole = read_maps(stopped_world())
+    start, end = BASE - 0x1800, BASE - 0x800
+    found = read_maps(stopped_world(), range=(start, end))
+    assert found.mappings[0].start == start
+    assert found.mappings[-1].end == end
+    assert found.leaves == whole.leaves
+    for mapping in found.mappings:
+        inside = next(other for other in whole.mappings if other.start <= mapping.start < other.end)
+        assert mapping.physical == inside.physical + mapping.start - inside.start
+
+
+@pytest.mark.parametrize(
+    ("pattern", "some"),
+    [("r--", True), ("rw-", True), ("rwx", False), ("el0:r--", True), ("el1:??x", False), ("???", True)],
+)
+def test_permissions_are_matched_at_either_level_or_at_one(pattern, some):
+    level, _, letters = pattern.rpartition(":")
+    found = read_maps(stopped_world(), permissions=pattern, range=(0, 1 << 48)).mappings
+    whole = read_maps(stopped_world(), range=(0, 1 << 48)).mappings
+
+    def fits(permissions):
+        return all(wanted in ("?", there) for wanted, there in zip(letters, str(permissions), strict=True))
+
+    either = [(entry, entry.attributes.el0, entry.attributes.el1) for entry in whole]
+    expected = [
+        entry
+        for entry, el0, el1 in either
+        if (fits(el0) and level != "el1") or (fits(el1) and level != "el0")
+    ]
+    assert list(found) == expected
+    assert bool(found) == some
+
+
+@pytest.mark.parametrize("pattern", ["", "r", "rwxx", "xwr", "el2:r--", "el0:", ":rwx"])
+def test_what_is_no_pattern_of_permissions_is_an_error(pattern):
+    with pytest.raises(SelectionError, match="is no pattern of permissions"):
+        PermissionFilter(pattern)
+
+
+def test_an_owner_is_found_by_a_part_of_its_name_and_a_limit_holds():
+    found = read_maps(stopped_world(), owner="LAZY")
+    assert {mapping.owner for mapping in found.mappings} == {"lazy range 0"}
+    assert found.filtered
+    limited = read_maps(stopped_world(), limit=2)
+    assert (len(limited.mappings), limited.limit) == (2, 2)
+    assert read_maps(stopped_world(), limit=1000).limit is None
+
+
+def test_every_alias_of_a_frame_is_found_in_every_space():
+    world = World()
+    shared = world.mappings[1][TASK_PAGE]
+    world.mappings[2][TASK_PAGE + 0x5000] = shared
+    physical = (shared & 0xFFFF_FFFF_F000) + 0x123
+    found = read_maps(stopped_world(world), find_physical=physical)
+    seen = [
+        (mapping.start + physical - mapping.physical, mapping.asid, mapping.task)
+        for mapping in found.mappings
+    ]
+    assert (TASK_PAGE + 0x123, 11, 1) in seen
+    assert (TASK_PAGE + 0x5123, 12, 2) in seen
+    assert len(seen) == 2
+    assert len(read_maps(stopped_world(world), find_physical=ZERO_FRAME).mappings) == 1
+    assert read_maps(stopped_world(world), find_physical=0xDEAD_0000_0000).mappings == ()
+
+
+def test_a_kernel_that_is_not_tinyos_is_told_by_its_sections():
+    tables = {
+        0x1000: (0x2000 | TABLE).to_bytes(8, "little") + bytes(4088),
+        0x2000: (0x4000_0000 | BLOCK).to_bytes(8, "little")
+        + (0x4000_0000 | BLOCK).to_bytes(8, "little")
+        + bytes(4080),
+    }
+    machine = BytesMachine(tables, {0: el1_registers(ttbr0=0x1000, CPSR=0x3C5, MAIR_EL1=0xFF)})
+    names = Names(sections=[(0x1000, 0x3000, ".text")])
+    found = read_maps(stopped_machine(machine), names)
+    assert rows(found) == [
+        (0, 0x1000, ""),
+        (0x1000, 0x3000, ".text of the program"),
+        (0x3000, 0x4000_0000, ""),
+        (0x4000_0000, 0x8000_0000, "identity map"),
+    ]
+    assert found.mappings[0].memory_type == "Normal write-back"
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_with_the_mmu_off_there_is_no_map_and_addresses_are_their_own(level):
+    registers = {
+        f"{stem}_EL{number}": 0 for stem in ("TCR", "SCTLR", "TTBR0", "TTBR1", "MAIR") for number in (1, 2, 3)
+    }
+    stopped = bare({**registers, "CPSR": 0x3C0 | level << 2, "ID_AA64MMFR0_EL1": 0x1124})
+    found = read_maps(stopped)
+    assert (found.mappings, found.tables) == ((), 0)
+    translated = read_translation(stopped, 0x1234_5678)
+    assert (translated.output, translated.fault, translated.walk.levels) == (0x1234_5678, None, ())
+
+
+def test_garbage_in_every_register_and_table_is_answered():
+    random.seed(11)
+    words = [random.getrandbits(64) for _ in range(512)]
+    memory = {0: b"".join(word.to_bytes(8, "little") for word in words)}
+    stems = ("TCR", "SCTLR", "TTBR0", "TTBR1", "MAIR", "HCR", "SCR")
+    for _ in range(150):
+        registers = {
+            f"{stem}_EL{level}": random.getrandbits(64) & random.choice(((1 << 64) - 1, 0xFFFF, 0))
+            for stem in stems
+            for level in (1, 2, 3)
+        }
+        registers.update(CPSR=0x3C0 | random.randrange(4) << 2)
+        registers.update({f"ID_AA64MMFR{n}_EL1": random.getrandbits(64) for n in range(3)})
+        stopped = bare(registers, memory)
+        read_maps(stopped, limit=50)
+        found = read_translation(stopped, random.getrandbits(64))
+        assert (found.output is None) == (found.fault is not None)
+
+
+def test_what_el0_may_not_read_is_a_permission_fault_there_and_an_output_at_el1():
+    stopped = stopped_world()
+    address = 0xFFFF_8000_0020_0000
+    assert read_translation(stopped, address, el=1).output == 0x20_0000
+    denied = read_translation(stopped, address, el=0)
+    assert (denied.output, denied.fault.kind, denied.walk.output) == (None, "permission", 0x20_0000)
+
+
+def test_a_lazy_page_on_the_zero_page_is_read_only_and_not_global():
+    found = read_translation(stopped_world(), LAZY_BASE + 0x2010)
+    assert found.output == ZERO_FRAME + 0x10
+    assert str(found.walk.attributes.el0) == "r--"
+    assert found.asid == 11
+    assert len(found.walk.levels) == 4
