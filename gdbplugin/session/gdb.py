@@ -130,8 +130,27 @@ class Gdb:
         if result.message == "running":
             # Set running by a CLI command, GDB reads no commands until the stop: only a signal reaches it.
             self._in_foreground = not self._stops
+            token = self._token
             self.wait_for_stop(timeout)
+            self._finish(token, command, timeout)
         return "".join(self._console)
+
+    def _finish(self, token: int, command: str, timeout: float) -> None:
+        """Wait for the rest of a command that set the target running: it may say more, run it again, or fail.
+
+        GDB answers the next command only when it is over, and tells of a failure by a second result.
+        """
+        self._token += 1
+        marker = self._token
+        self._write(f"{marker}-gdb-show confirm\n")
+        self._pump.wait(lambda: marker in self._results or self._ended, timeout, f"the end of {command}")
+        if marker not in self._results:
+            raise self._how_it_ended()
+        del self._results[marker]
+        self._stops.clear()
+        late = self._results.pop(token, None)
+        if late is not None and late.message == "error":
+            raise CommandFailedError(command, late.payload.get("msg") or "error", "".join(self._console))
 
     def connect(self, address: str, timeout: float = _COMMAND_SECONDS) -> Result:
         """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then.
@@ -166,19 +185,19 @@ class Gdb:
         return self._stops.pop(0)
 
     @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Hold the target still in the `with`; it runs again afterwards only if it ran before."""
-        was_running = self.running
-        if was_running:
+    def stopped(self, *, resume: bool) -> Iterator[None]:
+        """Hold the target still in the `with`; afterwards it runs again if `resume`."""
+        if self.running:
             self.interrupt()
         try:
             yield
         finally:
-            if was_running and not self._gone() and not self.running:
+            # Where GDB or the target has gone meanwhile, what is on its way says so already.
+            if resume and not self.running and not self._gone():
                 self.resume()
 
     def close(self) -> None:
-        """End GDB; the target, if it is there, is let run by it. A second call does nothing."""
+        """End GDB. A second call does nothing."""
         if self._child.returncode is not None:
             return
         assert self._child.stdout is not None

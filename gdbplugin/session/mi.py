@@ -79,8 +79,9 @@ def parse(line: str) -> Record | None:
     )
 
 
-def stop_of(payload: Mapping[str, Any]) -> Stop:
-    """The stop that a `*stopped` notification tells of."""
+def stop_of(payload: Mapping[str, Any] | None) -> Stop:
+    """The stop that a `*stopped` notification tells of; of a silent breakpoint's it tells nothing."""
+    payload = payload or {}
     core = payload.get("core")
     thread = payload.get("thread-id")
     number = int(core) if core is not None else int(thread) - 1 if thread is not None else None

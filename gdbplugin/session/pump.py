@@ -52,7 +52,7 @@ class Pump:
         deadline = time.monotonic() + timeout
         while not done():
             left = deadline - time.monotonic()
-            if left <= 0 or not self._selector.get_map():
+            if left <= 0:
                 raise WaitTimeoutError(f"waited {timeout:g} s for {waiting_for}", self.evidence())
             self._read_ready(left)
 

@@ -79,16 +79,11 @@ class TinyOS:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[Gdb]:
-        """Hold the target still in the `with`."""
+        """Hold the target still in the `with`; it runs again afterwards only if it ran before."""
+        was_running = self._debugger is None or self._debugger.running
         if self._debugger is None:
-            gdb = self._debugger = self._attach()
-            try:
-                yield gdb
-            finally:
-                if not gdb.running:
-                    gdb.resume()
-            return
-        with self._debugger.stopped():
+            self._debugger = self._attach()
+        with self._debugger.stopped(resume=was_running):
             yield self._debugger
 
     def gdb(self, command: str, timeout: float = 20.0) -> str:
