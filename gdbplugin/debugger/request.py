@@ -7,7 +7,7 @@ physical address: a CPU stopped at EL0 has no access to the kernel's own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gdb
@@ -118,6 +118,7 @@ def _run(test: _Test, journal: Journal) -> Any:
             former = _UnderWay(test, _connection(), interface.served or 0, test.read(kernel))
         waiting = Waiting(test.name, _look(kernel), former.served)
     _under_way[test.number] = former
+    steps = None
     if not _is_over(interface, former):
         _say(
             f"The target runs now: the kernel's {test.name}"
@@ -127,63 +128,67 @@ def _run(test: _Test, journal: Journal) -> Any:
         with waiting.prepared(_changed_address(), begun=bool(interface.active)):
             if not interface.active:
                 _write_request(test.number)
-            _wait(test, waiting, former)
-    return _finish(test, former, journal)
+            steps = _wait(test, waiting, former)
+    return _finish(test, former, steps, journal)
 
 
-def _finish(test: _Test, former: _UnderWay, journal: Journal) -> Any:
-    _under_way.pop(test.number, None)
+def _finish(test: _Test, former: _UnderWay, steps: int | None, journal: Journal) -> Any:
     with stop.machine() as machine:
         kernel = find_kernel(machine, journal)
-        run = test.compare(kernel, former.before, read_interface(kernel))
+        interface = read_interface(kernel)
+        if steps is not None:
+            interface = replace(interface, progress=steps)
+        run = test.compare(kernel, former.before, interface)
+    _under_way.pop(test.number, None)
     _last[test.number] = (run, journal)
     return run
 
 
-def _wait(test: _Test, waiting: Waiting, former: _UnderWay) -> None:
-    """Until the request was carried out; raises `RequestError` if it was not."""
-    cancelled = False
+def _wait(test: _Test, waiting: Waiting, former: _UnderWay) -> int | None:
+    """Until the request was carried out; raises `RequestError` if it was not.
+
+    The steps that were done when it was cancelled; None if it was not.
+    """
+    cancelled_at = None
     while True:
-        said = waiting.go_on()
+        waiting.go_on()
         if waiting.ended:
-            return
+            return cancelled_at
         interface = _read_interface()
         if _is_over(interface, former):
-            return
+            return cancelled_at
         if waiting.failed:
             _under_way.pop(test.number, None)
             raise RequestError(f"the kernel failed during the {test.name}: {_read_failure()}")
         if not interface.active:
             _write_request(0)
             _under_way.pop(test.number, None)
-            raise RequestError(_why_not_begun(test, waiting, said))
-        if waiting.interrupted and not waiting.timed_out and test.can_cancel and not cancelled:
-            cancelled = True
+            raise RequestError(_why_not_begun(test, waiting))
+        if waiting.interrupted and not waiting.timed_out and test.can_cancel and cancelled_at is None:
+            cancelled_at = interface.progress or 0
             _write_request(CANCEL)
             continue
-        raise RequestError(_why_not_ended(test, waiting, interface, said))
+        raise RequestError(_why_not_ended(test, waiting, interface))
 
 
-def _why_not_begun(test: _Test, waiting: Waiting, said: str) -> str:
+def _why_not_begun(test: _Test, waiting: Waiting) -> str:
     if waiting.timed_out:
         return (
             f"the kernel did not take up the {test.name}: it is busy with a command of its console, or "
             "its timer does not tick; the request was withdrawn"
         )
     if not waiting.interrupted:
-        gdb.write(said)
         return f"the target stopped {waiting.reason} before the {test.name} began; the request was withdrawn"
     return f"interrupted before the {test.name} began; the request was withdrawn"
 
 
-def _why_not_ended(test: _Test, waiting: Waiting, interface: Interface, said: str) -> str:
+def _why_not_ended(test: _Test, waiting: Waiting, interface: Interface) -> str:
     steps = f"{interface.progress} of {interface.progress_total} steps done"
     later = f"the test goes on when the target does, and `{test.command}` then waits for its end"
     if waiting.timed_out:
         return f"the kernel's {test.name} makes no progress ({steps}); {later}"
     if waiting.interrupted:
         return f"interrupted during the {test.name} ({steps}); {later}"
-    gdb.write(said)
     return f"the target stopped {waiting.reason} during the {test.name} ({steps}); {later}"
 
 

@@ -37,6 +37,7 @@ class Waiting:
         self._seen: Interface | None = None
         self._stop: Any = None
         self._points: list[int] = []
+        self._has_quit = False
         self._watchdog = _Watchdog()
         self._shows_progress = False
         self.ended = False
@@ -52,7 +53,8 @@ class Waiting:
     @property
     def interrupted(self) -> bool:
         """The target was stopped by Ctrl-C."""
-        return isinstance(self._stop, gdb.SignalEvent) and self._stop.stop_signal == "SIGINT"
+        by_signal = isinstance(self._stop, gdb.SignalEvent) and self._stop.stop_signal == "SIGINT"
+        return self._has_quit or by_signal
 
     @property
     def reason(self) -> str:
@@ -78,18 +80,21 @@ class Waiting:
                 point.delete()
             self._erase_progress()
 
-    def go_on(self) -> str:
-        """Let the target run until it stops, for whatever reason; what GDB says of that stop."""
+    def go_on(self) -> None:
+        """Let the target run until it stops, for whatever reason; GDB shows a stop that is not the end."""
         self._stop = None
+        self._has_quit = False
         try:
-            said = gdb.execute("continue", to_string=True) or ""
+            gdb.execute("continue", to_string=True)
+        except KeyboardInterrupt:
+            # Ctrl-C while GDB, not the target, had the terminal: at a stop that it makes for itself.
+            self._has_quit = True
         except gdb.error as error:
             if gdb.selected_thread() is None:
                 raise MachineGoneError(f"the connection to the target was lost: {error}") from error
             raise
         if gdb.selected_thread() is None:
             raise MachineGoneError("the connection to the target was lost")
-        return said.replace("Continuing.\n", "", 1)
 
     def _stopped(self, event: Any) -> None:
         self._stop = event
