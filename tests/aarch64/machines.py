@@ -41,3 +41,27 @@ def el1_registers(granule="4K", t0sz=16, t1sz=16, ttbr0=0, ttbr1=0, **others):
     values.update(ID_AA64MMFR0_EL1=FEATURES, ID_AA64MMFR1_EL1=2, ID_AA64MMFR2_EL1=0)
     values.update(others)
     return values
+
+
+class SetupMachine:
+    """The memory and the registers of a set-up; memory is there only where tables may lie."""
+
+    def __init__(self, setup, processor, start, end):
+        self.start, self.end = start, end
+        self.cores = (0,)
+        self.words = setup.words
+        self.registers = {**setup.registers, **processor.id_registers}
+        self.registers["CPSR"] = setup.level << 2 | (setup.level > 0)
+
+    def word(self, address):
+        if self.start <= address < self.end:
+            return self.words.get(address, 0).to_bytes(8, "little")
+        return None
+
+    def read_physical(self, address, length):
+        if not self.start <= address <= address + length <= self.end:
+            raise PhysicalReadError(address, length)
+        return b"".join(self.word(where) for where in range(address, address + length, 8))
+
+    def register(self, name, _core):
+        return self.registers.get(name)

@@ -13,7 +13,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,21 @@ class Board:
     memory_base: int
     memory_bytes: int
     absent: frozenset[str] = frozenset()
+    translations: tuple[str, ...] = tuple(stub.TRANSLATIONS)
+    """The AT instructions it has."""
 
 
-RASPI4B = Board(("-machine", "raspi4b,memory-backend=ram"), 0, 2 << 30, frozenset({"TTBR1_EL2"}))
+RASPI4B = Board(
+    ("-machine", "raspi4b,memory-backend=ram"),
+    memory_base=0,
+    memory_bytes=2 << 30,
+    absent=frozenset({"TTBR1_EL2"}),
+    translations=tuple(name for name in stub.TRANSLATIONS if name not in stub.WITH_PAN),
+)
 VIRT = Board(
-    ("-machine", "virt,secure=on,virtualization=on,memory-backend=ram", "-cpu", "max"), 1 << 30, 64 << 20
+    ("-machine", "virt,secure=on,virtualization=on,memory-backend=ram", "-cpu", "max"),
+    memory_base=1 << 30,
+    memory_bytes=64 << 20,
 )
 
 
@@ -67,8 +77,19 @@ class Target:
     def register(self, name: str, _core: int) -> int | None:
         return self._registers.get(name)
 
-    def start(self, registers: Mapping[str, int], words: Mapping[int, int], *, state: int, at: int) -> None:
-        """Reset, lay down `words` (physical address to bytes' value), load `registers`, go to `state`."""
+    def start(
+        self,
+        registers: Mapping[str, int],
+        words: Mapping[int, int],
+        *,
+        state: int,
+        at: int,
+        probes: Sequence[int] = (),
+    ) -> None:
+        """Reset, lay down `words` (physical address to bytes' value), load `registers`, go to `state`.
+
+        On the way AT instructions are executed on `probes`; `translated` gives what they found.
+        """
         self._monitor.execute("stop")
         self._memory[TABLES:TABLES_END] = bytes(TABLES_END - TABLES)
         for address, word in words.items():
@@ -78,6 +99,9 @@ class Target:
         self._memory[MAILBOX : MAILBOX + stub.MAILBOX_BYTES] = bytes(stub.MAILBOX_BYTES)
         for name, value in {**registers, "SPSR_EL3": state, "ELR_EL3": at}.items():
             struct.pack_into("<Q", self._memory, MAILBOX + stub.SLOTS[name], value)
+        assert len(probes) <= stub.MAXIMUM_PROBES
+        struct.pack_into("<Q", self._memory, MAILBOX + stub.COUNT, len(probes))
+        struct.pack_into(f"<{len(probes)}Q", self._memory, MAILBOX + stub.PROBES, *probes)
         self._monitor.reset()
         self._monitor.execute("cont")
         self._wait(state >> 2 & 3)
@@ -85,6 +109,13 @@ class Target:
         where = MAILBOX + stub.READ_BACK
         values = {name: struct.unpack_from("<Q", self._memory, where + stub.SLOTS[name])[0] for name in read}
         self._registers = {**values, "SCTLR_EL3": registers.get("SCTLR_EL3", 0), "CPSR": self.state()}
+
+    def translated(self, count: int) -> list[dict[str, int]]:
+        """PAR_EL1 by AT instruction, for each of the `count` probes of `start`."""
+        names = self.board.translations
+        values = struct.unpack_from(f"<{count * len(names)}Q", self._memory, MAILBOX + stub.RESULTS)
+        rows = (values[first : first + len(names)] for first in range(0, len(values), len(names)))
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def _wait(self, level: int) -> None:
         deadline = time.monotonic() + _SECONDS
@@ -157,7 +188,7 @@ def running(board: Board) -> Iterator[Target]:
         ram = resources.enter_context((directory / "ram").open("w+b"))
         ram.truncate(board.memory_bytes)
         memory = resources.enter_context(mmap.mmap(ram.fileno(), board.memory_bytes))
-        program = stub.code(board.memory_base + MAILBOX, board.absent)
+        program = stub.code(board.memory_base + MAILBOX, board.absent, board.translations)
         image = directory / "stub.elf"
         image.write_bytes(stub.elf(board.memory_base + STUB, program))
         listener = resources.enter_context(socket.socket(socket.AF_UNIX))

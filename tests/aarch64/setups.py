@@ -114,6 +114,10 @@ class Generator:
             sctlr |= self.chance(0.2) << 57
         setup.big_endian = self.chance(0.15)
         registers[f"SCTLR_EL{owner}"] = sctlr | setup.big_endian << 25 | 0x30C0_0800
+        if owner < 3:
+            # Device memory, non-cacheable, write-through and write-back, in an order of chance.
+            kinds = self.random.sample((0x00, 0x04, 0x08, 0x0C, 0x44, 0xBB, 0xFF, 0x4F), 8)
+            registers[f"MAIR_EL{owner}"] = int.from_bytes(bytes(kinds), "little")
         self._tables(setup, owner, two_ranges)
         return setup
 

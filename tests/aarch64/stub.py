@@ -1,9 +1,10 @@
 """A boot stub in machine code: it loads system registers from memory and goes to the level it is told.
 
 Written out by hand (DDI 0487, C4.1), so that the tests need no assembler. Entered at EL3, it takes values
-from a mailbox, sets the registers to them, leaves in the mailbox what they read as then, says that it is
-done, and returns to the level, the address and the state the mailbox names. There it finds `b .`, if that
-page is mapped, else it takes exceptions for ever; either way the registers stay as they are.
+from a mailbox, sets the registers to them, and leaves in the mailbox what they read as then. It executes
+address translation instructions (AT) on the addresses it finds there, says that it is done, and returns to
+the level, the address and the state the mailbox names. There it finds `b .`, if that page is mapped, else
+it takes exceptions for ever; either way the registers stay as they are.
 """
 
 from __future__ import annotations
@@ -17,24 +18,41 @@ ENCODINGS = {
     "TTBR0_EL1": (3, 0, 2, 0, 0),
     "TTBR1_EL1": (3, 0, 2, 0, 1),
     "TCR_EL1": (3, 0, 2, 0, 2),
+    "MAIR_EL1": (3, 0, 10, 2, 0),
     "SCTLR_EL2": (3, 4, 1, 0, 0),
     "TTBR0_EL2": (3, 4, 2, 0, 0),
     "TTBR1_EL2": (3, 4, 2, 0, 1),
     "TCR_EL2": (3, 4, 2, 0, 2),
+    "MAIR_EL2": (3, 4, 10, 2, 0),
     "TTBR0_EL3": (3, 6, 2, 0, 0),
     "TCR_EL3": (3, 6, 2, 0, 2),
     "SPSR_EL3": (3, 6, 4, 0, 0),
     "ELR_EL3": (3, 6, 4, 0, 1),
     "SCTLR_EL3": (3, 6, 1, 0, 0),
     "MPIDR_EL1": (3, 0, 0, 0, 5),
+    "PAR_EL1": (3, 0, 7, 4, 0),
     "ID_AA64MMFR0_EL1": (3, 0, 0, 7, 0),
     "ID_AA64MMFR1_EL1": (3, 0, 0, 7, 1),
     "ID_AA64MMFR2_EL1": (3, 0, 0, 7, 2),
 }
-WRITTEN = tuple(name for name in ENCODINGS if name not in ("SCTLR_EL3", "MPIDR_EL1") and name[:3] != "ID_")
-READ = tuple(name for name in ENCODINGS if name not in ("SCTLR_EL3", "MPIDR_EL1"))
+_APART = ("SCTLR_EL3", "MPIDR_EL1", "PAR_EL1")
+WRITTEN = tuple(name for name in ENCODINGS if name not in _APART and name[:3] != "ID_")
+READ = tuple(name for name in ENCODINGS if name not in _APART)
 SLOTS = {name: 8 * number for number, name in enumerate(ENCODINGS)}
-READ_BACK, DONE, MAILBOX_BYTES = 0x400, 0x800, 0x1000
+READ_BACK, DONE, COUNT, PROBES, RESULTS, MAILBOX_BYTES = 0x400, 0x800, 0x808, 0x1000, 0x2000, 0x6000
+MAXIMUM_PROBES = (RESULTS - PROBES) // 8
+TRANSLATIONS = {
+    "S1E1R": (0, 8, 0),
+    "S1E1W": (0, 8, 1),
+    "S1E0R": (0, 8, 2),
+    "S1E0W": (0, 8, 3),
+    "S1E2R": (4, 8, 0),
+    "S1E2W": (4, 8, 1),
+    "S1E1RP": (0, 9, 0),
+    "S1E1WP": (0, 9, 1),
+}
+"""AT instructions, by op1, CRm and op2 (C5.5). The last two heed PSTATE.PAN, which the stub sets for them."""
+WITH_PAN = frozenset({"S1E1RP", "S1E1WP"})
 
 _ISB, _DSB, _ERET, _WFI = 0xD503_3FDF, 0xD503_3F9F, 0xD69F_03E0, 0xD503_207F
 SPIN = struct.pack("<I", 0x1400_0000)
@@ -66,7 +84,23 @@ def _store(offset: int) -> int:
     return 0xF900_0000 | offset // 8 << 10 | 1
 
 
-def code(mailbox: int, absent: frozenset[str] = frozenset()) -> bytes:
+def _translations(names: tuple[str, ...]) -> list[int]:
+    """Execute each AT on each of the mailbox's addresses, and leave PAR_EL1 in the mailbox."""
+    body = []
+    for name in names:
+        op1, crm, op2 = TRANSLATIONS[name]
+        body += [0xD508_7005 | op1 << 16 | crm << 8 | op2 << 5, _ISB, _mrs("PAR_EL1")]  # at NAME, x5
+        body.append(0xF800_8481)  # str x1, [x4], #8
+    # ldr x2, [x0, #COUNT]; add x3, x0, #PROBES; add x4, x0, #RESULTS
+    head = [0xF940_0002 | COUNT // 8 << 10, 0x9140_0003 | PROBES >> 2, 0x9140_0004 | RESULTS >> 2]
+    if WITH_PAN & set(names):
+        head.append(0xD500_419F)  # msr pan, #1
+    # again: cbz x2, out; ldr x5, [x3], #8; …; sub x2, x2, #1; b again; out:
+    turn = [0xB400_0002 | (len(body) + 4) << 5, 0xF840_8465, *body, 0xD100_0442]
+    return [*head, *turn, 0x1400_0000 | -len(turn) & 0x3FF_FFFF]
+
+
+def code(mailbox: int, absent: frozenset[str] = frozenset(), translations: tuple[str, ...] = ()) -> bytes:
     """The stub, for a mailbox at that physical address and a processor without the registers `absent`."""
     body = []
     for name in WRITTEN:
@@ -76,6 +110,7 @@ def code(mailbox: int, absent: frozenset[str] = frozenset()) -> bytes:
     for name in READ:
         if name not in absent:
             body += [_mrs(name), _store(READ_BACK + SLOTS[name])]
+    body += _translations(translations)
     body += [0xD280_0021, _DSB, _store(DONE), _DSB]  # mov x1, #1
     body += [_load(SLOTS["SCTLR_EL3"]), _msr("SCTLR_EL3"), _ISB, _ERET]
     # The first core only: and x1, x1, #0xff; cbnz x1, park; ldr x0, mailbox.

@@ -10,8 +10,9 @@ from gdbplugin.aarch64.description import REGISTERS
 from gdbplugin.aarch64.maps import Malformed, MappedRange, Run, leaves, mapped_ranges, runs
 from gdbplugin.aarch64.regime import RegimeUnknownError, current_regime, regime_at
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.machine import MachineError, PhysicalReadError
+from gdbplugin.machine import MachineError
 from tests.aarch64 import naive
+from tests.aarch64.machines import SetupMachine
 from tests.aarch64.processors import CORTEX_A72, MAX, Processor
 from tests.aarch64.setups import STRICT, Generator
 
@@ -28,34 +29,11 @@ SETUPS = 90
 MAXIMUM_TABLES = 600
 
 
-class SetupMachine:
-    """The memory and the registers of a set-up; memory is there only where tables may lie."""
-
-    def __init__(self, setup, processor):
-        self.cores = (0,)
-        self.words = setup.words
-        self.registers = {**setup.registers, **processor.id_registers}
-        self.registers["CPSR"] = setup.level << 2 | (setup.level > 0)
-
-    def word(self, address):
-        if BASE <= address < END:
-            return self.words.get(address, 0).to_bytes(8, "little")
-        return None
-
-    def read_physical(self, address, length):
-        if not BASE <= address <= address + length <= END:
-            raise PhysicalReadError(address, length)
-        return b"".join(self.word(where) for where in range(address, address + length, 8))
-
-    def register(self, name, _core):
-        return self.registers.get(name)
-
-
 def setups(seed, processor, count):
     makes = Generator(seed, processor, BASE, END, 0x10_0000, STRICT)
     for _ in range(count):
         setup = makes.setup()
-        yield setup, SetupMachine(setup, processor)
+        yield setup, SetupMachine(setup, processor, BASE, END)
 
 
 def answer(machine, address):
