@@ -7,7 +7,15 @@ import random
 import pytest
 
 from gdbplugin.aarch64.description import REGISTERS
-from gdbplugin.aarch64.maps import Malformed, MappedRange, Run, leaves, mapped_ranges, runs
+from gdbplugin.aarch64.maps import (
+    Malformed,
+    MappedRange,
+    Run,
+    leaf_attributes,
+    leaves,
+    mapped_ranges,
+    runs,
+)
 from gdbplugin.aarch64.regime import RegimeUnknownError, current_regime, regime_at
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.machine import MachineError
@@ -69,17 +77,19 @@ def test_a_map_holds_what_single_walks_find(name):
             assert [entry.start for entry in entries] == sorted(entry.start for entry in entries)
             if not regime.enabled:
                 continue
-            check_entries(machine, setup, entries, f"set-up {number}")
+            check_entries(machine, setup, regime, entries, f"set-up {number}")
             check_probes(machine, setup, control, entries)
 
 
-def check_entries(machine, setup, entries, label):
+def check_entries(machine, setup, regime, entries, label):
     for entry in random.Random(1).sample(entries, min(40, len(entries))):
         found = naive.translate(machine.registers, machine.word, setup.level, entry.start)
         if isinstance(entry, Malformed):
             assert found.kind != "ok" or "stopped" in entry.reason, label
         elif found.kind != "access flag":
             assert found.output == entry.physical, label
+            allowed = leaf_attributes(regime, entry)
+            assert found.rights == (str(allowed.el0), str(allowed.el1), str(allowed.el1_with_pan)), label
             last = naive.translate(machine.registers, machine.word, setup.level, entry.start + entry.size - 1)
             assert last.output == entry.physical + entry.size - 1, label
 

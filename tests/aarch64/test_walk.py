@@ -4,7 +4,7 @@ import pytest
 
 from gdbplugin.aarch64 import maps
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.maps import Leaf, Malformed, MappedRange, leaves, mapped_ranges, runs
+from gdbplugin.aarch64.maps import Leaf, Malformed, MappedRange, Run, leaves, mapped_ranges, runs
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
 from gdbplugin.aarch64.walk import translate
@@ -189,6 +189,20 @@ def test_tables_gone_wild_end_with_a_word_on_it(monkeypatch):
     *found, last = runs(machine, el1_regime(machine, 0).lower)
     assert len(found) == 10
     assert "10 entries" in last.reason
+
+
+def test_a_run_ends_where_addresses_do():
+    machine = small_map({0: (1 << 44) - 0x1000 | PAGE, 1: 1 << 44 | PAGE})
+    found = list(runs(machine, el1_regime(machine, 0).lower))
+    assert [type(entry) for entry in found] == [Run, Malformed]
+
+
+def test_a_run_does_not_carry_into_another_field():
+    """Bits 49:48 are in their place with TCR_EL1.DS, bit 50 is GP."""
+    machine = small_map({0: (1 << 50) - 0x1000 | PAGE, 1: 1 << 50 | PAGE}, ID_AA64MMFR0_EL1=1 << 28 | 6)
+    machine.registers["TCR_EL1"] |= 1 << 59 | 6 << 32
+    found = list(runs(machine, el1_regime(machine, 0).lower))
+    assert [(run.start, run.physical) for run in found] == [(0, (1 << 50) - 0x1000), (0x1000, 0)]
 
 
 def test_ranges_join_pages_and_blocks():
