@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel, WrongWordError
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import Machine, MachineError
+from gdbplugin.render.encoding import dumps
 from gdbplugin.render.style import Style
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _json(form: Form, shown: Any, journal: Journal) -> str:
     view = importlib.import_module(form.view)
     content = {"schema": form.schema, "findings": _findings(journal), "notes": journal.notes}
     content.update(view.content(shown, journal))
-    return json.dumps(content)
+    return dumps(content)
 
 
 def _findings(journal: Journal) -> list[dict[str, str]]:

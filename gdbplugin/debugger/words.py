@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gdbplugin.debugger.command import Argument, Command, Option, Word
 
 _WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
-_NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\Z")
+_NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F_]{1,40}|[0-9][0-9_]{0,40})\Z")
 _ADDRESS_MASK = (1 << 64) - 1
 # Of an expression: what would write or call. `==`, `!=`, `<=` and `>=` only compare.
 _CHANGES = re.compile(r"\+\+|--|(?<![=!<>])=(?!=)|<<=|>>=")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import Columns
@@ -67,8 +67,7 @@ class LazyRange:
     owner: int | None
 
 
-@dataclass(frozen=True)
-class LazyRun:
+class LazyRun(NamedTuple):
     """Neighbouring pages of one owner and one state: `end` is exclusive."""
 
     start: int

@@ -58,7 +58,7 @@ def _mapped_pages(kernel: Kernel, stack: DynamicStack) -> tuple[MappedPage, ...]
     if not stack.is_active or base is None or guard is None or not 0 < base - guard <= _LARGEST_STACK_BYTES:
         return ()
     space = read_spaces(kernel).of(stack.owner)
-    if space is None:
+    if space is None or space.table is None:
         kernel.journal.find(stack.label, f"an address space of its owner, task {stack.owner}", "none active")
         return ()
     mapping = read_space(kernel, space)

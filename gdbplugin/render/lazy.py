@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from gdbplugin.aarch64.walk import Translation
@@ -23,7 +24,7 @@ def content(shown: LazyList, journal: Journal) -> dict[str, Any]:
     return {
         "lazy": allocator_object(shown.lazy, shown.matching),
         "matching": len(shown.matching),
-        "pages": page_objects(shown.matching[: shown.limit]),
+        "pages": PageObjects(shown.matching[: shown.limit]),
         "page": None if shown.detail is None else _detail_object(shown.detail),
         "time": clock_content(shown.clock),
     }
@@ -35,25 +36,38 @@ def allocator_object(lazy: LazyPages, pages: LazyTable) -> dict[str, Any]:
     found["ranges"] = [asdict(reserved) for reserved in lazy.ranges]
     states = lazy.pages.count_states()
     found["states"] = {state: states[state] for state in STATES}
-    found["runs"] = [{**vars(run), "pages": run.pages, "end": run.end} for run in pages.runs()]
+    found["runs"] = [{**run._asdict(), "pages": run.pages} for run in pages.runs()]
     return found
 
 
-def page_objects(pages: LazyTable) -> list[dict[str, Any]]:
-    """Lazy pages as objects of the kernel's field names."""
-    flags = {0: False, 1: True}
-    return [
-        {
-            "virtual_address": virtual,
-            "physical_address": physical,
-            "is_allocated": flags.get(allocated),
-            "is_zero_page": flags.get(zero),
-            "owner": owner,
-            "access_count": count,
-            "allocation_time": time,
-        }
-        for virtual, physical, allocated, zero, owner, count, time in pages.rows
-    ]
+class PageObjects:
+    """Lazy pages as a list of objects of the kernel's field names, in JSON.
+
+    Written out here, as tens of thousands of them take three times as long by way of dicts.
+    """
+
+    def __init__(self, pages: LazyTable) -> None:
+        self._pages = pages
+
+    def json(self) -> str:
+        """The text."""
+        rows = self._pages.rows
+        if any(None in row for row in rows[:1]):
+            # A kernel without one of the fields has it in no row.
+            rows = [tuple("null" if value is None else value for value in row) for row in rows]
+        flag = {0: "false", 1: "true"}.get
+        return (
+            "["
+            + ", ".join(
+                [
+                    f'{{"virtual_address": {virtual}, "physical_address": {physical}, '
+                    f'"is_allocated": {flag(allocated, "null")}, "is_zero_page": {flag(zero, "null")}, '
+                    f'"owner": {owner}, "access_count": {count}, "allocation_time": {time}}}'
+                    for virtual, physical, allocated, zero, owner, count, time in rows
+                ]
+            )
+            + "]"
+        )
 
 
 def _detail_object(detail: LazyPageDetail) -> dict[str, Any]:
@@ -118,9 +132,10 @@ def _range(reserved: LazyRange, lazy: LazyPages, names: Names, style: Style) -> 
 
 def _runs(shown: LazyList, names: Names, style: Style) -> str:
     """Neighbouring pages of one state and owner, summed."""
-    runs = list(shown.matching.runs())
-    limit = _RUNS_SHOWN if shown.limit is None else shown.limit
-    title = style.title(f"Runs ({len(runs):,}, of {len(shown.matching):,} pages)")
+    limit = min(_RUNS_SHOWN if shown.limit is None else shown.limit, len(shown.matching))
+    # No more than are shown: there may be thousands.
+    runs = list(islice(shown.matching.runs(), limit + 1))
+    title = style.title(f"Runs of neighbours (of {len(shown.matching):,} pages)")
     rows = [
         (
             f"{style.address(run.start)}-{style.address(run.end)}",
@@ -134,7 +149,7 @@ def _runs(shown: LazyList, names: Names, style: Style) -> str:
     if not rows:
         return title
     headers = ("addresses (end exclusive)", "pages", "state", "accesses", "task")
-    more = f"\n  and {len(runs) - limit:,} more; --limit N shows N" if len(runs) > limit else ""
+    more = "\n  and more; --limit N shows N of them" if len(runs) > limit else ""
     return title + "\n" + indented(table(headers, rows, ("pages", "accesses"))) + more
 
 

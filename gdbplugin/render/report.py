@@ -19,7 +19,7 @@ def content(report: Report, journal: Journal) -> dict[str, Any]:
         **stats.content(report.counters, journal),
         "stacks": [asdict(stack) for stack in report.stacks.stacks],
         "lazy": lazy.allocator_object(report.lazy, report.lazy.pages),
-        "pages": lazy.page_objects(report.lazy.pages),
+        "pages": lazy.PageObjects(report.lazy.pages),
         **pressure.content(report.pressure, journal),
         **context.content(report.context, journal),
         "recorded": report.events.recorded,

@@ -8,6 +8,7 @@ from gdbplugin.kernel.report import read_report
 from gdbplugin.layout.types import Struct
 from gdbplugin.render import check as check_view
 from gdbplugin.render import report as report_view
+from gdbplugin.render.encoding import dumps
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style
 from tests.kernel.synthetic import LAZY_BASE, World
@@ -34,7 +35,7 @@ def report_of(world):
 
 def test_the_report_as_json():
     report, journal = report_of(World())
-    content = json.loads(json.dumps(report_view.content(report, journal)))
+    content = json.loads(dumps(report_view.content(report, journal)))
     assert set(content["stats"]) == TEN_COUNTERS
     assert content["stacks"][0]["current_size"] == 0x3000
     assert content["stacks"][0]["is_active"] is True
@@ -103,7 +104,7 @@ def test_what_is_missing_is_shown_as_missing():
     assert "this kernel's DYNAMIC_MEMORY_MANAGER has no stats" in text
     content = report_view.content(report, journal)
     assert content["stats"]["total_lazy_pages"] is None
-    json.dumps(content)
+    dumps(content)
 
 
 def test_the_check_counts_its_findings_last():

@@ -15,6 +15,7 @@ from gdbplugin.kernel.report import read_report
 from gdbplugin.kernel.stack_list import read_stack_list
 from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.layout.types import Struct
+from gdbplugin.render.encoding import dumps
 from tests.kernel.synthetic import LAZY_BASE, World
 from tests.schemas.validation import file_name, schemas, validate
 
@@ -37,7 +38,7 @@ def shown(word, kernel, **options):
     content = view.content(READERS[word][0](kernel, **options), kernel.journal)
     findings = [vars(finding) for finding in kernel.journal.findings]
     whole = {"schema": f"tinyos.{word}/1", "findings": findings, "notes": kernel.journal.notes, **content}
-    return json.loads(json.dumps(whole))
+    return json.loads(dumps(whole))
 
 
 @pytest.mark.parametrize("name", schemas())

@@ -1,0 +1,24 @@
+"""Objects as JSON text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Encoded(Protocol):
+    """A value that makes its own JSON text, for there is very much of it."""
+
+    def json(self) -> str:
+        """The text."""
+
+
+def dumps(content: Mapping[str, Any]) -> str:
+    """A view's content as JSON; of its values some may be `Encoded`."""
+    values = (
+        f"{json.dumps(name)}: {value.json() if isinstance(value, Encoded) else json.dumps(value)}"
+        for name, value in content.items()
+    )
+    return "{" + ", ".join(values) + "}"
