@@ -17,7 +17,7 @@ from gdbplugin.debugger.execution import find_kernel
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.waiting import Waiting
 from gdbplugin.kernel.context_test import ContextTestRun, compare_context, read_context_state
-from gdbplugin.kernel.failure import read_failure
+from gdbplugin.kernel.failure import FAILURE_MAGIC, FAILURE_RECORD, read_failure
 from gdbplugin.kernel.interface import (
     CANCEL,
     CHANGED,
@@ -116,7 +116,7 @@ def _run(test: _Test, journal: Journal) -> Any:
         if former is None:
             _require_able(kernel, interface)
             former = _UnderWay(test, _connection(), interface.served or 0, test.read(kernel))
-        waiting = Waiting(test.name, _look(kernel), former.served)
+        waiting = Waiting(test.name, *_lookers(kernel), interface)
     _under_way[test.number] = former
     steps = None
     if not _is_over(interface, former):
@@ -230,11 +230,22 @@ def _require_able(kernel: Kernel, interface: Interface) -> None:
         raise RequestError("scheduler-locking is on, so that one core would run alone: set it off first")
 
 
-def _look(kernel: Kernel) -> Callable[[], Interface]:
-    """Reads the interface while core 0 is in the kernel, where its virtual address can be read."""
-    place = kernel.static(INTERFACE)
+def _lookers(kernel: Kernel) -> tuple[Callable[[], Interface], Callable[[], bool]]:
+    """Read the interface, and whether the kernel has failed, while core 0 is in the kernel.
+
+    There, and only there, GDB itself can read the kernel's virtual addresses.
+    """
+    interface, failure = kernel.static(INTERFACE), kernel.static(FAILURE_RECORD)
     inferior = gdb.selected_inferior()
-    return lambda: decode_interface(place.type, bytes(inferior.read_memory(place.address, place.type.size)))
+
+    def look() -> Interface:
+        raw = bytes(inferior.read_memory(interface.address, interface.type.size))
+        return decode_interface(interface.type, raw)
+
+    def has_failed() -> bool:
+        return bytes(inferior.read_memory(failure.address, len(FAILURE_MAGIC))) == FAILURE_MAGIC
+
+    return look, has_failed
 
 
 def _changed_address() -> int:

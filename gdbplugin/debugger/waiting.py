@@ -27,14 +27,19 @@ _SECONDS_OF_SILENCE = 60.0
 
 
 class Waiting:
-    """One wait for one request. `look` reads the interface in the kernel, where it has just changed."""
+    """One wait for one request; `begin` is the interface before it.
 
-    def __init__(self, title: str, look: Callable[[], Interface], served: int | None) -> None:
+    `look` reads it, and `has_failed` the failure record, while core 0 is in the kernel.
+    """
+
+    def __init__(
+        self, title: str, look: Callable[[], Interface], has_failed: Callable[[], bool], begin: Interface
+    ) -> None:
         self._title = title
         self._look = look
-        self._served = served
+        self._has_failed = has_failed
         self._began = time.monotonic()
-        self._seen: Interface | None = None
+        self._seen = begin
         self._stop: Any = None
         self._points: list[int] = []
         self._has_quit = False
@@ -43,7 +48,7 @@ class Waiting:
         self.ended = False
         """The request was carried out."""
         self.failed = False
-        """The kernel called although nothing had changed: it has failed."""
+        """The kernel has failed meanwhile."""
 
     @property
     def timed_out(self) -> bool:
@@ -106,15 +111,13 @@ class Waiting:
         """Whether to stop for good."""
         now = self._look()
         if now == self._seen:
-            self.failed = True
-            return True
+            self.failed = self._has_failed()
+            return self.failed
+        self.ended = now.served != self._seen.served
         self._seen = now
         self._watchdog.feed(_SECONDS_OF_SILENCE)
-        if now.served != self._served:
-            self.ended = True
-            return True
         self._show_progress(now)
-        return False
+        return self.ended
 
     def _show_progress(self, now: Interface) -> None:
         """On a terminal, once it lasts. GDB's own streams are being caught meanwhile."""

@@ -9,7 +9,7 @@ from gdbplugin.kernel.target import Kernel
 from gdbplugin.kernel.tasks import read_tasks
 
 FAILURE_RECORD = "kernel::failure::FAILURE_RECORD"
-_MAGIC = b"FAILURE\0"
+FAILURE_MAGIC = b"FAILURE\0"
 _KINDS = {1: "exception", 2: "panic"}
 # Ends that no exception caused.
 _ORDERLY_ENDS = ("None", "Exited", "Killed")
@@ -58,7 +58,7 @@ def read_failure(kernel: Kernel) -> FailureRecord | None:
         part = kernel.part(FAILURE_RECORD, name)
         if part is not None:
             values[name] = part.value
-    if values.get("magic") != _MAGIC:
+    if values.get("magic") != FAILURE_MAGIC:
         return None
     message = values.get("message")
     if isinstance(message, bytes):

@@ -1,0 +1,238 @@
+"""The kernel's tests asked for by its request word: run to their end, interrupted, refused."""
+
+import contextlib
+import json
+import threading
+import time
+
+import pytest
+
+from gdbplugin.session import CommandFailedError
+from tests.debugger.conftest import gdb
+from tests.debugger.stub_proxy import StubProxy
+from tests.debugger.test_anywhere import EXCEPTION_LEVEL
+
+RELIEVE = "tinyos::memory::dynamic::DynamicMemoryManager::relieve"
+
+
+@pytest.fixture
+def proxy_to(tmp_path):
+    """Makes a go-between to a machine, by which packets are seen."""
+
+    @contextlib.contextmanager
+    def connect(machine, refused=()):
+        with StubProxy(tmp_path, machine.qemu.gdb_address, refused) as between:
+            yield between
+
+    return connect
+
+
+def failure(debugger, command):
+    with pytest.raises(CommandFailedError) as caught:
+        debugger.execute(command, timeout=60)
+    assert "Traceback" not in caught.value.reason
+    return caught.value.reason
+
+
+def presses_control_c(debugger, tmp_path):
+    """Have Ctrl-C pressed when the stress test has come to relieve the pressure for the first time."""
+    script = tmp_path / "presses.py"
+    script.write_text(
+        "import os, signal, threading, gdb\n"
+        "class Presses(gdb.Breakpoint):\n"
+        "    def stop(self):\n"
+        "        self.enabled = False\n"
+        "        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "        return False\n"
+        f"Presses('{RELIEVE}')\n"
+    )
+    debugger.execute(f"source {script}")
+
+
+def leaves_nothing_behind(debugger):
+    assert "Num" not in debugger.execute("info breakpoints").replace("Number", "")
+    assert json.loads(debugger.execute("tinyos check --json"))["findings"] == []
+
+
+def test_stress_shows_what_changed_and_that_no_frame_is_lost(shared_machine):
+    with shared_machine.stopped() as debugger:
+        run = json.loads(debugger.execute("tinyos stress --json", timeout=60))
+        assert (run["schema"], run["result"], run["findings"]) == ("tinyos.stress/1", "passed", [])
+        assert run["progress"] == run["progress_total"] == 100
+        assert run["changes"]["total_lazy_page_faults"] > 1000
+        assert run["changes"] == {
+            name: run["stats"][name] - run["stats_before"][name] for name in run["stats"]
+        }
+        assert run["levels_entered"]["Critical"] >= 1
+        assert run["frames_lost"] == 0
+        assert run["frames_after"]["used"] == run["frames_after"]["owned"]
+        assert json.loads(debugger.execute("tinyos stats --json"))["stats"] == run["stats"]
+        leaves_nothing_behind(debugger)
+        assert debugger.execute("tinyos stress --last").startswith("Stress test: passed")
+        again = json.loads(debugger.mi("-tinyos-stress --last").payload["json"])
+        assert again == run
+    assert shared_machine.shell("uptime")
+
+
+def test_the_context_test_shows_what_changed(shared_machine):
+    with shared_machine.stopped() as debugger:
+        text = debugger.execute("tinyos context --test", timeout=60)
+        assert "Context switching test: passed" in text
+        run = json.loads(debugger.execute("tinyos *c --last-test --json"))
+        leaves_nothing_behind(debugger)
+    assert run["schema"] == "tinyos.context-test/1"
+    assert run["changes"]["switch_count"] >= 1600
+    checkers = [task for task in run["tasks"] if task["is_new"]]
+    assert {(task["name"], task["end_reason"]) for task in checkers} == {("checker", "Exited")}
+    assert len(checkers) == 8
+    assert all(task["switches"] >= 200 for task in checkers)
+
+
+def test_it_is_said_beforehand_that_the_target_will_run(shared_machine):
+    with shared_machine.stopped() as debugger:
+        debugger.execute("tinyos context --test")
+        assert "The target runs now" in "".join(debugger.warnings)
+
+
+def test_control_c_ends_the_stress_test(shared_machine, tmp_path):
+    with shared_machine.stopped() as debugger:
+        presses_control_c(debugger, tmp_path)
+        run = json.loads(last_line(debugger.execute("tinyos stress --json", timeout=60)))
+        assert run["result"] == "cancelled"
+        assert run["progress"] < run["progress_total"]
+        assert run["frames_lost"] == 0
+        debugger.execute("delete")
+        leaves_nothing_behind(debugger)
+        again = json.loads(debugger.execute("tinyos stress --json", timeout=60))
+        assert again["result"] == "passed"
+    assert shared_machine.shell("uptime")
+
+
+def last_line(text):
+    return text.strip().splitlines()[-1]
+
+
+def test_a_breakpoint_of_the_users_does_not_lose_the_test(shared_machine):
+    with shared_machine.stopped() as debugger:
+        debugger.execute("delete")
+        debugger.execute(f"break {RELIEVE}")
+        said = failure(debugger, "tinyos stress")
+        assert "stopped at breakpoint" in said
+        assert "then waits for its end" in said
+        assert "relieve" in debugger.execute("frame")
+        assert "carries out a stress test already" in failure(debugger, "tinyos context --test")
+        debugger.execute("delete")
+        run = json.loads(debugger.execute("tinyos stress --json", timeout=60))
+        assert run["result"] == "passed"
+        assert run["changes"]["total_lazy_page_faults"] > 1000
+        leaves_nothing_behind(debugger)
+
+
+def test_one_that_ended_while_the_user_let_the_target_run_is_shown(shared_machine):
+    with shared_machine.stopped() as debugger:
+        debugger.execute(f"tbreak {RELIEVE}")
+        failure(debugger, "tinyos stress")
+        debugger.resume()
+        shared_machine.console.expect("stress_frames_lost: 0", 30)
+        debugger.interrupt()
+        run = json.loads(debugger.execute("tinyos stress --json"))
+        assert run["result"] == "passed"
+        assert "runs now" not in "".join(debugger.warnings)
+
+
+def test_stopped_at_el0(machine):
+    machine.console.send("faults 2000000\r")
+    for _ in range(200):
+        with machine.stopped() as debugger:
+            machine.gdb("thread 1")
+            if machine.gdb(EXCEPTION_LEVEL).strip() != "0":
+                continue
+            # The shell waits for the faults: only after them it takes the request up.
+            debugger.execute("python import gdbplugin.debugger.waiting as waiting")
+            debugger.execute("python waiting._SECONDS_TO_BEGIN = 2")
+            said = failure(debugger, "tinyos context --test")
+            assert "did not take up the context switching test" in said
+            assert "withdrawn" in said
+            assert debugger.execute("info breakpoints").startswith("No breakpoints")
+        return
+    pytest.fail("no stop in 200 was at EL0")
+
+
+def test_a_kernel_that_holds_its_tasks_is_not_asked(machine):
+    machine.shell("hold")
+    with machine.stopped() as debugger:
+        assert "holds its tasks still" in failure(debugger, "tinyos stress")
+    machine.shell("go")
+
+
+def test_a_kernel_that_has_halted_is_not_asked(machine):
+    machine.console.send("panic\r")
+    machine.console.expect("KERNEL FAILURE", 10)
+    with machine.stopped() as debugger:
+        for command in ("tinyos stress", "tinyos context --test"):
+            said = failure(debugger, command)
+            assert "the kernel has halted after a failure (panicked at" in said
+
+
+def test_a_kernel_that_fails_meanwhile_ends_the_wait(machine):
+    with machine.stopped() as debugger:
+        debugger.execute(f"tbreak {RELIEVE}")
+        failure(debugger, "tinyos stress")
+        debugger.execute("set $pc = 0xfffffffffffff000")
+        said = failure(debugger, "tinyos stress")
+        assert "the kernel failed during the stress test: unexpected synchronous exception" in said
+        assert debugger.execute("info breakpoints").startswith("No breakpoints")
+
+
+def test_before_its_workload_is_over_the_kernel_is_not_asked(boot):
+    machine = boot(paused=True)
+    with machine.stopped() as debugger:
+        assert "MMU is off" in failure(debugger, "tinyos stress")
+        debugger.execute("thbreak kernel::workload::run")
+        debugger.execute("continue")
+        assert "workload is not over yet" in failure(debugger, "tinyos stress")
+
+
+def test_only_the_request_word_is_written(machine, kernel_elf, proxy_to):
+    machine.console.close()
+    with proxy_to(machine) as proxy:
+        outcome = gdb(
+            f"target remote {proxy.address}",
+            "print &DEBUGGER_INTERFACE.request",
+            "tinyos context --test",
+            "maint packet qqemu.PhyMemMode",
+            "info breakpoints",
+            elf=kernel_elf,
+        )
+    assert "Context switching test: passed" in outcome.output
+    assert 'received: "0"' in outcome.output
+    assert "No breakpoints" in outcome.output
+    writes = [packet for packet in proxy.packets if packet[0] in "MXGP"]
+    assert [packet.partition(",")[2] for packet in writes] == ["4:01000000"]
+
+
+def test_a_stub_of_virtual_addresses_is_asked_as_well(machine, kernel_elf, proxy_to):
+    machine.console.close()
+    with proxy_to(machine, ("qqemu", "Qqemu")) as proxy:
+        outcome = gdb(f"target remote {proxy.address}", "tinyos stress", elf=kernel_elf)
+    assert "Stress test: passed" in outcome.output
+    assert not any("PhyMemMode:1" in packet for packet in proxy.packets)
+
+
+def test_a_connection_lost_meanwhile_is_one_line(machine, kernel_elf, proxy_to):
+    machine.console.close()
+    with proxy_to(machine) as proxy:
+        cut_at_the_third_step(proxy)
+        outcome = gdb(f"target remote {proxy.address}", "tinyos stress", "info breakpoints", elf=kernel_elf)
+    assert "the connection to the target was lost" in outcome.errors
+    assert "Python Exception" not in outcome.errors
+    assert "No breakpoints" in outcome.output
+
+
+def cut_at_the_third_step(proxy):
+    def wait_and_cut():
+        while sum(packet.startswith("vCont;s") for packet in proxy.packets) < 3:
+            time.sleep(0.001)
+        proxy.cut()
+
+    threading.Thread(target=wait_and_cut, daemon=True).start()
