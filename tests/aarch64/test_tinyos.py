@@ -29,6 +29,7 @@ class SessionMachine:
 
     def __init__(self, gdb):
         self._gdb = gdb
+        self._names = set(gdb.mi("-data-list-register-names").payload["register-names"])
 
     def read_physical(self, address, length):
         if address + length > MEMORY_BYTES:
@@ -39,7 +40,8 @@ class SessionMachine:
             raise PhysicalReadError(address, length) from error
 
     def register(self, name, core):
-        return guest.register(self._gdb, core, SPELLED.get(name, name))
+        spelled = SPELLED.get(name, name)
+        return guest.register(self._gdb, core, spelled) if spelled in self._names else None
 
 
 def probes_of(machine, regime, chosen):
