@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.aarch64 import stub
 from tests.debugger.conftest import gdb
 from tests.debugger.test_packets import MARK, between_marks, memory
+from tests.schemas.validation import validate
 
+IMAGE = 0xFFFF_8000_0008_0000
 SCRIPT = Path(__file__).with_name("inside_mmu.py")
 
 
@@ -85,3 +88,54 @@ def test_a_second_map_at_the_same_stop_asks_for_nothing_again(proxy, kernel_elf)
     assert memory(first)
     assert second == third == registers == []
     assert memory(fault) == []
+
+
+def objects_of(outcome):
+    """The JSON objects that a batch printed."""
+    return [json.loads(line) for line in outcome.output.splitlines() if line.startswith("{")]
+
+
+def test_with_another_program_there_are_its_names_or_none(shared_machine, kernel_elf, tmp_path):
+    other = tmp_path / "other.elf"
+    other.write_bytes(stub.elf(0x10_0000, stub.code(0x11_0000)))
+    commands = ("maps", f"translate {IMAGE:#x}", "registers", "fault", "maps --asid 999")
+    shared_machine.shell("hold")
+    try:
+        runs = [
+            gdb(
+                f"target remote {shared_machine.qemu.gdb_address}",
+                *(f"tinyos {command} --json" for command in commands),
+                elf=elf,
+            )
+            for elf in (kernel_elf, other, None)
+        ]
+    finally:
+        shared_machine.shell("go")
+    known, *others = [
+        [json.loads(line) for line in run.output.splitlines() if line.startswith("{")] for run in runs
+    ]
+    assert len(known) == 4
+    for run, objects in zip(runs[1:], others, strict=True):
+        assert "Python" not in run.errors
+        assert "no address space has ASID 999" in run.errors
+        for content in objects:
+            validate(content)
+        assert objects[1] == known[1]
+        assert objects[2] == known[2]
+        assert objects[0]["leaves"] == known[0]["leaves"]
+        assert all(mapping["owner"] in ("", "linear map", "device") for mapping in objects[0]["mappings"])
+        assert (objects[3]["failure"], objects[3]["ended_tasks"]) == (None, [])
+
+
+def test_spaces_and_registers_are_completed(shared_machine, kernel_elf):
+    outcome = gdb(
+        f"target remote {shared_machine.qemu.gdb_address}",
+        "complete tinyos maps --asid ",
+        "complete tinyos registers TCR",
+        "complete tinyos translate 0 --co",
+        elf=kernel_elf,
+    )
+    offered = outcome.output.splitlines()
+    assert "tinyos maps --asid 2" in offered
+    assert "tinyos registers TCR_EL2" in offered
+    assert "tinyos translate 0 --core" in offered
