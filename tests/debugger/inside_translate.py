@@ -5,8 +5,9 @@ import random
 
 import gdb
 
+from gdbplugin.aarch64.maps import Leaf, leaves
 from gdbplugin.aarch64.regime import el1_regime
-from gdbplugin.aarch64.walk import Leaf, leaves, translate
+from gdbplugin.aarch64.walk import translate
 from gdbplugin.debugger import stop
 
 random.seed(4443)
