@@ -1,0 +1,1 @@
+"""Convenience functions, one declaration a class. Being here is all it takes to be registered."""

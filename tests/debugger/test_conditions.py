@@ -1,0 +1,102 @@
+"""Convenience functions: right at a stop, right in conditions, and one line where they cannot be."""
+
+import json
+
+import pytest
+
+from gdbplugin.session import CommandFailedError
+from tests.debugger.conftest import gdb
+from tests.debugger.test_stress import RELIEVE
+
+
+def number(debugger, expression):
+    return int(debugger.execute(f"python print(int(gdb.parse_and_eval('{expression}')))"))
+
+
+def test_they_say_what_the_commands_say(shared_machine):
+    with shared_machine.stopped() as debugger:
+        debugger.execute("thread 1")
+        report = json.loads(debugger.execute("tinyos report --json"))
+        assert number(debugger, "$tinyos_asid()") == report["cores"][0]["ttbr0"]["asid"]
+        assert number(debugger, "$tinyos_level()") == 0
+        for stack in report["stacks"]:
+            value = f"$tinyos_stack({stack['id']})"
+            assert number(debugger, f"{value}.current_size") == stack["current_size"]
+            assert number(debugger, f"{value}.growth_count") == stack["growth_count"]
+        assert number(debugger, "$tinyos_stack(4000).is_active") == 0
+        pages = report["pages"]
+        for page in pages[:: max(1, len(pages) // 40)]:
+            state = number(debugger, f"$tinyos_lazy({page['virtual_address'] + 8}, {page['owner']})")
+            assert state == 2 * page["is_allocated"] + page["is_zero_page"]
+        assert number(debugger, f"$tinyos_lazy(8, {pages[0]['owner']})") == -1
+        assert number(debugger, "$tinyos_lazy(0)") == -1
+        here = json.loads(debugger.execute("tinyos translate $pc --json"))["output"]
+        assert number(debugger, "$tinyos_translate($pc)") == here
+        assert number(debugger, "$tinyos_translate(0x8)") == -1
+
+
+@pytest.mark.parametrize("language", ["rust", "c"])
+def test_each_in_a_condition(machine, language):
+    conditions = (
+        "$tinyos_level() == 3",
+        "$tinyos_asid() != 0",
+        "$tinyos_stack(1).current_size >= 4096",
+        "$tinyos_translate($pc) > 0",
+        "$tinyos_lazy($pc) == -1",
+    )
+    with machine.stopped() as debugger:
+        debugger.execute(f"set language {language}")
+        for condition in conditions:
+            debugger.execute(f"break {RELIEVE} if {condition}")
+        debugger.execute(f"break {RELIEVE} if $tinyos_level() == 1")
+        with pytest.raises(CommandFailedError) as caught:
+            debugger.execute("tinyos stress", timeout=60)
+        # All conditions hold where the level first is critical; the last never does.
+        hits = debugger.execute("info breakpoints").split("breakpoint already hit")
+        assert "at breakpoint" in caught.value.reason
+        debugger.execute("delete")
+        assert number(debugger, "$tinyos_asid()") != 0
+        assert len(hits) > 1
+
+
+def test_a_condition_is_evaluated_anew_at_each_hit(machine):
+    """Hits that do not stop must not leave behind what was read at them."""
+    with machine.stopped() as debugger:
+        debugger.execute(f"break {RELIEVE} if $tinyos_level() == 3")
+        with pytest.raises(CommandFailedError):
+            debugger.execute("tinyos stress", timeout=60)
+        level = json.loads(debugger.execute("tinyos pressure --json"))
+        assert number(debugger, "$tinyos_level()") == 3
+        assert "Critical" in json.dumps(level)
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("$tinyos_level()", "there is no target"),
+        ("$tinyos_asid(1)", "is not called with 1 values, but as $tinyos_asid()"),
+        ("$tinyos_stack()", "but as $tinyos_stack(ID)"),
+        ("$tinyos_lazy(1, 2, 3)", "but as $tinyos_lazy(ADDRESS), $tinyos_lazy(ADDRESS, TASK)"),
+    ],
+)
+def test_errors_are_one_line(kernel_elf, expression, reason):
+    outcome = gdb(f"print {expression}", elf=kernel_elf)
+    assert reason in outcome.errors
+    assert "Python Exception" not in outcome.errors
+    assert len(outcome.errors.strip().splitlines()) == 1
+
+
+def test_a_value_that_is_no_number_is_one_line(shared_machine, kernel_elf):
+    outcome = gdb(
+        f"target remote {shared_machine.qemu.gdb_address}",
+        'print $tinyos_stack($_gdb_setting("width"))',
+        "print $tinyos_translate(DEBUGGER_INTERFACE)",
+        elf=kernel_elf,
+    )
+    assert "Python Exception" not in outcome.errors
+
+
+def test_they_have_help():
+    outcome = gdb("help function tinyos_lazy", "apropos tinyos_level")
+    assert "0 pending, 1 on the zero page, 2 allocated" in outcome.output
+    assert "level of memory pressure" in outcome.output
