@@ -28,7 +28,7 @@ def run(command: Command, argument: str) -> None:
     with _errors_in_one_line(command):
         given = words.parse(command, words.split(argument))
         form = command.form(given)
-        shown, journal = _read(command, form, given)
+        shown, journal = _read(command, form, _with_limit(command, form, given))
         if "json" in given:
             gdb.write(_json(form, shown, journal) + "\n")
         else:
@@ -47,14 +47,30 @@ def as_json(command: Command, arguments: Sequence[str]) -> str:
 
 
 def style() -> Style:
-    """What the user's terminal can show, as GDB's own settings and NO_COLOR have it."""
-    colour = (
-        bool(gdb.parameter("style enabled"))
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM", "dumb") != "dumb"
-        and os.isatty(1)
-    )
-    return Style(encoding=gdb.host_charset(), colour=colour)
+    """What the user's terminal can show, as `set tinyos`, GDB's own settings and NO_COLOR have it."""
+    encoding = {"on": "utf-8", "off": "ascii"}.get(_setting("unicode"), gdb.host_charset())
+    colour = {"on": True, "off": False}.get(_setting("color"))
+    if colour is None:
+        colour = (
+            bool(gdb.parameter("style enabled"))
+            and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM", "dumb") != "dumb"
+            and os.isatty(1)
+        )
+    return Style(encoding=encoding, colour=colour)
+
+
+def _setting(name: str) -> str:
+    return str(gdb.parameter(f"tinyos {name}"))
+
+
+def _with_limit(command: Command, form: Form, given: dict[str, Any]) -> dict[str, Any]:
+    """The words given, and the user's own limit where the command takes one that was not given."""
+    limit = gdb.parameter("tinyos limit")
+    takes_one = any(option.key == "limit" for option in command.options)
+    if not limit or not takes_one or "json" in given or form.reader != command.reader:
+        return given
+    return {"limit": limit, **given}
 
 
 def stopped(machine: Machine, journal: Journal) -> Stopped:

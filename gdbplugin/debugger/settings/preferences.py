@@ -1,0 +1,99 @@
+"""The settings of `set tinyos` and `show tinyos`. They are kept by GDB, and ask nothing of a target."""
+
+from __future__ import annotations
+
+import gdb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+
+_NAMES = ("color", "limit", "unicode")
+
+
+def _refuse(argument: str) -> None:
+    if argument.strip():
+        raise gdb.GdbError(
+            f'tinyos: there is no setting "{argument.strip()}"; those are: {", ".join(_NAMES)}'
+        )
+
+
+class _SetPrefix(gdb.Command):
+    """Set what you prefer of the tinyos commands."""
+
+    def __init__(self) -> None:
+        super().__init__("set tinyos", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, True)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """GDB's call for whatever is no setting."""
+        _refuse(argument)
+        gdb.execute("help set tinyos", from_tty)
+
+
+class _ShowPrefix(gdb.Command):
+    """Show what you prefer of the tinyos commands."""
+
+    def __init__(self) -> None:
+        super().__init__("show tinyos", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, True)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """GDB's call for whatever is no setting: all of them."""
+        _refuse(argument)
+        for name in _NAMES:
+            gdb.execute(f"show tinyos {name}", from_tty)
+
+
+class _Choice(gdb.Parameter):
+    """A setting that is on, off, or as the terminal has it."""
+
+    name: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        super().__init__(f"tinyos {self.name}", gdb.COMMAND_DATA, gdb.PARAM_ENUM, ["auto", "on", "off"])
+        self.value = "auto"
+
+    def get_show_string(self, value: str) -> str:
+        """GDB's call."""
+        what = self.show_doc.removeprefix("Show w").rstrip(".")
+        return f'W{what}: "{value}".'
+
+
+class _Unicode(_Choice):
+    """auto: as far as GDB's host charset has them. off: in their place - # . and the like."""
+
+    name = "unicode"
+    set_doc = "Set whether the tinyos commands write characters beyond ASCII."
+    show_doc = "Show whether the tinyos commands write characters beyond ASCII."
+
+
+class _Color(_Choice):
+    """auto: on a terminal, where GDB's own `style enabled` is on and NO_COLOR is not set."""
+
+    name = "color"
+    set_doc = "Set whether the tinyos commands colour what they write."
+    show_doc = "Show whether the tinyos commands colour what they write."
+
+
+class _Limit(gdb.Parameter):
+    """It stands for the --limit of every command that has one and is not given it, --json aside.
+
+    unlimited, or 0: each command's own.
+    """
+
+    set_doc = "Set how many rows the tinyos commands show at most."
+    show_doc = "Show how many rows the tinyos commands show at most."
+
+    def __init__(self) -> None:
+        super().__init__("tinyos limit", gdb.COMMAND_DATA, gdb.PARAM_UINTEGER)
+        self.value = 0
+
+    def get_show_string(self, value: str) -> str:
+        """GDB's call."""
+        return f"How many rows the tinyos commands show at most: {value}."
+
+
+def register() -> None:
+    """Make the prefixes, and then what stands behind them."""
+    for kind in (_SetPrefix, _ShowPrefix, _Unicode, _Color, _Limit):
+        kind()

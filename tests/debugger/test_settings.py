@@ -1,0 +1,53 @@
+"""What a user prefers: kept, checked, and followed."""
+
+from tests.debugger.conftest import gdb
+
+
+def test_each_has_help_and_a_checked_value():
+    outcome = gdb(
+        "show tinyos",
+        "help set tinyos",
+        "set tinyos unicode off",
+        "show tinyos unicode",
+        "set tinyos limit 5",
+        "show tinyos limit",
+        "set tinyos limit unlimited",
+        "show tinyos limit",
+        "complete set tinyos color ",
+    )
+    assert outcome.errors == ""
+    lines = outcome.output.splitlines()
+    assert 'Whether the tinyos commands write characters beyond ASCII: "off".' in lines
+    assert "How many rows the tinyos commands show at most: 5." in lines
+    assert "How many rows the tinyos commands show at most: unlimited." in lines
+    assert {"set tinyos color auto", "set tinyos color on", "set tinyos color off"} <= set(lines)
+    assert 'Whether the tinyos commands colour what they write: "auto".' in lines
+    wrong = gdb("set tinyos color perhaps", "set tinyos limit many", "set tinyos nonsense 1")
+    assert 'Undefined item: "perhaps"' in wrong.errors
+    assert 'there is no setting "nonsense 1"; those are: color, limit, unicode' in wrong.errors
+    assert "Python" not in wrong.errors
+
+
+def test_they_are_followed(shared_machine, kernel_elf):
+    connect = f"target remote {shared_machine.qemu.gdb_address}"
+    stacks = "tinyos pressure"
+    mapped = "tinyos maps"
+    plain = gdb(connect, "set tinyos unicode off", stacks, elf=kernel_elf).output
+    fancy = gdb(connect, "set tinyos unicode on", stacks, elf=kernel_elf).output
+    assert plain.isascii()
+    assert not fancy.isascii()
+    coloured = gdb(connect, "set tinyos color on", "tinyos stress --last", stacks, mapped, elf=kernel_elf)
+    assert "\033[" in coloured.output
+    assert "\033[" not in gdb(connect, stacks, mapped, elf=kernel_elf).output
+
+
+def test_the_limit_is_that_of_commands_which_take_one(shared_machine, kernel_elf):
+    connect = f"target remote {shared_machine.qemu.gdb_address}"
+    outputs = [
+        gdb(connect, *settings, "tinyos maps", elf=kernel_elf).output
+        for settings in ((), ("set tinyos limit 2",), ("set tinyos limit 2", "set tinyos limit 0"))
+    ]
+    assert len(outputs[1].splitlines()) < len(outputs[0].splitlines())
+    assert len(outputs[2].splitlines()) == len(outputs[0].splitlines())
+    outcome = gdb(connect, "set tinyos limit 2", "tinyos stats", "tinyos maps --json", elf=kernel_elf)
+    assert outcome.errors == ""
