@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.aarch64.descriptor import Attributes
-from gdbplugin.aarch64.maps import MAXIMUM_TABLES, Malformed, MappedRange, mapped_ranges, runs
+from gdbplugin.aarch64.maps import MAXIMUM_TABLES, Malformed, mapped_ranges, runs
 from gdbplugin.aarch64.memory_types import is_device
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.places import NoSymbols, Place, Places, Symbols, places_of_program, read_places
@@ -19,6 +19,9 @@ from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.machine import Machine, MachineError
 
 _MALFORMED_KEPT = 1000
+_new = tuple.__new__  # Half the cost of calling the class, where there are very many.
+_Piece = tuple[int, int, int, Attributes, str | None, int | None, dict[int, int]]
+"""Start, end, physical address, attributes, memory type, ASID, sizes: a mapped range of one space."""
 
 
 class Mapping(NamedTuple):
@@ -122,7 +125,7 @@ def read_maps(
     limit: int | None = None,
     **selection: int,
 ) -> AddressMap:
-    """Walk all tables of an address space, or for `find_physical` of all that are known.
+    """Walk all tables of an address space, or for `find_physical` of all known if none is chosen.
 
     `range` is a start and an exclusive end, `limit` the most mappings to keep; `selection` are the fields
     of `Selection`. Raises what `choose` raises.
@@ -133,7 +136,7 @@ def read_maps(
     reader = _Reader(view, _places(stopped, symbols or NoSymbols()), wanted)
     if not view.regime.enabled:
         spaces = []
-    elif find_physical is not None and view.task is None and not selection.get("ttbr"):
+    elif find_physical is not None and not {"asid", "ttbr"} & selection.keys():
         spaces = _all_spaces(stopped, view)
     else:
         spaces = [_Space(view.regime, control, view.asid, view.task) for control in view.regime.controls]
@@ -203,63 +206,71 @@ class _Reader:
         self.visited: list[int] = []
         self.leaves = 0
 
-    def mappings(self, space: _Space) -> Iterator[Mapping]:
+    def mappings(self, space: _Space) -> list[Mapping]:
         """The mappings of one space that are wanted."""
         remaining = MAXIMUM_TABLES - len(self.visited)
-        found = mapped_ranges(space.regime, runs(self._machine, space.control, remaining, self.visited))
         wanted = self._wanted
-        for entry in self._counted(found):
-            if wanted.physical is not None and not (
-                entry.physical <= wanted.physical < entry.physical + entry.end - entry.start
-            ):
-                continue
-            start, end = entry.start, entry.end
-            if wanted.range is not None:
-                start, end = max(start, wanted.range[0]), min(end, wanted.range[1])
-            if start < end and (wanted.permissions is None or wanted.permissions.matches(entry.attributes)):
-                yield from self._parts(space, entry, start, end)
-
-    def _counted(self, found: Iterable[MappedRange | Malformed]) -> Iterator[MappedRange]:
-        for entry in found:
+        kept: list[Mapping] = []
+        facts: dict[int, tuple[bool, str | None, int | None]] = {}
+        around: Place | None = None
+        for entry in mapped_ranges(space.regime, runs(self._machine, space.control, remaining, self.visited)):
             if isinstance(entry, Malformed):
                 self.malformed.append(entry)
+                continue
+            start, end, physical, attributes, sizes = entry
+            self.leaves += sum(sizes.values())
+            # Equal attributes of one map are one object: what follows from them is worked out once.
+            known = facts.get(id(attributes))
+            if known is None:
+                known = facts[id(attributes)] = self._facts(space, attributes)
+            permitted, memory, asid = known
+            if not permitted:
+                continue
+            if wanted.physical is not None and not physical <= wanted.physical < physical + end - start:
+                continue
+            if wanted.range is not None:
+                start, end = max(start, wanted.range[0]), min(end, wanted.range[1])
+                if start >= end:
+                    continue
+                if end - start != entry.end - entry.start:
+                    sizes = _sizes_within(sizes, end - start)
+                physical += start - entry.start
+            piece = (start, end, physical, attributes, memory, asid, sizes)
+            if around is None or not around.start <= start < end <= around.end:
+                around = self._places.at(start)
+            if around is not None and end <= around.end and (wanted.physical, wanted.owner) == (None, None):
+                kept.append(_new(Mapping, (*piece, around.name, around, space.task)))
             else:
-                self.leaves += sum(entry.sizes.values())
-                yield entry
+                kept += self._parts(space, piece)
+        return kept
 
-    def _parts(self, space: _Space, entry: MappedRange, start: int, end: int) -> Iterator[Mapping]:
+    def _facts(self, space: _Space, attributes: Attributes) -> tuple[bool, str | None, int | None]:
+        """Whether such attributes are wanted, the memory type, and the ASID that entries with them have."""
+        return (
+            self._wanted.permissions is None or self._wanted.permissions.matches(attributes),
+            self._view.memory_type(attributes.attribute_index),
+            space.asid if space.regime.has_el0 and attributes.not_global else None,
+        )
+
+    def _parts(self, space: _Space, piece: _Piece) -> Iterator[Mapping]:
         """A mapped range by what lies in it."""
-        attributes = entry.attributes
-        memory = self._view.memory_type(attributes.attribute_index)
-        asid = space.asid if space.regime.has_el0 and attributes.not_global else None
+        start, end, physical, attributes, memory, asid, sizes = piece
         wanted = self._wanted
         for low, high, place in self._places.split(start, end):
-            physical = entry.physical + low - entry.start
-            if wanted.physical is not None and not physical <= wanted.physical < physical + high - low:
+            output = physical + low - start
+            if wanted.physical is not None and not output <= wanted.physical < output + high - low:
                 continue
-            owner = place.name if place else _unrecorded(space.control, low, physical, memory)
+            owner = place.name if place else _unrecorded(space.control, low, output, memory)
             if wanted.owner is not None and wanted.owner not in owner.lower():
                 continue
-            yield Mapping(
-                low,
-                high,
-                physical,
-                attributes,
-                memory,
-                asid,
-                _sizes_within(entry, high - low),
-                owner,
-                place,
-                space.task,
-            )
+            inside = sizes if high - low == end - start else _sizes_within(sizes, high - low)
+            yield Mapping(low, high, output, attributes, memory, asid, inside, owner, place, space.task)
 
 
-def _sizes_within(entry: MappedRange, size: int) -> dict[int, int]:
-    """The leaves of a part of a mapped range, where they can be told: all of it, or leaves of one size."""
-    if size == entry.end - entry.start:
-        return entry.sizes
-    if len(entry.sizes) == 1:
-        (leaf,) = entry.sizes
+def _sizes_within(sizes: dict[int, int], size: int) -> dict[int, int]:
+    """The leaves of a part of a mapped range, where they can be told: those of one size."""
+    if len(sizes) == 1:
+        (leaf,) = sizes
         return {leaf: -(-size // leaf)}
     return {}
 

@@ -36,23 +36,26 @@ def _mapping_content(
     mapping: Mapping, physical: int | None, cache: dict[tuple[Any, ...], dict[str, Any]]
 ) -> dict[str, Any]:
     # What most mappings have in common is made once: there may be very many of them.
-    key = (id(mapping.attributes), mapping.asid)
+    start, end, output, attributes, memory_type, asid, sizes, owner, place, _ = mapping
+    key = (id(attributes), asid, id(place), owner)
     common = cache.get(key)
     if common is None:
-        common = cache[key] = attribute_content(mapping.attributes, mapping.memory_type, mapping.asid)
-    shown = {
-        "start": mapping.start,
-        "end": mapping.end,
-        "size": mapping.end - mapping.start,
-        "physical": mapping.physical,
-        **common,
-        "leaves": {str(size): count for size, count in mapping.sizes.items()},
-        "owner": mapping.owner,
-        "kind": mapping.place.kind if mapping.place else None,
-        "task": _task(mapping),
-    }
+        common = cache[key] = {
+            "start": 0,
+            "end": 0,
+            "size": 0,
+            "physical": 0,
+            **attribute_content(attributes, memory_type, asid),
+            "leaves": {},
+            "owner": owner,
+            "kind": place.kind if place else None,
+            "task": _task(mapping),
+        }
+    shown = common.copy()
+    shown["start"], shown["end"], shown["size"], shown["physical"] = start, end, end - start, output
+    shown["leaves"] = {str(size): count for size, count in sizes.items()}
     if physical is not None:
-        shown["alias"] = mapping.start + physical - mapping.physical
+        shown["alias"] = start + physical - output
     return shown
 
 

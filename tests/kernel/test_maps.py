@@ -152,6 +152,8 @@ def test_every_alias_of_a_frame_is_found_in_every_space():
     assert (TASK_PAGE + 0x123, 11, 1) in seen
     assert (TASK_PAGE + 0x5123, 12, 2) in seen
     assert len(seen) == 2
+    (alias,) = read_maps(stopped_world(world), find_physical=physical, asid=12).mappings
+    assert alias.asid == 12
     assert len(read_maps(stopped_world(world), find_physical=ZERO_FRAME).mappings) == 1
     assert read_maps(stopped_world(world), find_physical=0xDEAD_0000_0000).mappings == ()
 
