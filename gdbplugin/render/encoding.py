@@ -15,6 +15,17 @@ class Encoded(Protocol):
         """The text."""
 
 
+class Nested:
+    """An object within an object, of whose values some are `Encoded`."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = content
+
+    def json(self) -> str:
+        """The text."""
+        return dumps(self._content)
+
+
 def dumps(content: Mapping[str, Any]) -> str:
     """A view's content as JSON; of its values some may be `Encoded`."""
     values = (

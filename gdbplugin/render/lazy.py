@@ -11,11 +11,13 @@ from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPages, LazyRange, LazyTable
 from gdbplugin.kernel.lazy_list import LazyList, LazyPageDetail
+from gdbplugin.render.encoding import Nested
 from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names
 from gdbplugin.render.style import Style, indented, table
 
 _RANGES_SHOWN = 12
 _RUNS_SHOWN = 40
+_FLAGS = {0: "false", 1: "true"}
 
 
 def content(shown: LazyList, journal: Journal) -> dict[str, Any]:
@@ -30,14 +32,31 @@ def content(shown: LazyList, journal: Journal) -> dict[str, Any]:
     }
 
 
-def allocator_object(lazy: LazyPages, pages: LazyTable) -> dict[str, Any]:
+def allocator_object(lazy: LazyPages, pages: LazyTable) -> Nested:
     """The allocator in a JSON object: counters, ranges, pages by state; the given pages as runs."""
     found = {name: value for name, value in vars(lazy).items() if name != "pages"}
     found["ranges"] = [asdict(reserved) for reserved in lazy.ranges]
     states = lazy.pages.count_states()
     found["states"] = {state: states[state] for state in STATES}
-    found["runs"] = [{**run._asdict(), "pages": run.pages} for run in pages.runs()]
-    return found
+    found["runs"] = RunObjects(pages)
+    return Nested(found)
+
+
+class RunObjects:
+    """The runs of lazy pages as a list of objects, in JSON; written out as `PageObjects` are."""
+
+    def __init__(self, pages: LazyTable) -> None:
+        self._pages = pages
+
+    def json(self) -> str:
+        """The text."""
+        texts = [
+            f'{{"start": {start}, "end": {end}, "state": "{state}", '
+            f'"owner": {"null" if owner is None else owner}, "access_count": {count}, '
+            f'"pages": {(end - start) // PAGE_BYTES}}}'
+            for start, end, state, owner, count in self._pages.runs()
+        ]
+        return "[" + ", ".join(texts) + "]"
 
 
 class PageObjects:
@@ -55,19 +74,17 @@ class PageObjects:
         if any(None in row for row in rows[:1]):
             # A kernel without one of the fields has it in no row.
             rows = [tuple("null" if value is None else value for value in row) for row in rows]
-        flag = {0: "false", 1: "true"}.get
-        return (
-            "["
-            + ", ".join(
-                [
-                    f'{{"virtual_address": {virtual}, "physical_address": {physical}, '
-                    f'"is_allocated": {flag(allocated, "null")}, "is_zero_page": {flag(zero, "null")}, '
-                    f'"owner": {owner}, "access_count": {count}, "allocation_time": {time}}}'
-                    for virtual, physical, allocated, zero, owner, count, time in rows
-                ]
-            )
-            + "]"
-        )
+        flags = {
+            (allocated, zero): f'"is_allocated": {_FLAGS.get(allocated, "null")}, '
+            f'"is_zero_page": {_FLAGS.get(zero, "null")}'
+            for allocated, zero in {row[2:4] for row in rows}
+        }
+        texts = [
+            f'{{"virtual_address": {virtual}, "physical_address": {physical}, {flags[allocated, zero]}, '
+            f'"owner": {owner}, "access_count": {count}, "allocation_time": {time}}}'
+            for virtual, physical, allocated, zero, owner, count, time in rows
+        ]
+        return "[" + ", ".join(texts) + "]"
 
 
 def _detail_object(detail: LazyPageDetail) -> dict[str, Any]:
