@@ -1,0 +1,1 @@
+"""Pretty printers. Being here is all it takes to be registered."""
