@@ -119,6 +119,8 @@ def test_the_current_levels_own_exception_comes_first():
 def test_a_core_in_the_vectors_is_seen_there():
     stopped = exception(DATA_ABORT, word={CODE: STORE}, VBAR_EL1=0x4_0000, PC=0x4_0000 + 0x480)
     assert read_fault(stopped).entering == "IRQ from a lower level in AArch64"
+    stopped = exception(DATA_ABORT, word={CODE: STORE}, VBAR_EL1=0x4_0000, PC=0x4_0000 + 0x3FC)
+    assert read_fault(stopped).entering == "SError from the same level"
     stopped = exception(DATA_ABORT, word={CODE: STORE}, VBAR_EL1=0x4_0000, PC=0x4_0800)
     assert read_fault(stopped).entering is None
 

@@ -158,6 +158,21 @@ def test_every_alias_of_a_frame_is_found_in_every_space():
     assert read_maps(stopped_world(world), find_physical=0xDEAD_0000_0000).mappings == ()
 
 
+def test_memory_in_one_piece_is_parted_where_another_range_begins():
+    world = World()
+    world.manager["lazy_allocator"]["ranges"] = [
+        {"first": 0, "pages": 4, "owner": 1},
+        {"first": 4, "pages": 1, "owner": 1},
+    ]
+    found = read_maps(stopped_world(world), range=(LAZY_BASE + 0x3000, LAZY_BASE + 0x5000))
+    assert rows(found) == [
+        (LAZY_BASE + 0x3000, LAZY_BASE + 0x4000, "lazy range 0"),
+        (LAZY_BASE + 0x4000, LAZY_BASE + 0x5000, "lazy range 1"),
+    ]
+    first, second = found.mappings
+    assert second.physical == first.physical + 0x1000
+
+
 def test_a_kernel_that_is_not_tinyos_is_told_by_its_sections():
     tables = {
         0x1000: (0x2000 | TABLE).to_bytes(8, "little") + bytes(4088),
@@ -175,6 +190,14 @@ def test_a_kernel_that_is_not_tinyos_is_told_by_its_sections():
         (0x4000_0000, 0x8000_0000, "identity map"),
     ]
     assert found.mappings[0].memory_type == "Normal write-back"
+    assert [mapping.physical for mapping in found.mappings] == [
+        0x4000_0000,
+        0x4000_1000,
+        0x4000_3000,
+        0x4000_0000,
+    ]
+    # Without the bit nG these are of no ASID.
+    assert {mapping.asid for mapping in found.mappings} == {None}
 
 
 @pytest.mark.parametrize("level", range(4))
