@@ -289,6 +289,27 @@ def test_a_long_read_is_of_what_single_walks_find_and_reads_each_table_once():
         memory.extents(start, end - start + 4096)
 
 
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda entry: entry | 1 << 46, "address size"),
+        (lambda entry: entry & ~(1 << 10), "access flag"),
+        (lambda entry: entry & ~2, "translation"),
+        (lambda entry: entry & ~1, "translation"),
+    ],
+)
+def test_a_long_read_stops_where_a_single_walk_does(change, kind):
+    world = World()
+    for number in range(5, 9):
+        world.lazy(number, 2)
+    broken = LAZY_BASE + 6 * 4096
+    world.mappings[1][broken] = change(world.mappings[1][broken])
+    kernel = world.kernel()
+    memory = VirtualMemory(kernel.machine, kernel.regime.with_lower_table(world.tables[1], 11))
+    with pytest.raises(UntranslatedAddressError, match=f"{broken:#x} is not mapped: {kind} fault"):
+        memory.extents(LAZY_BASE + 3 * 4096, 6 * 4096)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 0x1FFF), st.integers(0, 255)), min_size=1, max_size=40))
 def test_no_corruption_of_the_manager_breaks_a_command(corruptions):
