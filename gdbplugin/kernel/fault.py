@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from gdbplugin.aarch64.faults import ExceptionRecord, Syndrome, explain_syndrome, read_exception
 from gdbplugin.aarch64.regime import ADDRESS_MASK, RegimeUnknownError, regime_at
@@ -23,8 +24,9 @@ from gdbplugin.kernel.places import (
 from gdbplugin.kernel.selection import choose_core
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
-from gdbplugin.machine import Machine, MachineError, PhysicalReadError
+from gdbplugin.machine import Machine, MachineError, MachineGoneError, PhysicalReadError
 
+_Found = TypeVar("_Found")
 Disassemble = Callable[[int, int, int], str | None]
 """From a core, an address and the 32-bit instruction there to its text; None where it cannot be told."""
 
@@ -113,16 +115,28 @@ class _Surroundings:
     def __init__(self, stopped: Stopped, symbols: Symbols) -> None:
         self.symbols = symbols
         self.kernel: Kernel | None = stopped.kernel
+        self._journal = stopped.journal
         self.places = places_of_program(symbols)
-        if self.kernel is not None:
-            try:
-                self.places = read_places(self.kernel, symbols)
-            except MachineError as error:
-                stopped.journal.note(f"what TinyOS has on record could not be read: {error}")
-                self.kernel = None
+        kernel = self.kernel
+        if kernel is not None:
+            self.places = self.attempt(lambda: read_places(kernel, symbols), self.places)
 
     def describe(self, address: int) -> Description:
-        return describe(address, self.places, self.symbols, self.kernel)
+        without = describe(address, self.places, self.symbols, None)
+        kernel = self.kernel
+        if kernel is None:
+            return without
+        return self.attempt(lambda: describe(address, self.places, self.symbols, kernel), without)
+
+    def attempt(self, read: Callable[[], _Found], otherwise: _Found) -> _Found:
+        """What is read of TinyOS; a note, and `otherwise`, where it cannot be read."""
+        try:
+            return read()
+        except MachineGoneError:
+            raise
+        except MachineError as error:
+            self._journal.note(f"what TinyOS has on record could not be read: {error}")
+            return otherwise
 
 
 def read_fault(
@@ -137,7 +151,11 @@ def read_fault(
     number = choose_core(stopped, core)
     around = _Surroundings(stopped, symbols or NoSymbols())
     level = exception_level(machine, number)
-    failure = None if around.kernel is None else _failure(around.kernel, around)
+    kernel = around.kernel
+    failure = None if kernel is None else around.attempt(lambda: _failure(kernel, around), None)
+    ended: list[TaskEnd] = []
+    if kernel is not None:
+        ended = around.attempt(lambda: _task_ends(kernel, around), ended)
     reports, silent = [], []
     for taken_to in sorted((1, 2, 3), key=lambda entry: entry != max(level or 1, 1)):
         record = read_exception(machine, number, taken_to)
@@ -150,7 +168,6 @@ def read_fault(
         else:
             report = _report(machine, record, level, around, disassemble)
             reports.append(_halted(report) if _is_failure(failure, record) else report)
-    kernel = around.kernel
     return Fault(
         core=number,
         level=level,
@@ -158,7 +175,7 @@ def read_fault(
         silent=tuple(silent),
         entering=_entering(machine, number, level),
         failure=failure,
-        ended=() if kernel is None else tuple(_task_ends(kernel, around)),
+        ended=tuple(ended),
     )
 
 

@@ -16,7 +16,7 @@ from gdbplugin.kernel.places import NoSymbols, Place, Places, Symbols, places_of
 from gdbplugin.kernel.selection import Selection, SelectionError, View, choose
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.machine import Machine, MachineError
+from gdbplugin.machine import Machine, MachineError, MachineGoneError
 
 _MALFORMED_KEPT = 1000
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
@@ -165,6 +165,8 @@ def _places(stopped: Stopped, symbols: Symbols) -> Places:
         return places_of_program(symbols)
     try:
         return read_places(kernel, symbols)
+    except MachineGoneError:
+        raise
     except MachineError as error:
         stopped.journal.note(f"what TinyOS has on record could not be read: {error}")
         return places_of_program(symbols)
@@ -236,7 +238,7 @@ class _Reader:
                     sizes = _sizes_within(sizes, end - start)
                 physical += start - entry.start
             piece = (start, end, physical, attributes, memory, asid, sizes)
-            if around is None or not around.start <= start < end <= around.end:
+            if around is None or not around.start <= start < around.end:
                 around = self._places.at(start)
             if around is not None and end <= around.end and (wanted.physical, wanted.owner) == (None, None):
                 kept.append(_new(Mapping, (*piece, around.name, around, space.task)))

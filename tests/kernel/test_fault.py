@@ -5,7 +5,7 @@ import pytest
 from gdbplugin.kernel.fault import read_fault
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.selection import SelectionError
-from gdbplugin.machine import BytesMachine
+from gdbplugin.machine import BytesMachine, MachineGoneError, PhysicalReadError
 from gdbplugin.render import fault as view
 from gdbplugin.render.style import Style
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
@@ -164,6 +164,31 @@ def test_a_task_that_an_exception_ended_is_told_and_others_are_not():
     (end,) = found.ended
     assert (end.task.id, end.where.text) == (1, "guard of stack 1 of task 1")
     assert "StackOverflow: data abort" in view.text(found, Journal(), Style("ascii"))
+
+
+def test_what_cannot_be_read_of_tinyos_is_noted_and_the_rest_is_told():
+    world = World()
+    world.registers.update(ESR_EL1=DATA_ABORT, FAR_EL1=LAZY_BASE + 0x1000, ELR_EL1=0x40_0000, SPSR_EL1=0x3C0)
+    stopped = stopped_world(world)
+    kernel = stopped.required_kernel()
+    read = kernel.memory.read
+
+    def broken(address, length):
+        if length < 100:
+            return read(address, length)
+        raise PhysicalReadError(address, length)
+
+    kernel.memory.read = broken
+    found = read_fault(stopped)
+    assert found.reports[0].record.address == LAZY_BASE + 0x1000
+    assert "what TinyOS has on record could not be read" in stopped.journal.notes[0]
+
+    def gone(_address, _length):
+        raise MachineGoneError("the connection to the target was lost")
+
+    kernel.memory.read = gone
+    with pytest.raises(MachineGoneError):
+        read_fault(stopped)
 
 
 def test_every_syndrome_has_a_text():
