@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gdb
@@ -139,12 +139,56 @@ def address(command: Command, text: str) -> int:
     if _CHANGES.search(text) or _CALLS.search(text):
         raise WordError(command, text, "would assign or call something, which no expression here may")
     try:
-        found = gdb.parse_and_eval(text)
-        if found.type.strip_typedefs().code in _WHOLE and found.address is not None:
-            found = found.address
-        return int(found) & _ADDRESS_MASK
+        return _evaluate(text) if _MAY_CALL.isdisjoint(text) else _evaluate_without_calls(text)
     except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
         raise WordError(command, text, f"is no address: {str(error).rstrip('.')}") from error
 
 
+def _evaluate(text: str) -> int:
+    found = gdb.parse_and_eval(text)
+    if found.type.strip_typedefs().code in _WHOLE and found.address is not None:
+        found = found.address
+    return int(found) & _ADDRESS_MASK
+
+
+def _evaluate_without_calls(text: str) -> int:
+    """What GDB makes of an expression while it may not have the target run a function.
+
+    There are more ways to call one than the text tells: through a pointer, a convenience variable, or `malloc`
+    for a string. `with` gives the user's setting back.
+    """
+    outcome: list[int | Exception] = []
+
+    def evaluate() -> None:
+        try:
+            outcome.append(_evaluate(text))
+        except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
+            # GDB would print it, and the traceback, where it was raised; it is raised again outside.
+            outcome.append(error)
+
+    _pending.append(evaluate)
+    try:
+        gdb.execute(
+            "with may-call-functions off -- python import gdbplugin.debugger.words as w; w.run_pending()",
+            to_string=True,
+        )
+    finally:
+        _pending.clear()
+    (found,) = outcome
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+_pending: list[Callable[[], None]] = []
+
+
+def run_pending() -> None:
+    """Called back through GDB, while functions may not be called."""
+    for action in _pending:
+        action()
+
+
+# What an expression that could have a function called has in it.
+_MAY_CALL = frozenset("({\"'")
 _WHOLE = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION, gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_FUNC)

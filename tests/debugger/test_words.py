@@ -46,6 +46,21 @@ def test_an_expression_that_is_refused_changed_nothing():
     assert outcome.output.endswith("41")
 
 
+@pytest.mark.parametrize("call", ["(*$call)(1)", "$call(1)", '&"text"'])
+def test_no_expression_calls_a_function_of_the_target(shared_machine, kernel_elf, call):
+    outcome = gdb(
+        f"target remote {shared_machine.qemu.gdb_address}",
+        "thread 2",
+        "set language c",
+        "set var $call = (long (*)(long)) $pc",
+        f"tinyos lazy {call}",
+        "show may-call-functions",
+        elf=kernel_elf,
+    )
+    assert "is no address" in one_line(outcome)
+    assert "Permission to call functions in the program is on." in outcome.output
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [
