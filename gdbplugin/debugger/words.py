@@ -154,7 +154,7 @@ def _evaluate(text: str) -> int:
 def _evaluate_without_calls(text: str) -> int:
     """What GDB makes of an expression while it may not have the target run a function.
 
-    There are more ways to call one than the text tells: through a pointer, a convenience variable, or `malloc`
+    There are more ways to call one than the text tells: through a pointer, a convenience variable, or
     for a string. `with` gives the user's setting back.
     """
     outcome: list[int | Exception] = []
