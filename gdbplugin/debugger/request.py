@@ -101,10 +101,7 @@ def _latest(test: _Test, journal: Journal) -> Any:
     if test.number not in _last:
         raise RequestError(f"no {test.name} was run in this session yet: {test.command} runs one")
     run, kept = _last[test.number]
-    for finding in kept.findings:
-        journal.find(finding.object, finding.expected, finding.found)
-    for note in kept.notes:
-        journal.note(note)
+    journal.add(kept)
     return run
 
 
@@ -197,12 +194,12 @@ def _known(test: _Test, interface: Interface) -> _UnderWay | None:
     former = _under_way.pop(test.number, None)
     if former is None or former.connection != _connection():
         return None
-    runs = interface.active == test.number and interface.served == former.served
+    runs = test.number in (interface.active, interface.request) and interface.served == former.served
     return former if runs or _is_over(interface, former) else None
 
 
 def _is_over(interface: Interface, former: _UnderWay) -> bool:
-    return interface.served == former.served + 1
+    return interface.served == (former.served + 1) & 0xFFFF_FFFF
 
 
 def _require_able(kernel: Kernel, interface: Interface) -> None:

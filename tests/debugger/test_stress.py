@@ -134,6 +134,7 @@ def test_one_that_ended_while_the_user_let_the_target_run_is_shown(shared_machin
         failure(debugger, "tinyos stress")
         debugger.resume()
         shared_machine.console.expect("stress_frames_lost: 0", 30)
+        shared_machine.console.wait_for_prompt()
         debugger.interrupt()
         run = json.loads(debugger.execute("tinyos stress --json"))
         assert run["result"] == "passed"
