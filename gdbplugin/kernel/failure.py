@@ -7,6 +7,7 @@ from typing import Any
 
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.kernel.tasks import read_tasks
+from gdbplugin.layout.decode import text
 
 FAILURE_RECORD = "kernel::failure::FAILURE_RECORD"
 FAILURE_MAGIC = b"FAILURE\0"
@@ -62,7 +63,7 @@ def read_failure(kernel: Kernel) -> FailureRecord | None:
         return None
     message = values.get("message")
     if isinstance(message, bytes):
-        values["message"] = message.split(b"\0")[0].decode("utf-8", "replace")
+        values["message"] = text(message)
     return kernel.record(FailureRecord, values, "failure record")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gdbplugin.kernel.target import SCHEDULER, Kernel
+from gdbplugin.layout.decode import text
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,6 @@ def read_tasks(kernel: Kernel) -> Tasks | None:
         if not isinstance(entry, dict) or entry.get("state") == "Unused":
             continue
         raw = entry.get("name", b"")
-        name = raw.split(b"\0")[0].decode("utf-8", "replace") if isinstance(raw, bytes) else ""
+        name = text(raw) if isinstance(raw, bytes) else ""
         found.append(kernel.record(Task, entry, f"task {number}", name=name))
     return kernel.record(Tasks, values, "scheduler", tasks=tuple(found))

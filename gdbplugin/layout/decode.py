@@ -81,6 +81,14 @@ def value(type_: Type, data: bytes, offset: int = 0) -> Any:
     return {field.name: value(field.type, data, offset + field.offset) for field in type_.fields}
 
 
+def text(raw: bytes) -> str:
+    """The text in an array of bytes, up to a zero; what is no printable ASCII is escaped in hexadecimal.
+
+    So that corrupt memory can neither move a terminal's cursor nor need a character that it lacks.
+    """
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in raw.split(b"\0")[0])
+
+
 def _cut(data: bytes, offset: int, size: int) -> bytes:
     part = bytes(data[offset : offset + size])
     if len(part) != size:

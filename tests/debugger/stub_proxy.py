@@ -15,8 +15,8 @@ _PACKET = re.compile(rb"\$([^#]*)#[0-9a-fA-F]{2}")
 class StubProxy:
     """Listens on `address`; `packets` are what GDB sent, `refused` beginnings of what QEMU never sees.
 
-    With `lose_at` the connection ends instead of that memory packet being answered (1: the first) that
-    comes after `armed_by` was seen.
+    With `lose_at` the connection ends instead of that packet being answered (1: the first) that comes after
+    the packet `armed_by`; and so again with each further connection. `lose_at` may be set anew at any time.
     """
 
     def __init__(
@@ -31,8 +31,8 @@ class StubProxy:
         self.address = str(directory / "proxy")
         self.packets: list[str] = []
         self._armed_by = armed_by
-        self._left = 0 if armed_by else lose_at
-        self._lose_at = lose_at
+        self._left = 0
+        self.lose_at = lose_at
         self._refused = tuple(refused) or ("\0",)
         self._stub_address = stub_address
         self._listener = socket.socket(socket.AF_UNIX)
@@ -113,8 +113,7 @@ class StubProxy:
     def _is_lost(self, packet: str) -> bool:
         """Whether this is the packet that the connection ends with."""
         if self._armed_by and packet == self._armed_by:
-            self._left = self._lose_at
-        if self._left == 0 or not packet.startswith("m"):
+            self._left = self.lose_at
             return False
         self._left -= 1
         return self._left == 0

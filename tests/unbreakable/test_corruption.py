@@ -1,0 +1,187 @@
+"""Whatever lies in the kernel's records, its tables and the registers: an answer or one sentence."""
+
+import contextlib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gdbplugin.aarch64 import maps
+from gdbplugin.kernel.registers import REGISTERS
+from tests.kernel.synthetic import KERNEL_TABLES, POOL_BASE, POOL_FRAMES, STATIC_PHYSICAL, World
+from tests.unbreakable.subjects import (
+    MANAGER_RANGE,
+    SCHEDULER_RANGE,
+    SUBJECTS,
+    WatchedMachine,
+    run,
+    statics,
+)
+
+PROPERTY = settings(
+    max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=False
+)
+every_command = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+
+words = st.one_of(
+    st.integers(0, (1 << 64) - 1),
+    st.sampled_from([0, 1, 0xFF, 0xFFFF, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 63, (1 << 64) - 1]),
+    st.integers(0, 63).map(lambda bit: 1 << bit),
+)
+manager_places = st.one_of(st.integers(*MANAGER_RANGE), st.integers(*SCHEDULER_RANGE))
+blobs = st.one_of(
+    st.binary(min_size=1, max_size=24),
+    words.map(lambda word: word.to_bytes(8, "little")),
+    st.tuples(st.sampled_from([b"\0", b"\xff", b"\x55"]), st.integers(1, 4096)).map(lambda it: it[0] * it[1]),
+)
+
+
+@pytest.fixture(scope="module")
+def world():
+    """The small kernel: its machine, its layout, and the physical addresses of its tables."""
+    world = World()
+    machine = world.build()
+    tables = [address for address, (use, _, _) in world.frames.items() if use == "Table"]
+    tables += [KERNEL_TABLES, KERNEL_TABLES + 4096, KERNEL_TABLES + 8192]
+    return machine, statics(world), tables
+
+
+@contextlib.contextmanager
+def changed(machine, changes):
+    """The machine with other bytes at physical addresses, put back afterwards."""
+    kept = []
+    try:
+        for address, content in changes:
+            start = max(start for start in machine._memory if start <= address)
+            block, offset = machine._memory[start], address - start
+            content = content[: len(block) - offset]
+            kept.append((block, offset, bytes(block[offset : offset + len(content)])))
+            block[offset : offset + len(content)] = content
+        yield
+    finally:
+        for block, offset, before in reversed(kept):
+            block[offset : offset + len(before)] = before
+
+
+def test_the_small_kernel_itself_is_shown_by_every_command(world):
+    machine, layout, _ = world
+    for subject in SUBJECTS:
+        text = run(subject, WatchedMachine(machine), layout)
+        assert text is not None or subject.name == "translate el2", subject.name
+
+
+@every_command
+@PROPERTY
+@given(changes=st.lists(st.tuples(manager_places, blobs), min_size=1, max_size=12))
+def test_the_managers_bytes(world, subject, changes):
+    machine, layout, _ = world
+    with changed(machine, [(STATIC_PHYSICAL + place, content) for place, content in changes]):
+        run(subject, WatchedMachine(machine), layout)
+
+
+def descriptors(tables):
+    """Values for table entries: anything, and what is nearly right."""
+    addresses = st.one_of(
+        st.sampled_from(tables),
+        st.integers(0, POOL_FRAMES).map(lambda frame: POOL_BASE + 4096 * frame),
+        st.integers(0, (1 << 36) - 1).map(lambda page: page << 12),
+        st.just(STATIC_PHYSICAL),
+    )
+    low = st.one_of(st.sampled_from([0, 1, 2, 3, 0x403, 0x401, 0x713]), st.integers(0, 0xFFF))
+    high = st.one_of(st.just(0), st.integers(0, 0xFFFF))
+    made = st.builds(lambda address, low, high: address | low | high << 48, addresses, low, high)
+    return st.one_of(words, made, made)
+
+
+@every_command
+@PROPERTY
+@given(data=st.data())
+def test_the_tables(world, subject, data):
+    machine, layout, tables = world
+    entries = st.tuples(st.sampled_from(tables), st.integers(0, 511), st.integers(1, 8), descriptors(tables))
+    drawn = data.draw(st.lists(entries, min_size=1, max_size=10))
+    changes = [
+        (table + 8 * index, value.to_bytes(8, "little") * count) for table, index, count, value in drawn
+    ]
+    with changed(machine, changes):
+        run(subject, WatchedMachine(machine), layout)
+
+
+# TCR, SCTLR and the CPU state decide most; the others follow.
+_NAMES = st.one_of(
+    st.sampled_from(["TCR_EL1", "SCTLR_EL1", "CPSR", "TTBR0_EL1", "TTBR1_EL1", "ESR_EL1"]),
+    st.sampled_from(sorted({*REGISTERS, "CPSR"})),
+)
+
+
+@every_command
+@PROPERTY
+@given(
+    changes=st.dictionaries(_NAMES, st.one_of(st.none(), words), min_size=1, max_size=8),
+    flips=st.lists(st.tuples(st.sampled_from(["TCR_EL1", "CPSR"]), st.integers(0, 63)), max_size=3),
+)
+def test_the_registers(world, subject, changes, flips):
+    machine, layout, _ = world
+    values = machine._registers[0]
+    before = dict(values)
+    try:
+        for name, value in changes.items():
+            if value is None:
+                values.pop(name, None)
+            else:
+                values[name] = value
+        for name, bit in flips:
+            if name in values:
+                values[name] ^= 1 << bit
+        run(subject, WatchedMachine(machine), layout)
+    finally:
+        values.clear()
+        values.update(before)
+
+
+def zeros(_, length):
+    return bytes(length)
+
+
+def ones(_, length):
+    return b"\xff" * length
+
+
+def tables_everywhere(address, length):
+    """Each entry leads to a table, another one for each table and entry."""
+    entries = range(address // 8, (address + length + 7) // 8)
+    content = b"".join(
+        ((entry * 0x9E37_79B9_7F4A_7C15 >> 13) & 0x0000_0FFF_FFFF_F000 | 3).to_bytes(8, "little")
+        for entry in entries
+    )
+    return content[address % 8 :][:length]
+
+
+def one_table(_, length):
+    """Each entry leads to the same table."""
+    return (((1 << 40) | 3).to_bytes(8, "little") * (length // 8 + 1))[:length]
+
+
+@pytest.fixture
+def _less_at_most(monkeypatch):
+    """The bound of a walk, at a twentieth: that there is one is what is tested, not what it costs."""
+    monkeypatch.setattr(maps, "MAXIMUM_RUNS", maps.MAXIMUM_RUNS // 20)
+
+
+@pytest.mark.usefixtures("_less_at_most")
+@every_command
+@pytest.mark.parametrize("beyond", [zeros, ones, tables_everywhere, one_table])
+def test_memory_that_goes_on_for_ever(world, subject, beyond):
+    machine, layout, tables = world
+    # Every root leads into the wild by all entries of its second half.
+    wild = [(table + 2048, ((1 << 40) | 3).to_bytes(8, "little") * 255) for table in tables[:6]]
+    with changed(machine, wild):
+        run(subject, WatchedMachine(machine, beyond), layout)
+
+
+@pytest.mark.usefixtures("_less_at_most")
+@every_command
+def test_a_root_that_is_its_own_every_table(world, subject):
+    machine, layout, tables = world
+    with changed(machine, [(table, (table | 3).to_bytes(8, "little") * 512) for table in tables[:4]]):
+        run(subject, WatchedMachine(machine), layout)
