@@ -29,7 +29,7 @@ from gdbplugin.machine import Machine, PhysicalReadError
 MAXIMUM_TABLES = 8192
 MAXIMUM_RUNS = 400_000
 """Limits of one walk: what takes a second or two, and no sane address space has."""
-_LONG_RUN = 16
+_COMPARED_AT_FIRST = 16
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
 
 
@@ -282,12 +282,17 @@ def _run_end(
     last = min(end, first + (room >> shift))
     span = 1 << shift
     index, following = first + 1, descriptors[first] + span
+    # Many at a time, ever more of them: most leaves of a large map are in long runs.
+    many = _COMPARED_AT_FIRST
+    while index < last:
+        stop = min(index + many, last)
+        ahead = following + (stop - index) * span
+        if descriptors[stop - 1] != ahead - span:
+            break
+        if descriptors[index:stop] != tuple(range(following, ahead, span)):
+            break
+        index, following, many = stop, ahead, 2 * many
     while index < last and descriptors[index] == following:
         index += 1
         following += span
-        if index - first == _LONG_RUN:
-            # Few runs are long, but most leaves are in long runs: compared many at a time from here on.
-            expected = tuple(range(following, following + (last - index) * span, span))
-            if descriptors[index:last] == expected:
-                return last
     return index
