@@ -1,0 +1,70 @@
+"""Runs of every length, with a break at every place: found as one leaf after the other would be."""
+
+import itertools
+import random
+
+import pytest
+
+from gdbplugin.aarch64.maps import Run, runs
+from gdbplugin.aarch64.regime import el1_regime
+from tests.aarch64.machines import PAGE, TABLE, WordMachine, el1_registers
+
+ROOT, L1, L2, L3 = 0x1000, 0x2000, 0x3000, 0x4000
+
+
+def runs_of(frames, attributes=None):
+    """The runs of a level 3 table that maps pages to these frames, None being a hole."""
+    words = {ROOT: L1 | TABLE, L1: L2 | TABLE, L2: L3 | TABLE}
+    for index, frame in enumerate(frames):
+        if frame is not None:
+            words[L3 + 8 * index] = 0x4000_0000 + 4096 * frame | PAGE | (attributes or {}).get(index, 0)
+    regime = el1_regime(WordMachine(words, el1_registers(ttbr0=ROOT)), 0)
+    machine = WordMachine(words, el1_registers(ttbr0=ROOT))
+    found = [entry for entry in runs(machine, regime.lower) if isinstance(entry, Run)]
+    return [(run.start // 4096, (run.physical - 0x4000_0000) // 4096, run.pieces) for run in found]
+
+
+def naive(frames, attributes=None):
+    """The same, leaf by leaf."""
+    attributes = attributes or {}
+    found = []
+    for index, frame in enumerate(frames):
+        if frame is None:
+            continue
+        if found:
+            start, first, pieces = found[-1]
+            alike = attributes.get(index, 0) == attributes.get(start, 0)
+            if start + pieces == index and first + pieces == frame and alike:
+                found[-1] = (start, first, pieces + 1)
+                continue
+        found.append((index, frame, 1))
+    return found
+
+
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 18, 32, 33, 47, 48, 49, 112, 113, 511, 512])
+def test_a_run_ends_where_it_ends(length):
+    frames = [*range(length), *range(1000, 1000 + 512 - length)]
+    assert runs_of(frames) == naive(frames)
+    frames = [*range(length), *([None] * (512 - length))]
+    assert runs_of(frames) == naive(frames)
+
+
+def test_a_break_within_is_seen_though_the_ends_fit():
+    for place in itertools.chain(range(1, 70), (200, 255, 256, 300, 510)):
+        frames = list(range(512))
+        frames[place] = 9000
+        assert runs_of(frames) == naive(frames), place
+        writable = {place: 1 << 7}
+        assert runs_of(list(range(512)), writable) == naive(list(range(512)), writable), place
+
+
+def test_random_tables():
+    random.seed(8)
+    for _ in range(60):
+        frames = []
+        while len(frames) < 512:
+            first, length = random.randrange(10_000), random.choice((1, 2, 3, 14, 30, 60, 120))
+            frames += random.choice(([None] * length, list(range(first, first + length))))
+        frames = frames[:512]
+        attributes = {random.randrange(512): 1 << 7 for _ in range(random.randrange(4))}
+        assert runs_of(frames, attributes) == naive(frames, attributes)
