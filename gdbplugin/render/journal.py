@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from gdbplugin.kernel.journal import Journal
 
 _SHOWN = 20
+_WIDTH = 100
 
 
 def journal_text(journal: Journal) -> str:
@@ -12,8 +15,14 @@ def journal_text(journal: Journal) -> str:
     lines = []
     if journal.finding_count:
         lines.append(f"Findings: {journal.finding_count:,}")
-        lines += [f"  {finding}" for finding in journal.findings[:_SHOWN]]
+        for finding in journal.findings[:_SHOWN]:
+            lines += _wrapped(f"  {finding}", "      ")
         if journal.finding_count > _SHOWN:
             lines.append(f"  and {journal.finding_count - _SHOWN:,} more")
-    lines += [f"Note: {note}" for note in journal.notes]
+    for note in journal.notes:
+        lines += _wrapped(f"Note: {note}", "  ")
     return "".join(line + "\n" for line in lines)
+
+
+def _wrapped(line: str, indent: str) -> list[str]:
+    return wrap(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -88,7 +88,9 @@ def test_findings_and_notes_stand_behind_the_report():
     lines = report_view.text(report, journal, ASCII).splitlines()
     assert "Findings: 1" in lines
     assert "  stack 1: policy: expected one of Conservative, Aggressive, Predictive; found 0x63" in lines
-    assert lines[-1].startswith("Note: the kernel was stopped in the middle of a change")
+    assert lines[-2].startswith("Note: the kernel was stopped in the middle of a change")
+    assert lines[-1].startswith("  ")
+    assert max(map(len, lines)) <= 100
 
 
 def test_what_is_missing_is_shown_as_missing():
