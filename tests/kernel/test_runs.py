@@ -1,0 +1,134 @@
+"""Runs of the kernel's tests: what is made of the states before and after."""
+
+import json
+
+import pytest
+
+from gdbplugin.kernel.accounting import read_accounting
+from gdbplugin.kernel.context_test import compare_context, read_context_state
+from gdbplugin.kernel.interface import Interface
+from gdbplugin.kernel.stress import compare_stress, read_stress_state
+from gdbplugin.render import context_test as context_view
+from gdbplugin.render import stress as stress_view
+from gdbplugin.render.style import Style
+from tests.kernel.synthetic import World
+from tests.schemas.validation import validate
+
+
+def interface(result=0):
+    return Interface(
+        version=2, request=0, served=1, result=result, progress=40, progress_total=100, is_ready=1, active=0
+    )
+
+
+def validated(word, content, journal):
+    findings = [vars(finding) for finding in journal.findings]
+    whole = {"schema": f"tinyos.{word}/1", "findings": findings, "notes": journal.notes, **content}
+    validate(json.loads(json.dumps(whole)))
+    return content
+
+
+def test_every_frame_of_a_small_kernel_is_accounted_for():
+    found = read_accounting(World().kernel())
+    assert found.total == 96
+    assert found.used == found.owned == 27
+    assert found.lost == 0
+    assert found.is_sound
+
+
+def test_a_frame_that_nothing_owns_is_lost():
+    world = World()
+    before = read_stress_state(world.copy().kernel())
+    world.frame("Stack", 1, 9)
+    kernel = world.kernel()
+    assert read_accounting(kernel).lost == 1
+    run = compare_stress(kernel, before, interface())
+    assert run.frames_lost == 1
+    assert [finding.object for finding in kernel.journal.findings] == ["frames lost by the stress test"]
+    assert "1 LOST" in stress_view.text(run, kernel.journal, Style())
+
+
+def test_one_lost_before_is_not_the_tests():
+    world = World()
+    world.frame("Stack", 1, 9)
+    before = read_stress_state(world.copy().kernel())
+    kernel = world.kernel()
+    run = compare_stress(kernel, before, interface())
+    assert run.after.frames.lost == 1
+    assert run.frames_lost == 0
+
+
+def test_the_change_of_every_counter():
+    world = World()
+    before = read_stress_state(world.copy().kernel())
+    world.manager["stats"]["optimization_events"] = 7
+    world.manager["pressure_handler"]["level_events"] = [2, 2, 3, 5]
+    world.manager["pressure_handler"]["strategies"][1]["run_count"] += 3
+    kernel = world.kernel()
+    run = compare_stress(kernel, before, interface())
+    assert {name: change for name, change in run.changes.items() if change} == {"optimization_events": 7}
+    assert run.levels_entered == {"Low": 1, "Medium": 0, "High": 0, "Critical": 1}
+    assert run.strategies["PressureRelief"] == (3, 0)
+    validated("stress", stress_view.content(run, kernel.journal), kernel.journal)
+    assert "passed" in stress_view.text(run, kernel.journal, Style())
+
+
+@pytest.mark.parametrize(
+    ("result", "said", "findings"),
+    [(0, "passed", 0), (1, "failed", 1), (3, "cancelled at 40 of 100 steps", 0), (9, "result 9", 1)],
+)
+def test_what_the_kernel_said_of_it(result, said, findings):
+    kernel = World().kernel()
+    run = compare_stress(kernel, read_stress_state(kernel), interface(result))
+    assert said in stress_view.text(run, kernel.journal, Style())
+    assert kernel.journal.finding_count == findings
+
+
+def test_amid_a_change_frames_are_not_counted():
+    world = World()
+    world.sequence = 7
+    before = read_stress_state(world.copy().kernel())
+    assert before.frames is None
+    world.sequence = 8
+    kernel = world.kernel()
+    run = compare_stress(kernel, before, interface())
+    assert run.frames_lost == 0
+    assert "amid a change before the test" in kernel.journal.notes[0]
+    validated("stress", stress_view.content(run, kernel.journal), kernel.journal)
+
+
+def test_what_a_context_test_changed():
+    world = World()
+    before = read_context_state(world.copy().kernel())
+    switcher = world.manager["context_switcher"]
+    switcher["switch_count"] += 50
+    switcher["invalidations"] = {"by_asid": 2}
+    tasks = world.scheduler["tasks"]
+    tasks[1]["switch_count"] = 4
+    tasks[2] |= {"switch_count": 9, "start_time": 1}
+    kernel = world.kernel()
+    run = compare_context(kernel, before, interface())
+    assert {name: change for name, change in run.changes.items() if change} == {
+        "switch_count": 50,
+        "invalidations_by_asid": 2,
+    }
+    assert [(task.id, task.is_new, task.switches) for task in run.tasks] == [(1, False, 4), (2, True, 9)]
+    validated("context-test", context_view.content(run, kernel.journal), kernel.journal)
+    text = context_view.text(run, kernel.journal, Style())
+    assert "+50" in text
+    assert "started meanwhile" in text
+
+
+def test_a_corrupt_kernel_is_shown_all_the_same():
+    world = World()
+    kernel = world.copy().kernel()
+    stress, context = read_stress_state(kernel), read_context_state(kernel)
+    world.manager["pressure_handler"]["level"] = 44
+    world.manager["pressure_handler"]["strategies"][0]["strategy"] = 9
+    world.manager["stack_manager"]["stacks"][0]["current_size"] = 1 << 60
+    kernel = world.kernel()
+    run = compare_stress(kernel, stress, interface(1))
+    validated("stress", stress_view.content(run, kernel.journal), kernel.journal)
+    assert "—" in stress_view.text(run, kernel.journal, Style())
+    tested = compare_context(kernel, context, interface(1))
+    validated("context-test", context_view.content(tested, kernel.journal), kernel.journal)
