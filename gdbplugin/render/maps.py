@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,9 +19,8 @@ _MALFORMED_SHOWN = 20
 def content(found: AddressMap, journal: Journal) -> dict[str, Any]:
     """The map's part of its JSON object."""
     del journal  # Its findings and notes stand beside, in every command's object.
-    cache: dict[tuple[Any, ...], dict[str, Any]] = {}
     return {
-        "mappings": [_mapping_content(mapping, found.aliases, cache) for mapping in found.mappings],
+        "mappings": MappingObjects(found.mappings, found.aliases),
         "limited": found.limit is not None,
         "malformed": [entry._asdict() for entry in found.malformed],
         "malformed_count": found.malformed_count,
@@ -32,31 +32,44 @@ def content(found: AddressMap, journal: Journal) -> dict[str, Any]:
     }
 
 
-def _mapping_content(
-    mapping: Mapping, physical: int | None, cache: dict[tuple[Any, ...], dict[str, Any]]
-) -> dict[str, Any]:
-    # What most mappings have in common is made once: there may be very many of them.
-    start, end, output, attributes, memory_type, asid, sizes, owner, place, _ = mapping
-    key = (id(attributes), asid, id(place), owner)
-    common = cache.get(key)
-    if common is None:
-        common = cache[key] = {
-            "start": 0,
-            "end": 0,
-            "size": 0,
-            "physical": 0,
-            **attribute_content(attributes, memory_type, asid),
-            "leaves": {},
-            "owner": owner,
-            "kind": place.kind if place else None,
-            "task": _task(mapping),
-        }
-    shown = common.copy()
-    shown["start"], shown["end"], shown["size"], shown["physical"] = start, end, end - start, output
-    shown["leaves"] = {str(size): count for size, count in sizes.items()}
-    if physical is not None:
-        shown["alias"] = start + physical - output
-    return shown
+class MappingObjects:
+    """Mappings as a list of objects, in JSON: written out here, for there may be very many of them.
+
+    With `physical` each has the `alias` at which that address is seen.
+    """
+
+    def __init__(self, mappings: Sequence[Mapping], physical: int | None) -> None:
+        self._mappings = mappings
+        self._physical = physical
+
+    def json(self) -> str:
+        """The text."""
+        tails: dict[tuple[Any, ...], str] = {}
+        texts = []
+        physical = self._physical
+        for mapping in self._mappings:
+            start, end, output, attributes, _, asid, sizes, owner, place, _ = mapping
+            # What most mappings have in common is made once; equal attributes are one object as a rule.
+            key = (id(attributes), asid, id(place), owner)
+            tail = tails.get(key)
+            if tail is None:
+                tail = tails[key] = json.dumps(_common(mapping))[1:]
+            leaves = ", ".join([f'"{size}": {count}' for size, count in sizes.items()])
+            alias = "" if physical is None else f'"alias": {start + physical - output}, '
+            texts.append(
+                f'{{"start": {start}, "end": {end}, "size": {end - start}, "physical": {output}, '
+                f'"leaves": {{{leaves}}}, {alias}{tail}'
+            )
+        return "[" + ", ".join(texts) + "]"
+
+
+def _common(mapping: Mapping) -> dict[str, Any]:
+    return {
+        **attribute_content(mapping.attributes, mapping.memory_type, mapping.asid),
+        "owner": mapping.owner,
+        "kind": mapping.place.kind if mapping.place else None,
+        "task": _task(mapping),
+    }
 
 
 def _task(mapping: Mapping) -> int | None:

@@ -12,6 +12,7 @@ from gdbplugin.kernel.registers import read_registers
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.render import maps as maps_view
 from gdbplugin.render import translate as translate_view
+from gdbplugin.render.encoding import dumps
 from gdbplugin.render.style import Style
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
 from tests.kernel.stopped import bare, stopped_world
@@ -35,7 +36,7 @@ def shown(word, stopped, **words):
     findings = [vars(finding) for finding in stopped.journal.findings]
     whole = {"schema": f"tinyos.{word}/1", "findings": findings, "notes": stopped.journal.notes}
     whole.update(view.content(found, stopped.journal))
-    content = json.loads(json.dumps(whole))
+    content = json.loads(dumps(whole))
     validate(content)
     return content, view.text(found, stopped.journal, ASCII)
 
