@@ -121,6 +121,11 @@ def test_a_signal_ends_everything(run: Runner, number: signal.Signals, batch: bo
             # That is GDB's own there: it reaches GDB from the terminal, and the session goes on.
             with pytest.raises(subprocess.TimeoutExpired):
                 child.wait(0.5)
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write(b"echo still here\\n\n")
+            child.stdin.flush()
+            assert any(b"still here" in piece for piece in iter(child.stdout.read1, b""))
             child.terminate()
             number = signal.SIGTERM
         assert child.wait(10) == 128 + number
