@@ -51,8 +51,9 @@ def translate(address: gdb.Value) -> int:
 def stack(number: gdb.Value) -> gdb.Value:
     """See `$tinyos_stack`."""
     with _standing_still() as (machine, _):
-        type_ = gdb.lookup_type(_STACK)
+        # First the kernel: where there is none, that says why, and not that a type is missing.
         raw = lookups.stack_bytes(_kernel(machine), int(number))
+        type_ = gdb.lookup_type(_STACK)
         return gdb.Value(bytes(type_.sizeof) if raw is None else raw, type_)
 
 

@@ -51,7 +51,11 @@ class StubProxy:
 
     def cut(self) -> None:
         """End the connections, as a stub that dies does."""
-        for end in self._open:
+        self._end(*self._open)
+
+    @staticmethod
+    def _end(*ends: socket.socket) -> None:
+        for end in ends:
             try:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
@@ -64,6 +68,7 @@ class StubProxy:
             except OSError:
                 return
             stub = self._connect()
+            self._left = 0
             self._open += [gdb, stub]
             threading.Thread(target=self._to_gdb, args=(stub, gdb), daemon=True).start()
             threading.Thread(target=self._to_stub, args=(gdb, stub), daemon=True).start()
@@ -86,7 +91,7 @@ class StubProxy:
     def _to_gdb(self, stub: socket.socket, gdb: socket.socket) -> None:
         while data := self._receive(stub):
             self._send(gdb, data)
-        self.cut()
+        self._end(gdb, stub)
 
     def _to_stub(self, gdb: socket.socket, stub: socket.socket) -> None:
         pending = b""
@@ -96,7 +101,7 @@ class StubProxy:
                 packet = found[1].decode("latin-1")
                 self.packets.append(packet)
                 if self._is_lost(packet):
-                    self.cut()
+                    self._end(gdb, stub)
                     return
                 if packet.startswith(self._refused):
                     # An empty answer says that the packet is not known; GDB has been told to acknowledge.
@@ -108,7 +113,7 @@ class StubProxy:
             if pending and b"$" not in pending:
                 self._send(stub, pending)
                 pending = b""
-        self.cut()
+        self._end(gdb, stub)
 
     def _is_lost(self, packet: str) -> bool:
         """Whether this is the packet that the connection ends with."""

@@ -1,0 +1,143 @@
+"""A guest whose memory is corrupted behind GDB's back, and connections that end: never more than one line."""
+
+import random
+import struct
+
+import pytest
+
+from gdbplugin.kernel.target import MANAGER, SCHEDULER
+from gdbplugin.layout import cache
+from gdbplugin.session import QemuOptions, TinyOS
+from tests.debugger.stub_proxy import StubProxy
+from tests.unbreakable.commands import assert_unbroken, every_command, play
+
+MARK = "qTinyOSRound"
+ROUNDS = 260
+WRITES = "MXGPZzcCsSv"
+# 8,192 tables at most, two packets each, and the records of the kernel.
+MOST_PACKETS = 17_000
+TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000
+RAM_BYTES = 2 << 30
+
+# Machines and GDBs in one worker, so that they do not slow each other down.
+pytestmark = pytest.mark.xdist_group("unbreakable")
+
+
+@pytest.fixture(scope="module")
+def guest(kernel_elf, tmp_path_factory):
+    """TinyOS with its memory in a file, its tasks held still."""
+    ram = tmp_path_factory.mktemp("guest") / "ram"
+    backend = f"memory-backend-file,id=ram,size=2G,mem-path={ram},share=on"
+    extra = ("-object", backend, "-machine", "memory-backend=ram")
+    with TinyOS.boot(kernel_elf, options=QemuOptions(kernel=kernel_elf, extra=extra)) as machine:
+        machine.shell("hold")
+        yield machine, ram
+
+
+@pytest.fixture
+def proxy(guest, tmp_path):
+    machine, _ = guest
+    with StubProxy(tmp_path, machine.qemu.gdb_address, armed_by=MARK) as between:
+        yield between
+
+
+def records(elf):
+    """Where the kernel's records lie in physical memory: where the virtual addresses say, less a base."""
+    layout = cache.load(elf)
+    found = [layout.static(name) for name in (MANAGER, SCHEDULER)]
+    return [(static.address & 0xFFFF_FFFF, static.type.size) for static in found]
+
+
+def tables(ram):
+    """Physical addresses of all tables of tasks: those that the entries in the pool's first part lead to."""
+    found = set()
+    with ram.open("rb") as memory:
+        memory.seek(0x0800_0000)
+        for page in range(256):
+            entries = struct.unpack("<512Q", memory.read(4096))
+            leads = [entry & TABLE_ADDRESS for entry in entries if entry & 0xFFF == 3]
+            if leads and all(0x0800_0000 <= address < 0x1000_0000 for address in leads):
+                found |= {0x0800_0000 + 4096 * page, *leads}
+    return sorted(found)
+
+
+def corruptions(chance, elf, ram):
+    """What a round changes: records, tables, or both; a few bytes, a word, or much."""
+    places = records(elf)
+    known = tables(ram)
+    assert len(known) > 20
+    while True:
+        changes = []
+        for _ in range(chance.choice((1, 1, 3, 12))):
+            if chance.random() < 0.5:
+                start, size = chance.choice(places)
+                # The first fields matter most; the arrays behind them are long.
+                address = start + chance.randrange(chance.choice((256, 4096, size)))
+                content = chance.choice(
+                    (chance.randbytes(1), chance.randbytes(8), b"\xff" * 64, bytes(64), chance.randbytes(512))
+                )
+            else:
+                address = chance.choice(known) + 8 * chance.randrange(512)
+                entry = chance.choice(
+                    (chance.getrandbits(64), chance.choice(known) | 3, chance.getrandbits(44) & ~0xFFF | 3)
+                )
+                content = entry.to_bytes(8, "little") * chance.choice((1, 1, 8))
+            changes.append((address, content.hex()))
+        yield changes
+
+
+def between_marks(packets):
+    """The packets of each command."""
+    groups, current = [], None
+    for packet in packets:
+        if packet == MARK:
+            current = []
+            groups.append(current)
+        elif current is not None:
+            current.append(packet)
+    return groups[:-1]
+
+
+def test_hundreds_of_corruptions_of_a_guest(guest, proxy, kernel_elf, tmp_path):
+    _, ram = guest
+    chance = random.Random(4444)
+    commands = every_command()
+    changes = corruptions(chance, kernel_elf, ram)
+    rounds = [
+        {"changes": next(changes), "commands": [commands[number % len(commands)], chance.choice(commands)]}
+        for number in range(ROUNDS)
+    ]
+    given, errors = play(rounds, tmp_path, f"target remote {proxy.address}", elf=kernel_elf, ram=ram)
+    assert_unbroken(given, errors)
+    sent = between_marks(proxy.packets)
+    assert len(sent) == len(given) == 2 * ROUNDS
+    assert sum(one["error"] is None for one in given) > ROUNDS
+    for one, packets in zip(given, sent, strict=True):
+        assert [packet for packet in packets if packet[0] in WRITES] == [], one["command"]
+        assert len(packets) < MOST_PACKETS, one["command"]
+
+
+def test_afterwards_the_guest_is_as_it_was(guest):
+    machine, _ = guest
+    machine.shell("go")
+    try:
+        assert machine.json("check")["findings"] == []
+    finally:
+        machine.detach()
+        machine.shell("hold")
+
+
+@pytest.mark.parametrize("lost_at", [1, 2, 4, 30])
+def test_a_connection_lost_amid_every_command(proxy, kernel_elf, tmp_path, lost_at):
+    commands = every_command()
+    proxy.lose_at = lost_at
+    rounds = [{"connect": proxy.address, "commands": [command]} for command in commands]
+    given, errors = play(rounds, tmp_path, elf=kernel_elf)
+    assert_unbroken(given, errors)
+    lost = [one for one in given if one["error"] is not None]
+    if lost_at == 1:
+        # A function of a condition may be answered by what GDB itself has read of the registers already.
+        assert len(lost) >= len(commands) - 4
+    assert lost
+    for one in lost:
+        assert "connection" in one["error"] or "there is no target" in one["error"], one
