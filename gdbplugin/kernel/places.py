@@ -212,7 +212,7 @@ def _places_of_stack(stack: DynamicStack) -> list[Place]:
         return places
     reserve = (guard + PAGE_BYTES, base - size)
     if reserve[0] < reserve[1]:
-        name = f"{stack.label}, not grown yet"
+        name = f"reserve of {stack.label}"
         places.append(Place(*reserve, "stack reserve", name, stack.id, stack.owner))
     guard_name = f"guard of {stack.label}"
     places.append(Place(guard, guard + PAGE_BYTES, "guard", guard_name, stack.id, stack.owner))

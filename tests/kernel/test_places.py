@@ -57,7 +57,7 @@ BASE = STACK_BASE + 0x20_0000
     [
         (BASE - 64, "stack 1 of task 1, 0x40 below its base"),
         (BASE - 0x3000, "stack 1 of task 1, 0x3000 below its base"),
-        (BASE - 0x3001, "stack 1, not grown yet of task 1, 0x1 below what is mapped"),
+        (BASE - 0x3001, "reserve of stack 1 of task 1, 0x1 below what is mapped"),
         (BASE - 0x1_0001, "guard of stack 1 of task 1"),
         (BASE - 0x1_1000, "guard of stack 1 of task 1"),
         (BASE - 0x1_1001, "unreserved, among the stacks"),
