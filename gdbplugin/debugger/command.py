@@ -123,7 +123,8 @@ class Form:
       says, and with the words given as keywords; what was not given is left out.
     - `needs`: `kernel`, a `gdbplugin.kernel.target.Kernel`, so that anything but TinyOS is an error;
       `stopped`, a `gdbplugin.kernel.stopped.Stopped`: the machine as it is, whatever runs on it;
-      `journal`, only a `Journal`: for what has the target run, and stops and reads it itself.
+      `journal`, only a `Journal`, and whether to be quiet on the way, as only a program listens: for what
+      has the target run, and stops and reads it itself.
     - `view`: the module that shows it, with `text(object, journal, style)` and `content(object, journal)`,
       the latter what `--json` prints, under `schema`.
     """

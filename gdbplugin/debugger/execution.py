@@ -28,7 +28,7 @@ def run(command: Command, argument: str) -> None:
     with _errors_in_one_line(command):
         given = words.parse(command, words.split(argument))
         form = command.form(given)
-        shown, journal = _read(command, form, _with_limit(command, form, given))
+        shown, journal = _read(command, form, _with_limit(command, form, given), quiet="json" in given)
         if "json" in given:
             gdb.write(_json(form, shown, journal) + "\n")
         else:
@@ -41,7 +41,7 @@ def as_json(command: Command, arguments: Sequence[str]) -> str:
     with _errors_in_one_line(command):
         given = words.parse(command, arguments)
         form = command.form(given)
-        shown, journal = _read(command, form, given)
+        shown, journal = _read(command, form, given, quiet=True)
         _be_strict(command, given, journal)
         return _json(form, shown, journal)
 
@@ -83,8 +83,8 @@ def find_kernel(machine: Machine, journal: Journal) -> Kernel:
     return Kernel(machine, stop.layout(machine), journal, stop.history(), stop.decoded())
 
 
-def _read(command: Command, form: Form, given: dict[str, Any]) -> tuple[Any, Journal]:
-    """The form's object, and what was noticed on the way."""
+def _read(command: Command, form: Form, given: dict[str, Any], quiet: bool) -> tuple[Any, Journal]:
+    """The form's object, and what was noticed on the way. `quiet` where only a program listens."""
     not_read = {option.key for option in command.all_options if not option.reads or option.form is form}
     values = {key: value for key, value in given.items() if key not in not_read}
     _require_alone(command, form, values)
@@ -92,7 +92,7 @@ def _read(command: Command, form: Form, given: dict[str, Any]) -> tuple[Any, Jou
     module, _, function = form.reader.partition(":")
     reader = getattr(importlib.import_module(module), function)
     if form.needs == "journal":
-        return reader(journal, **values), journal
+        return reader(journal, quiet, **values), journal
     with stop.machine() as machine:
         if form.needs == "stopped":
             return reader(stopped(machine, journal), **values), journal

@@ -73,26 +73,28 @@ _under_way: dict[int, _UnderWay] = {}
 _last: dict[int, Any] = {}
 
 
-def run_stress(journal: Journal) -> StressRun:
+def run_stress(journal: Journal, quiet: bool = False) -> StressRun:
     """Run the stress test in the target; raises a `MachineError`."""
-    run: StressRun = _run(_STRESS, journal)
+    run: StressRun = _run(_STRESS, journal, quiet)
     return run
 
 
-def run_context_test(journal: Journal) -> ContextTestRun:
+def run_context_test(journal: Journal, quiet: bool = False) -> ContextTestRun:
     """Run the context switching test in the target; raises a `MachineError`."""
-    run: ContextTestRun = _run(_CONTEXT, journal)
+    run: ContextTestRun = _run(_CONTEXT, journal, quiet)
     return run
 
 
-def last_stress(journal: Journal) -> StressRun:
+def last_stress(journal: Journal, quiet: bool = False) -> StressRun:
     """The latest run of the stress test once more; nothing is asked of the target."""
+    del quiet  # There is nothing to be said on the way.
     run: StressRun = _latest(_STRESS, journal)
     return run
 
 
-def last_context_test(journal: Journal) -> ContextTestRun:
+def last_context_test(journal: Journal, quiet: bool = False) -> ContextTestRun:
     """The latest run of the context switching test once more; nothing is asked of the target."""
+    del quiet
     run: ContextTestRun = _latest(_CONTEXT, journal)
     return run
 
@@ -105,7 +107,7 @@ def _latest(test: _Test, journal: Journal) -> Any:
     return run
 
 
-def _run(test: _Test, journal: Journal) -> Any:
+def _run(test: _Test, journal: Journal, quiet: bool) -> Any:
     with stop.machine() as machine:
         kernel = find_kernel(machine, journal)
         interface = read_interface(kernel)
@@ -117,11 +119,8 @@ def _run(test: _Test, journal: Journal) -> Any:
     _under_way[test.number] = former
     steps = None
     if not _is_over(interface, former):
-        _say(
-            f"The target runs now: the kernel's {test.name}"
-            + (" goes on. " if interface.active else ", asked for by DEBUGGER_INTERFACE.request. ")
-            + ("Ctrl-C ends it early.\n" if test.can_cancel else "Ctrl-C stops the target.\n")
-        )
+        if not quiet:
+            _announce(test, bool(interface.active))
         with waiting.prepared(_changed_address(), begun=bool(interface.active)):
             if not interface.active:
                 _write_request(test.number)
@@ -282,7 +281,11 @@ def _write_request(number: int) -> None:
     stop.forget()
 
 
-def _say(text: str) -> None:
-    """Beside the output proper, which may be JSON."""
-    gdb.write(text, gdb.STDERR)
+def _announce(test: _Test, goes_on: bool) -> None:
+    gdb.write(
+        f"The target runs now: the kernel's {test.name}"
+        + (" goes on. " if goes_on else ", asked for by DEBUGGER_INTERFACE.request. ")
+        + ("Ctrl-C ends it early.\n" if test.can_cancel else "Ctrl-C stops the target.\n"),
+        gdb.STDERR,
+    )
     gdb.flush(gdb.STDERR)

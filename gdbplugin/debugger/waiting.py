@@ -42,6 +42,7 @@ class Waiting:
         self._seen = begin
         self._stop: Any = None
         self._points: list[int] = []
+        self._hits: dict[int, int] = {}
         self._has_quit = False
         self._watchdog = _Watchdog()
         self._shows_progress = False
@@ -89,6 +90,7 @@ class Waiting:
         """Let the target run until it stops, for whatever reason; GDB shows a stop that is not the end."""
         self._stop = None
         self._has_quit = False
+        self._hits = {point.number: point.hit_count for point in gdb.breakpoints()}
         try:
             gdb.execute("continue", to_string=True)
         except KeyboardInterrupt:
@@ -103,9 +105,13 @@ class Waiting:
 
     def _stopped(self, event: Any) -> None:
         self._stop = event
-        # Noted now: a temporary one is gone in a moment.
+        # Noted now: a temporary one is gone in a moment. GDB names those, too, whose condition does not hold.
         points = event.breakpoints if isinstance(event, gdb.BreakpointEvent) else ()
-        self._points = [point.number for point in points if point.number > 0]
+        self._points = [
+            point.number
+            for point in points
+            if point.number > 0 and point.hit_count != self._hits.get(point.number)
+        ]
 
     def _changed(self) -> bool:
         """Whether to stop for good."""

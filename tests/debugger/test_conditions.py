@@ -1,6 +1,7 @@
 """Convenience functions: right at a stop, right in conditions, and one line where they cannot be."""
 
 import json
+import re
 
 import pytest
 
@@ -48,15 +49,13 @@ def test_each_in_a_condition(machine, language):
         debugger.execute(f"set language {language}")
         for condition in conditions:
             debugger.execute(f"break {RELIEVE} if {condition}")
-        debugger.execute(f"break {RELIEVE} if $tinyos_level() == 1")
         with pytest.raises(CommandFailedError) as caught:
             debugger.execute("tinyos stress", timeout=60)
-        # All conditions hold where the level first is critical; the last never does.
-        hits = debugger.execute("info breakpoints").split("breakpoint already hit")
-        assert "at breakpoint" in caught.value.reason
+        assert "Error in testing" not in "".join([*debugger.warnings, caught.value.output])
+        stopped_at = re.search(r"at breakpoint ([\d, ]+)", caught.value.reason)[1].split(", ")
+        holding = [number(debugger, condition) for condition in conditions]
+        assert len(stopped_at) == sum(holding) >= 3
         debugger.execute("delete")
-        assert number(debugger, "$tinyos_asid()") != 0
-        assert len(hits) > 1
 
 
 def test_a_condition_is_evaluated_anew_at_each_hit(machine):
@@ -65,9 +64,8 @@ def test_a_condition_is_evaluated_anew_at_each_hit(machine):
         debugger.execute(f"break {RELIEVE} if $tinyos_level() == 3")
         with pytest.raises(CommandFailedError):
             debugger.execute("tinyos stress", timeout=60)
-        level = json.loads(debugger.execute("tinyos pressure --json"))
         assert number(debugger, "$tinyos_level()") == 3
-        assert "Critical" in json.dumps(level)
+        assert '"level": "Critical"' in debugger.execute("tinyos pressure --json")
 
 
 @pytest.mark.parametrize(
