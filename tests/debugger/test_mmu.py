@@ -84,7 +84,11 @@ def test_a_second_map_at_the_same_stop_asks_for_nothing_again(proxy, kernel_elf)
         elf=kernel_elf,
     )
     assert "Python" not in outcome.errors
-    first, second, third, *_, registers, fault = between_marks(proxy.packets)[-len(commands) :]
+    # GDB itself may read the instruction that a core is at, four bytes, whenever it likes.
+    first, second, third, *_, registers, fault = (
+        [packet for packet in packets if not (packet.startswith("m") and packet.endswith(",4"))]
+        for packets in between_marks(proxy.packets)[-len(commands) :]
+    )
     assert memory(first)
     assert second == third == registers == []
     assert memory(fault) == []
