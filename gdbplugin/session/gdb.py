@@ -198,13 +198,15 @@ class Gdb:
 
     def close(self) -> None:
         """End GDB. A second call does nothing."""
-        if self._child.returncode is not None:
+        if self._stdin.closed:
             return
         assert self._child.stdout is not None
         assert self._child.stderr is not None
         for stream in (self._child.stdout, self._child.stderr):
             self._pump.remove(stream.fileno())
-        process.end(self._child)
+        # Not asked to end: GDB would see to its target first, which may be gone, and was seen to abort there.
+        self._child.kill()
+        self._child.wait()
         for stream in (self._stdin, self._child.stdout, self._child.stderr):
             with contextlib.suppress(BrokenPipeError):  # What it never read is of no use to anyone now.
                 stream.close()

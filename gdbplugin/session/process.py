@@ -17,6 +17,7 @@ from gdbplugin.session.errors import ToolMissingError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_SECONDS = 2.0
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def find_program(name: str, what: str, package: str) -> str:
@@ -41,34 +42,48 @@ def start(
     It is put in a session of its own, so that a Ctrl-C typed at the terminal does not reach it, unless
     `in_foreground`. `inherited` are descriptors it keeps.
     """
-    return subprocess.Popen(
-        arguments,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        pass_fds=tuple(inherited),
-        start_new_session=not in_foreground,
-        preexec_fn=_die_with_parent(),
-    )
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    # What a signal's handler raises while a process is forked is swallowed by Python's own after-fork hooks,
+    # and with it the signal: so they wait. Handlers run in the main thread only.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING if in_main_thread else ())
+    try:
+        child = subprocess.Popen(
+            arguments,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=tuple(inherited),
+            start_new_session=not in_foreground,
+            preexec_fn=_prepare_child(mask) if in_main_thread else None,
+        )
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # A signal that waited is handled here.
+    except BaseException:
+        end(child)
+        raise
+    return child
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the child runs first: ask to be killed when we die.
+def _prepare_child(mask: set[signal.Signals | int]) -> Callable[[], None]:
+    """What the child runs first: take signals as we did, and, on Linux, ask to be killed when we die.
 
-    Linux sends that signal when the *thread* that started the child ends, so it is only asked for from the
-    main thread; children of other threads are ended by their session alone.
+    Linux sends that signal when the *thread* that started the child ends, so this is for the main thread;
+    children of other threads are ended by their session alone.
     """
-    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    ask = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
     parent = os.getpid()
 
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # It died before we could ask.
-            os.kill(os.getpid(), signal.SIGKILL)
+    def prepare() -> None:
+        if ask is not None:
+            ask(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # It died before we could ask.
+                os.kill(os.getpid(), signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    return ask
+    return prepare
 
 
 def end(process: subprocess.Popen[bytes]) -> int:

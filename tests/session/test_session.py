@@ -195,6 +195,9 @@ def test_a_killed_gdb_is_named(machine: TinyOS) -> None:
     os.kill(gdb.pid, signal.SIGKILL)
     with pytest.raises(EndedError, match="GDB was killed by SIGKILL"):
         gdb.mi("-data-evaluate-expression 1")
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    gdb.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors - 3
 
 
 def test_a_kernel_that_says_nothing_is_waited_for_only_so_long(machine: TinyOS) -> None:
