@@ -101,9 +101,7 @@ def test_it_is_said_beforehand_that_the_target_will_run(shared_machine):
 
 def test_control_c_ends_the_stress_test(shared_machine, tmp_path):
     with shared_machine.stopped() as debugger:
-        presses_control_c(debugger, tmp_path)
-        run = json.loads(last_line(debugger.execute("tinyos stress --json", timeout=60)))
-        assert run["result"] == "cancelled"
+        run = cancelled_run(debugger, tmp_path)
         assert run["progress"] < run["progress_total"]
         assert run["frames_lost"] == 0
         debugger.execute("delete")
@@ -111,6 +109,22 @@ def test_control_c_ends_the_stress_test(shared_machine, tmp_path):
         again = json.loads(debugger.execute("tinyos stress --json", timeout=60))
         assert again["result"] == "passed"
     assert shared_machine.shell("uptime")
+
+
+def cancelled_run(debugger, tmp_path):
+    """A run that Ctrl-C ended. On a busy machine the test may be over before the key comes: then again."""
+    for _ in range(8):
+        presses_control_c(debugger, tmp_path)
+        run = json.loads(last_line(debugger.execute("tinyos stress --json", timeout=60)))
+        if run["result"] == "cancelled":
+            return run
+        assert run["result"] == "passed"
+        debugger.execute("delete")
+        # The key that came too late interrupts what GDB does next, if anything.
+        time.sleep(0.1)
+        with contextlib.suppress(CommandFailedError):
+            debugger.execute("echo")
+    pytest.fail("the stress test was over before Ctrl-C eight times")
 
 
 def last_line(text):
