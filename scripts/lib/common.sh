@@ -56,7 +56,10 @@ setup_is_current() {
 # True when no source of the kernel, and no tool that builds it, changed since the last build began.
 kernel_is_current() {
     [ -f "$KERNEL_STAMP" ] && [ -f "$TINYOS_TOP/build/kernel.elf" ] && [ -f "$TINYOS_TOP/build/kernel8.img" ] || return 1
-    local newer
+    local newer pool=
+    # The stamp holds what the kernel was built with beside its sources.
+    read -r pool <"$KERNEL_STAMP"
+    [ "$pool" = "${TINYOS_POOL_MIB:-}" ] || return 1
     newer=$(find "$TINYOS_TOP/kernel" "$TINYOS_TOP/scripts/lib" "$ENVIRONMENT_FILE" \
         \( -path "$TINYOS_TOP/kernel/target" -o -name __pycache__ \) -prune \
         -o -type f -newer "$KERNEL_STAMP" -print -quit) || return 1
@@ -133,7 +136,7 @@ build_kernel() {
     local built=$TINYOS_TOP/kernel/target/$KERNEL_TARGET/release/kernel build=$TINYOS_TOP/build
     [ -f "$TINYOS_TOP/kernel/Cargo.toml" ] || fail "there is no kernel to build: kernel/Cargo.toml is missing"
     # The stamp carries the time the build began: a source saved while it runs is newer than that.
-    : >"$build/kernel.stamp.new"
+    printf '%s\n' "${TINYOS_POOL_MIB:-}" >"$build/kernel.stamp.new"
     say "building the kernel"
     cargo_for_kernel build --quiet --locked --release --bin kernel >&2 || fail "the kernel does not build"
     # An unchanged ELF keeps its file, so that a GDB that has it open need not read it again.
