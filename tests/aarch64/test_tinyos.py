@@ -91,7 +91,8 @@ def test_translations_of_a_running_system(machine, level):
             reached, counts = compare(gdb, 0, chosen)
             compared += 1
             assert reached == level
-            assert min(counts.values()) > 10
+            # A task has mapped at least its programs, its task page and its stack: three probes in each.
+            assert min(counts.values()) >= 9
 
 
 def test_the_other_cores(shared_machine):

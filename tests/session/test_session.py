@@ -41,7 +41,13 @@ def test_the_machine_protocol_answers(shared_machine: TinyOS) -> None:
 
 
 def test_the_console_is_logged_from_its_first_byte(shared_machine: TinyOS) -> None:
-    log = shared_machine.qemu.console_log.read_bytes().decode().replace("\r\n", "\n")
+    deadline = time.monotonic() + 5
+    while True:
+        # QEMU may send a byte before it is in the file.
+        log = shared_machine.qemu.console_log.read_bytes().decode().replace("\r\n", "\n")
+        if log == shared_machine.console.transcript or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
     assert log == shared_machine.console.transcript
 
 
