@@ -44,6 +44,7 @@ class Waiting:
         self._points: list[int] = []
         self._hits: dict[int, int] = {}
         self._has_quit = False
+        self._point: _ChangePoint | None = None
         self._watchdog = _Watchdog()
         self._shows_progress = False
         self.ended = False
@@ -60,7 +61,14 @@ class Waiting:
     def interrupted(self) -> bool:
         """The target was stopped by Ctrl-C."""
         by_signal = isinstance(self._stop, gdb.SignalEvent) and self._stop.stop_signal == "SIGINT"
-        return self._has_quit or by_signal
+        return self._has_quit or by_signal or self._stopped_for_nothing
+
+    @property
+    def _stopped_for_nothing(self) -> bool:
+        """At the point of ours without its reason: Ctrl-C came during its look, or before it had begun."""
+        if self._point is None or self._point.error is not None or self.ended or self.failed or self._points:
+            return False
+        return isinstance(self._stop, gdb.BreakpointEvent) and self._point in self._stop.breakpoints
 
     @property
     def reason(self) -> str:
@@ -69,12 +77,14 @@ class Waiting:
             return "at breakpoint " + ", ".join(map(str, self._points))
         if isinstance(self._stop, gdb.SignalEvent):
             return f"by {self._stop.stop_signal}"
+        if self._point is not None and self._point.error is not None:
+            return f"because its state could not be read ({self._point.error})"
         return "on the way"
 
     @contextlib.contextmanager
     def prepared(self, address: int, begun: bool) -> Iterator[None]:
         """What waiting takes, for the length of a `with`; `address` is where the kernel says of changes."""
-        point = _ChangePoint(address, self._changed)
+        self._point = point = _ChangePoint(address, self._changed)
         gdb.events.stop.connect(self._stopped)
         self._watchdog.start(_SECONDS_OF_SILENCE if begun else _SECONDS_TO_BEGIN)
         try:
@@ -146,13 +156,18 @@ class _ChangePoint(gdb.Breakpoint):
         super().__init__(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True)
         self.silent = True
         self._changed = changed
+        self.error: Exception | None = None
+        """Why the latest look failed, if it did."""
 
     def stop(self) -> bool:
         """GDB's call at each hit: whether to stop."""
         try:
             return self._changed()
-        except (MachineError, gdb.error, gdb.MemoryError, KeyboardInterrupt):
-            # Whoever waits finds the same at leisure; Ctrl-C just now is one as at any other moment.
+        except (MachineError, gdb.error, gdb.MemoryError) as error:
+            self.error = error
+            return True
+        except KeyboardInterrupt:
+            # Ctrl-C just now is one as at any other moment.
             return True
 
 
