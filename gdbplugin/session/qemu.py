@@ -18,6 +18,7 @@ from pathlib import Path
 from gdbplugin.session import process
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import AddressInUseError, EndedError, SessionError, ToolMissingError
+from gdbplugin.session.ram import MappedRam, RamUnavailableError
 
 MACHINE_FILE = Path(__file__).resolve().parents[2] / "qemu" / "raspi4b.cfg"
 _QEMU_HELP = "apt install -t bookworm-backports qemu-system-arm (Debian 12); QEMU 9.0 or later elsewhere"
@@ -57,12 +58,17 @@ class Qemu:
         gdb_address: str,
         console: socket.socket,
         resources: contextlib.ExitStack,
+        ram: MappedRam | None = None,
+        ram_lack: str = "",
     ) -> None:
         self.directory = directory
         self.gdb_address = gdb_address
         """What GDB's `target remote` takes."""
         self.console = console
         """Our end of the kernel's serial line."""
+        self.ram = ram
+        """The guest's RAM, mapped; None where that cannot be had, and then `ram_lack` says why."""
+        self.ram_lack = ram_lack
         self._child = child
         self._resources = resources
 
@@ -77,6 +83,11 @@ class Qemu:
             raise SessionError(f"no kernel image at {options.kernel}: build it with scripts/build")
         with contextlib.ExitStack() as resources:
             directory = resources.enter_context(private_directory())
+            ram, ram_lack = None, ""
+            try:
+                ram = resources.enter_context(MappedRam.create(directory))
+            except RamUnavailableError as error:
+                ram_lack = str(error)
             with contextlib.ExitStack() as handed_over:
                 console = handed_over.enter_context(_listen_unix(directory / "console"))
                 qmp = handed_over.enter_context(_listen_unix(directory / "qmp"))
@@ -85,14 +96,20 @@ class Qemu:
                 ours = resources.enter_context(socket.socket(socket.AF_UNIX))
                 ours.connect(str(directory / "console"))
                 log = handed_over.enter_context((directory / "qemu.log").open("wb"))
+                inherited = [console.fileno(), qmp.fileno(), gdb.fileno()]
+                shared: tuple[str, ...] = ()
+                if ram is not None:
+                    handed_over.callback(ram.handed_over)
+                    inherited.append(ram.descriptor)
+                    shared = _ram_arguments(ram)
                 child = process.start(
-                    [program, *_arguments(options, directory, console, qmp, gdb)],
+                    [program, *_arguments(options, directory, console, qmp, gdb), *shared],
                     stdout=log,
                     stderr=log,
-                    inherited=[console.fileno(), qmp.fileno(), gdb.fileno()],
+                    inherited=inherited,
                 )
                 resources.callback(process.end, child)
-            qemu = cls(child, directory, gdb_address, ours, resources.pop_all())
+            qemu = cls(child, directory, gdb_address, ours, resources.pop_all(), ram, ram_lack)
         try:
             qemu._wait_until_up()
         except BaseException:
@@ -184,6 +201,13 @@ def _arguments(
     if options.paused:
         yield "-S"
     yield from options.extra
+
+
+def _ram_arguments(ram: MappedRam) -> tuple[str, ...]:
+    # A comma in a value is written twice.
+    path = ram.path.replace(",", ",,")
+    backend = f"memory-backend-file,id=ram,size={ram.size},mem-path={path},share=on"
+    return ("-object", backend, "-machine", "memory-backend=ram")
 
 
 def _listen_unix(path: Path) -> socket.socket:
