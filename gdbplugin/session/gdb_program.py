@@ -71,7 +71,7 @@ def problem_of(path: str) -> str | None:
 
 
 def main() -> None:
-    """Become a GDB with the plugin loaded, given our arguments; where there is none, say so and exit with 1."""
+    """Become a GDB with the plugin loaded, given our arguments; where there is none, say so and exit: 1."""
     try:
         program = find_gdb()
         problem = problem_of(program)
