@@ -38,6 +38,9 @@ class QemuOptions:
     """With N, the guest's time is a count of its instructions, each 2**N ns."""
     paused: bool = False
     """Wait for a debugger before the first instruction."""
+    share_ram: bool = True
+    """Map the guest's RAM here too. Without, `savevm` is quicker: it reads every page of the 2 GiB, and of
+    shared RAM a page that was only read takes up memory too."""
     extra: tuple[str, ...] = ()
     """Further arguments, as they are."""
 
@@ -83,11 +86,12 @@ class Qemu:
             raise SessionError(f"no kernel image at {options.kernel}: build it with scripts/build")
         with contextlib.ExitStack() as resources:
             directory = resources.enter_context(private_directory())
-            ram, ram_lack = None, ""
-            try:
-                ram = resources.enter_context(MappedRam.create(directory))
-            except RamUnavailableError as error:
-                ram_lack = str(error)
+            ram, ram_lack = None, "it was not to be shared"
+            if options.share_ram:
+                try:
+                    ram, ram_lack = resources.enter_context(MappedRam.create(directory)), ""
+                except RamUnavailableError as error:
+                    ram_lack = str(error)
             with contextlib.ExitStack() as handed_over:
                 console = handed_over.enter_context(_listen_unix(directory / "console"))
                 qmp = handed_over.enter_context(_listen_unix(directory / "qmp"))
