@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdbplugin.kernel.check_frames import check_frames
-from gdbplugin.kernel.journal import Finding, Journal
+from gdbplugin.kernel.journal import Finding, Journal, Noticed
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
 from gdbplugin.kernel.mappings import SpaceMap
 from gdbplugin.kernel.stacks import DynamicStack
@@ -22,7 +22,7 @@ _LARGEST_STACK_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Noticed):
     """The outcome: how much was compared, and what was seen while the kernel was changing it."""
 
     changing: bool

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from gdbplugin.aarch64.cores import Core, read_cores
 from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces, read_spaces
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(Noticed):
     """The cores, the address spaces, and the tasks that have them."""
 
     spaces: AddressSpaces

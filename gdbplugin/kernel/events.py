@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel, WrongWordError
 from gdbplugin.layout.decode import value
@@ -52,7 +53,7 @@ class Events:
 
 
 @dataclass(frozen=True)
-class EventList:
+class EventList(Noticed):
     """Some events of the ring, oldest first, of the `matching` that the filters let through.
 
     `names` has the names of the enums that events hold as numbers. `since_stop` is the number of events there
@@ -66,6 +67,12 @@ class EventList:
     names: dict[str, dict[int, str]]
     clock: Clock
     since_stop: int | None
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
+
+    def __len__(self) -> int:
+        return len(self.events)
 
 
 def read_events(kernel: Kernel, newest: int | None = None) -> Events:

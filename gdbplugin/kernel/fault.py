@@ -13,6 +13,7 @@ from gdbplugin.aarch64.syndromes import DATA_ABORTS, INSTRUCTION_ABORTS
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
 from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.failure import EndedTask, FailureRecord, read_ended_tasks, read_failure
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.places import (
     Description,
     NoSymbols,
@@ -93,7 +94,7 @@ class KernelFailure:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Fault(Noticed):
     """The last exceptions of a core by the level that took them, the current level's own first.
 
     `level` is the exception level the core is at, None where unknown. Levels whose registers hold

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -58,3 +58,23 @@ class Journal:
             self.find(finding.object, finding.expected, finding.found)
         self.finding_count += other.finding_count - len(other._findings)
         self._notes.update(other._notes)
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """An object that a command shows, and the journal of what was noticed while it was read.
+
+    Who asked for the object keeps the two together where there is a use for it, as a session does.
+    """
+
+    journal: Journal = field(default_factory=Journal, kw_only=True, repr=False, compare=False)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What in the target is not as it must be."""
+        return self.journal.findings
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of the reading."""
+        return self.journal.notes

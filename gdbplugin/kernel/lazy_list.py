@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage, LazyPages, LazyRange, LazyTable, read_lazy_pages
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
@@ -28,7 +30,7 @@ class LazyPageDetail:
 
 
 @dataclass(frozen=True)
-class LazyList:
+class LazyList(Noticed):
     """The lazy pages that pass the filters, of which `limit` (None: all) are to be shown."""
 
     lazy: LazyPages
@@ -37,6 +39,12 @@ class LazyList:
     tasks: Tasks | None
     clock: Clock
     detail: LazyPageDetail | None
+
+    def __iter__(self) -> Iterator[LazyPage]:
+        return iter(self.matching)
+
+    def __len__(self) -> int:
+        return len(self.matching)
 
 
 def read_lazy_list(

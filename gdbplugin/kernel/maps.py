@@ -12,6 +12,7 @@ from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.maps import MAXIMUM_TABLES, Malformed, mapped_ranges, runs
 from gdbplugin.aarch64.memory_types import is_device
 from gdbplugin.aarch64.regime import TranslationRegime
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.places import NoSymbols, Place, Places, Symbols, places_of_program, read_places
 from gdbplugin.kernel.selection import Selection, SelectionError, View, choose
 from gdbplugin.kernel.spaces import read_spaces
@@ -43,7 +44,7 @@ class Mapping(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AddressMap:
+class AddressMap(Noticed):
     """A map, or the part of one that was asked for.
 
     `tables` counts the tables that were read, `leaves` the blocks and pages found in them, before any
@@ -62,6 +63,12 @@ class AddressMap:
     filtered: bool
     limit: int | None
     aliases: int | None
+
+    def __iter__(self) -> Iterator[Mapping]:
+        return iter(self.mappings)
+
+    def __len__(self) -> int:
+        return len(self.mappings)
 
 
 class _Space(NamedTuple):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.frames import Frames, read_frames
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.pressure import Pressure, read_pressure
 from gdbplugin.kernel.target import Kernel
 
@@ -19,7 +20,7 @@ UNITS = {
 
 
 @dataclass(frozen=True)
-class PressureState:
+class PressureState(Noticed):
     """The pressure handler, the frame pool, and the time."""
 
     pressure: Pressure

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdbplugin.aarch64.description import REGISTERS, Field, describe
 from gdbplugin.aarch64.registers import decode
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.selection import SelectionError, choose_core
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.machine import Machine
@@ -33,12 +35,18 @@ class Register:
 
 
 @dataclass(frozen=True)
-class Registers:
+class Registers(Noticed):
     """The registers that were asked for. `chosen` tells whether some were asked for by name."""
 
     registers: tuple[Register, ...]
     cores: tuple[int, ...]
     chosen: bool
+
+    def __iter__(self) -> Iterator[Register]:
+        return iter(self.registers)
+
+    def __len__(self) -> int:
+        return len(self.registers)
 
     @property
     def known(self) -> tuple[Register, ...]:

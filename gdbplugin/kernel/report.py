@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gdbplugin.kernel.context import Context, read_context
 from gdbplugin.kernel.events import EventList, read_event_list
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
 from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
 from gdbplugin.kernel.stacks import Stacks, read_stacks
@@ -16,7 +17,7 @@ _EVENTS = 6
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Noticed):
     """Every object, as of one stop; of the events the newest."""
 
     counters: Counters

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.events import EventList, read_event_list
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.mappings import Permissions, read_space
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stacks import DynamicStack, Stacks, read_stacks
@@ -27,7 +29,7 @@ class MappedPage:
 
 
 @dataclass(frozen=True)
-class StackList:
+class StackList(Noticed):
     """All stacks, or one: only then there are `events`, which are its newest, and `mapped_pages`."""
 
     stacks: Stacks
@@ -35,6 +37,12 @@ class StackList:
     clock: Clock
     events: EventList | None
     mapped_pages: tuple[MappedPage, ...] | None
+
+    def __iter__(self) -> Iterator[DynamicStack]:
+        return iter(self.stacks.stacks)
+
+    def __len__(self) -> int:
+        return len(self.stacks.stacks)
 
 
 def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa: A002 (the user's word for it)

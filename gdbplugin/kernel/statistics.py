@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
 
 # By the name they are shown under: the field of the manager.
@@ -58,7 +59,7 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class Counters:
+class Counters(Noticed):
     """All counters there are. `since` is None where no earlier stop is known to compare with."""
 
     stats: DynamicMemoryStats

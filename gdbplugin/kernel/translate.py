@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from gdbplugin.aarch64.access import Access, access_fault
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.walk import Fault, Translation, translate
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.selection import Selection, View, choose
 from gdbplugin.kernel.stopped import Stopped
 
 
 @dataclass(frozen=True)
-class AddressTranslation:
+class AddressTranslation(Noticed):
     """The outcome: the walk, and what an access from the view's exception level makes of it.
 
     `output` is the physical address that a read comes to, None where it faults; `fault` says why then.
