@@ -1,0 +1,113 @@
+"""Which GDB is taken, of stand-ins on a PATH of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gdbplugin.session import ToolMissingError
+from gdbplugin.session.gdb_program import PLUGIN, find_gdb, problem_of
+
+SERVES = "echo serves"
+NO_AARCH64 = """
+echo 'gdb.error: Undefined item: "aarch64".' >&2
+echo 'Error while executing Python code.' >&2
+exit 1
+"""
+NO_PYTHON = "echo 'Scripting in the \"Python\" language is not supported in this copy of GDB.' >&2; exit 1"
+OLD_PYTHON = "echo 'its Python is older than 3.11'"
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Puts a stand-in on the PATH, which holds nothing else."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("TINYOS_GDB", raising=False)
+    problem_of.cache_clear()
+
+    def make(name: str, script: str) -> Path:
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    return make
+
+
+def test_gdb_multiarch_comes_before_gdb(program: Callable[[str, str], Path]) -> None:
+    program("gdb", SERVES)
+    multiarch = program("gdb-multiarch", SERVES)
+    assert find_gdb() == str(multiarch)
+
+
+@pytest.mark.parametrize("name", ["gdb", "aarch64-none-elf-gdb", "aarch64-linux-gnu-gdb", "aarch64-elf-gdb"])
+def test_another_one_that_serves_is_taken(program: Callable[[str, str], Path], name: str) -> None:
+    program("gdb-multiarch", NO_PYTHON)
+    other = program(name, SERVES)
+    assert find_gdb() == str(other)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (NO_AARCH64, 'gdb.error: Undefined item: "aarch64".'),
+        (NO_PYTHON, 'Scripting in the "Python" language is not supported in this copy of GDB.'),
+        (OLD_PYTHON, "its Python is older than 3.11"),
+        ("exit 3", "exited with status 3"),
+    ],
+)
+def test_one_that_does_not_serve_is_named_with_its_reason(
+    program: Callable[[str, str], Path], script: str, said: str
+) -> None:
+    path = program("gdb", script)
+    with pytest.raises(ToolMissingError) as caught:
+        find_gdb()
+    assert caught.value.message.startswith(f"GDB is missing: {path}: {said}; install it with: apt install ")
+    assert "\n" not in caught.value.message
+
+
+def test_the_one_named_is_taken_as_it_is(
+    program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("gdb-multiarch", SERVES)
+    mine = program("mine", "exit 1")
+    monkeypatch.setenv("TINYOS_GDB", "mine")
+    assert find_gdb() == str(mine)
+    monkeypatch.setenv("TINYOS_GDB", "not-there")
+    with pytest.raises(ToolMissingError, match="there is no program not-there"):
+        find_gdb()
+
+
+def _tinyos_gdb(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gdbplugin.session.gdb_program", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(PLUGIN.parents[1])},
+    )
+
+
+def test_tinyos_gdb_hands_on_its_arguments(program: Callable[[str, str], Path]) -> None:
+    program("gdb-multiarch", f'case "$*" in "-nx -batch"*) {SERVES} ;; *) printf "<%s>" "$@"; exit 7 ;; esac')
+    done = _tinyos_gdb("--batch", "-ex", "help tinyos")
+    assert (done.returncode, done.stderr) == (7, "")
+    assert done.stdout == f"<-x><{PLUGIN}><--batch><-ex><help tinyos>"
+
+
+def test_tinyos_gdb_tries_the_one_named_too(
+    program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = program("mine", NO_AARCH64)
+    monkeypatch.setenv("TINYOS_GDB", "mine")
+    done = _tinyos_gdb()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f'tinyos-gdb: error: {path} does not serve: gdb.error: Undefined item: "aarch64".'
+    )
+    assert done.stderr.count("\n") == 1
