@@ -26,6 +26,10 @@ class WordError(gdb.GdbError):
         super().__init__(f'tinyos {command.word}: "{word}" {reason}. Usage: {command.usage}')
 
 
+class ExpressionError(Exception):
+    """An expression that stands for no address. The message goes on where the expression ends."""
+
+
 def split(text: str) -> list[str]:
     """The words of a command line; quotes are kept, for in an expression they mean something."""
     return _WORD.findall(text)
@@ -130,18 +134,26 @@ def _range(command: Command, text: str) -> tuple[int, int]:
 
 
 def address(command: Command, text: str) -> int:
-    """A number, or what GDB makes of an expression that neither writes nor calls. Raises `WordError`.
+    """What `expression` makes of a word. Raises `WordError`."""
+    try:
+        return expression(text)
+    except ExpressionError as error:
+        raise WordError(command, text, str(error)) from error
+
+
+def expression(text: str) -> int:
+    """A number, or what GDB makes of an expression that neither writes nor calls. Raises `ExpressionError`.
 
     What lies in memory as a whole, a function or a struct, stands for the address where it lies.
     """
     if _NUMBER.match(text):
         return _integer(text) & _ADDRESS_MASK
     if _CHANGES.search(text) or _CALLS.search(text):
-        raise WordError(command, text, "would assign or call something, which no expression here may")
+        raise ExpressionError("would assign or call something, which no expression here may")
     try:
         return _evaluate(text) if _MAY_CALL.isdisjoint(text) else _evaluate_without_calls(text)
     except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
-        raise WordError(command, text, f"is no address: {str(error).rstrip('.')}") from error
+        raise ExpressionError(f"is no address: {str(error).rstrip('.')}") from error
 
 
 def _evaluate(text: str) -> int:

@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from gdbplugin.session import mi, process
-from gdbplugin.session.errors import CommandFailedError, EndedError
+from gdbplugin.session.errors import CommandFailedError, EndedError, WaitTimeoutError
+from gdbplugin.session.gdb_program import find_gdb
 from gdbplugin.session.mi import Record, Result, Stop
 from gdbplugin.session.pump import Pump
 
-_GDB_HELP = "apt install gdb-multiarch (Debian, Ubuntu); gdb elsewhere, built for AArch64"
 _COMMAND_SECONDS = 20.0
+_CANCEL_SECONDS = 2.0
 _SETTINGS = ("set confirm off", "set pagination off", "set debuginfod enabled off", "set mi-async on")
-
-
-def find_gdb() -> str:
-    """The path of the GDB to use: $TINYOS_GDB, or gdb-multiarch. Raises `ToolMissingError`."""
-    return process.find_program(os.environ.get("TINYOS_GDB") or "gdb-multiarch", "GDB", _GDB_HELP)
 
 
 class Gdb:
@@ -42,6 +37,7 @@ class Gdb:
         self._stdin: IO[bytes] = child.stdin
         self._lines = mi.LineSplitter()
         self._token = 0
+        self._awaited: set[int] = set()
         self._results: dict[int, Record] = {}
         self._stops: list[Stop] = []
         self._console: list[str] = []  # What the latest command printed,
@@ -52,6 +48,12 @@ class Gdb:
         self._running = False
         self._exited = False
         self._in_foreground = False
+        self._show: Callable[[str], None] | None = None
+        self._last_stop: Stop | None = None
+        self.changes = 0
+        """Grows with whatever may have changed what the target holds: it ran, or a command was given."""
+        self.runs = 0
+        """How often the target was seen to be set running."""
         pump.add(child.stdout.fileno(), self._receive)
         pump.add(child.stderr.fileno(), self._receive_errors)
         pump.witness("GDB", self._said)
@@ -96,61 +98,122 @@ class Gdb:
         """What GDB and the plugin wrote to standard error during the latest command, in its pieces."""
         return list(self._log)
 
+    @property
+    def last_stop(self) -> Stop | None:
+        """Where the target stopped last; None while it runs."""
+        return None if self.running else self._last_stop
+
+    @property
+    def ended(self) -> EndedError | None:
+        """How GDB ended, if it has."""
+        self._pump.drain()
+        return self._how_it_ended() if self._ended else None
+
     def mi(self, command: str, timeout: float = _COMMAND_SECONDS) -> Result:
         """Send one MI command (`-data-read-memory-bytes ...`) and return its result.
 
         Raises `CommandFailedError` with GDB's own words, `WaitTimeoutError`, or `EndedError` if GDB dies.
+        Interrupted by Ctrl-C, it has GDB give up the command, so that the next one is answered.
         """
+        self.changes += 1
+        return self.ask(command, timeout)
+
+    def ask(self, command: str, timeout: float = _COMMAND_SECONDS) -> Result:
+        """As `mi`, for a command of which it is known that it leaves the target as it is."""
         self._pump.drain()
-        self._token += 1
-        token = self._token
+        token = self._send(command)
         self._console.clear()
         self._log.clear()
-        self._write(f"{token}{command}\n")
-        self._pump.wait(lambda: token in self._results or self._ended, timeout, f"GDB's answer to {command}")
-        if token not in self._results:
-            raise self._how_it_ended()
-        record = self._results.pop(token)
+        try:
+            record = self._answer(token, timeout, f"GDB's answer to {command}")
+        except KeyboardInterrupt:
+            self._cancel(token)
+            raise
         console = "".join(self._console)
         if record.message == "error":
             raise CommandFailedError(command, record.payload.get("msg") or "error", console)
         return Result(record.message, record.payload or {}, console, "".join(self._log))
 
-    def execute(self, command: str, timeout: float = _COMMAND_SECONDS) -> str:
+    def execute(
+        self,
+        command: str,
+        timeout: float = _COMMAND_SECONDS,
+        show: Callable[[str], None] | None = None,
+    ) -> str:
         """Run a GDB command as typed at its prompt and return what it printed.
 
-        One that sets the target running (`continue`, `step`) returns when the target has stopped again.
-        Raises as `mi` does.
+        One that sets the target running (`continue`, `step`) returns when the target has stopped again; a
+        Ctrl-C meanwhile stops it. `show` is given each piece of the output as it comes. Raises as `mi` does.
         """
         self._stops.clear()
+        self._show = show
         try:
             result = self.mi(f"-interpreter-exec console {mi.quote(command)}", timeout)
+            if result.message == "running":
+                self._wait_for_end(command, timeout)
         except CommandFailedError as error:
             raise CommandFailedError(command, error.reason, error.output) from error
-        if result.message == "running":
-            # Set running by a CLI command, GDB reads no commands until the stop: only a signal reaches it.
-            self._in_foreground = not self._stops
-            token = self._token
-            self.wait_for_stop(timeout)
-            self._finish(token, command, timeout)
+        finally:
+            self._show = None
         return "".join(self._console)
 
-    def _finish(self, token: int, command: str, timeout: float) -> None:
+    def _wait_for_end(self, command: str, timeout: float) -> None:
         """Wait for the rest of a command that set the target running: it may say more, run it again, or fail.
 
         GDB answers the next command only when it is over, and tells of a failure by a second result.
         """
-        self._token += 1
-        marker = self._token
-        self._write(f"{marker}-gdb-show confirm\n")
-        self._pump.wait(lambda: marker in self._results or self._ended, timeout, f"the end of {command}")
-        if marker not in self._results:
-            raise self._how_it_ended()
-        del self._results[marker]
+        # Set running by a CLI command, GDB reads no commands until the stop: only a signal reaches it.
+        self._in_foreground = not self._stops
+        token = self._token
+        self._awaited.add(token)
+        try:
+            self.wait_for_stop(timeout)
+        except KeyboardInterrupt:
+            self.interrupt(_CANCEL_SECONDS)
+            self._cancel(token, self._send("-gdb-show confirm"))
+            raise
+        self._answer(self._send("-gdb-show confirm"), timeout, f"the end of {command}")
         self._stops.clear()
+        self._awaited.discard(token)
         late = self._results.pop(token, None)
         if late is not None and late.message == "error":
             raise CommandFailedError(command, late.payload.get("msg") or "error", "".join(self._console))
+
+    def _send(self, command: str) -> int:
+        """Write a command; returns the token that its result will have."""
+        self._token += 1
+        self._write(f"{self._token}{command}\n")
+        self._awaited.add(self._token)
+        return self._token
+
+    def _answer(self, token: int, timeout: float, waiting_for: str) -> Record:
+        """Wait for a command's result."""
+        try:
+            self._pump.wait(lambda: token in self._results or self._ended, timeout, waiting_for)
+        except WaitTimeoutError:
+            self._awaited.discard(token)
+            raise
+        if token not in self._results:
+            raise self._how_it_ended()
+        self._awaited.discard(token)
+        return self._results.pop(token)
+
+    def _cancel(self, *tokens: int) -> None:
+        """Have GDB give up what it is doing, as Ctrl-C at its prompt does.
+
+        Where it does not in time, the result is dropped when it comes.
+        """
+        if not self._ended:
+            self._child.send_signal(signal.SIGINT)
+            with contextlib.suppress(WaitTimeoutError):
+                self._pump.wait(
+                    lambda: self._ended or tokens[-1] in self._results,
+                    _CANCEL_SECONDS,
+                    "GDB to give up a command",
+                )
+        for token in tokens:
+            self._awaited.discard(token)
+            self._results.pop(token, None)
 
     def connect(self, address: str, timeout: float = _COMMAND_SECONDS) -> Result:
         """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then.
@@ -242,7 +305,7 @@ class Gdb:
     def _take(self, record: Record) -> None:
         if record.kind == "result":
             self._running = self._running or record.message == "running"
-            if record.token is not None:
+            if record.token in self._awaited:
                 self._results[record.token] = record
         elif record.kind == "notify":
             self._notice(record)
@@ -250,13 +313,20 @@ class Gdb:
             text = str(record.payload or "")
             self._history.append(text)
             (self._log if record.kind == "log" else self._console).append(text)
+            if self._show is not None and record.kind != "log":
+                self._show(text)
 
     def _notice(self, record: Record) -> None:
         if record.message == "running":
             self._running = True
+            self.changes += 1
+            self.runs += 1
         elif record.message == "stopped":
             self._running = self._in_foreground = False
-            self._stops.append(mi.stop_of(record.payload))
+            self._last_stop = mi.stop_of(record.payload)
+            self._stops.append(self._last_stop)
+        elif record.message == "memory-changed":
+            self.changes += 1
         elif record.message == "thread-group-started":
             self._exited = False
         elif record.message == "thread-group-exited":

@@ -61,6 +61,10 @@ class Pump:
         while self._read_ready(0):
             pass
 
+    def fileno(self) -> int:
+        """A descriptor that is ready to be read when a stream is: then an event loop calls `drain`."""
+        return self._selector.fileno()
+
     def close(self) -> None:
         """Forget every stream; they stay open."""
         self._selector.close()

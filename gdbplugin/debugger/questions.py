@@ -1,0 +1,104 @@
+"""What `-tinyos-machine` answers: the machine as `gdbplugin.machine.Machine` has it, and the program's names.
+
+A session outside GDB makes a `Machine` of these answers. Each is JSON; what cannot be read is a `null` or a
+`lack` in it, and what went wrong otherwise an error of the command.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gdb
+
+from gdbplugin.debugger import stop, words
+from gdbplugin.debugger.disassembly import disassemble
+from gdbplugin.debugger.symbols import GdbSymbols
+from gdbplugin.layout.types import LayoutError
+from gdbplugin.machine import MachineError, PhysicalReadError
+
+
+def answer(arguments: Sequence[str]) -> str:
+    """The JSON text for a question and its words; raises `gdb.GdbError`."""
+    name, *rest = arguments or [""]
+    question = _QUESTIONS.get(name)
+    if question is None:
+        raise gdb.GdbError(
+            f'-tinyos-machine: there is no question "{name}"; they are: {", ".join(_QUESTIONS)}'
+        )
+    try:
+        inspect.signature(question).bind(*rest)
+    except TypeError as error:
+        raise gdb.GdbError(f"-tinyos-machine {name}: {error}") from error
+    try:
+        return json.dumps(question(*rest))
+    except (MachineError, LayoutError) as error:
+        raise gdb.GdbError(str(error)) from error
+    except (gdb.error, gdb.MemoryError, ValueError) as error:
+        raise gdb.GdbError(f"-tinyos-machine {name}: {error}") from error
+
+
+def _cores() -> dict[str, Any]:
+    """`cores`, and the one that is `selected` in GDB."""
+    with stop.machine() as machine:
+        return {"cores": list(machine.cores), "selected": stop.selected_core()}
+
+
+def _registers(*names: str) -> dict[str, list[int | None]]:
+    """The values of registers by name, core by core; null where one is not to be had."""
+    with stop.machine() as machine:
+        return {name: [machine.register(name, core) for core in machine.cores] for name in names}
+
+
+def _physical(address: str, length: str) -> dict[str, str]:
+    """Physical memory as hexadecimal `contents`, or why there is a `lack` of it."""
+    with stop.machine() as machine:
+        try:
+            return {"contents": machine.read_physical(int(address, 0), int(length, 0)).hex()}
+        except PhysicalReadError as error:
+            return {"lack": str(error)}
+
+
+def _address(text: str) -> int:
+    """The address that an expression of a user's stands for, as the commands take it."""
+    try:
+        return words.expression(text)
+    except words.ExpressionError as error:
+        raise gdb.GdbError(f'"{text}" {error}') from error
+
+
+def _symbol_addresses(*names: str) -> dict[str, int | None]:
+    """Where the program's symbols lie."""
+    symbols = GdbSymbols()
+    return {name: symbols.address(name) for name in names}
+
+
+def _symbol_names(*addresses: str) -> dict[str, str | None]:
+    """What the program calls what lies at addresses; by the addresses as they were written."""
+    symbols = GdbSymbols()
+    return {address: symbols.name(int(address, 0)) for address in addresses}
+
+
+def _sections() -> list[tuple[int, int, str]]:
+    """The program's sections: start, exclusive end, name."""
+    return [*GdbSymbols().sections()]
+
+
+def _disassembled(core: str, address: str, word: str) -> str | None:
+    """The text of an instruction, as seen from a core."""
+    with stop.machine():
+        return disassemble(int(core, 0), int(address, 0), int(word, 0))
+
+
+_QUESTIONS: dict[str, Callable[..., Any]] = {
+    "cores": _cores,
+    "registers": _registers,
+    "physical": _physical,
+    "address": _address,
+    "symbol-addresses": _symbol_addresses,
+    "symbol-names": _symbol_names,
+    "sections": _sections,
+    "disassembled": _disassembled,
+}
