@@ -20,7 +20,8 @@ from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import AddressInUseError, EndedError, SessionError, ToolMissingError
 from gdbplugin.session.ram import MappedRam, RamUnavailableError
 
-MACHINE_FILE = Path(__file__).resolve().parents[2] / "qemu" / "raspi4b.cfg"
+MACHINE_FILE = Path(__file__).with_name("raspi4b.cfg")
+"""In a checkout a link to the one in qemu/."""
 _QEMU_HELP = "apt install -t bookworm-backports qemu-system-arm (Debian 12); QEMU 9.0 or later elsewhere"
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 20.0
