@@ -25,6 +25,8 @@ class Console:
         self._partial = b""
         self._read = 0
         self._ended = False
+        self.on_text: Callable[[str], None] | None = None
+        """Given what the kernel writes, as it comes."""
         pump.add(line.fileno(), self._receive)
         pump.witness("the kernel's console", lambda: self._transcript)
 
@@ -102,4 +104,7 @@ class Console:
         data = self._partial + data
         keep = len(data) - 1 if data.endswith(b"\r") and not self._ended else len(data)
         self._partial = data[keep:]
-        self._transcript += data[:keep].replace(b"\r\n", b"\n").decode(errors="replace")
+        text = data[:keep].replace(b"\r\n", b"\n").decode(errors="replace")
+        self._transcript += text
+        if self.on_text is not None:
+            self.on_text(text)

@@ -50,6 +50,8 @@ class Gdb:
         self._in_foreground = False
         self._show: Callable[[str], None] | None = None
         self._last_stop: Stop | None = None
+        self.on_output: Callable[[str], None] | None = None
+        """Given what GDB prints where no command's `show` is: of a stop while no command is out, say."""
         self.changes = 0
         """Grows with whatever may have changed what the target holds: it ran, or a command was given."""
         self.runs = 0
@@ -313,12 +315,14 @@ class Gdb:
             text = str(record.payload or "")
             self._history.append(text)
             (self._log if record.kind == "log" else self._console).append(text)
-            if self._show is not None and record.kind != "log":
-                self._show(text)
+            show = self._show or self.on_output
+            if show is not None and record.kind != "log":
+                show(text)
 
     def _notice(self, record: Record) -> None:
         if record.message == "running":
             self._running = True
+            self._stops.clear()  # Nobody waited for them, and they tell of another time.
             self.changes += 1
             self.runs += 1
         elif record.message == "stopped":
