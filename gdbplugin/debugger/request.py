@@ -12,6 +12,7 @@ from typing import Any
 
 import gdb
 
+from gdbplugin.aarch64.virtual import VirtualMemory
 from gdbplugin.debugger import stop
 from gdbplugin.debugger.execution import find_kernel
 from gdbplugin.debugger.machine import GdbMachine
@@ -272,7 +273,7 @@ def _write_request(number: int) -> None:
         kernel = find_kernel(machine, Journal())
         place = kernel.place(INTERFACE, "request")
         assert place is not None, "read_interface has found it"
-        ((address, length),) = kernel.memory.extents(place.address, place.type.size)
+        ((address, length),) = VirtualMemory(machine, kernel.regime).extents(place.address, place.type.size)
     source = GdbMachine()
     try:
         source.write_physical(address, number.to_bytes(length, "little"))

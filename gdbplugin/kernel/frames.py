@@ -85,23 +85,21 @@ def read_frame_table(kernel: Kernel) -> FrameTable | None:
     array = unwrap(part.type) if part else None
     if part is None or not isinstance(array, Array):
         return None
-    columns = Columns(array.element, ("usage", "owner", "index"))
-    rows = columns.rows(part.data)
+    columns, data = Columns(array.element, ("usage", "owner", "index")), part.data
+    return FrameTable(*(_read_column(kernel, columns, name, data) for name in columns.names))
 
-    def column(name: str) -> tuple[Any, ...]:
-        place = columns.position(name)
-        if place is None:
-            kernel.journal.note(f"this kernel's FrameInfo has no field {name}")
-            return (None,) * len(rows)
-        convert = columns.convert[name]
-        if convert is None:
-            return tuple([row[place] for row in rows])
-        meanings = {number: convert(number) for number in {row[place] for row in rows}}
-        for number, meaning in meanings.items():
-            if isinstance(meaning, Invalid):
-                frame = next(index for index, row in enumerate(rows) if row[place] == number)
-                kernel.journal.find(f"frame {frame}: {name}", meaning.expected, f"{number:#x}")
-                meanings[number] = None
-        return tuple([meanings[row[place]] for row in rows])
 
-    return FrameTable(column("usage"), column("owner"), column("index"))
+def _read_column(kernel: Kernel, columns: Columns, name: str, data: bytes) -> tuple[Any, ...]:
+    """A field of every frame's entry; what it cannot be is a finding, and None."""
+    if name in columns.missing:
+        kernel.journal.note(f"this kernel's FrameInfo has no field {name}")
+        return (None,) * (len(data) // columns.row_bytes)
+    numbers, convert = columns.column(name, data), columns.convert[name]
+    if convert is None:
+        return tuple(numbers)
+    meanings = {number: convert(number) for number in set(numbers)}
+    for number, meaning in meanings.items():
+        if isinstance(meaning, Invalid):
+            kernel.journal.find(f"frame {numbers.index(number)}: {name}", meaning.expected, f"{number:#x}")
+            meanings[number] = None
+    return tuple(map(meanings.__getitem__, numbers))

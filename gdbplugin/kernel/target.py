@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime
 from gdbplugin.aarch64.virtual import VirtualMemory
@@ -56,11 +56,19 @@ class Part:
         return value(self.type, self.data)
 
 
+class Memory(Protocol):
+    """Where the kernel's statics are read from."""
+
+    def read(self, address: int, length: int) -> bytes:
+        """Exactly `length` bytes from virtual `address`, or a `MachineError`."""
+
+
 class Kernel:
     """The kernel of one stopped machine. What is noticed on the way goes into `journal`.
 
     `history` holds what was seen at earlier stops, `decoded` what was decoded already at this one: who
-    gives the same to another `Kernel` of the same stop has nothing decoded twice.
+    gives the same to another `Kernel` of the same stop has nothing decoded twice. `memory` is for who has the
+    bytes of the kernel's statics already: without it they are found by walking the kernel's tables.
     """
 
     def __init__(
@@ -70,13 +78,15 @@ class Kernel:
         journal: Journal | None = None,
         history: History | None = None,
         decoded: dict[str, Any] | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.machine = machine
         self.layout = layout
         self.journal = journal if journal is not None else Journal()
         self.history = history if history is not None else History()
         self._decoded = decoded if decoded is not None else {}
-        self._memory: VirtualMemory | None = None
+        self._memory = memory
+        self._regime: TranslationRegime | None = None
 
     def once(self, name: str, read: Callable[[], _Value]) -> _Value:
         """What `read` gives: called the first time at this stop, its notes and findings made each time."""
@@ -92,19 +102,21 @@ class Kernel:
         return kept
 
     @property
-    def memory(self) -> VirtualMemory:
-        """Virtual memory as the kernel sees it, found by a core whose tables map the manager.
-
-        Raises `KernelNotReadyError` where no core has its MMU on.
-        """
+    def memory(self) -> Memory:
+        """Virtual memory as the kernel sees it. Raises as `regime` does."""
         if self._memory is None:
-            self._memory = VirtualMemory(self.machine, self.once("regime", self._find_regime))
+            self._memory = VirtualMemory(self.machine, self.regime)
         return self._memory
 
     @property
     def regime(self) -> TranslationRegime:
-        """The regime the kernel's addresses are translated by."""
-        return self.memory.regime
+        """The regime the kernel's addresses are translated by: that of a core whose tables map the manager.
+
+        Raises `KernelNotReadyError` where no core has its MMU on.
+        """
+        if self._regime is None:
+            self._regime = self.once("regime", self._find_regime)
+        return self._regime
 
     def _find_regime(self) -> TranslationRegime:
         address = self.static(MANAGER).address

@@ -8,6 +8,7 @@ boolean becomes an `Invalid` in its place and raises nothing.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,14 +160,15 @@ def _selected(type_: Choice, data: bytes, offset: int) -> Variant | Invalid:
 class Columns:
     """Some scalar or enum fields of a struct, compiled to decode whole arrays of it.
 
-    `rows` gives raw numbers, in the order of the names asked for; `convert` makes of each column's
-    numbers what `value` would (None where the number already is it). Names may be dotted paths.
+    `rows` gives raw numbers, in the order of `present`, and `column` those of one field; `convert` makes of
+    each column's numbers what `value` would (None where the number already is it). Names may be dotted paths.
     """
 
     def __init__(self, type_: Type, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self.row_bytes = type_.size
-        found = {name: field for name in names if (field := self._column(type_, name)) is not None}
+        found = {name: field for name in names if (field := self._field(type_, name)) is not None}
+        self._fields = found
         self.missing = tuple(name for name in names if name not in found)
         self.convert = {name: _converter(field.type) for name, field in found.items()}
         self.present = tuple(sorted(found, key=lambda name: found[name].offset))
@@ -181,7 +183,7 @@ class Columns:
         self._format = struct.Struct("".join(parts))
 
     @staticmethod
-    def _column(type_: Type, name: str) -> Field | None:
+    def _field(type_: Type, name: str) -> Field | None:
         field = locate_path(type_, name)
         if field is None:
             return None
@@ -194,6 +196,17 @@ class Columns:
         """One tuple of raw numbers for each whole struct in `data`, in the order of `present`."""
         whole = len(data) - len(data) % self.row_bytes
         return list(self._format.iter_unpack(memoryview(data)[:whole]))
+
+    def column(self, name: str, data: bytes) -> list[Any]:
+        """The raw numbers of a present field, one for each whole struct in `data`."""
+        field = self._fields[name]
+        size, code = field.type.size, _code(field.type)
+        whole = memoryview(data)[: len(data) - len(data) % self.row_bytes]
+        if sys.byteorder == "little" and self.row_bytes % size == 0 and field.offset % size == 0:
+            numbers: memoryview[Any] = whole.cast(code)  # type: ignore[call-overload]
+            return numbers[field.offset // size :: self.row_bytes // size].tolist()
+        rest = self.row_bytes - field.offset - size
+        return [number for (number,) in struct.iter_unpack(f"<{field.offset}x{code}{rest}x", whole)]
 
     def position(self, name: str) -> int | None:
         """The place of a column in the tuples of `rows`; None if the struct has no such field."""

@@ -176,9 +176,20 @@ def test_columns_decode_as_values_do():
     assert columns.missing == ("absent",)
     assert columns.present == ("a", "flag", "kind", "b")
     assert columns.rows(data) == [(7, 1, 1, -3), (8, 2, 9, 4)]
+    for name in columns.present:
+        assert columns.column(name, data) == [row[columns.position(name)] for row in columns.rows(data)]
     assert columns.position("kind") == 2
     assert columns.position("absent") is None
     assert columns.convert["kind"](1) == "One"
     assert columns.convert["kind"](9) == Invalid(9, "one of One")
     assert columns.convert["flag"](2) == Invalid(2, "0 or 1")
     assert columns.convert["a"] is None
+
+
+def test_a_column_of_unaligned_fields_is_decoded_too():
+    row = Struct(
+        "Row", 7, (Field("a", 0, Scalar("u8", 1, "unsigned")), Field("b", 1, Scalar("i32", 4, "signed")))
+    )
+    data = struct.pack("<Bi2x", 1, -2) + struct.pack("<Bi2x", 3, 4) + b"rest"
+    columns = Columns(row, ("a", "b"))
+    assert [columns.column(name, data) for name in ("a", "b")] == [[1, 3], [-2, 4]]
