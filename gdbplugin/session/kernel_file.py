@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,20 @@ from gdbplugin.session.gdb import Gdb
 
 MANAGER_SYMBOL = b"DYNAMIC_MEMORY_MANAGER"
 _BUILD = "build it with scripts/build"
+_TOP = Path(__file__).resolve().parents[2]
+
+
+def default_kernel() -> Path:
+    """The ELF meant where none is named: $TINYOS_KERNEL, or in a checkout the one that scripts/build leaves.
+
+    Raises `KernelUnusableError` where there is neither variable nor checkout.
+    """
+    named = os.environ.get("TINYOS_KERNEL")
+    if named:
+        return Path(named)
+    if not (_TOP / "kernel" / "Cargo.toml").is_file():
+        raise KernelUnusableError("no kernel is named: give TinyOS's kernel.elf, or set TINYOS_KERNEL to it")
+    return _TOP / "build" / "kernel.elf"
 
 
 @dataclass(frozen=True)
