@@ -2,7 +2,8 @@
 
 Its count (CNTVCT_EL0) is not among the registers of every debug stub. What is known then is when the timer
 that ticks will fire next (CNTV_CVAL_EL0), and when the newest event was recorded: the time now is not
-before the later of the tick before that one and this event, and at most a tick after it.
+before the later of the tick before that one and this event, and at most a tick after it. Where no register
+is known, the kernel's own words for the timer's frequency and its last tick say the same.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.interface import INTERFACE
+from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.decode import value
-from gdbplugin.layout.types import Array, unwrap
+from gdbplugin.layout.types import Array, locate_path, unwrap
 
 # As in the kernel's `interrupts.rs`.
 _TICKS_PER_SECOND = 250
@@ -37,10 +39,10 @@ class Clock:
 
 
 def read_clock(kernel: Kernel) -> Clock:
-    """The clock by core 0's registers, else by the newest event."""
+    """The clock by core 0's registers, else by the kernel's records and the newest event."""
     machine = kernel.machine
     core = machine.cores[0] if machine.cores else 0
-    frequency = machine.register("CNTFRQ_EL0", core) or None
+    frequency = machine.register("CNTFRQ_EL0", core) or _word(kernel, INTERFACE, "timer_frequency") or None
     count = machine.register("CNTVCT_EL0", core)
     if count is not None:
         return Clock(frequency, count)
@@ -48,8 +50,18 @@ def read_clock(kernel: Kernel) -> Clock:
     deadline = machine.register("CNTV_CVAL_EL0", core)
     if deadline and frequency:
         known.append(max(0, deadline - frequency // _TICKS_PER_SECOND))
+    if not deadline:
+        known.append(_word(kernel, SCHEDULER, "tick_time"))
     times = [time for time in known if time is not None]
     return Clock(frequency, max(times) if times else None)
+
+
+def _word(kernel: Kernel, static_name: str, path: str) -> int | None:
+    """A number of the kernel's; None, and nothing noted, where an older one has none of that name."""
+    static = kernel.layout.static(static_name)
+    if static is None or locate_path(static.type, path) is None:
+        return None
+    return kernel.integer(static_name, path)
 
 
 def _newest_event(kernel: Kernel) -> int | None:

@@ -190,16 +190,16 @@ class LazyPages:
         return self.pages[bisect_left(records, first) : bisect_left(records, first + (reserved.pages or 0))]
 
 
-def read_lazy_pages(kernel: Kernel, whole: bool = False) -> LazyPages:
+def read_lazy_pages(kernel: Kernel, whole: bool = False, records: bool = True) -> LazyPages:
     """Decode the allocator's counters and ranges, and the records of the pages in use.
 
     Of the records, those that the ranges name are read; all, with `whole`, or where the ranges do not
-    account for every reserved page.
+    account for every reserved page; none, without `records`.
     """
-    return kernel.once(f"lazy pages, {whole}", lambda: _read_lazy_pages(kernel, whole))
+    return kernel.once(f"lazy pages, {whole}, {records}", lambda: _read_lazy_pages(kernel, whole, records))
 
 
-def _read_lazy_pages(kernel: Kernel, whole: bool) -> LazyPages:
+def _read_lazy_pages(kernel: Kernel, whole: bool, records: bool) -> LazyPages:
     values: dict[str, Any] = {}
     for name in _COUNTERS:
         counter = kernel.part(MANAGER, f"lazy_allocator.{name}")
@@ -213,7 +213,7 @@ def _read_lazy_pages(kernel: Kernel, whole: bool) -> LazyPages:
     )
     named = sum(reserved.pages or 0 for reserved in ranges)
     spans = None if whole or named != values.get("reserved_pages") else _spans(ranges)
-    pages = _read_table(kernel, spans)
+    pages = _read_table(kernel, spans if records else [])
     return kernel.record(LazyPages, values, "lazy pages", ranges=ranges, pages=pages)
 
 

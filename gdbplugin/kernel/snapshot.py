@@ -1,0 +1,116 @@
+"""All of TinyOS's objects as of one moment, out of bytes alone: no register is asked for, no table walked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gdbplugin.kernel.clock import Clock
+from gdbplugin.kernel.events import Events, read_events
+from gdbplugin.kernel.failure import FailureRecord, read_failure
+from gdbplugin.kernel.frames import FrameTable, read_frame_table
+from gdbplugin.kernel.history import History
+from gdbplugin.kernel.journal import Finding, Journal
+from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
+from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
+from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
+from gdbplugin.kernel.stacks import Stacks, read_stacks
+from gdbplugin.kernel.statistics import Counters, DynamicMemoryStats, read_counters
+from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.tasks import Tasks, read_tasks
+from gdbplugin.layout.types import Layout
+from gdbplugin.machine import MachineError
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The kernel at one moment, whole: no change was under way.
+
+    `counters.since` compares with the snapshot before. `lazy` has its records only if they were asked for,
+    and `events` the newest. `failure` is what stopped the kernel, if something did. `sequence` is the
+    manager's counter: while it is the same, so is all that the manager keeps. `torn` counts the tries before
+    this one that a change came into.
+    """
+
+    counters: Counters
+    stacks: Stacks
+    tasks: Tasks | None
+    pressure: PressureState
+    spaces: AddressSpaces
+    events: Events
+    frame_table: FrameTable | None
+    lazy: LazyPages
+    failure: FailureRecord | None
+    sequence: int | None
+    torn: int
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def stats(self) -> DynamicMemoryStats:
+        """The ten counters."""
+        return self.counters.stats
+
+    @property
+    def clock(self) -> Clock:
+        """The kernel's time."""
+        return self.counters.clock
+
+
+class Copies:
+    """Bytes of the kernel's statics, by their virtual addresses: a `gdbplugin.kernel.target.Memory`."""
+
+    def __init__(self, parts: Mapping[int, bytes]) -> None:
+        self._parts = sorted(parts.items(), reverse=True)
+
+    def read(self, address: int, length: int) -> bytes:
+        """See `Memory`."""
+        for start, data in self._parts:
+            offset = address - start
+            if offset >= 0:
+                if offset + length <= len(data):
+                    return data[offset : offset + length]
+                break
+        raise MachineError(f"{length} bytes at {address:#x} were not copied from the machine")
+
+
+class NoMachine:
+    """A `gdbplugin.machine.Machine` of which nothing is known."""
+
+    cores: Sequence[int] = ()
+
+    def read_physical(self, address: int, length: int) -> bytes:
+        """See `Machine`."""
+        raise MachineError(f"{length} bytes of physical memory at {address:#x} were not copied")
+
+    def register(self, name: str, core: int) -> int | None:  # noqa: ARG002 (a machine's are asked for so)
+        """See `Machine`."""
+        return None
+
+
+def read_snapshot(
+    copies: Copies, layout: Layout, history: History, *, events: int, lazy_pages: bool, torn: int = 0
+) -> Snapshot:
+    """Decode everything out of whole copies of the statics, `events` of the newest events among it.
+
+    With `lazy_pages` each lazy page too, which is to be among the copies then. `history` is of the snapshots
+    before. Raises a `MachineError` for a program that is not TinyOS.
+    """
+    kernel = Kernel(NoMachine(), layout, Journal(), history, memory=copies)
+    snapshot = Snapshot(
+        counters=read_counters(kernel),
+        stacks=read_stacks(kernel),
+        tasks=read_tasks(kernel),
+        pressure=read_pressure_state(kernel),
+        spaces=read_spaces(kernel),
+        events=read_events(kernel, events),
+        frame_table=read_frame_table(kernel),
+        lazy=read_lazy_pages(kernel, records=lazy_pages),
+        failure=read_failure(kernel),
+        sequence=kernel.integer(MANAGER, "sequence"),
+        torn=torn,
+        findings=tuple(kernel.journal.findings),
+        notes=tuple(kernel.journal.notes),
+    )
+    history.ran()
+    return snapshot
