@@ -1,7 +1,7 @@
 """Values out of bytes, by a layout.
 
-Two ways: `value` decodes anything, nested as it is; `Columns` compiles a struct once and decodes
-thousands of them at the speed of the `struct` module. Bad data is data: an impossible discriminant or
+Two ways: `value` decodes anything, nested as it is; `Columns` takes some fields of thousands of structs at
+the speed of the `struct` module. Both compile a type once. Bad data is data: an impossible discriminant or
 boolean becomes an `Invalid` in its place and raises nothing.
 """
 
@@ -19,6 +19,7 @@ from gdbplugin.layout.types import (
     Enumeration,
     Field,
     Scalar,
+    Struct,
     Type,
     Variant,
     locate_path,
@@ -40,6 +41,12 @@ _CODES = {
     ("float", 4): "f",
     ("float", 8): "d",
 }
+
+
+_Decoder = Callable[[bytes, int], Any]
+# By the ids of types.
+_decoders: dict[int, tuple[Type, _Decoder]] = {}
+_MOST_DECODERS = 4096
 
 
 @dataclass(frozen=True)
@@ -69,17 +76,7 @@ def value(type_: Type, data: bytes, offset: int = 0) -> Any:
     as that value; what is a value or nothing, as that value or None.
     The data must be long enough: `struct.error` otherwise.
     """
-    type_ = unwrap(type_)
-    if isinstance(type_, Scalar):
-        return _scalar(type_, data, offset)
-    if isinstance(type_, Enumeration):
-        number = int.from_bytes(_cut(data, offset, type_.size), "little", signed=type_.signed)
-        return _variant_name(type_, number)
-    if isinstance(type_, Array):
-        return _array(type_, data, offset)
-    if isinstance(type_, Choice):
-        return _choice(type_, data, offset)
-    return {field.name: value(field.type, data, offset + field.offset) for field in type_.fields}
+    return _decoder(type_)(data, offset)
 
 
 def text(raw: bytes) -> str:
@@ -97,44 +94,107 @@ def _cut(data: bytes, offset: int, size: int) -> bytes:
     return part
 
 
-def _scalar(type_: Scalar, data: bytes, offset: int) -> Any:
-    code = _CODES.get((type_.kind, type_.size))
-    if code is None:
-        return int.from_bytes(_cut(data, offset, type_.size), "little", signed=type_.kind == "signed")
-    (number,) = struct.unpack_from("<" + code, data, offset)
-    return _boolean(number) if type_.kind == "boolean" else number
-
-
 def _boolean(number: int) -> bool | Invalid:
     return bool(number) if number < 2 else Invalid(number, "0 or 1")
 
 
-def _variant_name(type_: Enumeration, number: int) -> str | Invalid:
-    for known, name in type_.values:
-        if known == number:
-            return name
-    return Invalid(number, "one of " + ", ".join(name for _, name in type_.values))
+def _decoder(type_: Type) -> _Decoder:
+    """What decodes that type, compiled when it is first asked for."""
+    known = _decoders.get(id(type_))
+    if known is None:
+        if len(_decoders) >= _MOST_DECODERS:
+            _decoders.clear()
+        # The type is kept with it, so that its id is not given to another.
+        known = _decoders[id(type_)] = (type_, _compile(unwrap(type_)))
+    return known[1]
 
 
-def _array(type_: Array, data: bytes, offset: int) -> Any:
-    element = unwrap(type_.element)
-    if isinstance(element, Scalar):
-        code = _CODES.get((element.kind, element.size))
-        if element.kind == "unsigned" and element.size == 1:
-            return _cut(data, offset, type_.count)
-        if code is not None and element.kind != "boolean":
-            return list(struct.unpack_from(f"<{type_.count}{code}", data, offset))
-    return [value(element, data, offset + index * element.size) for index in range(type_.count)]
+def _compile(type_: Type) -> _Decoder:
+    if isinstance(type_, Struct):
+        return _compile_struct(type_)
+    if isinstance(type_, Array):
+        return _compile_array(type_)
+    if isinstance(type_, Choice):
+        return _compile_choice(type_)
+    code, convert = _code_of(type_), _converter(type_)
+    if code is None:
+        return _compile_large(type_, convert)
+    unpack = struct.Struct("<" + code).unpack_from
+    if convert is None:
+        return lambda data, offset: unpack(data, offset)[0]
+    return lambda data, offset: convert(unpack(data, offset)[0])
 
 
-def _choice(type_: Choice, data: bytes, offset: int) -> Any:
-    variant = _selected(type_, data, offset)
-    if isinstance(variant, Invalid):
-        return variant
-    fields = {field.name: value(field.type, data, offset + field.offset) for field in variant.payload.fields}
-    if _is_optional(type_):
-        return fields.get("__0")
-    return Chosen(variant.name, fields) if fields else variant.name
+def _compile_large(type_: Scalar | Enumeration, convert: Callable[[int], Any] | None) -> _Decoder:
+    """Of an integer that the `struct` module does not know, of 128 bits for one."""
+    signed = type_.signed if isinstance(type_, Enumeration) else type_.kind == "signed"
+
+    def decode(data: bytes, offset: int) -> Any:
+        number = int.from_bytes(_cut(data, offset, type_.size), "little", signed=signed)
+        return number if convert is None else convert(number)
+
+    return decode
+
+
+def _compile_struct(type_: Struct) -> _Decoder:
+    """The plain fields all at once, each other one by a decoder of its own."""
+    format_, position = "<", 0
+    names: list[str] = []
+    conversions: list[tuple[str, Callable[[int], Any]]] = []
+    others: list[tuple[str, int, _Decoder]] = []
+    for field in sorted(type_.fields, key=lambda field: field.offset):
+        inner = unwrap(field.type)
+        code = _code_of(inner) if isinstance(inner, Scalar | Enumeration) else None
+        if code is None or field.offset < position:  # What overlaps the one before it: a union.
+            others.append((field.name, field.offset, _decoder(field.type)))
+            continue
+        format_ += f"{field.offset - position}x{code}"
+        position = field.offset + inner.size
+        names.append(field.name)
+        convert = _converter(inner)
+        if convert is not None:
+            conversions.append((field.name, convert))
+    unpack = struct.Struct(format_).unpack_from
+
+    def decode(data: bytes, offset: int) -> dict[str, Any]:
+        found: dict[str, Any] = dict(zip(names, unpack(data, offset), strict=True))
+        for name, convert in conversions:
+            found[name] = convert(found[name])
+        for name, place, decode_other in others:
+            found[name] = decode_other(data, offset + place)
+        return found
+
+    return decode
+
+
+def _compile_array(type_: Array) -> _Decoder:
+    element, count = unwrap(type_.element), type_.count
+    if isinstance(element, Scalar) and (element.kind, element.size) == ("unsigned", 1):
+        return lambda data, offset: _cut(data, offset, count)
+    code = _code_of(element) if isinstance(element, Scalar | Enumeration) else None
+    if code is None:
+        decode, size = _decoder(element), element.size
+        return lambda data, offset: [decode(data, offset + index * size) for index in range(count)]
+    unpack, convert = struct.Struct(f"<{count}{code}").unpack_from, _converter(element)
+    if convert is None:
+        return lambda data, offset: list(unpack(data, offset))
+    return lambda data, offset: list(map(convert, unpack(data, offset)))
+
+
+def _compile_choice(type_: Choice) -> _Decoder:
+    variants = {id(variant): _compile_struct(variant.payload) for variant in type_.variants}
+    is_optional = _is_optional(type_)
+
+    def decode(data: bytes, offset: int) -> Any:
+        variant = _selected(type_, data, offset)
+        if isinstance(variant, Invalid):
+            return variant
+        fields = variants[id(variant)](data, offset)
+        if is_optional:
+            return fields.get("__0")
+        return Chosen(variant.name, fields) if fields else variant.name
+
+    return decode
 
 
 def _is_optional(type_: Choice) -> bool:
@@ -227,8 +287,8 @@ def _code(type_: Type) -> str:
 def _converter(type_: Type) -> Callable[[int], Any] | None:
     if isinstance(type_, Enumeration):
         names: dict[int, str | Invalid] = dict(type_.values)
-        enumeration = type_
-        return lambda number: names.get(number) or _variant_name(enumeration, number)
+        expected = "one of " + ", ".join(name for _, name in type_.values)
+        return lambda number: names.get(number) or Invalid(number, expected)
     if isinstance(type_, Scalar) and type_.kind == "boolean":
         return _boolean
     return None
