@@ -1,34 +1,29 @@
-"""Fixtures shared by all tests: the kernel as it was built, and machines that run it."""
+"""Fixtures shared by all tests: those of the package's own pytest plugin, by shorter names."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from gdbplugin.session import QemuOptions, TinyOS
+from gdbplugin.pytest_plugin import Boot
+from gdbplugin.session import TinyOS
 
-TOP = Path(__file__).resolve().parents[1]
-
-# A shell has its background jobs ignore Ctrl-C, and so would every program that the tests start and then interrupt.
+# A shell has its background jobs ignore Ctrl-C, and so would every program that the tests start to interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let another kernel be tested than the one just built."""
-    parser.addoption("--tinyos-kernel", type=Path, default=TOP / "build" / "kernel.elf", metavar="ELF")
+    """Let tests that repeat something do so at length."""
+    parser.addoption("--soak", action="store_true", help="200 sessions in a row, every command interrupted")
 
 
 @pytest.fixture(scope="session")
-def kernel_elf(request: pytest.FixtureRequest) -> Path:
+def kernel_elf(tinyos_kernel: Path) -> Path:
     """The kernel's ELF."""
-    path: Path = request.config.getoption("--tinyos-kernel").resolve()
-    if not path.is_file():
-        pytest.fail(f"no kernel at {path}: scripts/test builds it, and so does scripts/build")
-    return path
+    return tinyos_kernel
 
 
 @pytest.fixture(scope="session")
@@ -38,29 +33,18 @@ def kernel_image(kernel_elf: Path) -> Path:
 
 
 @pytest.fixture
-def machine(kernel_elf: Path) -> Iterator[TinyOS]:
+def machine(tinyos: TinyOS) -> TinyOS:
     """A machine of this test's own, at the kernel's prompt."""
-    with TinyOS.boot(kernel_elf) as tinyos:
-        yield tinyos
+    return tinyos
 
 
 @pytest.fixture(scope="module")
-def shared_machine(kernel_elf: Path) -> Iterator[TinyOS]:
+def shared_machine(shared_tinyos: TinyOS) -> TinyOS:
     """A machine for the tests of one module that leave it running and as they found it."""
-    with TinyOS.boot(kernel_elf) as tinyos:
-        yield tinyos
+    return shared_tinyos
 
 
 @pytest.fixture
-def boot(kernel_elf: Path) -> Iterator[Callable[..., TinyOS]]:
+def boot(boot_tinyos: Boot) -> Boot:
     """Boots machines with `QemuOptions` of the test's own; they are ended after it."""
-    machines: list[TinyOS] = []
-
-    def boot_with(**options: object) -> TinyOS:
-        wanted = QemuOptions(**{"kernel": kernel_elf, **options})  # type: ignore[arg-type]
-        machines.append(TinyOS.boot(kernel_elf, options=wanted))
-        return machines[-1]
-
-    yield boot_with
-    for machine in machines:
-        machine.close()
+    return boot_tinyos

@@ -1,0 +1,174 @@
+"""The pytest plugin: machines that run TinyOS as fixtures, and what they show at the moment a test fails.
+
+pytest loads it wherever the package is installed (entry point `pytest11`), so nothing of a session is
+imported before a test asks for one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from gdbplugin.session import SessionError, TinyOS
+
+_PROGRAMS = {"--tinyos-qemu": "TINYOS_QEMU", "--tinyos-gdb": "TINYOS_GDB"}
+_EVENTS = 20
+_CONSOLE_LINES = 40
+_EVIDENCE_SECONDS = 10.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the kernel and the programs be chosen."""
+    group = parser.getgroup("tinyos", "TinyOS in QEMU, with GDB")
+    group.addoption(
+        "--tinyos-kernel", type=Path, metavar="ELF", help="the kernel to boot (else $TINYOS_KERNEL)"
+    )
+    group.addoption("--tinyos-qemu", metavar="PROGRAM", help="QEMU (else $TINYOS_QEMU, qemu-system-aarch64)")
+    group.addoption("--tinyos-gdb", metavar="PROGRAM", help="GDB (else $TINYOS_GDB, gdb-multiarch)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the programs that were named used by every session of this run, whoever starts it."""
+    for option, variable in _PROGRAMS.items():
+        named = config.getoption(option)
+        if named is None:
+            continue
+        path = shutil.which(named)
+        if path is None:
+            raise pytest.UsageError(f"{option}={named} is not a program")
+        config.add_cleanup(_set_for_now(variable, path))
+
+
+def _set_for_now(variable: str, value: str) -> Any:
+    """Set an environment variable; returns what puts it back."""
+    before = os.environ.get(variable)
+    os.environ[variable] = value
+
+    def put_back() -> None:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
+
+    return put_back
+
+
+class Boot:
+    """Boots machines with `QemuOptions` of the test's own, which are ended after it."""
+
+    def __init__(self, kernel: Path) -> None:
+        self._kernel = kernel
+        self.machines: list[TinyOS] = []
+
+    def __call__(self, **options: object) -> TinyOS:
+        """One more machine; `options` are fields of `QemuOptions`. Raises a `SessionError`."""
+        from gdbplugin.session import QemuOptions, TinyOS
+
+        wanted = QemuOptions(**{"kernel": self._kernel, **options})  # type: ignore[arg-type]
+        self.machines.append(TinyOS.boot(self._kernel, options=wanted))
+        return self.machines[-1]
+
+    def close(self) -> None:
+        """End them all."""
+        for machine in self.machines:
+            machine.close()
+
+
+@pytest.fixture(scope="session")
+def tinyos_kernel(request: pytest.FixtureRequest) -> Path:
+    """The kernel's ELF: `--tinyos-kernel`, $TINYOS_KERNEL, or the one that this checkout has built."""
+    from gdbplugin.session import SessionError
+    from gdbplugin.session.kernel_file import default_kernel
+
+    try:
+        path: Path = (request.config.getoption("--tinyos-kernel") or default_kernel()).resolve()
+    except SessionError as error:
+        raise _failure(error) from None
+    if not path.is_file():
+        pytest.fail(f"no kernel at {path}: give one with --tinyos-kernel ELF", pytrace=False)
+    return path
+
+
+@pytest.fixture
+def tinyos(tinyos_kernel: Path) -> Iterator[TinyOS]:
+    """A machine of this test's own, at the kernel's prompt."""
+    yield from _booted(tinyos_kernel)
+
+
+@pytest.fixture(scope="module")
+def shared_tinyos(tinyos_kernel: Path) -> Iterator[TinyOS]:
+    """A machine for the tests of one module, which leave it running and as they found it."""
+    yield from _booted(tinyos_kernel)
+
+
+@pytest.fixture
+def boot_tinyos(tinyos_kernel: Path) -> Iterator[Boot]:
+    """Boots machines with `QemuOptions` of the test's own: `boot_tinyos(paused=True)`."""
+    boot = Boot(tinyos_kernel)
+    yield boot
+    boot.close()
+
+
+def _booted(kernel: Path) -> Iterator[TinyOS]:
+    from gdbplugin.session import SessionError, TinyOS
+
+    try:
+        machine = TinyOS.boot(kernel)
+    except SessionError as error:
+        raise _failure(error) from None
+    with machine:
+        yield machine
+
+
+def _failure(error: SessionError) -> BaseException:
+    # Where in the session it was noticed is of no use to whoever wrote the test.
+    return pytest.fail.Exception(str(error), pytrace=False)
+
+
+# First of all: by then the others have said whether what happened counts as a failure.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach to a failure what each of the test's machines shows now."""
+    report = yield
+    if report.failed and report.when != "teardown":
+        for name, machine in _machines_of(item):
+            for title, text in _evidence(machine):
+                report.sections.append((f"TinyOS {title} ({name})", text))
+    return report
+
+
+def _machines_of(item: pytest.Item) -> list[tuple[str, TinyOS]]:
+    """The machines among the values of a test's fixtures, each once, by the fixture's name."""
+    session = sys.modules.get("gdbplugin.session")
+    if session is None:
+        return []
+    found: dict[int, tuple[str, TinyOS]] = {}
+    for name, value in (getattr(item, "funcargs", None) or {}).items():
+        for machine in value.machines if isinstance(value, Boot) else [value]:
+            if isinstance(machine, session.TinyOS):
+                found.setdefault(id(machine), (name, machine))
+    return list(found.values())
+
+
+def _evidence(machine: TinyOS) -> Iterator[tuple[str, str]]:
+    """Report, events and console of a machine, as far as they are to be had: it may be what failed."""
+    yield "report", _answer(machine, "tinyos report")
+    yield "events", _answer(machine, f"tinyos events {_EVENTS}")
+    yield "console", "\n".join(machine.console.transcript.splitlines()[-_CONSOLE_LINES:])
+
+
+def _answer(machine: TinyOS, command: str) -> str:
+    from gdbplugin.session import SessionError
+
+    try:
+        with machine.stopped() as gdb:
+            return gdb.execute(command, _EVIDENCE_SECONDS)
+    except SessionError as error:
+        return f"not to be had: {error.message}"

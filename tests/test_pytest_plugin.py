@@ -1,0 +1,133 @@
+"""The pytest plugin, as a project sees it that has the package installed: by runs of pytest within pytest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+# Runs that boot machines stay in one worker.
+pytestmark = pytest.mark.xdist_group("pytest-plugin")
+
+_ONE_FAILS = """
+import pytest
+
+def test_passes(shared_tinyos):
+    assert "total_dynamic_stacks" in shared_tinyos.shell("*s")
+
+@pytest.mark.xfail
+def test_is_expected_to_fail(shared_tinyos):
+    assert shared_tinyos is None
+
+def test_fails(shared_tinyos):
+    shared_tinyos.debugger.interrupt()
+    newest = shared_tinyos.json("events 1")["events"][0]["sequence"]
+    print(f"newest event {newest}")
+    assert newest < 0
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, kernel_elf: Path) -> pytest.Pytester:
+    """A project with nothing but its tests, given the kernel of this run."""
+    pytester.makeini(f"[pytest]\naddopts = --tinyos-kernel={kernel_elf} -p no:cacheprovider\n")
+    return pytester
+
+
+def _section(output: str, title: str) -> str:
+    """The lines under a heading of pytest's report of failures; it must stand there once."""
+    lines = output.splitlines()
+    (start,) = (number for number, line in enumerate(lines) if line.strip("- ") == title)
+    body = lines[start + 1 :]
+    end = next(number for number, line in enumerate(body) if line.startswith(("-----", "=====", "_____")))
+    return "\n".join(body[:end])
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_failure_shows_report_events_and_console(project: pytest.Pytester, workers: str) -> None:
+    project.makepyfile(_ONE_FAILS)
+    result = project.runpytest_inprocess("-n", workers, "-rA", "--xfail-tb")
+    result.assert_outcomes(passed=1, xfailed=1, failed=1)
+    output = result.stdout.str()
+    report = _section(output, "TinyOS report (shared_tinyos)")
+    assert report.startswith("TinyOS dynamic memory")
+    assert "Pressure: " in report
+    events = _section(output, "TinyOS events (shared_tinyos)")
+    assert events.startswith("Events (newest 20;")
+    # Of that moment: the machine had been held still, and still was.
+    newest = _section(output, "Captured stdout call").removeprefix("newest event ")
+    assert events.split("\n")[-1].split()[0].replace(",", "") == newest
+    console = _section(output, "TinyOS console (shared_tinyos)")
+    assert "*s\n" in console
+    assert console.rstrip().endswith("tinyos>")
+
+
+def test_a_machine_that_died_does_not_hide_the_failure(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        import os, signal
+        def test_it(tinyos):
+            os.kill(tinyos.qemu.pid, signal.SIGKILL)
+            tinyos.shell("*s")
+    """)
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *EndedError: QEMU was killed by SIGKILL*"])
+    assert _section(result.stdout.str(), "TinyOS report (tinyos)").startswith("not to be had: ")
+    assert "tinyos>" in _section(result.stdout.str(), "TinyOS console (tinyos)")
+
+
+def test_every_machine_of_a_test_is_shown(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        def test_it(boot_tinyos):
+            first, second = boot_tinyos(paused=True), boot_tinyos(paused=True)
+            assert first.qemu.pid == second.qemu.pid
+    """)
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    assert sum(line.strip("- ") == "TinyOS report (boot_tinyos)" for line in result.outlines) == 2
+
+
+def test_a_missing_qemu_is_one_line(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYOS_QEMU", "no-such-qemu")
+    project.makepyfile("def test_it(tinyos): pass")
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(errors=1)
+    lines = result.outlines
+    start = next(number for number, line in enumerate(lines) if line.startswith("____"))
+    end = next(number for number, line in enumerate(lines) if "short test summary" in line)
+    (said,) = lines[start + 1 : end]
+    assert said.startswith("QEMU is missing: there is no program no-such-qemu; install it with: apt install")
+
+
+@pytest.mark.parametrize("option", ["--tinyos-qemu", "--tinyos-gdb"])
+def test_a_program_that_is_not_there_ends_the_run_at_once(project: pytest.Pytester, option: str) -> None:
+    result = project.runpytest_inprocess(f"{option}=no-such-program")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.errlines[0] == f"ERROR: {option}=no-such-program is not a program"
+
+
+def test_a_missing_kernel_is_one_line(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_it(tinyos): pass")
+    result = project.runpytest_inprocess("--tinyos-kernel=nowhere.elf")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["no kernel at *nowhere.elf: give one with --tinyos-kernel ELF"])
+
+
+def test_the_programs_named_are_used_for_this_run_only(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.environ.get("TINYOS_GDB") or shutil.which("gdb-multiarch")
+    monkeypatch.setenv("TINYOS_GDB", "before")
+    calls = project.path / "calls"
+    chosen = project.path / "chosen-gdb"
+    chosen.write_text(f'#!/bin/sh\necho "$@" >>"{calls}"\nexec {real} "$@"\n')
+    chosen.chmod(0o755)
+    project.makepyfile("""
+        def test_it(boot_tinyos):
+            assert boot_tinyos(paused=True).gdb("echo hello") == "hello"
+    """)
+    project.runpytest_inprocess(f"--tinyos-gdb={chosen}").assert_outcomes(passed=1)
+    assert "--interpreter=mi3" in calls.read_text()
+    assert os.environ["TINYOS_GDB"] == "before"
