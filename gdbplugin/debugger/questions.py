@@ -46,10 +46,10 @@ def _cores() -> dict[str, Any]:
         return {"cores": list(machine.cores), "selected": stop.selected_core()}
 
 
-def _registers(*names: str) -> dict[str, list[int | None]]:
-    """The values of registers by name, core by core; null where one is not to be had."""
+def _registers(core: str, *names: str) -> dict[str, int | None]:
+    """The values of a core's registers by name; null where one is not to be had."""
     with stop.machine() as machine:
-        return {name: [machine.register(name, core) for core in machine.cores] for name in names}
+        return {name: machine.register(name, int(core)) for name in names}
 
 
 def _physical(address: str, length: str) -> dict[str, str]:
@@ -75,10 +75,9 @@ def _symbol_addresses(*names: str) -> dict[str, int | None]:
     return {name: symbols.address(name) for name in names}
 
 
-def _symbol_names(*addresses: str) -> dict[str, str | None]:
-    """What the program calls what lies at addresses; by the addresses as they were written."""
-    symbols = GdbSymbols()
-    return {address: symbols.name(int(address, 0)) for address in addresses}
+def _symbol_name(address: str) -> str | None:
+    """What the program calls what lies at an address."""
+    return GdbSymbols().name(int(address, 0))
 
 
 def _sections() -> list[tuple[int, int, str]]:
@@ -98,7 +97,7 @@ _QUESTIONS: dict[str, Callable[..., Any]] = {
     "physical": _physical,
     "address": _address,
     "symbol-addresses": _symbol_addresses,
-    "symbol-names": _symbol_names,
+    "symbol-name": _symbol_name,
     "sections": _sections,
     "disassembled": _disassembled,
 }

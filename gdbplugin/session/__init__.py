@@ -1,9 +1,10 @@
 """TinyOS sessions from outside GDB: QEMU and GDB started, spoken to, and ended.
 
->>> with TinyOS.boot(Path("build/kernel.elf")) as tinyos:
+>>> with TinyOS.boot() as tinyos:
 ...     print(tinyos.shell("*s"))
-...     with tinyos.stopped() as gdb:
-...         print(gdb.execute("tinyos report"))
+...     with tinyos.stopped():
+...         assert all(stack.growth_count for stack in tinyos.stacks())
+...     print(tinyos.gdb("tinyos report"))
 """
 
 from gdbplugin.session.errors import (
@@ -11,6 +12,7 @@ from gdbplugin.session.errors import (
     CommandFailedError,
     EndedError,
     KernelUnusableError,
+    ReadFailedError,
     SessionError,
     ToolMissingError,
     WaitTimeoutError,
@@ -25,6 +27,7 @@ __all__ = [
     "KernelUnusableError",
     "Qemu",
     "QemuOptions",
+    "ReadFailedError",
     "SessionError",
     "TinyOS",
     "ToolMissingError",

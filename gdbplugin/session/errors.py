@@ -47,3 +47,7 @@ class CommandFailedError(SessionError):
         self.command = command
         self.reason = reason
         self.output = output
+
+
+class ReadFailedError(SessionError):
+    """The kernel has no such object, is not set up yet, or its memory could not be read."""

@@ -106,6 +106,12 @@ class Gdb:
         return None if self.running else self._last_stop
 
     @property
+    def is_disconnected(self) -> bool:
+        """Whether GDB has lost its target."""
+        self._pump.drain()
+        return self._exited
+
+    @property
     def ended(self) -> EndedError | None:
         """How GDB ended, if it has."""
         self._pump.drain()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gdbplugin.layout import cache
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
+from gdbplugin.layout.types import Layout, LayoutError
 from gdbplugin.session.errors import CommandFailedError, KernelUnusableError
 from gdbplugin.session.gdb import Gdb
 
@@ -38,6 +41,14 @@ class KernelFile:
     def path(self) -> Path:
         """Where it lies."""
         return self.image.path
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """How its types lie in memory; raises `KernelUnusableError`."""
+        try:
+            return cache.load(self.path)
+        except LayoutError as error:
+            raise KernelUnusableError(f"{error}: {_BUILD}") from error
 
     @classmethod
     def open(cls, path: Path) -> KernelFile:

@@ -147,6 +147,14 @@ class Qemu:
         lines = process.last_text(self.directory / "qemu.log").splitlines()
         return "\n".join(line for line in lines if "info: QEMU waiting for connection" not in line)
 
+    def has_ended(self, within: float = 0.0) -> bool:
+        """Whether QEMU has ended, or does so `within` seconds."""
+        try:
+            self._child.wait(within)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def ended(self) -> EndedError:
         """The error that says how QEMU ended. Call it once its console has; waits for it a little."""
         try:

@@ -12,10 +12,10 @@ from typing import NoReturn
 
 from gdbplugin.session import process
 from gdbplugin.session.errors import CommandFailedError, SessionError
-from gdbplugin.session.gdb_program import find_gdb
+from gdbplugin.session.gdb_program import PLUGIN, find_gdb
 from gdbplugin.session.qemu import QemuOptions
 from gdbplugin.session.signals import passed_to_child, raised_as_exit
-from gdbplugin.session.tinyos import PLUGIN, TinyOS
+from gdbplugin.session.tinyos import TinyOS
 
 _TOP = Path(__file__).resolve().parents[2]
 _KERNEL = _TOP / "build" / "kernel.elf"

@@ -1,47 +1,59 @@
-"""A TinyOS booted in QEMU, its console and a GDB with the plugin: one session."""
+"""TinyOS in QEMU, its console and a GDB with the plugin: one session."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gdbplugin.session.attachment import Attachment
 from gdbplugin.session.console import Console
-from gdbplugin.session.errors import CommandFailedError
+from gdbplugin.session.errors import CommandFailedError, EndedError, ReadFailedError, SessionError
 from gdbplugin.session.gdb import Gdb
-from gdbplugin.session.kernel_file import KernelFile
-from gdbplugin.session.mi import Result
+from gdbplugin.session.gdb_program import PLUGIN
+from gdbplugin.session.kernel_file import KernelFile, default_kernel
+from gdbplugin.session.mi import Result, Stop
+from gdbplugin.session.objects import Objects
 from gdbplugin.session.pump import Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
+from gdbplugin.session.reading import Reading
+from gdbplugin.session.watch import Watch
 
-PLUGIN = Path(__file__).resolve().parents[1] / "tinyos.py"
 _BOOT_SECONDS = 30.0
+_COMMAND_SECONDS = 20.0
+# What QEMU's sockets tell at once, its exit status may tell a little later.
+_END_SECONDS = 0.5
 
 
-class TinyOS:
+class TinyOS(Objects):
     """A session. It runs unless stopped; QEMU and GDB are gone after `close`, or the `with`.
 
     GDB is started when it is first asked for something: a session that only types at the kernel's console
     does not wait for it.
     """
 
-    def __init__(self, qemu: Qemu, kernel: KernelFile, pump: Pump, *, plugin: Path | None) -> None:
-        self.qemu = qemu
+    def __init__(
+        self, host: Qemu | Attachment, kernel: KernelFile, pump: Pump, *, plugin: Path | None
+    ) -> None:
         self.kernel = kernel
-        self.console = Console(qemu.console, pump, qemu.ended)
-        self._pump = pump
+        self.pump = pump
+        """What reads everything that QEMU, GDB and the console say."""
+        self._host = host
         self._plugin = plugin
+        self._console = None if isinstance(host, Attachment) else Console(host.console, pump, host.ended)
         self._debugger: Gdb | None = None
+        self._reader: Reading | None = None
+        self._runs_without_gdb = True
         self.debugger_complaints = ""
         """What GDB and the plugin wrote to standard error as they started."""
 
     @classmethod
     def boot(
         cls,
-        elf: Path,
+        elf: Path | None = None,
         *,
         options: QemuOptions | None = None,
         plugin: Path | None = PLUGIN,
@@ -49,15 +61,17 @@ class TinyOS:
     ) -> TinyOS:
         """Boot `elf`, or `options.kernel` with `elf`'s symbols, and wait for the kernel's prompt.
 
-        With `options.paused` it does not run, and no prompt is waited for. Raises a `SessionError`.
+        Without `elf`, the one that $TINYOS_KERNEL names, or that scripts/build leaves in the checkout. With
+        `options.paused` it does not run, and no prompt is waited for. Raises a `SessionError`.
         """
-        kernel = KernelFile.open(elf)
-        options = options or QemuOptions(kernel=elf)
+        kernel = KernelFile.open(elf or default_kernel())
+        options = options or QemuOptions(kernel=kernel.path)
         pump = Pump()
         qemu = Qemu.start(options)
         session = cls(qemu, kernel, pump, plugin=plugin)
         try:
             pump.witness("QEMU", qemu.log)
+            session._runs_without_gdb = not options.paused
             if not options.paused:
                 session.console.wait_for_prompt(timeout)
         except BaseException:
@@ -65,62 +79,163 @@ class TinyOS:
             raise
         return session
 
+    @classmethod
+    def attach(cls, address: str, elf: Path | None = None, *, plugin: Path | None = PLUGIN) -> TinyOS:
+        """Attach to a gdbstub that is there already: `HOST:PORT`, or a socket's path.
+
+        `elf` is what it runs; without it as for `boot`. As whenever a debugger attaches, the target is
+        stopped then: `resume` lets it run. It runs on after `close`. Raises a `SessionError`.
+        """
+        kernel = KernelFile.open(elf or default_kernel())
+        session = cls(Attachment(address), kernel, Pump(), plugin=plugin)
+        try:
+            session._debugger = session._attach()
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the machine is another's: then there is neither a `qemu` nor a `console` here."""
+        return isinstance(self._host, Attachment)
+
+    @property
+    def address(self) -> str:
+        """Where the gdbstub is, as GDB's `target remote` takes it."""
+        return self._host.gdb_address
+
+    @property
+    def qemu(self) -> Qemu:
+        """The QEMU that was booted; raises `SessionError` in an attached session."""
+        if isinstance(self._host, Attachment):
+            raise SessionError(f"this session has no QEMU of its own: it was attached to {self.address}")
+        return self._host
+
+    @property
+    def console(self) -> Console:
+        """The kernel's serial line; raises `SessionError` in an attached session."""
+        if self._console is None:
+            raise SessionError(
+                f"this session has no console: it was attached to {self.address}; boot one, or type there"
+            )
+        return self._console
+
     @property
     def debugger(self) -> Gdb:
         """GDB, attached. The first use starts it, checks that the ELF is what runs, and lets it run on."""
         if self._debugger is None:
             self._debugger = self._attach()
-            self._debugger.resume()
+            if self._runs_without_gdb:
+                self._debugger.resume()
         return self._debugger
+
+    @property
+    def running(self) -> bool:
+        """Whether the target runs."""
+        return self._runs_without_gdb if self._debugger is None else self._debugger.running
+
+    @property
+    def last_stop(self) -> Stop | None:
+        """Where the target stopped last; None while it runs, and where it was never stopped."""
+        return None if self._debugger is None else self._debugger.last_stop
+
+    @property
+    def lost(self) -> EndedError | None:
+        """How QEMU or GDB ended, if one of them has; waits for nothing."""
+        if self._host.has_ended():
+            return self._host.ended()
+        return None if self._debugger is None else self._debugger.ended
+
+    def resume(self) -> None:
+        """Let the target run; nothing where it does already."""
+        with self._explained():
+            if not self.running:
+                self._with_gdb().resume()
+
+    def interrupt(self, timeout: float = _COMMAND_SECONDS) -> Stop:
+        """Stop the target, if it runs, and return where it stands."""
+        with self._explained():
+            gdb = self._with_gdb()
+            if gdb.running:
+                return gdb.interrupt(timeout)
+            return gdb.last_stop or Stop("", None)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[Gdb]:
+        """Hold the target still in the `with`; it runs again afterwards only if it ran before."""
+        with self._explained():
+            was_running = self.running
+            gdb = self._with_gdb()
+            with gdb.stopped(resume=was_running):
+                yield gdb
 
     def shell(self, command: str, timeout: float = 10.0) -> str:
         """Type a command on the kernel's own console and return its answer. The target must be running."""
         return self.console.command(command, timeout)
 
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[Gdb]:
-        """Hold the target still in the `with`; it runs again afterwards only if it ran before."""
-        was_running = self._debugger is None or self._debugger.running
-        if self._debugger is None:
-            self._debugger = self._attach()
-        with self._debugger.stopped(resume=was_running):
-            yield self._debugger
+    def gdb(
+        self,
+        command: str,
+        timeout: float = _COMMAND_SECONDS,
+        show: Callable[[str], None] | None = None,
+    ) -> str:
+        """What GDB prints for a command; `show` is given each piece of it as it comes."""
+        with self._explained():
+            return self.debugger.execute(command, timeout, show)
 
-    def gdb(self, command: str, timeout: float = 20.0) -> str:
-        """What GDB prints for a command."""
-        return self.debugger.execute(command, timeout)
-
-    def mi(self, command: str, timeout: float = 20.0) -> Result:
+    def mi(self, command: str, timeout: float = _COMMAND_SECONDS) -> Result:
         """GDB's result for an MI command."""
-        return self.debugger.mi(command, timeout)
+        with self._explained():
+            return self.debugger.mi(command, timeout)
 
-    def json(self, command: str, timeout: float = 20.0) -> Any:
+    def json(self, command: str, timeout: float = _COMMAND_SECONDS) -> Any:
         """The object that one of the plugin's commands prints as JSON: `json("report")`.
 
         The target is held still for it. Through a file: GDB writes what a command prints to its machine
         interface with a system call for each character, which took 14 s for 33,000 lazy pages.
         """
-        answer = self.qemu.directory / "answer.json"
+        answer = self._host.directory / "answer.json"
         with self.stopped() as gdb:
             gdb.execute(f"pipe tinyos {command} --json | cat >{shlex.quote(str(answer))}", timeout)
         return json.loads(answer.read_bytes())
 
+    def watch(self) -> Watch:
+        """Snapshots of the running kernel out of the guest's mapped RAM; GDB is not needed for it.
+
+        Raises `SessionError` where there is no such RAM.
+        """
+        ram = self._host.ram
+        if ram is None:
+            raise SessionError(
+                f"a running kernel can be watched only by its mapped RAM: {self._host.ram_lack}"
+            )
+        return Watch(ram, self.kernel.image, self.kernel.layout, lost=lambda: self.lost)
+
     def detach(self) -> None:
         """End GDB and let the target run, so that another debugger may attach."""
-        if self._debugger is not None:
-            with contextlib.suppress(CommandFailedError):  # There may be nothing left to let go of.
-                self._debugger.mi("-target-detach")
-            self._debugger.close()
-            self._debugger = None
+        gdb, self._debugger, self._reader = self._debugger, None, None
+        if gdb is None:
+            return
+        self._runs_without_gdb = True
+        try:
+            # There may be nothing left to let go of.
+            with contextlib.suppress(SessionError), gdb.stopped(resume=False):
+                gdb.mi("-target-detach")
+        finally:
+            gdb.close()
 
     def close(self) -> None:
-        """End GDB and QEMU. A second call does nothing."""
+        """End GDB and QEMU; a target that was attached to runs on. A second call does nothing."""
         with contextlib.ExitStack() as ending:
-            ending.callback(self._pump.close)
-            ending.callback(self.qemu.close)
-            ending.callback(self.console.close)
+            ending.callback(self.pump.close)
+            ending.callback(self._host.close)
+            if self._console is not None:
+                ending.callback(self._console.close)
             if self._debugger is not None:
                 ending.callback(self._debugger.close)
+            if self.is_attached:
+                ending.callback(self.detach)
 
     def __enter__(self) -> TinyOS:
         return self
@@ -128,12 +243,36 @@ class TinyOS:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _with_gdb(self) -> Gdb:
+        """GDB, attached; where it was not before, the target is stopped now."""
+        if self._debugger is None:
+            self._debugger = self._attach()
+        return self._debugger
+
     def _attach(self) -> Gdb:
-        gdb = Gdb.start(self._pump, elf=self.kernel.path, plugin=self._plugin)
+        gdb = Gdb.start(self.pump, elf=self.kernel.path, plugin=self._plugin)
         try:
-            self.debugger_complaints = gdb.connect(self.qemu.gdb_address).log
+            self.debugger_complaints = gdb.connect(self.address).log
             self.kernel.require_running(gdb)
         except BaseException:
             gdb.close()
             raise
         return gdb
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Reading]:
+        with self.stopped() as gdb:
+            if self._reader is None:
+                self._reader = Reading(gdb, self.kernel, self._host.ram)
+            yield self._reader
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What fails because QEMU or GDB has died says just that."""
+        try:
+            yield
+        except (CommandFailedError, EndedError, ReadFailedError) as error:
+            gdb = self._debugger
+            if self._host.has_ended(_END_SECONDS) or (gdb is not None and gdb.is_disconnected):
+                raise self._host.ended() from error
+            raise

@@ -1,0 +1,113 @@
+"""The stopped machine as a session sees it: memory from the guest's mapped RAM if there is one, else by GDB.
+
+GDB is asked by the plugin's own MI command `-tinyos-machine`: so a stub's ways are dealt with in one place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gdbplugin.aarch64.description import REGISTERS
+from gdbplugin.machine import PhysicalReadError
+from gdbplugin.session import mi
+from gdbplugin.session.errors import CommandFailedError, ReadFailedError
+from gdbplugin.session.gdb import Gdb
+from gdbplugin.session.ram import MappedRam
+
+# A question costs more than a register: what is mostly wanted together is asked for together.
+_OF_TRANSLATION = (
+    "CPSR",
+    "SCTLR_EL1",
+    "TCR_EL1",
+    "TTBR0_EL1",
+    "TTBR1_EL1",
+    "ID_AA64MMFR0_EL1",
+    "ID_AA64MMFR2_EL1",
+    "HCR_EL2",
+    "SCR_EL3",
+    "MAIR_EL1",
+    "CNTFRQ_EL0",
+    "CNTVCT_EL0",
+    "CNTV_CVAL_EL0",
+)
+_OF_EXCEPTIONS = ("PC", *(name for name in REGISTERS if name not in _OF_TRANSLATION))
+_GROUPS = (_OF_TRANSLATION, _OF_EXCEPTIONS)
+
+
+def ask(gdb: Gdb, question: str, *words: str) -> Any:
+    """The plugin's answer to a question of `gdbplugin.debugger.questions`. Raises a `SessionError`."""
+    command = " ".join(["-tinyos-machine", question, *map(mi.quote, words)])
+    try:
+        return json.loads(gdb.ask(command).payload["json"])
+    except CommandFailedError as error:
+        raise ReadFailedError(error.reason) from error
+
+
+class SessionMachine:
+    """The machine GDB is stopped at; satisfies `gdbplugin.machine.Machine`. Valid for one stop."""
+
+    def __init__(self, gdb: Gdb, ram: MappedRam | None) -> None:
+        self._gdb = gdb
+        self._ram = ram
+        self._registers: dict[tuple[str, int], int | None] = {}
+        found = ask(gdb, "cores")
+        self._cores: tuple[int, ...] = tuple(found["cores"])
+        self.selected_core: int = found["selected"]
+        """The core whose thread is selected in GDB."""
+
+    @property
+    def cores(self) -> Sequence[int]:
+        """See `Machine`."""
+        return self._cores
+
+    def read_physical(self, address: int, length: int) -> bytes:
+        """See `Machine`; also raises a `SessionError`."""
+        if self._ram is not None and address >= 0 and address + length <= self._ram.size:
+            return self._ram.read(address, length)
+        found = ask(self._gdb, "physical", hex(address), str(length))
+        if "contents" not in found:
+            raise PhysicalReadError(address, length)
+        return bytes.fromhex(found["contents"])
+
+    def register(self, name: str, core: int) -> int | None:
+        """See `Machine`; also raises a `SessionError`."""
+        if core not in self._cores:
+            return None
+        if (name, core) not in self._registers:
+            together = next((group for group in _GROUPS if name in group), (name,))
+            values = ask(self._gdb, "registers", str(core), *together)
+            self._registers.update({(known, core): value for known, value in values.items()})
+        return self._registers[name, core]
+
+
+class SessionSymbols:
+    """The names of the program GDB has loaded; satisfies `gdbplugin.kernel.places.Symbols`. For one stop."""
+
+    def __init__(self, gdb: Gdb) -> None:
+        self._gdb = gdb
+        self._addresses: dict[str, int | None] = {}
+        self._names: dict[int, str | None] = {}
+
+    def address(self, name: str) -> int | None:
+        """See `Symbols`."""
+        if name not in self._addresses:
+            self._addresses.update(ask(self._gdb, "symbol-addresses", name))
+        return self._addresses[name]
+
+    def name(self, address: int) -> str | None:
+        """See `Symbols`."""
+        if address not in self._names:
+            self._names[address] = ask(self._gdb, "symbol-name", hex(address))
+        return self._names[address]
+
+    def sections(self) -> Sequence[tuple[int, int, str]]:
+        """See `Symbols`."""
+        return [(start, end, name) for start, end, name in ask(self._gdb, "sections")]
+
+
+def disassemble(gdb: Gdb, core: int, address: int, word: int) -> str | None:
+    """The text of an instruction, by GDB; None where GDB cannot tell. See `kernel.fault.Disassemble`."""
+    text: str | None = ask(gdb, "disassembled", str(core), hex(address), hex(word))
+    return text

@@ -1,0 +1,106 @@
+"""Objects of the stopped kernel, decoded in this process by the functions that the plugin's commands use."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from gdbplugin.kernel.history import History
+from gdbplugin.kernel.journal import Journal, Noticed
+from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import Kernel
+from gdbplugin.layout.types import LayoutError
+from gdbplugin.machine import CachedMachine, MachineError
+from gdbplugin.session.errors import ReadFailedError
+from gdbplugin.session.gdb import Gdb
+from gdbplugin.session.kernel_file import KernelFile
+from gdbplugin.session.machine import SessionMachine, SessionSymbols, ask, disassemble
+from gdbplugin.session.ram import MappedRam
+
+Address = int | str
+"""An address, or an expression of GDB's that stands for one: `"kernel_main"`, `"$pc"`."""
+_ADDRESS_MASK = (1 << 64) - 1
+_Object = TypeVar("_Object", bound=Noticed)
+
+
+class Reading:
+    """Reads from the machine that a GDB is stopped at; keeps what it read until that may have changed."""
+
+    def __init__(self, gdb: Gdb, kernel: KernelFile, ram: MappedRam | None) -> None:
+        self._gdb = gdb
+        self._file = kernel
+        self._ram = ram
+        self._history = History()
+        self._runs = gdb.runs
+        self._stop: _Stop | None = None
+
+    def of_kernel(self, read: Callable[..., _Object], **words: Any) -> _Object:
+        """What a reader makes of the kernel and a user's words; those that are None are left out.
+
+        Raises `ReadFailedError`, or what the session itself raises.
+        """
+        stop = self._current()
+        journal = Journal()
+        return _in_one_line(lambda: read(self._kernel(stop, journal), **_given(words)), journal)
+
+    def of_stopped(self, read: Callable[..., _Object], *more: Any, **words: Any) -> _Object:
+        """As `of_kernel`, for a reader that needs no kernel; `more` follows the machine."""
+        stop = self._current()
+        journal = Journal()
+        stopped = Stopped(
+            stop.machine, stop.source.selected_core, journal, lambda: self._kernel(stop, journal)
+        )
+        return _in_one_line(lambda: read(stopped, *more, **_given(words)), journal)
+
+    def address(self, address: Address) -> int:
+        """The address that a user means; raises `ReadFailedError` for an expression that is none."""
+        if isinstance(address, int):
+            return address & _ADDRESS_MASK
+        found: int = ask(self._gdb, "address", address)
+        return found
+
+    def symbols(self) -> SessionSymbols:
+        """The names of the loaded program."""
+        return self._current().symbols
+
+    def disassembler(self) -> Callable[[int, int, int], str | None]:
+        """GDB's, as `kernel.fault` takes it."""
+        return functools.partial(disassemble, self._gdb)
+
+    def _current(self) -> _Stop:
+        """What is known of this stop: nothing yet, where the target may have changed since."""
+        gdb = self._gdb
+        if gdb.runs != self._runs:
+            self._history.ran()
+            self._runs = gdb.runs
+        if self._stop is None or self._stop.changes != gdb.changes:
+            self._stop = _Stop(gdb, self._ram)
+        return self._stop
+
+    def _kernel(self, stop: _Stop, journal: Journal) -> Kernel:
+        return Kernel(stop.machine, self._file.layout, journal, self._history, stop.decoded)
+
+
+class _Stop:
+    """What was read at one stop."""
+
+    def __init__(self, gdb: Gdb, ram: MappedRam | None) -> None:
+        self.source = SessionMachine(gdb, ram)
+        self.machine = CachedMachine(self.source)
+        self.symbols = SessionSymbols(gdb)
+        self.decoded: dict[str, Any] = {}
+        self.changes = gdb.changes
+
+
+def _given(words: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in words.items() if value is not None}
+
+
+def _in_one_line(read: Callable[[], _Object], journal: Journal) -> _Object:
+    """The object with its journal; what the decoding raises becomes the session's own error."""
+    try:
+        return replace(read(), journal=journal)
+    except (MachineError, LayoutError) as error:
+        raise ReadFailedError(str(error)) from error
