@@ -161,7 +161,8 @@ def _evidence(machine: TinyOS) -> Iterator[tuple[str, str]]:
     """Report, events and console of a machine, as far as they are to be had: it may be what failed."""
     yield "report", _answer(machine, "tinyos report")
     yield "events", _answer(machine, f"tinyos events {_EVENTS}")
-    yield "console", "\n".join(machine.console.transcript.splitlines()[-_CONSOLE_LINES:])
+    if not machine.is_attached:
+        yield "console", "\n".join(machine.console.transcript.splitlines()[-_CONSOLE_LINES:])
 
 
 def _answer(machine: TinyOS, command: str) -> str:
