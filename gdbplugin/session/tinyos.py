@@ -66,8 +66,8 @@ class TinyOS(Objects):
         """
         kernel = KernelFile.open(elf or default_kernel())
         options = options or QemuOptions(kernel=kernel.path)
-        pump = Pump()
         qemu = Qemu.start(options)
+        pump = Pump()
         session = cls(qemu, kernel, pump, plugin=plugin)
         try:
             pump.witness("QEMU", qemu.log)
