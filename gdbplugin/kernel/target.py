@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Protocol, TypeVar
@@ -193,15 +194,18 @@ class Kernel:
         """
         source: Mapping[str, Any] = values if isinstance(values, dict) else {}
         chosen: dict[str, object] = dict(given)
-        for field in fields(kind):  # type: ignore[arg-type]
-            if field.name in chosen:
+        for name, is_required in _fields_of(kind):  # type: ignore[arg-type]
+            if name in chosen:
                 continue
-            if field.name not in source:
-                if field.default is MISSING:
-                    chosen[field.name] = None
-                    self.journal.note(f"this kernel's {kind.__name__} has no field {field.name}")
+            if name not in source:
+                if is_required:
+                    chosen[name] = None
+                    self.journal.note(f"this kernel's {kind.__name__} has no field {name}")
                 continue
-            chosen[field.name] = self.checked(source[field.name], f"{label}: {field.name}")
+            found = source[name]
+            chosen[name] = (
+                self.checked(found, f"{label}: {name}") if isinstance(found, Invalid | list) else found
+            )
         return kind(**chosen)
 
     def checked(self, found: Any, label: str) -> Any:
@@ -212,3 +216,9 @@ class Kernel:
         if isinstance(found, list):
             return tuple(self.checked(entry, f"{label}[{index}]") for index, entry in enumerate(found))
         return found
+
+
+@functools.cache
+def _fields_of(kind: type) -> tuple[tuple[str, bool], ...]:
+    """The names of a dataclass's fields, and whether each must be given."""
+    return tuple((field.name, field.default is MISSING) for field in fields(kind))
