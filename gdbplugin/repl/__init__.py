@@ -1,0 +1,1 @@
+"""`tinyos-repl`: a prompt like the kernel's own shell, in front of a session."""

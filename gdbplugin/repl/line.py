@@ -1,0 +1,224 @@
+"""What a typed line means. Pure: text in, an action out; `commands.py` carries it out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+VIEWS = {"s": "stats", "d": "stacks", "l": "lazy", "p": "pressure", "e": "events"}
+"""What `live` takes: the letters of the kernel's shell, or their names."""
+
+_LEAVING = frozenset({"q", "quit", "exit"})
+_HELPING = frozenset({"h", "help", "?"})
+
+# GDB's commands that let the target run until something stops it: their names and shortest abbreviations.
+_CONTINUING = {"continue": 4, "jump": 1, "signal": 3}
+_CONTINUING_WORDS = frozenset({"c", "fg"})
+# Those that go on to read lines, or take the terminal: through GDB's machine interface neither is possible.
+_READING = {"commands": 4, "define": 3, "document": 3, "while": 4, "if": 2, "guile-repl": 7}
+_READING_WORDS = frozenset({"pi", "python-interactive", "gr", "edit", "tui", "layout", "focus", "winheight"})
+_READING_WHEN_ALONE = frozenset({"py", "python", "gu", "guile", "shell", "!"})
+
+_LISTED = re.compile(r"^tinyos (\S+?)((?:, tinyos \S+)*) -- (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The plugin's commands: the summary of each by its word, and the word that each letter stands for."""
+
+    summaries: Mapping[str, str]
+    letters: Mapping[str, str]
+
+    @classmethod
+    def of_help(cls, text: str) -> Vocabulary:
+        """From what GDB prints for `help tinyos`."""
+        summaries, letters = {}, {}
+        for word, aliases, summary in _LISTED.findall(text):
+            summaries[word] = summary
+            for alias in re.findall(r"tinyos (\S+?)(?:,|$)", aliases):
+                letters[alias] = word
+        return cls(summaries, letters)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """An empty line."""
+
+
+@dataclass(frozen=True)
+class Submenu:
+    """Enter the `*` submenu, or leave it."""
+
+    entered: bool
+
+
+@dataclass(frozen=True)
+class Quit:
+    """Leave the REPL."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Begin a new session in place of this one."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """Explain `topic`; all there is, where it is empty. A command of the plugin is `tinyos …` here."""
+
+    topic: str
+
+
+@dataclass(frozen=True)
+class ToConsole:
+    """Type `text` to the kernel."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Live:
+    """Open the full-screen view of that letter."""
+
+    view: str
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A command of the plugin; `text` is what stands behind `tinyos`."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Continue:
+    """A command of GDB's that lets the target run until something stops it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """Stop the target."""
+
+
+@dataclass(frozen=True)
+class ToGdb:
+    """Any other command of GDB's."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A line that cannot be carried out here; `reason` says what to do instead."""
+
+    reason: str
+
+
+Action = (
+    Nothing
+    | Submenu
+    | Quit
+    | Restart
+    | Help
+    | ToConsole
+    | Live
+    | Ours
+    | Continue
+    | Interrupt
+    | ToGdb
+    | Refused
+)
+
+
+def parse(line: str, vocabulary: Vocabulary, *, in_submenu: bool = False) -> Action:
+    """What `line` asks for."""
+    text = line.strip()
+    if not text or text.startswith("#"):
+        return Nothing()
+    if text.startswith("*"):
+        return _starred(text[1:].strip())
+    word, _, rest = text.partition(" ")
+    rest = rest.strip()
+    if in_submenu and (found := _in_submenu(word, text, vocabulary)):
+        return found
+    if found := _own(word, rest, vocabulary):
+        return found
+    if word == "tinyos":
+        return Ours(rest)
+    if word in vocabulary.summaries:
+        return Ours(text)
+    return _to_gdb(word, rest, text)
+
+
+def _starred(text: str) -> Action:
+    """What followed a `*`, as the kernel's shell has it: nothing, or a letter or name and its words."""
+    if not text:
+        return Submenu(True)
+    return Help("tinyos") if text in _HELPING else Ours(text)
+
+
+def _in_submenu(word: str, text: str, vocabulary: Vocabulary) -> Action | None:
+    if text in _LEAVING or text == "..":
+        return Submenu(False)
+    if text in _HELPING:
+        return Help("tinyos")
+    return Ours(text) if word in vocabulary.letters else None
+
+
+def _own(word: str, rest: str, vocabulary: Vocabulary) -> Action | None:
+    """The REPL's own commands."""
+    if word in _LEAVING:
+        return Quit()
+    if word == "restart":
+        return Refused("restart takes no words") if rest else Restart()
+    if word == "interrupt" and not rest:
+        return Interrupt()
+    if word == "console":
+        return ToConsole(rest) if rest else Refused("console TEXT types TEXT to the kernel; give a TEXT")
+    if word == "live":
+        return _live(rest)
+    if word in ("help", "?") or (word == "h" and not rest):
+        return Help(_topic(rest, vocabulary))
+    return None
+
+
+def _live(rest: str) -> Action:
+    by_name = {name: letter for letter, name in VIEWS.items()}
+    named = rest.removeprefix("*") or "s"
+    view = by_name.get(named, named)
+    if view not in VIEWS:
+        known = ", ".join(f"{letter} ({name})" for letter, name in VIEWS.items())
+        return Refused(f"there is no view {rest}: live takes {known}")
+    return Live(view)
+
+
+def _topic(rest: str, vocabulary: Vocabulary) -> str:
+    """What GDB knows a topic as: `*s`, `stats` and `tinyos s` are all `tinyos stats`."""
+    word = rest.removeprefix("tinyos ").strip().removeprefix("*")
+    if rest.startswith(("*", "tinyos ")) or word in vocabulary.summaries:
+        return f"tinyos {vocabulary.letters.get(word, word)}".strip()
+    return rest
+
+
+def _to_gdb(word: str, rest: str, text: str) -> Action:
+    command = word.rstrip("&")
+    if _takes_lines(command, rest):
+        return Refused(
+            f"{command} reads further lines or takes the terminal, which is not possible here: "
+            "put it in a file for `source FILE`, or use tinyos-gdb"
+        )
+    continues = command in _CONTINUING_WORDS or _abbreviates(command, _CONTINUING)
+    return Continue(text.rstrip("& ")) if continues else ToGdb(text)
+
+
+def _takes_lines(command: str, rest: str) -> bool:
+    if command in _READING_WHEN_ALONE:
+        return not rest
+    return command in _READING_WORDS or _abbreviates(command, _READING)
+
+
+def _abbreviates(command: str, names: Mapping[str, int]) -> bool:
+    return any(len(command) >= shortest and name.startswith(command) for name, shortest in names.items())

@@ -1,0 +1,133 @@
+"""Finds out what the status line says.
+
+While the target runs, from its mapped RAM: it is neither stopped nor asked. Stopped, once for each stop, by
+the session's own typed results. An attached session has no RAM of its target: then the last stop's is shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gdbplugin.repl.status import Status
+from gdbplugin.session import SessionError, TinyOS
+from gdbplugin.session.mi import Stop
+from gdbplugin.session.showing import Context, PressureState, Style, owner, task_names
+from gdbplugin.session.watch import Snapshot, Watch
+
+_WHOLE_SECONDS = 0.25
+
+
+class Lookout:
+    """Looks at one session's target; `close` it, or use it in a `with`."""
+
+    def __init__(self, session: TinyOS, style: Style) -> None:
+        self._session = session
+        self._style = style
+        self._resources = contextlib.ExitStack()
+        self._watch: Watch | None = None
+        if not session.is_attached:
+            self._watch = self._resources.enter_context(session.watch())
+        self._seen: tuple[Stop | None, int] | None = None
+        self._at_stop = Status(running=False)
+        self._kernel: tuple[Context, PressureState] | None = None
+        self._counted: tuple[float, int] | None = None
+
+    def __enter__(self) -> Lookout:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the target's RAM."""
+        self._resources.close()
+
+    def look(self) -> Status:
+        """The status now. What cannot be found out is said in it."""
+        if self._session.lost is not None:
+            return Status(running=False, problem=self._session.lost.message)
+        if not self._session.running:
+            self._counted = None
+            return self._stopped()
+        if self._watch is None:
+            return replace(self._at_stop, running=True, core=None, exception_level=None, task=None, asid=None)
+        try:
+            return self._running(self._watch.snapshot(_WHOLE_SECONDS))
+        except SessionError as error:
+            return Status(running=True, problem=error.message)
+
+    def _running(self, snapshot: Snapshot) -> Status:
+        tasks, spaces = snapshot.tasks, snapshot.spaces
+        current = tasks.current if tasks else spaces.current
+        space = spaces.of(current)
+        return Status(
+            running=True,
+            asid=space.asid if space else None,
+            task=owner(current, task_names(tasks), self._style),
+            pressure=snapshot.pressure.pressure.level,
+            free=snapshot.pressure.free,
+            limit=snapshot.pressure.pressure.limit_frames,
+            event_rate=self._rate(snapshot.events.recorded),
+        )
+
+    def _rate(self, recorded: int | None) -> float | None:
+        """Events a second since the look before."""
+        if recorded is None:
+            return None
+        now, before = time.monotonic(), self._counted
+        self._counted = (now, recorded)
+        if before is None or now <= before[0] or recorded < before[1]:
+            return None
+        return (recorded - before[1]) / (now - before[0])
+
+    def _stopped(self) -> Status:
+        """The same until the target runs or a command is given: that may have selected another frame."""
+        stop, changes = self._session.last_stop, self._session.debugger.changes
+        if self._seen is None or self._seen[0] is not stop:
+            self._kernel = None
+        if self._seen != (stop, changes):
+            self._seen = (stop, changes)
+            self._at_stop = self._selected()
+        return self._at_stop
+
+    def _selected(self) -> Status:
+        """What the core that is selected in GDB does."""
+        gdb = self._session.debugger
+        try:
+            frame = gdb.ask("-stack-info-frame").payload["frame"]
+            number = int(gdb.ask("-data-evaluate-expression $_thread").payload["value"]) - 1
+            found = Status(running=False, place=_place(frame), core=number)
+        except SessionError as error:
+            return Status(running=False, problem=error.message)
+        try:
+            if self._kernel is None:
+                self._kernel = self._session.context(), self._session.pressure()
+        except SessionError as error:
+            return replace(found, problem=error.message)
+        return self._with_kernel(found, *self._kernel)
+
+    def _with_kernel(self, found: Status, context: Context, state: PressureState) -> Status:
+        core = next((core for core in context.cores if core.core == found.core), None)
+        space = context.space_on(core) if core else None
+        in_register = core.ttbr0.asid if core and core.ttbr0 else None
+        return replace(
+            found,
+            exception_level=core.exception_level if core else None,
+            asid=space.asid if space else in_register,
+            task=owner(space.number, task_names(context.tasks), self._style) if space else None,
+            pressure=state.pressure.level,
+            free=state.free,
+            limit=state.pressure.limit_frames,
+        )
+
+
+def _place(frame: Mapping[str, Any]) -> str:
+    """The function and the source line of a frame, or its address."""
+    function = frame.get("func") or frame.get("addr") or ""
+    if "line" not in frame:
+        return f"in {function}" if function else ""
+    return f"in {function} {str(frame.get('file', '')).rpartition('/')[2]}:{frame['line']}"

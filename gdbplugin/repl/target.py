@@ -1,0 +1,165 @@
+"""What the REPL's commands do to the target, by way of a session.
+
+GDB's commands want a target that stands still. One that runs is held still for each and runs on after it;
+without a person at the keys it is held from the first one on, so that several commands tell of one moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+from gdbplugin.repl.screen import Screen
+from gdbplugin.session import CommandFailedError, TinyOS, WaitTimeoutError
+from gdbplugin.session.mi import Stop, quote
+
+NO_LIMIT_SECONDS = 86_400.0
+_ANSWER_SECONDS = 0.5
+
+
+class TargetError(Exception):
+    """A command that does not fit the state of the target; the message is one line with a remedy."""
+
+
+class Target:
+    """One session's target. `timeout` is how many seconds a command may take where no person waits for it."""
+
+    def __init__(self, session: TinyOS, screen: Screen, *, interactive: bool, timeout: float) -> None:
+        self._session = session
+        self._screen = screen
+        self._interactive = interactive
+        self._timeout = NO_LIMIT_SECONDS if interactive else timeout
+        # The stop that we made ourselves, while the target stands there.
+        self._held: Stop | None = None
+
+    def gdb(self, command: str, *, moves_on: bool = False) -> None:
+        """Carry out a command of GDB's, its text shown as it comes.
+
+        A target that was running is running after it; but if the command itself made it stop somewhere, only
+        with `moves_on`. Raises `CommandFailedError` and any other `SessionError`.
+        """
+        if command.rstrip().endswith("&"):
+            self._in_background(command)
+            return
+        with self._still(moves_on):
+            self._run(command)
+
+    def text(self, command: str) -> str:
+        """What GDB prints for a command."""
+        with self._still(moves_on=False):
+            return self._session.gdb(command, self._timeout)
+
+    def json(self, command: str) -> str:
+        """What a command of the plugin, given without its `tinyos`, prints with --json."""
+        command = " ".join(word for word in command.split(" ") if word != "--json")
+        with self._still(moves_on=True), self._screen.progress(command):
+            return json.dumps(self._session.json(command, self._timeout))
+
+    def complete(self, command: str) -> list[str]:
+        """The commands that the beginning of one may become, by GDB; the ids in use now among them."""
+        asks_target = command.startswith("tinyos ")
+        with self._still(moves_on=True) if asks_target else contextlib.nullcontext():
+            result = self._session.mi(f"-complete {quote(command)}")
+        return list(result.payload.get("matches", ()))
+
+    def resume(self, command: str) -> None:
+        """Let the target run by `command`, `continue` or the like; without a person, until it stops."""
+        if self._interactive:
+            if self._session.running:
+                raise TargetError("the kernel is running already: Ctrl-C stops it")
+            self._in_background(command + "&")
+            return
+        with self._still(moves_on=False):
+            self._run(command)
+
+    def interrupt(self) -> None:
+        """Stop the target and leave it so; GDB shows where."""
+        if self._session.running:
+            self._held = self._hold()
+        elif self._held is None:
+            raise TargetError("the kernel is stopped already: `continue` lets it run")
+        if self._held is not None:
+            self._run("frame")
+        self._held = None
+
+    def console(self, text: str) -> str:
+        """Type a line to the kernel and return its answer; empty where a person sees it come.
+
+        Then it is waited for only a little: the kernel may have much to do.
+        """
+        self._session.console  # noqa: B018 (an attached session has none, and says so)
+        if not self._session.running:
+            if self._held is None:
+                raise TargetError("the kernel is stopped and reads nothing: `continue` lets it run")
+            self._session.resume()
+            self._held = None
+        if not self._interactive:
+            return self._session.shell(text, self._timeout)
+        with contextlib.suppress(WaitTimeoutError):
+            self._session.shell(text, _ANSWER_SECONDS)
+        return ""
+
+    @contextlib.contextmanager
+    def _still(self, moves_on: bool) -> Iterator[None]:
+        if self._session.running:
+            self._held = self._hold()
+        held = self._held
+        try:
+            yield
+        finally:
+            if held is not None:
+                self._after(held, moves_on)
+
+    def _hold(self) -> Stop | None:
+        """Stop the target; None where something else stopped it in that moment, which is then shown.
+
+        GDB selects whichever core it has stopped first: the user's is selected again.
+        """
+        gdb = self._session.debugger
+        selected = gdb.ask("-data-evaluate-expression $_thread").payload["value"]
+        with self._screen.caught() as told:
+            stop = self._session.interrupt()
+        if stop.reason == "signal-received" and stop.payload.get("signal-name") == "SIGINT":
+            gdb.ask(f"-thread-select {selected}")
+            return stop
+        self._screen.gdb("".join(told))
+        return None
+
+    def _after(self, held: Stop, moves_on: bool) -> None:
+        """Let the target run on, or keep it, after a command for which it was held."""
+        if self._session.lost is not None or self._session.running:
+            self._held = None
+            return
+        latest = self._session.last_stop
+        if latest is not held and not (moves_on and _is_passing(latest)):
+            self._held = None
+        elif self._interactive:
+            self._held = None
+            self._session.resume()
+        else:
+            self._held = latest
+
+    def _in_background(self, command: str) -> None:
+        with self._still(moves_on=False):
+            self._session.mi(f"-interpreter-exec console {quote(command)}")
+
+    def _run(self, command: str) -> None:
+        """Have GDB carry out a command, its text shown as it comes and its warnings behind it."""
+        reason = None
+        try:
+            with self._screen.progress(command):
+                self._session.gdb(command, self._timeout, show=self._screen.gdb)
+        except CommandFailedError as error:
+            reason = error.reason
+            raise
+        finally:
+            if self._session.lost is None:
+                # GDB repeats there what it gives as the reason.
+                told = [text for text in self._session.debugger.warnings if text.rstrip("\n") != reason]
+                self._screen.complain("".join(told))
+
+
+def _is_passing(stop: Stop | None) -> bool:
+    """Whether a stop is one that a command made for its own end, or Ctrl-C for the command's."""
+    return stop is None or stop.reason in ("", "signal-received")

@@ -1,0 +1,149 @@
+"""What a typed line means."""
+
+from __future__ import annotations
+
+import pytest
+
+from gdbplugin.repl.line import (
+    Action,
+    Continue,
+    Help,
+    Interrupt,
+    Live,
+    Nothing,
+    Ours,
+    Quit,
+    Refused,
+    Restart,
+    Submenu,
+    ToConsole,
+    ToGdb,
+    parse,
+)
+from tests.repl.vocabulary import VOCABULARY
+
+
+def test_the_vocabulary_is_read_from_gdbs_help() -> None:
+    assert list(VOCABULARY.summaries) == ["check", "context", "lazy", "stacks", "stats", "translate"]
+    assert VOCABULARY.summaries["stacks"] == "Show every dynamic stack, or all about one."
+    assert VOCABULARY.letters == {"c": "context", "l": "lazy", "d": "stacks", "s": "stats"}
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("", Nothing()),
+        ("   ", Nothing()),
+        ("# a remark", Nothing()),
+        ("*", Submenu(True)),
+        ("*s", Ours("s")),
+        (" *d 3 --json ", Ours("d 3 --json")),
+        ("* d 3", Ours("d 3")),
+        ("*stacks 3", Ours("stacks 3")),
+        ("*h", Help("tinyos")),
+        ("stacks 3", Ours("stacks 3")),
+        ("check", Ours("check")),
+        ("tinyos stats --json", Ours("stats --json")),
+        ("tinyos", Ours("")),
+        # A letter without its star is GDB's own.
+        ("s", ToGdb("s")),
+        ("c", Continue("c")),
+        ("l", ToGdb("l")),
+        ("stack", ToGdb("stack")),
+        ("bt 3", ToGdb("bt 3")),
+        ("x/4gx $sp", ToGdb("x/4gx $sp")),
+        ("continue 3", Continue("continue 3")),
+        ("cont", Continue("cont")),
+        ("c&", Continue("c")),
+        ("continue &", Continue("continue")),
+        ("jump *0x80000", Continue("jump *0x80000")),
+        ("con", ToGdb("con")),
+        ("step&", ToGdb("step&")),
+        ("python print(1)", ToGdb("python print(1)")),
+        ("shell ls", ToGdb("shell ls")),
+        ("interrupt", Interrupt()),
+        ("console *t", ToConsole("*t")),
+        ("console  spawn worker ", ToConsole("spawn worker")),
+        ("live", Live("s")),
+        ("live p", Live("p")),
+        ("live *d", Live("d")),
+        ("live lazy", Live("l")),
+        ("help", Help("")),
+        ("h", Help("")),
+        ("?", Help("")),
+        ("help live", Help("live")),
+        ("help *d", Help("tinyos stacks")),
+        ("help stacks", Help("tinyos stacks")),
+        ("help tinyos c", Help("tinyos context")),
+        ("help tinyos", Help("tinyos")),
+        ("help info line", Help("info line")),
+        ("h bt", ToGdb("h bt")),
+        ("restart", Restart()),
+        ("q", Quit()),
+        ("quit", Quit()),
+        ("exit", Quit()),
+    ],
+)
+def test_at_the_main_prompt(line: str, meant: Action) -> None:
+    assert parse(line, VOCABULARY) == meant
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("d 3", Ours("d 3")),
+        ("c", Ours("c")),
+        ("s --json", Ours("s --json")),
+        ("stats", Ours("stats")),
+        ("*s", Ours("s")),
+        ("*", Submenu(True)),
+        ("q", Submenu(False)),
+        ("quit", Submenu(False)),
+        ("..", Submenu(False)),
+        ("h", Help("tinyos")),
+        ("?", Help("tinyos")),
+        ("live p", Live("p")),
+        ("console h", ToConsole("h")),
+        ("bt", ToGdb("bt")),
+        ("continue", Continue("continue")),
+        ("", Nothing()),
+    ],
+)
+def test_in_the_submenu_letters_need_no_star(line: str, meant: Action) -> None:
+    assert parse(line, VOCABULARY, in_submenu=True) == meant
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("console", "give a TEXT"),
+        ("console  ", "give a TEXT"),
+        (
+            "live x",
+            "there is no view x: live takes s (stats), d (stacks), l (lazy), p (pressure), e (events)",
+        ),
+        ("live s d", "there is no view s d"),
+        ("restart now", "takes no words"),
+        ("commands 2", "`source FILE`"),
+        ("comm", "`source FILE`"),
+        ("define mine", "`source FILE`"),
+        ("while 1", "`source FILE`"),
+        ("if $pc", "`source FILE`"),
+        ("python", "`source FILE`"),
+        ("shell", "`source FILE`"),
+        ("tui enable", "tinyos-gdb"),
+        ("edit", "tinyos-gdb"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_a_remedy(line: str, said: str) -> None:
+    refused = parse(line, VOCABULARY)
+    assert isinstance(refused, Refused)
+    assert said in refused.reason
+    assert "\n" not in refused.reason
+
+
+def test_gdbs_own_list_has_the_continuing_commands() -> None:
+    for word in ("c", "fg", "continue", "contin", "j", "jump", "sig", "signal"):
+        assert isinstance(parse(f"{word} 1", VOCABULARY), Continue), word
+    for word in ("s", "step", "next", "finish", "until", "stepi", "si", "info", "set", "show"):
+        assert isinstance(parse(f"{word} 1", VOCABULARY), ToGdb), word
