@@ -1,0 +1,148 @@
+"""A running kernel watched by its mapped RAM: what GDB reads of it when stopped is the oracle."""
+
+import os
+import signal
+import time
+from dataclasses import asdict
+
+import pytest
+
+from gdbplugin.kernel.target import MANAGER
+from gdbplugin.session import SessionError
+from gdbplugin.session.errors import EndedError, WaitTimeoutError
+from tests.watch.invariants import Observer
+
+SNAPSHOTS = 300
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture
+def watch(machine):
+    with machine.watch() as watch:
+        yield watch
+
+
+def test_it_is_what_gdb_reads_at_a_stop(machine, watch):
+    with machine.stopped():
+        report, snapshot = stopped_between_changes(machine), watch.snapshot(lazy=True)
+        events = machine.json("events 256")["events"]
+    assert asdict(snapshot.stats) == report["stats"]
+    assert snapshot.counters.counters == report["counters"]
+    assert plain(snapshot.stacks.stacks) == report["stacks"]
+    assert plain(snapshot.tasks.tasks) == report["tasks"]
+    assert snapshot.tasks.current == report["current_task"]
+    assert plain(snapshot.spaces.spaces) == report["context"]["spaces"]
+    assert asdict(snapshot.spaces.invalidations) == report["context"]["invalidations"]
+    assert snapshot.pressure.pressure.level == report["pressure"]["level"]
+    assert plain(snapshot.pressure.pressure.strategies) == report["pressure"]["strategies"]
+    assert asdict(snapshot.pressure.frames).items() <= report["frames"].items()
+    assert plain(snapshot.lazy.ranges) == report["lazy"]["ranges"]
+    assert plain(snapshot.lazy.pages) == report["pages"]
+    assert plain(snapshot.events.events) == events
+    assert snapshot.failure is None
+    assert (snapshot.findings, snapshot.notes) == ((), ())
+
+
+def plain(rows):
+    """Dataclasses as JSON has them."""
+    return [asdict(row) for row in rows]
+
+
+def stopped_between_changes(machine):
+    """GDB's report of a machine that is held still where no change is under way."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (report := machine.json("report"))["changing"]:
+        assert time.monotonic() < deadline, "the kernel was stopped amid a change each time"
+        machine.resume()
+        machine.interrupt()
+    return report
+
+
+def test_neither_a_stop_nor_a_debugger_is_needed(machine, watch):
+    first = watch.snapshot()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while watch.snapshot().tasks.tick_count == first.tasks.tick_count:
+        assert time.monotonic() < deadline, "the kernel does not tick"
+    assert machine.running
+    assert machine.last_stop is None, "it was stopped"
+
+
+def test_every_snapshot_of_a_stress_test_agrees_with_itself(machine, watch):
+    """Hundreds of them, while stress tests run one after another."""
+    observer = Observer()
+    tests = 0
+    while observer.snapshots < SNAPSHOTS:
+        machine.console.send("*t\r")
+        while machine.console.transcript.count("stress test: ") == tests:
+            observer.observe(watch.snapshot(timeout=PATIENCE_SECONDS))
+        tests += 1
+        machine.console.expect(r"stress test: passed\n", PATIENCE_SECONDS)
+        machine.console.wait_for_prompt(PATIENCE_SECONDS)
+    assert watch.torn > 0, "no change came into any: then this says nothing"
+    assert observer.levels == {"Low", "Medium", "High", "Critical"}
+
+
+def test_a_kernel_held_amid_a_change_is_told_of_in_time(machine, watch):
+    counter = machine.kernel.layout.static(MANAGER).address
+    with machine.stopped() as gdb:
+        gdb.execute(f"watch *({counter:#x} as *mut u64)")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            gdb.execute("continue")
+            word = machine.qemu.ram.word(machine.kernel.image.physical(counter))
+            if word % 2:
+                break
+            assert time.monotonic() < deadline, "no change was begun"
+        with pytest.raises(WaitTimeoutError, match=rf"change that it has begun .*{word}.* debugger"):
+            watch.snapshot(timeout=0.2)
+        gdb.execute("delete")
+    assert watch.snapshot(timeout=PATIENCE_SECONDS).sequence > word
+
+
+def test_a_guest_that_is_killed_meanwhile_is_told_of(machine, watch):
+    watch.snapshot()
+    os.kill(machine.qemu.pid, signal.SIGKILL)
+    with pytest.raises(EndedError, match="QEMU was killed by SIGKILL"):
+        watch_on(watch)
+
+
+def watch_on(watch):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        watch.snapshot()
+
+
+def test_the_failure_of_a_kernel_is_seen(machine, watch):
+    machine.console.send("panic\r")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (snapshot := watch.snapshot()).failure is None:
+        assert time.monotonic() < deadline, "no failure was recorded"
+    assert snapshot.failure.kind_name == "panic"
+
+
+def test_machines_side_by_side_have_each_its_own(boot):
+    machines = [boot(), boot()]
+    machines[0].shell("pool 64")
+    limits = [machine.watch().snapshot().pressure.frames.limit_frames for machine in machines]
+    assert limits == [16384, 32768]
+
+
+def test_without_mapped_ram_it_says_why(boot):
+    with pytest.raises(SessionError, match=r"mapped RAM.*not to be shared"):
+        boot(share_ram=False).watch()
+
+
+def test_after_the_session_nothing_of_it_is_open(machine):
+    watch = machine.watch()
+    watch.snapshot()
+    machine.close()
+    assert not [fd for fd in os.listdir("/proc/self/fd") if "tinyos-ram" in link(fd)]
+    with pytest.raises(SessionError):
+        watch.snapshot()
+
+
+def link(descriptor):
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except FileNotFoundError:  # The one that the directory was listed by.
+        return ""
