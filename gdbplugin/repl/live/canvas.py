@@ -1,0 +1,223 @@
+"""Drawing with characters: lines of styled fragments, tables, gauges, graphs. Pure.
+
+A line is a list of fragments, each a style class and its text, as prompt_toolkit takes them. Every glyph used
+here is one column wide. What stands for something is a letter or a shade: colour only repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gdbplugin.session.showing import Style
+
+Fragment = tuple[str, str]
+Line = list[Fragment]
+
+PLAIN, TITLE, GOOD, WARNING, BAD = "", "class:title", "class:good", "class:warning", "class:bad"
+LEVEL_STYLES = {"Low": GOOD, "Medium": WARNING, "High": BAD, "Critical": BAD}
+
+_GAP = "  "
+_SPARKS = "▁▂▃▄▅▆▇█"
+_PLAIN_SPARKS = "_.:-=+*#"
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_PLAIN_BLOCKS = " .:|#"
+
+
+@dataclass(frozen=True)
+class Area:
+    """Room to draw in, in characters, and what the terminal can show."""
+
+    width: int
+    height: int
+    style: Style
+
+    @property
+    def plain(self) -> bool:
+        """Whether only ASCII can be shown."""
+        return self.style.plain
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A view: lines that always stand at its top, and rows under them that scroll if there are too many."""
+
+    head: list[Line]
+    rows: list[Line]
+    from_end: bool = False
+    """Whether the last of the rows are the ones to be seen first."""
+    below: tuple[Line, list[Line]] | None = None
+    """A title, and lines of which the last are shown where the rows leave room."""
+
+
+def text_of(line: Line) -> str:
+    """A line without its styles."""
+    return "".join(text for _, text in line)
+
+
+def words(text: str, style: str = PLAIN) -> Line:
+    """A line of one style."""
+    return [(style, printable(text))]
+
+
+def printable(text: str) -> str:
+    """Text from the target, made harmless: what is not one column wide each becomes a question mark."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if _is_narrow(char) else "?" for char in text)
+
+
+def _is_narrow(char: str) -> bool:
+    # Latin, punctuation, arrows, box drawing, blocks: what this package and its names are made of.
+    return char.isprintable() and (ord(char) < 0x300 or 0x2010 <= ord(char) <= 0x25FF)
+
+
+def clip(line: Line, width: int) -> Line:
+    """At most `width` columns of a line."""
+    kept: Line = []
+    for style, text in line:
+        if width <= 0:
+            break
+        kept.append((style, text[:width]))
+        width -= len(text)
+    return kept
+
+
+def pad(line: Line, width: int, style: str = PLAIN) -> Line:
+    """Exactly `width` columns of a line."""
+    kept = clip(line, width)
+    return [*kept, (style, " " * (width - len(text_of(kept))))]
+
+
+def first_fitting(width: int, *lines: Line) -> Line:
+    """The first of the lines that is no wider, else the beginning of the last."""
+    return next((line for line in lines if len(text_of(line)) <= width), clip(lines[-1], width))
+
+
+def ends(left: Line, right: Line, width: int, style: str = PLAIN) -> Line:
+    """A line with something at either end; where both have no room, only the left one."""
+    room = width - len(text_of(left)) - len(text_of(right))
+    return [*left, (style, " " * room), *right] if room > 0 else pad(left, width, style)
+
+
+def wrapped(parts: Iterable[Line], width: int, gap: str = "  ") -> list[Line]:
+    """Parts one behind the other, each whole, on as many lines as it takes."""
+    lines: list[Line] = []
+    used = 0
+    for part in parts:
+        length = len(text_of(part))
+        if lines and used + len(gap) + length <= width:
+            lines[-1] += [(PLAIN, gap), *part]
+            used += len(gap) + length
+        else:
+            lines.append(clip(part, width))
+            used = min(length, width)
+    return lines
+
+
+Cell = Line | Callable[[int], Line]
+"""A line, or what makes one of a given width."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, at least `least` wide.
+
+    An elastic one takes what the others leave, up to `most`. Where they do not leave it its `least`, those
+    with a `spare` are left out, the largest first.
+    """
+
+    header: str
+    right: bool = False
+    least: int = 0
+    most: int = 0
+    spare: int = 0
+
+
+def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]], width: int) -> list[Line]:
+    """A header line and a line for each row of cells by their columns' headers, a space at either end."""
+    chosen = list(columns)
+    widths = {column.header: _natural(column, rows) for column in columns}
+    elastic = next((column for column in columns if column.most), None)
+
+    def left() -> int:
+        fixed = sum(widths[column.header] for column in chosen if column is not elastic)
+        return width - 2 - fixed - len(_GAP) * (len(chosen) - 1)
+
+    while left() < (elastic.least if elastic else 0) and any(column.spare for column in chosen):
+        chosen.remove(max(chosen, key=lambda column: column.spare))
+    if elastic in chosen:
+        widths[elastic.header] = max(1, min(elastic.most, left()))
+    header: dict[str, Cell] = {column.header: words(column.header, TITLE) for column in chosen}
+    return [_row(chosen, widths, cells) for cells in (header, *rows)]
+
+
+def _natural(column: Column, rows: Sequence[Mapping[str, Cell]]) -> int:
+    """How wide a column's header and cells are."""
+    cells = [row[column.header] for row in rows]
+    return max(
+        [column.least, len(column.header), *(len(text_of(cell)) for cell in cells if isinstance(cell, list))]
+    )
+
+
+def _row(columns: Sequence[Column], widths: Mapping[str, int], cells: Mapping[str, Cell]) -> Line:
+    line: Line = []
+    for place, column in enumerate(columns):
+        width, cell = widths[column.header], cells[column.header]
+        shown = clip(cell if isinstance(cell, list) else cell(width), width)
+        space = (PLAIN, " " * (width - len(text_of(shown))))
+        line += [(PLAIN, _GAP if place else " "), *((space, *shown) if column.right else (*shown, space))]
+    return line
+
+
+def share(part: int, whole: int, width: int) -> int:
+    """How many of `width` columns stand for `part` of `whole`; none only for 0, all only for all of it."""
+    if part <= 0 or whole <= 0:
+        return 0
+    if part >= whole:
+        return width
+    return min(width - 1, max(1, round(width * part / whole))) if width > 1 else width
+
+
+def meter(part: int | None, most: int | None, whole: int | None, width: int, style: Style) -> Line:
+    """A bar of what there is, what there once was, and the rest: `███▒▒░░░`, or `###==...`."""
+    if part is None or not whole or width < 1:
+        return words(style.missing)
+    full, was, empty = "#=." if style.plain else "█▒░"
+    now = share(part, whole, width)
+    high = max(now, share(most or 0, whole, width))
+    return [(GOOD, full * now), (WARNING, was * (high - now)), (PLAIN, empty * (width - high))]
+
+
+def sparkline(values: Sequence[float | None], width: int, style: Style) -> str:
+    """A character a value, the newest at the right, scaled to the largest; a space where there is none."""
+    ramp = _PLAIN_SPARKS if style.plain else _SPARKS
+    shown = values[-width:] if width > 0 else []
+    top = max((value for value in shown if value is not None), default=0.0)
+    cells = []
+    for value in shown:
+        if value is None:
+            cells.append(" ")
+        else:
+            step = round((len(ramp) - 1) * value / top) if top > 0 else 0
+            cells.append(ramp[max(step, 1 if value > 0 else 0)])
+    return "".join(cells).rjust(max(width, 0))
+
+
+def graph(values: Sequence[float | None], top: float, width: int, height: int, style: Style) -> list[str]:
+    """Columns that rise from 0 at the bottom to `top`, the newest at the right; the lines from top down."""
+    blocks = _PLAIN_BLOCKS if style.plain else _BLOCKS
+    steps = len(blocks) - 1
+    newest = values[-width:] if width > 0 else []
+    shown = [*([None] * (width - len(newest))), *newest]
+    lines = []
+    for row in reversed(range(height)):
+        cells = []
+        for value in shown:
+            filled = 0.0 if value is None or top <= 0 else min(value, top) / top * height - row
+            step = min(steps, max(0, round(filled * steps)))
+            if row == 0 and value:
+                step = max(step, 1)
+            cells.append(blocks[step])
+        lines.append("".join(cells))
+    return lines

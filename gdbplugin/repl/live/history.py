@@ -1,0 +1,211 @@
+"""What was seen before: rates, and what is drawn over time. Pure; time is the kernel's own.
+
+While the target stands still its time does too: nothing moves then, and rates stay what they last were.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from math import floor
+
+from gdbplugin.session.showing import LEVELS, Event, FrameTable, LazyRange
+from gdbplugin.session.watch import Snapshot
+
+RATE_SECONDS = 2.0
+"""How far back rates look."""
+CHANGE_SECONDS = 10.0
+"""How far back changes of a stack or a range look."""
+_KEPT_SECONDS = 600
+_KEPT_EVENTS = 4096
+_LAZY = "LazyPage"
+_SHORTEST_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The figures of one snapshot: `time` in seconds; stacks by their id, ranges by their first record."""
+
+    time: float
+    counters: dict[str, int | None]
+    sizes: dict[int, int]
+    ranges: dict[int, int]
+
+
+@dataclass
+class _Second:
+    """One second of the kernel's time: its last counters, the least free frames, the worst level."""
+
+    counters: dict[str, int | None]
+    free: int | None
+    level: int | None
+
+
+class History:
+    """Grows by `add`, once for each snapshot; forgets what is too old to be shown."""
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
+        self.missed: dict[int, int] = {}
+        """By the number of an event: how many before it were overwritten before they were seen."""
+        self._samples: deque[Sample] = deque()
+        self._seconds: dict[int, _Second] = {}
+
+    @property
+    def newest(self) -> Sample | None:
+        """The last that was added."""
+        return self._samples[-1] if self._samples else None
+
+    def add(self, snapshot: Snapshot, host_seconds: float, level_names: dict[int, str]) -> None:
+        """Take a snapshot in. `host_seconds` are taken for the time where the kernel's own is not known.
+
+        `level_names` are those of the pressure levels that events hold as numbers.
+        """
+        seconds = snapshot.clock.seconds(snapshot.clock.now)
+        sample = Sample(
+            host_seconds if seconds is None else seconds,
+            figures(snapshot),
+            {stack.id: stack.current_size or 0 for stack in snapshot.stacks.active if stack.id is not None},
+            frames_by_range(snapshot.frame_table, snapshot.lazy.ranges),
+        )
+        if self._samples and sample.time < self._samples[-1].time:
+            self._forget()  # Another past: an earlier state was restored.
+        if self._samples and sample.time == self._samples[-1].time:
+            self._samples.pop()
+        self._samples.append(sample)
+        while sample.time - self._samples[0].time > CHANGE_SECONDS + 1:
+            self._samples.popleft()
+        self._note_second(sample, snapshot)
+        self._note_events(snapshot, level_names)
+
+    def _forget(self) -> None:
+        self._samples.clear()
+        self._seconds.clear()
+        self.events.clear()
+        self.missed.clear()
+
+    def _note_second(self, sample: Sample, snapshot: Snapshot) -> None:
+        second = self._seconds.setdefault(floor(sample.time), _Second({}, None, None))
+        second.counters = sample.counters
+        second.free = _least(second.free, snapshot.pressure.free)
+        second.level = _worst(second.level, snapshot.pressure.pressure.level)
+        while len(self._seconds) > _KEPT_SECONDS:
+            del self._seconds[next(iter(self._seconds))]
+
+    def _note_events(self, snapshot: Snapshot, level_names: dict[int, str]) -> None:
+        """Take in the events that are new; a change of level between two snapshots counts for its second."""
+        last = self.events[-1].sequence or 0 if self.events else None
+        for event in snapshot.events.events:
+            if event.sequence is None or (last is not None and event.sequence <= last):
+                continue
+            if last is not None and event.sequence > last + 1:
+                self.missed[event.sequence] = event.sequence - last - 1
+            last = event.sequence
+            self.events.append(event)
+            time = snapshot.clock.seconds(event.timestamp)
+            second = self._seconds.get(floor(time)) if time is not None else None
+            if event.kind == "PressureChange" and second is not None:
+                second.level = _worst(second.level, level_names.get(event.second or 0))
+        while self.missed and (first := next(iter(self.missed))) < (self.events[0].sequence or 0):
+            del self.missed[first]
+
+    def rate(self, name: str) -> float | None:
+        """By how much a counter moves in a second, over the last seconds; None before that is known."""
+        earlier, newest = self._before(RATE_SECONDS), self.newest
+        if earlier is None or newest is None or newest.time - earlier.time < _SHORTEST_SECONDS:
+            return None
+        before, now = earlier.counters.get(name), newest.counters.get(name)
+        return None if before is None or now is None else (now - before) / (newest.time - earlier.time)
+
+    def size_change(self, stack: int, seconds: float = CHANGE_SECONDS) -> int:
+        """By how many bytes a stack grew or shrank in the last seconds; one that is new grew from nothing."""
+        earlier, newest = self._before(seconds), self.newest
+        if earlier is None or newest is None:
+            return 0
+        return newest.sizes.get(stack, 0) - earlier.sizes.get(stack, 0)
+
+    def range_change(self, first: int) -> int:
+        """By how many frames a lazy range grew or shrank in the last `CHANGE_SECONDS`."""
+        earlier, newest = self._before(CHANGE_SECONDS), self.newest
+        if earlier is None or newest is None:
+            return 0
+        return newest.ranges.get(first, 0) - earlier.ranges.get(first, 0)
+
+    def _before(self, seconds: float) -> Sample | None:
+        """The newest sample at least that much older than the last, or the oldest there is."""
+        if len(self._samples) < 2:
+            return None
+        until = self._samples[-1].time - seconds
+        found = self._samples[0]
+        for sample in self._samples:
+            if sample.time > until:
+                break
+            found = sample
+        return found
+
+    def rates(self, name: str, columns: int) -> list[float | None]:
+        """What a counter moved by in each whole second up to the current one, oldest first."""
+        if not self._seconds:
+            return []
+        current = next(reversed(self._seconds))
+        return [self._moved(name, second) for second in range(current - columns, current)]
+
+    def _moved(self, name: str, second: int) -> float | None:
+        here, before = self._seconds.get(second), self._seconds.get(second - 1)
+        now = here.counters.get(name) if here else None
+        then = before.counters.get(name) if before else None
+        return None if now is None or then is None else float(now - then)
+
+    def free(self, columns: int) -> list[float | None]:
+        """The least free frames seen in each second up to the current one, oldest first."""
+        return [None if second is None else second.free for second in self._last(columns)]
+
+    def levels(self, columns: int) -> list[str | None]:
+        """The worst pressure level of each second up to the current one, oldest first."""
+        return [
+            None if second is None or second.level is None else LEVELS[second.level]
+            for second in self._last(columns)
+        ]
+
+    def _last(self, columns: int) -> list[_Second | None]:
+        if not self._seconds:
+            return []
+        current = next(reversed(self._seconds))
+        return [self._seconds.get(second) for second in range(current - columns + 1, current + 1)]
+
+
+def figures(snapshot: Snapshot) -> dict[str, int | None]:
+    """Every counter by its name, the ten of `DynamicMemoryStats` first."""
+    return {**asdict(snapshot.stats), **snapshot.counters.counters}
+
+
+def frames_by_range(table: FrameTable | None, ranges: Iterable[LazyRange]) -> dict[int, int]:
+    """The frames that each lazy range has, by its first record: those whose record the reverse map names."""
+    if table is None:
+        return {}
+    allocated = {
+        index
+        for use, index in zip(table.uses, table.indexes, strict=True)
+        if use == _LAZY and index is not None
+    }
+    ordered = sorted(allocated)
+    counts = {}
+    for entry in ranges:
+        if entry.first is not None and entry.pages is not None:
+            counts[entry.first] = _between(ordered, entry.first, entry.first + entry.pages)
+    return counts
+
+
+def _between(ordered: list[int], first: int, end: int) -> int:
+    return bisect_left(ordered, end) - bisect_left(ordered, first)
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _worst(one: int | None, name: str | None) -> int | None:
+    other = LEVELS.index(name) if name in LEVELS else None
+    return other if one is None else one if other is None else max(one, other)

@@ -1,0 +1,174 @@
+"""The pool as a map: each cell stands for a number of frames, by what most of those in use are.
+
+By use, a cell is a capital letter where at least half of its frames are in use, else a small one; by owner
+it is the number of the task that has most of them. What is free, cached or retired shows only where nothing
+is in use.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gdbplugin.repl.live.canvas import (
+    BAD,
+    GOOD,
+    PLAIN,
+    TITLE,
+    WARNING,
+    Line,
+    clip,
+    first_fitting,
+    words,
+    wrapped,
+)
+from gdbplugin.session.showing import PAGE_BYTES, Frames, FrameTable, Names, Style, owner
+
+_UNUSED = {"Free": ".", "Cached": ",", "Retired": "-"}
+# The rest of the alphabet is for uses that this kernel's own may get.
+_LETTERS = {"Table": "t", "LazyPage": "l", "Stack": "s", "TaskPage": "p", "ZeroPage": "z"}
+_NAMES = {"LazyPage": "lazy page", "TaskPage": "task page", "ZeroPage": "zero page"}
+_STYLES = {
+    "Table": "class:table",
+    "LazyPage": "class:lazy",
+    "Stack": "class:stack",
+    "TaskPage": "class:task",
+    "ZeroPage": GOOD,
+    "Cached": WARNING,
+    "Retired": BAD,
+}
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_SHARED = "*"
+_UNKNOWN = "?"
+_ADDRESS_WIDTH = 11
+_LEGEND_LINES = 3
+_CELL_STEP = 16
+
+Key = str | int | None
+"""A use by its name, or, in a map by owner, a task by its number; None for a use that cannot be decoded."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a pool of so many frames is cut into cells, so many a row."""
+
+    frames: int
+    per_cell: int
+    per_row: int
+
+    @classmethod
+    def of(cls, frames: int, width: int, height: int, zoom: int = 0) -> Shape:
+        """What fills `width` by `height` characters; each zoom halves the frames of a cell."""
+        room = max(1, width - _ADDRESS_WIDTH - 2)
+        per_row = room - room % _CELL_STEP or room
+        per_cell = 1
+        while -(-frames // per_cell) > per_row * max(1, height):
+            per_cell *= 2
+        return cls(frames, max(1, per_cell >> zoom), per_row)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return -(-self.frames // (self.per_cell * self.per_row))
+
+
+def keys(table: FrameTable, by_task: bool) -> Sequence[Key]:
+    """Each frame's key: its use, or, by task, its owner, where it is in use."""
+    if not by_task:
+        return table.uses
+    return [
+        use if use is None or use in _UNUSED else _SHARED if use == "ZeroPage" or task is None else task
+        for use, task in zip(table.uses, table.owners, strict=True)
+    ]
+
+
+def cells(shape: Shape, keys_: Sequence[Key]) -> list[Counter[Key]]:
+    """The frames of each cell by their key, in the order of addresses."""
+    return [Counter(keys_[at : at + shape.per_cell]) for at in range(0, len(keys_), shape.per_cell)]
+
+
+def rows(shape: Shape, keys_: Sequence[Key], frames: Frames, style: Style) -> list[Line]:
+    """The map: a line for each row of cells, the physical address of its first frame in front."""
+    lines = []
+    cut = cells(shape, keys_)
+    for at in range(0, len(cut), shape.per_row):
+        first = None if frames.base is None else frames.base + at * shape.per_cell * PAGE_BYTES
+        line: Line = words(f" {style.address(first):<{_ADDRESS_WIDTH}}")
+        for cell in cut[at : at + shape.per_row]:
+            key = most(cell)
+            letter, class_ = symbol(key, in_use(cell) * 2 >= cell.total()), _STYLES.get(str(key), PLAIN)
+            if line[-1][0] == class_:
+                line[-1] = (class_, line[-1][1] + letter)
+            else:
+                line.append((class_, letter))
+        lines.append(line)
+    return lines
+
+
+def most(cell: Counter[Key]) -> Key:
+    """What most of a cell's frames in use are; where none is, what most of the others are."""
+    used = {key: count for key, count in cell.items() if key not in _UNUSED}
+    chosen = used or dict(cell)
+    return max(chosen, key=lambda key: (chosen[key], str(key)))
+
+
+def in_use(cell: Counter[Key]) -> int:
+    """How many of a cell's frames are in use."""
+    return sum(count for key, count in cell.items() if key not in _UNUSED)
+
+
+def symbol(key: Key, mostly: bool = True) -> str:
+    """The character that stands for it."""
+    if key is None:
+        return _UNKNOWN
+    if isinstance(key, int):
+        return _DIGITS[key] if key < len(_DIGITS) else "+"
+    if key in _UNUSED:
+        return _UNUSED[key]
+    if key == _SHARED:
+        return _SHARED
+    letter = _LETTERS.get(key, key[:1].lower() or _UNKNOWN)
+    return letter.upper() if mostly else letter
+
+
+def title(shape: Shape, by_task: bool, width: int, style: Style) -> Line:
+    """What the map shows, and how much a cell stands for."""
+    cell = f"a cell is {shape.per_cell:,} {'frame' if shape.per_cell == 1 else 'frames'}"
+    size = style.size(shape.per_cell * PAGE_BYTES)
+    kind = "owner" if by_task else "use"
+    name, keys_ = (TITLE, f" Pool by {kind}: "), "(o + - m)"
+    return first_fitting(
+        width,
+        [name, (PLAIN, f"{shape.frames:,} frames; {cell}, {size}  {keys_}")],
+        [name, (PLAIN, f"{cell}, {size}  {keys_}")],
+    )
+
+
+def legend(counted: Counter[Key], names: Names, style: Style, width: int) -> list[Line]:
+    """Every symbol with what it means and the frames of it: together they are all frames."""
+    used = sorted((key for key in counted if key not in _UNUSED), key=lambda key: (-counted[key], str(key)))
+    rest = [_entry(key, counted[key], names, style) for key in _UNUSED if key in counted]
+    for shown in range(len(used), -1, -1):
+        parts = [_entry(key, counted[key], names, style) for key in used[:shown]]
+        if shown < len(used):
+            parts.append(words(f"and others {sum(counted[key] for key in used[shown:]):,}"))
+        lines = wrapped([*parts, *rest], width - 2)
+        if len(lines) <= _LEGEND_LINES:
+            break
+    return [clip([(PLAIN, " "), *line], width) for line in lines]
+
+
+def _entry(key: Key, count: int, names: Names, style: Style) -> Line:
+    return [
+        *words(symbol(key), _STYLES.get(str(key), PLAIN)),
+        *words(f" {_name(key, names, style)} {count:,}"),
+    ]
+
+
+def _name(key: Key, names: Names, style: Style) -> str:
+    if key is None:
+        return "undecoded"
+    if isinstance(key, int):
+        return names.get(key) or f"task {key}" if key < len(_DIGITS) else owner(key, names, style)
+    return "shared" if key == _SHARED else _NAMES.get(key, key.lower())

@@ -1,0 +1,252 @@
+"""The live view's screen as a pure function: it fits what is asked for, its figures are the snapshot's."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gdbplugin.kernel.snapshot import Snapshot
+from gdbplugin.render.style import Style
+from gdbplugin.repl.live import pool
+from gdbplugin.repl.live.canvas import Area, graph, meter, share, sparkline, text_of
+from gdbplugin.repl.live.history import History
+from gdbplugin.repl.live.scene import Choices, Scene
+from gdbplugin.repl.live.screen import VIEWS, Status, draw
+from tests.repl.live_snapshots import NAMES, snapshots, tables, workload
+
+RUNNING = Status("running", True, 6.5, 3)
+STYLES = {"unicode": Style("utf-8"), "ascii": Style("ascii")}
+
+
+def scene_of(*seen: Snapshot, choices: Choices | None = None) -> Scene:
+    history = History()
+    for number, snapshot in enumerate(seen):
+        history.add(snapshot, number / 5, NAMES["PressureLevel"])
+    return Scene(seen[-1], history, choices or Choices(), NAMES)
+
+
+def screen_of(
+    scene: Scene, width: int = 80, height: int = 24, style: str = "unicode", status: Status = RUNNING
+) -> list[str]:
+    area = Area(width, height, STYLES[style])
+    return [text_of(line) for line in draw(scene, scene.choices, status, area).lines]
+
+
+def choices() -> st.SearchStrategy[Choices]:
+    return st.builds(
+        Choices,
+        view=st.sampled_from(list(VIEWS)),
+        paused=st.booleans(),
+        help=st.sampled_from([False, False, False, True]),
+        scroll=st.dictionaries(st.sampled_from(list(VIEWS)), st.integers(0, 1 << 31)),
+        kind=st.sampled_from([None, None, "StackGrowth", "Nothing"]),
+        until=st.one_of(st.none(), st.integers(0, 80)),
+        map_only=st.booleans(),
+        by_task=st.booleans(),
+        zoom=st.integers(0, 12),
+    )
+
+
+def statuses() -> st.SearchStrategy[Status]:
+    text = st.sampled_from(["", "QEMU was killed by SIGKILL", "x" * 300])
+    target = st.sampled_from(["running", "stopped", "session lost", "stopping the target"])
+    rate = st.one_of(st.none(), st.floats(0, 1000))
+    return st.builds(Status, target, st.booleans(), rate, st.integers(0, 1 << 40), text, st.booleans())
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seen=st.lists(snapshots(), min_size=1, max_size=3),
+    chosen=choices(),
+    status=statuses(),
+    width=st.integers(60, 250),
+    height=st.integers(15, 80),
+    style=st.sampled_from(list(STYLES)),
+)
+def test_any_screen_is_as_large_as_asked_for(
+    seen: list[Snapshot], chosen: Choices, status: Status, width: int, height: int, style: str
+) -> None:
+    lines = screen_of(scene_of(*seen, choices=chosen), width, height, style, status)
+    assert len(lines) == height
+    assert max(map(len, lines)) <= width
+    assert len(lines[0]) == len(lines[-1]) == width
+    everything = "".join(lines)
+    assert everything.isprintable()
+    assert everything.isascii() or style == "unicode"
+
+
+@given(width=st.integers(0, 70), height=st.integers(0, 20))
+def test_a_terminal_too_small_says_so(width: int, height: int) -> None:
+    lines = screen_of(scene_of(workload()), width, height)
+    assert len(lines) == height
+    assert all(len(line) <= max(1, width) for line in lines)
+    if (width < 60 or height < 15) and width * height > 60:
+        assert f"live needs 60x15 at least; this is {width}x{height}" in "".join(lines)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("width", "height"), [(60, 15), (80, 24), (200, 50)])
+def test_every_view_of_a_usual_kernel_shows_its_subject(width: int, height: int, style: str) -> None:
+    shown = {}
+    for view in VIEWS:
+        shown[view] = "\n".join(
+            screen_of(scene_of(workload(0), workload(5), choices=Choices(view)), width, height, style)
+        )
+    assert re.search(r"total_stack_growth_events +93 ", shown["s"])
+    assert re.search(r"\n  4  4 worker .*116 K .*45/4 ", shown["d"])
+    assert re.search(r"0x200000060000 .* 80 .* 40 ", shown["l"])
+    assert "Pressure: Medium" not in shown["p"]
+    assert "Pressure: Low" in shown["p"]
+    assert "17,570 free, 6 cached, 15,192 used" in shown["p"]
+    assert re.search(r" 1,104 .*StackGrowth  +stack 1, 1 page more", shown["e"])
+
+
+@settings(deadline=None)
+@given(tables(), st.booleans(), st.integers(60, 250), st.integers(1, 60), st.integers(0, 6))
+def test_the_cells_of_the_map_are_the_frames_of_the_pool(table, by_task, width, height, zoom) -> None:
+    if table is None or not table.uses:
+        return
+    keys = pool.keys(table, by_task)
+    shape = pool.Shape.of(len(keys), width, height, zoom)
+    total: Counter[pool.Key] = Counter()
+    for cell in pool.cells(shape, keys):
+        total.update(cell)
+    assert total.total() == len(table.uses)
+    for unused in ("Free", "Cached", "Retired"):
+        assert total[unused] == table.uses.count(unused)
+    if not by_task:
+        assert total == table.count()
+    else:
+        for task in {owner for owner in table.owners if owner is not None}:
+            used = [
+                use not in (None, "Free", "Cached", "Retired", "ZeroPage") and owner == task
+                for use, owner in zip(table.uses, table.owners, strict=True)
+            ]
+            assert total[task] == sum(used)
+    if zoom == 0:
+        assert shape.rows <= height
+
+
+@settings(deadline=None)
+@given(tables(), st.booleans(), st.integers(60, 250))
+def test_the_legend_accounts_for_every_frame(table, by_task, width) -> None:
+    if table is None or not table.uses:
+        return
+    keys = pool.keys(table, by_task)
+    lines = [text_of(line) for line in pool.legend(Counter(keys), {}, STYLES["ascii"], width)]
+    counts = [
+        int(word.replace(",", "")) for word in re.findall(r" ([0-9,]+)(?=  |$)", "\n".join(lines), re.M)
+    ]
+    assert len(lines) <= 3
+    assert sum(counts) == len(table.uses)
+
+
+def test_the_map_has_a_letter_for_what_most_of_a_cell_is() -> None:
+    keys = ["Table"] * 3 + ["Stack"] * 1 + ["Free"] * 4 + ["Free"] * 8 + ["Stack"] * 1 + ["Free"] * 7
+    rows = pool.rows(pool.Shape(len(keys), 8, 16), keys, workload().pressure.frames, STYLES["ascii"])
+    assert [text_of(row) for row in rows] == [" 0x8000000  T.s"]
+
+
+def test_a_range_shows_what_its_records_say_and_without_them_what_the_frames_say() -> None:
+    whole = workload()
+    plain = replace(whole, lazy=replace(whole.lazy, pages=whole.lazy.pages[:0]))
+    with_records = screen_of(scene_of(whole, choices=Choices("l")), 120, 30)
+    without = screen_of(scene_of(plain, choices=Choices("l")), 120, 30)
+    assert any(re.search(r"0x200000000000 +384 K +32 +48 .* 16 ", line) for line in with_records)
+    frames = sum(
+        use == "LazyPage" and 0 <= index < 96
+        for use, index in zip(whole.frame_table.uses, whole.frame_table.indexes, strict=True)
+    )
+    assert any(re.search(rf"— +384 K +— +— .* {frames} ", line) for line in without)
+
+
+def test_events_are_those_of_the_chosen_kind_and_gaps_are_told() -> None:
+    first, later = workload(0), workload(300)
+    scene = scene_of(first, later, choices=Choices("e"))
+    assert any(
+        "200 events were overwritten before they were seen" in line for line in screen_of(scene, 80, 80 + 60)
+    )
+    filtered = scene_of(first, later, choices=Choices("e", kind="LazyZero"))
+    lines = screen_of(filtered)
+    assert "only LazyZero (0)" in lines[1]
+    assert not any("StackGrowth" in line for line in lines)
+
+
+def test_events_stand_still_while_older_ones_are_looked_at() -> None:
+    chosen = Choices("e", scroll={"e": 10}, until=1099)
+    before = screen_of(scene_of(workload(0), choices=chosen))[3:-2]
+    after = screen_of(scene_of(workload(0), workload(30), choices=chosen))[3:-2]
+    assert before == after
+    assert " 1,089 " in after[-1]
+
+
+def test_a_view_scrolls_no_further_than_its_last_row() -> None:
+    scene = scene_of(workload(), choices=Choices("s", scroll={"s": 1 << 30}))
+    shown = draw(scene, scene.choices, RUNNING, Area(80, 16, STYLES["unicode"]))
+    count = 10 + len(scene.snapshot.counters.counters)
+    assert shown.scroll == count - shown.page
+    assert f"rows {shown.scroll + 1} to {count} of {count}" in text_of(shown.lines[-2])
+
+
+def test_the_bars_say_how_the_session_stands() -> None:
+    scene = scene_of(workload())
+    assert "running; 6.5 snapshots/s, 3 torn" in screen_of(scene)[-1]
+    assert "x stop" in screen_of(scene)[-1]
+    stopped = screen_of(scene, status=Status("stopped", False, 6.5, 3, "Stopped core 0 in main"))
+    assert "x continue" in stopped[-1]
+    assert "Stopped core 0 in main" in stopped[-2]
+    paused = screen_of(scene_of(workload(), choices=Choices(paused=True)))
+    assert "VIEW PAUSED; target running" in paused[-1]
+    lost = screen_of(scene, status=Status("session lost", False, None, 0, "QEMU was killed by SIGKILL", True))
+    assert lost[-2] == " QEMU was killed by SIGKILL"
+    assert lost[-1].split() == ["session", "lost", "q", "leave"]
+
+
+def test_nothing_is_told_by_colour_alone() -> None:
+    """Each view without its styles differs wherever the figures do."""
+    calm, pressed = scene_of(workload(0)), scene_of(workload(0), workload(9))
+    for view in VIEWS:
+        one, other = replace(calm, choices=Choices(view)), replace(pressed, choices=Choices(view))
+        assert screen_of(one)[1:-1] != screen_of(other)[1:-1]
+
+
+@given(st.integers(0, 1 << 20), st.integers(0, 1 << 20), st.integers(2, 200))
+def test_a_share_is_none_only_for_nothing_and_all_only_for_all(part: int, whole: int, width: int) -> None:
+    drawn = share(part, whole, width)
+    assert 0 <= drawn <= width
+    assert (drawn == 0) == (part == 0 or whole == 0)
+    assert (drawn == width) == (0 < whole <= part)
+
+
+@given(
+    st.one_of(st.none(), st.integers(0, 300)),
+    st.one_of(st.none(), st.integers(0, 300)),
+    st.one_of(st.none(), st.integers(0, 300)),
+    st.integers(1, 60),
+)
+def test_a_meter_has_its_width_and_its_parts(part, most, whole, width) -> None:
+    text = text_of(meter(part, most, whole, width, STYLES["ascii"]))
+    if part is None or not whole:
+        assert text == "-"
+        return
+    assert len(text) == width
+    assert text == "#" * text.count("#") + "=" * text.count("=") + "." * text.count(".")
+    assert ("." in text) == (max(part, most or 0) < whole) or width == 1
+
+
+def test_a_sparkline_is_scaled_to_its_largest() -> None:
+    assert sparkline([0, 1, 50, 100], 6, STYLES["ascii"]) == "  _.=#".replace(
+        "=", sparkline([50, 100], 2, STYLES["ascii"])[0]
+    )
+    assert sparkline([0.0, None, 100.0], 3, STYLES["unicode"]) == "▁ █"
+    assert sparkline([0, 0], 2, STYLES["unicode"]) == "▁▁"
+
+
+def test_a_graph_rises_from_the_bottom() -> None:
+    lines = graph([None, 0, 5, 10, 100], 10, 6, 2, STYLES["ascii"])
+    assert lines == ["    ##", "   ###"]
