@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gdbplugin.kernel.clock import Clock, read_clock
-from gdbplugin.kernel.interface import RESULTS, Interface
+from gdbplugin.kernel.interface import CONTEXT_TEST, NAMES, Interface
+from gdbplugin.kernel.outcome import difference, judged, seconds_between
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
-from gdbplugin.kernel.stress import difference
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.kernel.tasks import Task, Tasks, read_tasks
 
@@ -35,7 +35,7 @@ class TaskChange:
 
 @dataclass(frozen=True)
 class ContextTestRun:
-    """A run: `result` is passed or failed; `tasks` are those that ran."""
+    """A run: `result` is passed, failed or no room; `tasks` are those that ran."""
 
     result: str
     seconds: float | None
@@ -72,12 +72,8 @@ def read_context_state(kernel: Kernel) -> ContextState:
 def compare_context(kernel: Kernel, before: ContextState, interface: Interface) -> ContextTestRun:
     """The run that has just ended; a failure becomes a finding."""
     after = read_context_state(kernel)
-    seconds = None
-    if before.clock.now is not None and after.clock.now is not None:
-        seconds = after.clock.seconds(after.clock.now - before.clock.now)
-    result = RESULTS.get(-1 if interface.result is None else interface.result, f"result {interface.result}")
-    if result != "passed":
-        kernel.journal.find("context switching test", "passed", f"{result}; the kernel's console says more")
+    seconds = seconds_between(before.clock, after.clock)
+    result = judged(kernel, NAMES[CONTEXT_TEST], interface)
     return ContextTestRun(result, seconds, before, after, _tasks(before.tasks, after.tasks))
 
 

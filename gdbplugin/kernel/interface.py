@@ -17,7 +17,9 @@ CHANGED = "tinyos::debugger::debugger_request_changed"
 
 CONTEXT_TEST, STRESS_TEST, CANCEL = 1, 2, 3
 NAMES = {CONTEXT_TEST: "context switching test", STRESS_TEST: "stress test", CANCEL: "cancellation"}
-RESULTS = {0: "passed", 1: "failed", 2: "unknown request", 3: "cancelled"}
+NO_ROOM = 4
+"""Not all tasks of the test could be started."""
+RESULTS = {0: "passed", 1: "failed", 2: "unknown request", 3: "cancelled", NO_ROOM: "no room"}
 
 _MAGIC = b"TinyOSdb"
 # The first version that says what is being carried out.

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 
 from gdbplugin.kernel.accounting import Accounting, read_accounting
 from gdbplugin.kernel.clock import Clock, read_clock
-from gdbplugin.kernel.interface import RESULTS, Interface
+from gdbplugin.kernel.interface import NAMES, STRESS_TEST, Interface
+from gdbplugin.kernel.outcome import difference, judged, seconds_between
 from gdbplugin.kernel.pressure import LEVELS, Pressure, read_pressure
 from gdbplugin.kernel.statistics import DynamicMemoryStats, read_statistics
 from gdbplugin.kernel.target import MANAGER, Kernel
@@ -24,7 +25,7 @@ class StressState:
 
 @dataclass(frozen=True)
 class StressRun:
-    """A run: `result` is passed, failed or cancelled; `strategies` are runs and what they won, by name."""
+    """A run: `result` is passed, failed, cancelled or no room; `strategies` are runs and wins, by name."""
 
     result: str
     progress: int | None
@@ -81,13 +82,9 @@ def read_stress_state(kernel: Kernel) -> StressState:
 def compare_stress(kernel: Kernel, before: StressState, interface: Interface) -> StressRun:
     """The run that has just ended; a failure and lost frames become findings."""
     after = read_stress_state(kernel)
-    seconds = None
-    if before.clock.now is not None and after.clock.now is not None:
-        seconds = after.clock.seconds(after.clock.now - before.clock.now)
-    result = RESULTS.get(-1 if interface.result is None else interface.result, f"result {interface.result}")
+    seconds = seconds_between(before.clock, after.clock)
+    result = judged(kernel, NAMES[STRESS_TEST], interface)
     run = StressRun(result, interface.progress, interface.progress_total, seconds, before, after)
-    if result not in ("passed", "cancelled"):
-        kernel.journal.find("stress test", "passed", f"{result}; the kernel's console says more")
     if run.frames_lost:
         kernel.journal.find("frames lost by the stress test", "0", f"{run.frames_lost:,}")
     if before.frames is None:
@@ -95,8 +92,3 @@ def compare_stress(kernel: Kernel, before: StressState, interface: Interface) ->
             "the kernel was amid a change before the test: frames lost earlier would be counted as well"
         )
     return run
-
-
-def difference(after: int | None, before: int | None) -> int | None:
-    """The change; None where one of them is not known."""
-    return None if after is None or before is None else after - before

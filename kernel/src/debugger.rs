@@ -15,9 +15,17 @@
 //! # Reading while the kernel runs
 //!
 //! A [`crate::sequence::SequenceCell`] is `{ sequence: u64, value }`. `sequence` is odd while the value is being
-//! changed. A snapshot is whole when `sequence` was even and the same before and after it was read. At a stop, an odd
-//! counter means that the kernel was stopped in the middle of a change: the value may not agree with itself then, nor
-//! with the translation tables.
+//! changed. A snapshot is whole when `sequence` was even and the same before and after it was read; one of both managers
+//! when that holds for both counters around both reads. What the manager's records say of translation tables is changed
+//! together with these, so it covers them as well. A kernel that fails in the middle of a change leaves its counter odd:
+//! `FAILURE_RECORD` is filled then.
+//!
+//! The exception vectors save the registers of the running task into its `Task.context`, and calls leave their results
+//! there, with no counter: of task `SCHEDULER.current`, a whole snapshot has no registers. Those of all others, and all
+//! else, it has.
+//!
+//! At a stop, an odd counter means that the kernel was stopped in the middle of a change: the value may not agree with
+//! itself then, nor with the translation tables.
 //!
 //! # What holds when no change is under way
 //!
@@ -34,6 +42,12 @@
 //! While task `SCHEDULER.current` runs at EL0 they are in the CPU of core 0; at any other time, and for any other task,
 //! in its `Task.context`. Those of the shell (task 0) lie on its own stack, at `SCHEDULER.shell_context`.
 //!
+//! # The time
+//!
+//! All times are counts of the generic timer, `timer_frequency` a second. Who cannot read the timer's registers has the
+//! count at the latest tick in `SCHEDULER.tick_time`: the time now is not before that and the newest event, and at most a
+//! tick after it while the kernel takes interrupts.
+//!
 //! # Requests
 //!
 //! A debugger that writes a [`Request`] number to `DEBUGGER_INTERFACE.request` and lets the machine run has the shell's
@@ -41,14 +55,15 @@
 //! `active` is 0, `served` one more, and `result` a [`RequestResult`]. Writing [`Request::Cancel`] meanwhile ends a
 //! stress test early; it is not counted in `served` then.
 //!
-//! The kernel calls [`debugger_request_changed`] whenever `active` or `progress` has changed, and at the end: a debugger
-//! that waits sets a breakpoint at its first instruction. It is called by core 0 at EL1, with nothing being changed. A
-//! kernel that fails calls it as well, from any state, once `FAILURE_RECORD` is filled.
+//! The kernel calls [`debugger_request_changed`] whenever `active` has changed, some times a second while `progress`
+//! does, and at the end: a debugger that waits sets a breakpoint at its first instruction. It is called by core 0 at
+//! EL1, with nothing being changed. A kernel that fails calls it as well, from any state, once `FAILURE_RECORD` is
+//! filled.
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Raised when something that stands in this module's text changes.
-pub const INTERFACE_VERSION: u32 = 2;
+pub const INTERFACE_VERSION: u32 = 3;
 
 /// What a debugger can ask the running kernel for.
 #[repr(u32)]
@@ -82,6 +97,8 @@ pub enum RequestResult {
     Unknown = 2,
     /// It was ended early, and nothing was wrong until then.
     Cancelled = 3,
+    /// Not all tasks of the test could be started: there are no frames for them, or too many tasks already.
+    NoRoom = 4,
 }
 
 #[repr(C)]
@@ -104,6 +121,8 @@ pub struct DebuggerInterface {
     pub active: AtomicU32,
     /// Generic timer count at that moment.
     pub ready_time: AtomicU64,
+    /// Counts of the generic timer in a second (`CNTFRQ_EL0`), from before `is_ready` on.
+    pub timer_frequency: AtomicU64,
 }
 
 #[unsafe(no_mangle)]
@@ -119,6 +138,7 @@ pub static DEBUGGER_INTERFACE: DebuggerInterface = DebuggerInterface {
     is_ready: AtomicU32::new(0),
     active: AtomicU32::new(0),
     ready_time: AtomicU64::new(0),
+    timer_frequency: AtomicU64::new(0),
 };
 
 /// Does nothing: a place for a debugger's breakpoint. See the module's text.

@@ -49,7 +49,7 @@ pub enum EventKind {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
-    /// 1 for the first event since boot; 0 in a slot that was never written. Written last.
+    /// 1 for the first event since boot; 0 in a slot that was never written.
     pub sequence: u64,
     /// Generic timer count (`CNTVCT_EL0`).
     pub timestamp: u64,

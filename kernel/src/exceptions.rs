@@ -68,7 +68,7 @@ fn abort(context: &mut Context, syndrome: u64, class: u64) -> *mut Context {
 }
 
 fn current() -> u16 {
-    SCHEDULER.change().current
+    SCHEDULER.look(|scheduler| scheduler.current)
 }
 
 #[inline]

@@ -30,6 +30,7 @@ extern "C" fn kernel_main(entered_at: u64) -> ! {
     kernel_map::release_secondaries_of_firmware();
     kernel_map::install();
     console::initialize();
+    DEBUGGER_INTERFACE.timer_frequency.store(interrupts::frequency(), Ordering::Relaxed);
     let asid_bits = asid_bits();
     println!();
     println!("TinyOS {}", env!("CARGO_PKG_VERSION"));

@@ -6,7 +6,7 @@ use crate::programs::Program;
 use core::arch::asm;
 use tinyos::events::EventKind;
 use tinyos::hardware;
-use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, Exhausted};
+use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, DynamicMemoryManager, Exhausted};
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::layout::MAX_TASKS;
 use tinyos::memory::pressure::PressureLevel;
@@ -46,6 +46,11 @@ pub fn without_interrupts<T>(body: impl FnOnce() -> T) -> T {
     result
 }
 
+/// What `look` makes of the memory manager, which stands still meanwhile. For the shell.
+pub fn look_at_memory<T>(look: impl FnOnce(&DynamicMemoryManager) -> T) -> T {
+    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.look(look))
+}
+
 /// Makes the shell task 0, running.
 pub fn initialize() {
     let mut scheduler = SCHEDULER.change();
@@ -57,7 +62,7 @@ pub fn initialize() {
 pub fn spawn(start: Start) -> Result<u16, Exhausted> {
     without_interrupts(|| {
         let mut scheduler = SCHEDULER.change();
-        let id = scheduler.free_slot().ok_or(Exhausted)?;
+        let id = scheduler.free_slot().ok_or(Exhausted::Tasks)?;
         let stack = make_space(id, &start)?;
         let mut task = Task { id, stack: stack as u32 + 1, start_time: hardware::now(), ..Task::UNUSED };
         let name = start.program.name.as_bytes();
@@ -153,10 +158,12 @@ pub fn sleep_current(scheduler: &mut Scheduler, until: u64) {
 pub fn tick() {
     let mut scheduler = SCHEDULER.change();
     scheduler.tick_count += 1;
+    scheduler.tick_time = hardware::now();
     if crate::shell::has_request() {
         scheduler.set_state(0, TaskState::Ready);
     }
-    scheduler.wake(hardware::now());
+    let now = scheduler.tick_time;
+    scheduler.wake(now);
     if scheduler.is_held {
         return;
     }
@@ -232,7 +239,7 @@ pub fn is_held() -> bool {
 
 /// Reads a task's record. For the shell.
 pub fn task(id: u16) -> Task {
-    without_interrupts(|| SCHEDULER.change().tasks[id as usize])
+    without_interrupts(|| SCHEDULER.look(|scheduler| scheduler.tasks[id as usize]))
 }
 
 /// A task that ended on its own and was not told about yet.

@@ -2,11 +2,13 @@
 //!
 //! One core runs the kernel and it does so with interrupts masked, so nothing in the kernel ever waits for another
 //! holder. A debugger that looks at a running machine does not take part in that agreement: for it, `sequence` is odd
-//! exactly while the value is being changed, and it differs before and after each change.
+//! exactly while the value is being changed, and it differs before and after each change. It may look from another
+//! CPU, also from one of the host that emulates this one: barriers have it see the counter odd before any part of a
+//! change, and even only after all of it.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// A value with the sequence counter that tells a whole snapshot of it from a torn one.
 #[repr(C)]
@@ -30,7 +32,8 @@ impl<T> SequenceCell<T> {
         let sequence = self.sequence.load(Ordering::Relaxed);
         assert!(sequence & 1 == 0, "kernel state entered while it is being changed");
         self.sequence.store(sequence + 1, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
+        // Nothing of the change is seen before the odd counter.
+        fence(Ordering::Release);
         Change { cell: self }
     }
 
@@ -87,9 +90,9 @@ impl<T> DerefMut for Change<'_, T> {
 impl<T> Drop for Change<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        compiler_fence(Ordering::SeqCst);
+        // All of the change is seen before the even counter.
         let sequence = self.cell.sequence.load(Ordering::Relaxed);
-        self.cell.sequence.store(sequence + 1, Ordering::Relaxed);
+        self.cell.sequence.store(sequence + 1, Ordering::Release);
     }
 }
 

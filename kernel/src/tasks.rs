@@ -127,6 +127,8 @@ pub struct Scheduler {
     pub sleeping: [u64; TASK_WORDS],
     pub unannounced: [u64; TASK_WORDS],
     pub tasks: [Task; MAX_TASKS + 1],
+    /// Generic timer count at the latest tick.
+    pub tick_time: u64,
 }
 
 /// Words of a bit map of tasks.
@@ -143,6 +145,7 @@ impl Scheduler {
             sleeping: [0; TASK_WORDS],
             unannounced: [0; TASK_WORDS],
             tasks: [Task::UNUSED; MAX_TASKS + 1],
+            tick_time: 0,
         }
     }
 

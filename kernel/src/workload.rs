@@ -3,9 +3,9 @@
 
 use crate::println;
 use crate::programs::{self, Program};
-use crate::scheduler::{self, Start};
+use crate::scheduler::{self, Start, look_at_memory};
+use crate::shell::verdict::Verdict;
 use crate::shell::{context_test, pool};
-use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::pressure::PressureLevel;
 
@@ -33,15 +33,16 @@ pub fn run() {
     }
     expect("every resident has reported", || (1..=RESIDENTS.len() as u16).all(|id| scheduler::task(id).report[0] > 0));
     visit_pressure();
-    if !context_test::run(4, 60, &mut |_, _| {}).is_success() {
-        println!("workload: the context switching test failed");
+    let verdict = context_test::run(4, 60, &mut |_, _| {}).verdict();
+    if verdict != Verdict::Passed {
+        println!("workload: context switching test: {verdict}");
     }
     expect("the lowest pressure level is back", || level() == PressureLevel::Low);
 }
 
 /// Shrinks the pool so that a task which writes page after page goes through every level, and ends it when it has.
 fn visit_pressure() {
-    let frames = scheduler::without_interrupts(|| DYNAMIC_MEMORY_MANAGER.look(|manager| manager.frames.used_frames()));
+    let frames = look_at_memory(|manager| manager.frames.used_frames());
     pool::set_limit(frames + ROOM);
     // More than there is room for: what the strategies win back is written as well.
     if let Some(hog) = start("hog", [2 * ROOM as u64, 0, 0], GrowthPolicy::Conservative) {
@@ -49,16 +50,15 @@ fn visit_pressure() {
         scheduler::kill(hog);
     }
     pool::set_limit(u32::MAX);
-    let visited = scheduler::without_interrupts(|| {
-        DYNAMIC_MEMORY_MANAGER.look(|manager| manager.pressure_handler.level_events.iter().all(|&events| events > 0))
-    });
+    let visited = look_at_memory(|manager| manager.pressure_handler.level_events.iter().all(|&events| events > 0));
     if !visited {
         println!("workload: not every pressure level was visited");
     }
 }
 
-fn level() -> PressureLevel {
-    scheduler::without_interrupts(|| DYNAMIC_MEMORY_MANAGER.look(|manager| manager.pressure_handler.level))
+/// The level of memory pressure now.
+pub fn level() -> PressureLevel {
+    look_at_memory(|manager| manager.pressure_handler.level)
 }
 
 fn start(name: &str, arguments: [u64; 3], policy: GrowthPolicy) -> Option<u16> {

@@ -7,6 +7,7 @@ import pytest
 from gdbplugin.kernel.accounting import read_accounting
 from gdbplugin.kernel.context_test import compare_context, read_context_state
 from gdbplugin.kernel.interface import Interface
+from gdbplugin.kernel.pressure import read_pressure
 from gdbplugin.kernel.stress import compare_stress, read_stress_state
 from gdbplugin.render import context_test as context_view
 from gdbplugin.render import stress as stress_view
@@ -75,13 +76,32 @@ def test_the_change_of_every_counter():
 
 @pytest.mark.parametrize(
     ("result", "said", "findings"),
-    [(0, "passed", 0), (1, "failed", 1), (3, "cancelled at 40 of 100 steps", 0), (9, "result 9", 1)],
+    [
+        (0, "passed", 0),
+        (1, "failed", 1),
+        (3, "cancelled at 40 of 100 steps", 0),
+        (4, "no room", 1),
+        (9, "result 9", 1),
+    ],
 )
 def test_what_the_kernel_said_of_it(result, said, findings):
     kernel = World().kernel()
     run = compare_stress(kernel, read_stress_state(kernel), interface(result))
     assert said in stress_view.text(run, kernel.journal, Style())
-    assert kernel.journal.finding_count == findings
+    tested = compare_context(kernel, read_context_state(kernel), interface(result))
+    assert f"Context switching test: {said.split(' at ')[0]}" in context_view.text(
+        tested, kernel.journal, Style()
+    )
+    assert kernel.journal.finding_count == 2 * findings
+
+
+def test_without_room_for_its_tasks_the_finding_says_why():
+    kernel = World().kernel()
+    compare_context(kernel, read_context_state(kernel), interface(4))
+    (finding,) = kernel.journal.findings
+    free, limit = read_pressure(kernel).free_frames, read_pressure(kernel).limit_frames
+    assert finding.found.startswith("no room: not all of its tasks could be started")
+    assert f"with {free} of {limit} frames free" in finding.found
 
 
 def test_amid_a_change_frames_are_not_counted():

@@ -50,9 +50,30 @@ pub struct DynamicMemoryManager {
     pub lazy_allocator: LazyPageAllocator,
 }
 
-/// No frame could be had, also after the pressure strategies ran; or no record of the kind is left.
+/// What there was none left of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exhausted;
+pub enum Exhausted {
+    /// Frames of the pool, also after the pressure strategies ran.
+    Frames,
+    /// Records of tasks, each with an address space.
+    Tasks,
+    /// Stacks.
+    Stacks,
+    /// Lazy pages side by side, or records of ranges of them.
+    LazyPages,
+}
+
+impl Exhausted {
+    /// What to tell a person.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Exhausted::Frames => "the pool has too few free frames",
+            Exhausted::Tasks => "as many tasks as there can be exist already",
+            Exhausted::Stacks => "no stack is left",
+            Exhausted::LazyPages => "no range of lazy pages is left",
+        }
+    }
+}
 
 /// A range above this many pages is dropped from the TLB by ASID, not page by page.
 const INVALIDATE_BY_ADDRESS_LIMIT: u32 = 32;
@@ -85,10 +106,10 @@ impl DynamicMemoryManager {
     pub fn initialize(&mut self, asid_bits: u32) -> Result<(), Exhausted> {
         self.frames.initialize();
         self.pressure_handler.initialize(self.frames.limit_frames);
-        let zero = self.frames.allocate(FrameInfo::new(FrameUse::ZeroPage, 0, 0)).ok_or(Exhausted)?;
+        let zero = self.frames.allocate(FrameInfo::new(FrameUse::ZeroPage, 0, 0)).ok_or(Exhausted::Frames)?;
         self.lazy_allocator.zero_frame = self.frames.address(zero);
         hardware::zero_frame(self.lazy_allocator.zero_frame);
-        let table = tables::create_table(&mut self.frames, 0, 0).ok_or(Exhausted)?;
+        let table = tables::create_table(&mut self.frames, 0, 0).ok_or(Exhausted::Frames)?;
         self.context_switcher.spaces[0] = AddressSpace { table, is_active: true, ..AddressSpace::UNUSED };
         self.context_switcher.restart_asids(asid_bits);
         self.note_pressure();
@@ -105,13 +126,7 @@ impl DynamicMemoryManager {
     /// Makes the address space of task `owner`, with the `text_pages` pages of programs at physical address `text`.
     pub fn create_space(&mut self, owner: u16, text: u64, text_pages: u32) -> Result<(), Exhausted> {
         debug_assert!((1..=MAX_TASKS as u16).contains(&owner));
-        let table = match tables::create_table(&mut self.frames, owner, 0) {
-            Some(table) => table,
-            None => {
-                self.relieve();
-                tables::create_table(&mut self.frames, owner, 0).ok_or(Exhausted)?
-            }
-        };
+        let table = self.with_relief(|manager| tables::create_table(&mut manager.frames, owner, 0))?;
         self.context_switcher.spaces[owner as usize] = AddressSpace { table, is_active: true, ..AddressSpace::UNUSED };
         for page in 0..text_pages as u64 {
             let offset = page * PAGE_SIZE as u64;
@@ -129,7 +144,7 @@ impl DynamicMemoryManager {
 
     /// Makes a stack for task `owner`, its topmost page mapped; gives its slot.
     pub fn create_stack(&mut self, owner: u16, policy: GrowthPolicy, max_size: usize) -> Result<usize, Exhausted> {
-        let slot = self.stack_manager.create(owner, policy, max_size).ok_or(Exhausted)?;
+        let slot = self.stack_manager.create(owner, policy, max_size).ok_or(Exhausted::Stacks)?;
         self.stats.total_dynamic_stacks += 1;
         self.stats.active_dynamic_stacks += 1;
         self.context_switcher.spaces[owner as usize].stack = slot as u32 + 1;
@@ -141,7 +156,7 @@ impl DynamicMemoryManager {
 
     /// Reserves a lazy range of `pages` for task `owner`: maps nothing. Gives its address.
     pub fn reserve(&mut self, owner: u16, pages: u32) -> Result<u64, Exhausted> {
-        let first = self.lazy_allocator.reserve(owner, pages).ok_or(Exhausted)?;
+        let first = self.lazy_allocator.reserve(owner, pages).ok_or(Exhausted::LazyPages)?;
         self.stats.total_lazy_pages = self.lazy_allocator.reserved_pages;
         let address = address_of(first);
         self.record(owner, EventKind::LazyReserve, address, pages as u64);
@@ -218,10 +233,9 @@ impl DynamicMemoryManager {
     /// Puts the space of task `owner` (0: the kernel's) into TTBR0.
     #[inline]
     pub fn switch_to(&mut self, owner: u16) {
-        let generation = self.context_switcher.asids.rollover_count;
-        self.context_switcher.switch_to(owner);
+        let rolled_over = self.context_switcher.switch_to(owner);
         self.stats.context_switch_count = self.stats.context_switch_count.wrapping_add(1);
-        if self.context_switcher.asids.rollover_count != generation {
+        if rolled_over {
             let asids = &self.context_switcher.asids;
             let (generation, bits) = (asids.generation, asids.bits);
             self.record(owner, EventKind::AsidRollover, generation, bits as u64);
@@ -261,13 +275,10 @@ impl DynamicMemoryManager {
     }
 
     /// Physical address of the level 3 descriptor of `address` in the space of `owner`; makes tables as needed.
+    #[inline]
     pub(super) fn entry_for(&mut self, owner: u16, address: u64) -> Result<u64, Exhausted> {
         let root = self.context_switcher.spaces[owner as usize].table;
-        if let Some(entry) = tables::find_or_create(root, address, &mut self.frames, owner) {
-            return Ok(entry);
-        }
-        self.relieve();
-        tables::find_or_create(root, address, &mut self.frames, owner).ok_or(Exhausted)
+        self.with_relief(|manager| tables::find_or_create(root, address, &mut manager.frames, owner))
     }
 
     /// A frame filled with zeros for `address` in the space of `owner`, and the physical address of the level 3
@@ -276,21 +287,33 @@ impl DynamicMemoryManager {
     #[inline]
     pub(super) fn frame_for(&mut self, owner: u16, address: u64, info: FrameInfo) -> Result<(u64, u64), Exhausted> {
         let root = self.context_switcher.spaces[owner as usize].table;
-        for attempt in 0..2 {
-            if let Some(frame) = self.frames.allocate(info) {
-                if let Some(entry) = tables::find_or_create(root, address, &mut self.frames, owner) {
-                    let frame = self.frames.address(frame);
-                    hardware::zero_frame(frame);
-                    hardware::publish();
-                    return Ok((frame, entry));
-                }
-                self.frames.release(frame);
+        let (frame, entry) = self.with_relief(|manager| {
+            let frame = manager.frames.allocate(info)?;
+            let entry = tables::find_or_create(root, address, &mut manager.frames, owner);
+            if entry.is_none() {
+                manager.frames.release(frame);
             }
-            if attempt == 0 {
+            Some((frame, entry?))
+        })?;
+        let frame = self.frames.address(frame);
+        hardware::zero_frame(frame);
+        hardware::publish();
+        Ok((frame, entry))
+    }
+
+    /// What `attempt` takes from the pool; where it finds too little there, the pressure strategies run, and it is
+    /// made once more.
+    #[inline(always)]
+    fn with_relief<T>(&mut self, attempt: impl Fn(&mut Self) -> Option<T>) -> Result<T, Exhausted> {
+        for is_last in [false, true] {
+            if let Some(taken) = attempt(self) {
+                return Ok(taken);
+            }
+            if !is_last {
                 self.relieve();
             }
         }
-        Err(Exhausted)
+        Err(Exhausted::Frames)
     }
 
     /// Maps one more page below what stack `slot` has.

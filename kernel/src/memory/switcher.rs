@@ -1,6 +1,6 @@
 //! Address spaces, and the switch from one to another by TTBR0 and ASID.
 
-use super::asid::AsidAllocator;
+use super::asid::{Allocation, AsidAllocator};
 use super::layout::MAX_TASKS;
 use crate::hardware;
 
@@ -65,14 +65,13 @@ impl HardwareContextSwitcher {
     }
 
     /// Puts space `number` into TTBR0, with an ASID of the current generation. Nothing is invalidated unless the
-    /// ASIDs roll over.
+    /// ASIDs roll over. Gives whether they did.
     #[inline]
-    pub fn switch_to(&mut self, number: u16) {
-        let mut fast = true;
-        let generation = self.asids.generation;
-        if self.spaces[number as usize].generation != generation {
+    pub fn switch_to(&mut self, number: u16) -> bool {
+        let (mut fast, mut rolled_over) = (true, false);
+        if self.spaces[number as usize].generation != self.asids.generation {
             fast = number == 0;
-            self.renew_asid(number);
+            rolled_over = self.renew_asid(number);
         }
         let space = &mut self.spaces[number as usize];
         space.switch_count += 1;
@@ -81,6 +80,7 @@ impl HardwareContextSwitcher {
         self.switch_count += 1;
         self.fast_switch_count += fast as u64;
         hardware::write_ttbr0(ttbr0);
+        rolled_over
     }
 
     /// Starts a new generation of `bits`-bit ASIDs; the current space gets one at once.
@@ -128,20 +128,20 @@ impl HardwareContextSwitcher {
         hardware::invalidate_everything();
     }
 
+    /// Gives space `number` an ASID of the current generation, or of a new one; gives whether it is of a new one.
     #[cold]
-    fn renew_asid(&mut self, number: u16) {
-        let asid = if number == 0 {
-            0
-        } else {
-            let allocation = self.asids.allocate();
-            if allocation.rolled_over {
+    fn renew_asid(&mut self, number: u16) -> bool {
+        let (mut asid, mut rolled_over) = (0, false);
+        if number != 0 {
+            Allocation { asid, rolled_over } = self.asids.allocate();
+            if rolled_over {
                 self.invalidate_everything();
             }
-            allocation.asid
-        };
+        }
         let space = &mut self.spaces[number as usize];
         space.asid = asid;
         space.generation = self.asids.generation;
+        rolled_over
     }
 }
 

@@ -23,6 +23,36 @@
     b.ne    99b
 .endm
 
+// Takes and leaves a page of stack beyond the one that a task begins with: the stacks of programs that hardly need one
+// grow as well.
+.macro use_stack
+    sub     sp, sp, #PAGE
+    stp     xzr, xzr, [sp, #-16]!
+    add     sp, sp, #16
+    add     sp, sp, #PAGE
+.endm
+
+// Reports X0 and X1, and ends with the exit code.
+.macro report_and_exit code
+    call    CALL_REPORT
+    mov     x0, #\code
+    call    CALL_EXIT
+.endm
+
+// What lies between these two is measured: reports the counts of the generic timer that it took, and the operations
+// that are in X20, and ends.
+.macro begin_measurement
+    isb
+    mrs     x21, cntvct_el0
+.endm
+.macro end_measurement
+    isb
+    mrs     x22, cntvct_el0
+    sub     x0, x22, x21
+    mov     x1, x20
+    report_and_exit 0
+.endm
+
 .section .user, "ax"
 
 // worker: X0 levels of 512 bytes to descend, X1 milliseconds to pause, X2 descents at full depth before it contents
@@ -73,14 +103,13 @@ descend:
 lost:
     mov     x1, x29
     mov     x0, #-1
-    call    CALL_REPORT
-    mov     x0, #1
-    call    CALL_EXIT
+    report_and_exit 1
 
 // lazy: X0 pages to reserve, X1 milliseconds to pause. Of each six pages it leaves two pending, reads two, writes a
 // pattern to one and zeros to one; then checks them again and again.
 .global program_lazy
 program_lazy:
+    use_stack
     mov     x19, x0
     mov     x20, x1
     call    CALL_RESERVE
@@ -148,14 +177,13 @@ lost_page:
 no_memory:
     mov     x0, #-2
     mov     x1, x19
-    call    CALL_REPORT
-    mov     x0, #2
-    call    CALL_EXIT
+    report_and_exit 2
 
 // hog: X0 pages to reserve and write one after the other, X1 milliseconds to pause after each 64. Reports how far it
 // has come; checks them when it has written all.
 .global program_hog
 program_hog:
+    use_stack
     mov     x19, x0
     mov     x20, x1
     call    CALL_RESERVE
@@ -195,6 +223,7 @@ program_hog:
 // still its own. Reports the rounds that were right.
 .global program_checker
 program_checker:
+    use_stack
     mov     x19, x0
     mov     x20, x1
     mov     x21, #TASK_PAGE
@@ -215,18 +244,15 @@ program_checker:
     b.lo    1b
     mov     x0, x22
     mov     x1, #0
-    call    CALL_REPORT
-    mov     x0, #0
-    call    CALL_EXIT
+    report_and_exit 0
 2:  mov     x0, x22
     mov     x1, #1
-    call    CALL_REPORT
-    mov     x0, #1
-    call    CALL_EXIT
+    report_and_exit 1
 
 // faults: X0 faults to take. Each round reads and then writes 256 fresh pages, and discards them.
 .global program_faults
 program_faults:
+    use_stack
     mov     x19, x0
     mov     x0, #256
     call    CALL_RESERVE
@@ -260,6 +286,7 @@ program_faults:
 // reserver: X0 pages to reserve, of which it writes the first, X1 milliseconds to pause.
 .global program_reserver
 program_reserver:
+    use_stack
     mov     x19, x0
     mov     x20, x1
     call    CALL_RESERVE
@@ -279,19 +306,12 @@ program_measure_switch:
     mov     x19, x0
     mov     x20, x0
     call    CALL_YIELD
-    isb
-    mrs     x21, cntvct_el0
+    begin_measurement
     mov     x8, #CALL_YIELD
 1:  svc     #0
     subs    x19, x19, #1
     b.ne    1b
-    isb
-    mrs     x22, cntvct_el0
-    sub     x0, x22, x21
-    mov     x1, x20
-    call    CALL_REPORT
-    mov     x0, #0
-    call    CALL_EXIT
+    end_measurement
 
 // measure_read, measure_write: X0 pages that are touched for the first time.
 .global program_measure_read
@@ -311,8 +331,7 @@ measure_touch:
     add     x24, x24, #PAGE
     sub     x19, x19, #1
     mov     x20, x19
-    isb
-    mrs     x21, cntvct_el0
+    begin_measurement
     cbnz    x23, 2f
 1:  ldr     x10, [x24]
     add     x24, x24, #PAGE
@@ -323,32 +342,19 @@ measure_touch:
     add     x24, x24, #PAGE
     subs    x19, x19, #1
     b.ne    2b
-3:  isb
-    mrs     x22, cntvct_el0
-    sub     x0, x22, x21
-    mov     x1, x20
-    call    CALL_REPORT
-    mov     x0, #0
-    call    CALL_EXIT
+3:  end_measurement
 
 // measure_growth: X0 pages that its stack is pushed down by, one at a time.
 .global program_measure_growth
 program_measure_growth:
     mov     x19, x0
     mov     x20, x0
-    isb
-    mrs     x21, cntvct_el0
+    begin_measurement
 1:  sub     sp, sp, #PAGE
     str     xzr, [sp]
     subs    x19, x19, #1
     b.ne    1b
-    isb
-    mrs     x22, cntvct_el0
-    sub     x0, x22, x21
-    mov     x1, x20
-    call    CALL_REPORT
-    mov     x0, #0
-    call    CALL_EXIT
+    end_measurement
 
 // What must end a task and nothing else.
 

@@ -1,11 +1,12 @@
 //! The context switching test: tasks that share every address but no page count in their memory, yield, and see
 //! whether their counts are still their own.
 
+use super::verdict::Verdict;
 use crate::println;
 use crate::programs;
-use crate::scheduler::{self, Start};
+use crate::scheduler::{self, Start, look_at_memory};
 use crate::workload::wait_until;
-use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
+use tinyos::memory::dynamic::Exhausted;
 use tinyos::memory::layout::MAX_TASKS;
 use tinyos::memory::switcher::Invalidations;
 use tinyos::tasks::EndReason;
@@ -29,18 +30,24 @@ pub struct Outcome {
     rounds: u64,
     /// Tasks that did not finish all their rounds, each with its own memory.
     failed: u32,
+    /// Why not all tasks could be started.
+    lacking: Option<Exhausted>,
     before: Counters,
     after: Counters,
 }
 
 impl Outcome {
-    pub fn is_success(&self) -> bool {
-        self.failed == 0 && self.started == self.asked
+    pub fn verdict(&self) -> Verdict {
+        match self.lacking {
+            _ if self.failed > 0 => Verdict::Failed,
+            Some(lacking) => Verdict::NoRoom(lacking),
+            None if self.started == self.asked => Verdict::Passed,
+            None => Verdict::Failed,
+        }
     }
 
     pub fn describe(&self) {
-        let verdict = if self.is_success() { "passed" } else { "FAILED" };
-        println!("context switching test: {verdict}");
+        println!("context switching test: {}", self.verdict());
         println!("test_tasks: {} of {}", self.started, self.asked);
         println!("test_rounds: {}", self.rounds);
         println!("test_failures: {}", self.failed);
@@ -65,7 +72,10 @@ pub fn run(tasks: u32, rounds: u64, progress: &mut dyn FnMut(u32, u32)) -> Outco
     for place in ids.iter_mut().take(tasks as usize) {
         match scheduler::spawn(Start { arguments: [0, rounds, 0], ..Start::of(program) }) {
             Ok(id) => *place = id,
-            Err(_) => break,
+            Err(lacking) => {
+                outcome.lacking = Some(lacking);
+                break;
+            }
         }
         outcome.started += 1;
     }
@@ -87,15 +97,13 @@ pub fn run(tasks: u32, rounds: u64, progress: &mut dyn FnMut(u32, u32)) -> Outco
 }
 
 fn counters() -> Counters {
-    scheduler::without_interrupts(|| {
-        DYNAMIC_MEMORY_MANAGER.look(|manager| {
-            let switcher = &manager.context_switcher;
-            Counters {
-                switches: switcher.switch_count,
-                fast: switcher.fast_switch_count,
-                rollovers: switcher.asids.rollover_count,
-                invalidations: switcher.invalidations,
-            }
-        })
+    look_at_memory(|manager| {
+        let switcher = &manager.context_switcher;
+        Counters {
+            switches: switcher.switch_count,
+            fast: switcher.fast_switch_count,
+            rollovers: switcher.asids.rollover_count,
+            invalidations: switcher.invalidations,
+        }
     })
 }

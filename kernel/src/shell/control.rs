@@ -5,7 +5,7 @@ use crate::programs::{self, PROGRAMS};
 use crate::scheduler::{self, Start, without_interrupts};
 use crate::{interrupts, println};
 use tinyos::hardware;
-use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
+use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, DynamicMemoryManager, Exhausted};
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::layout::MAX_TASKS;
 use tinyos::memory::pressure::Strategy;
@@ -54,7 +54,7 @@ fn spawn(mut words: Words) -> Result<(), &'static str> {
             place += 1;
         }
     }
-    let id = scheduler::spawn(start).map_err(|_| "no room for another task")?;
+    let id = scheduler::spawn(start).map_err(Exhausted::reason)?;
     let task = scheduler::task(id);
     println!("task {id} ({}) started on stack {}", task.name(), task.stack);
     Ok(())
@@ -130,7 +130,7 @@ fn migrate(mut words: Words) -> Result<(), &'static str> {
 }
 
 /// The first task that has a page of the pool at `address`, and the frame's number.
-fn frame_of(manager: &tinyos::memory::dynamic::DynamicMemoryManager, address: u64) -> Option<(u16, u32)> {
+fn frame_of(manager: &DynamicMemoryManager, address: u64) -> Option<(u16, u32)> {
     (1..=MAX_TASKS as u16).find_map(|owner| {
         let space = manager.context_switcher.spaces[owner as usize];
         let entry = tables::find(space.is_active.then_some(space.table)?, address)?;

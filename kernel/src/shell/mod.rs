@@ -1,5 +1,6 @@
 //! The shell on the serial console.
 
+mod account;
 mod bench;
 pub mod context_test;
 mod control;
@@ -9,6 +10,7 @@ mod memory;
 pub mod pool;
 mod requests;
 mod stress;
+pub mod verdict;
 
 use crate::console::Console;
 use crate::scheduler;

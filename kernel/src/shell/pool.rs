@@ -1,7 +1,7 @@
 //! The pool's limit at run time.
 
 use crate::println;
-use crate::scheduler::without_interrupts;
+use crate::scheduler::{look_at_memory, without_interrupts};
 use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
 use tinyos::memory::layout::{PAGE_SIZE, POOL_FRAMES};
 use tinyos::text::units::Size;
@@ -13,11 +13,9 @@ const FRAMES_PER_MIB: u64 = (1024 * 1024 / PAGE_SIZE) as u64;
 pub fn set_limit(frames: u32) -> u32 {
     without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().set_pool_limit(frames));
     while without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().evacuate_more()) > 0 {}
-    without_interrupts(|| {
-        DYNAMIC_MEMORY_MANAGER.look(|manager| {
-            let beyond = &manager.frames.info[manager.frames.limit_frames as usize..];
-            beyond.iter().filter(|info| info.is_used()).count() as u32
-        })
+    look_at_memory(|manager| {
+        let beyond = &manager.frames.info[manager.frames.limit_frames as usize..];
+        beyond.iter().filter(|info| info.is_used()).count() as u32
     })
 }
 
@@ -34,10 +32,8 @@ pub fn command(mut words: super::Words) -> Result<(), &'static str> {
             set_limit((mib * FRAMES_PER_MIB) as u32)
         }
     };
-    let frames = without_interrupts(|| {
-        DYNAMIC_MEMORY_MANAGER.look(|manager| (manager.frames.limit_frames, manager.frames.total_frames))
-    });
-    println!("pool: {} of {} may be used", Size::of_pages(frames.0 as u64), Size::of_pages(frames.1 as u64));
+    let (limit, total) = look_at_memory(|manager| (manager.frames.limit_frames, manager.frames.total_frames));
+    println!("pool: {} of {} may be used", Size::of_pages(limit as u64), Size::of_pages(total as u64));
     if stuck > 0 {
         println!("pool: {stuck} frames beyond the limit stay in use: tables, or pages for which there is no room");
     }

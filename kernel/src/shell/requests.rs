@@ -1,9 +1,17 @@
 //! What a debugger asks for by `DEBUGGER_INTERFACE.request`.
 
 use super::{context_test, stress};
-use crate::println;
+use crate::{interrupts, println};
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use tinyos::debugger::{DEBUGGER_INTERFACE as INTERFACE, Request, RequestResult, debugger_request_changed};
+use tinyos::hardware;
+
+/// Of progress, at the most. Each stops the machine for a debugger that waits: at every step that would take longer than
+/// the test, and what its user types in the very instant of a stop, Ctrl-C, goes by a machine that stands already.
+const ANNOUNCEMENTS_PER_SECOND: u64 = 4;
+/// Generic timer count after the last announcement.
+static ANNOUNCED: AtomicU64 = AtomicU64::new(0);
 
 /// Carries out the request, if there is one; whether there was.
 pub fn serve() -> bool {
@@ -16,12 +24,12 @@ pub fn serve() -> bool {
         Some(Request::ContextTest) => {
             let outcome = context_test::run(8, 200, &mut note);
             outcome.describe();
-            judged(outcome.is_success(), false)
+            outcome.verdict().into()
         }
         Some(Request::StressTest) => {
             let outcome = stress::run(&mut note, &is_cancelled);
             outcome.describe();
-            judged(outcome.is_success(), outcome.was_cancelled())
+            outcome.verdict().into()
         }
         // There was nothing to cancel, or it ended just then.
         Some(Request::Cancel | Request::None) => RequestResult::Success,
@@ -42,7 +50,7 @@ fn begin(number: u32) {
     INTERFACE.active.store(number, Relaxed);
     INTERFACE.request.store(0, Release);
     println!();
-    debugger_request_changed();
+    announce();
 }
 
 fn end(result: RequestResult) {
@@ -52,24 +60,22 @@ fn end(result: RequestResult) {
     INTERFACE.result.store(result as u32, Relaxed);
     INTERFACE.served.store(INTERFACE.served.load(Relaxed).wrapping_add(1), Release);
     INTERFACE.active.store(0, Relaxed);
-    debugger_request_changed();
-}
-
-fn judged(is_success: bool, was_cancelled: bool) -> RequestResult {
-    match (is_success, was_cancelled) {
-        (false, _) => RequestResult::Failure,
-        (true, true) => RequestResult::Cancelled,
-        (true, false) => RequestResult::Success,
-    }
+    announce();
 }
 
 fn note(done: u32, total: u32) {
     let before = INTERFACE.progress.load(Relaxed);
     INTERFACE.progress_total.store(total, Relaxed);
     INTERFACE.progress.store(done, Relaxed);
-    if done != before {
-        debugger_request_changed();
+    let since = hardware::now() - ANNOUNCED.load(Relaxed);
+    if done != before && since >= interrupts::frequency() / ANNOUNCEMENTS_PER_SECOND {
+        announce();
     }
+}
+
+fn announce() {
+    debugger_request_changed();
+    ANNOUNCED.store(hardware::now(), Relaxed);
 }
 
 fn is_cancelled() -> bool {

@@ -1,19 +1,22 @@
 //! The stress test: the pool is shrunk, tasks write pages until the pressure is critical, end, and the pool is given
 //! back. No frame may be lost on the way, and no task may lose what it wrote.
 
+use super::account::Account;
 use super::pool;
+use super::verdict::Verdict;
 use crate::println;
 use crate::programs;
-use crate::scheduler::{self, Start, without_interrupts};
-use crate::workload::wait_until;
-use tinyos::memory::audit::Audit;
-use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, DynamicMemoryStats};
+use crate::scheduler::{self, Start, look_at_memory};
+use crate::workload::{level, wait_until};
+use tinyos::memory::dynamic::{DynamicMemoryStats, Exhausted};
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::pressure::PressureLevel;
 use tinyos::tasks::EndReason;
 
 /// Frames that the shrunk pool has beyond those in use, where there are as many.
 const ROOM: u32 = 4096;
+/// With fewer frames the tasks' tables and stacks are too large a part of them for the pressure to become critical.
+const LEAST_ROOM: u32 = 1024;
 /// Tasks that write.
 const HOGS: usize = 6;
 /// Tables, stack and task page of each, at the most.
@@ -24,34 +27,33 @@ const STEPS: u32 = 100;
 
 /// What a run of the test found.
 pub struct Outcome {
-    before: Audit,
-    after: Audit,
-    stats_before: DynamicMemoryStats,
-    stats_after: DynamicMemoryStats,
+    before: Account,
+    after: Account,
     peak: PressureLevel,
     last: PressureLevel,
+    started: usize,
+    /// Why not all tasks could be started.
+    lacking: Option<Exhausted>,
     pages_written: u64,
-    failed_tasks: u32,
+    failed_tasks: usize,
     was_cancelled: bool,
 }
 
 impl Outcome {
-    pub fn is_success(&self) -> bool {
-        let reached = self.was_cancelled || self.peak == PressureLevel::Critical;
-        reached && self.last == PressureLevel::Low && self.failed_tasks == 0 && self.after.is_sound()
-    }
-
-    pub fn was_cancelled(&self) -> bool {
-        self.was_cancelled
+    pub fn verdict(&self) -> Verdict {
+        match self.lacking {
+            _ if self.failed_tasks > 0 || !self.after.frames.is_sound() => Verdict::Failed,
+            Some(lacking) => Verdict::NoRoom(lacking),
+            None if self.last != PressureLevel::Low => Verdict::Failed,
+            None if self.was_cancelled => Verdict::Cancelled,
+            None if self.peak == PressureLevel::Critical => Verdict::Passed,
+            None => Verdict::Failed,
+        }
     }
 
     pub fn describe(&self) {
-        let verdict = match (self.is_success(), self.was_cancelled) {
-            (true, false) => "passed",
-            (true, true) => "cancelled; no harm done",
-            (false, _) => "FAILED",
-        };
-        println!("stress test: {verdict}");
+        println!("stress test: {}", self.verdict());
+        println!("stress_tasks: {} of {HOGS}", self.started);
         println!("stress_pages_written: {}", self.pages_written);
         println!("stress_failed_tasks: {}", self.failed_tasks);
         println!("stress_peak_pressure: {:?}", self.peak);
@@ -61,74 +63,101 @@ impl Outcome {
         println!("stress_stack_shrinks: {}", self.grew(|stats| stats.total_stack_shrink_events));
         println!("stress_optimizations: {}", self.grew(|stats| stats.optimization_events));
         println!("stress_context_switches: {}", self.grew(|stats| stats.context_switch_count));
-        println!("stress_frames_used: {} before, {} after", self.before.used, self.after.used);
-        println!("stress_frames_lost: {}", self.after.lost());
+        println!("stress_frames_used: {} before, {} after", self.before.frames.used, self.after.frames.used);
+        println!("stress_frames_lost: {}", self.after.frames.lost());
     }
 
     fn grew(&self, counter: impl Fn(&DynamicMemoryStats) -> u32) -> u32 {
-        counter(&self.stats_after).wrapping_sub(counter(&self.stats_before))
+        self.after.growth(&self.before, counter)
     }
 }
 
 /// Runs the test. `progress` is told how many of how many steps are done; `cancelled` is asked whether to stop.
 pub fn run(progress: &mut dyn FnMut(u32, u32), cancelled: &dyn Fn() -> bool) -> Outcome {
-    let (before, stats_before, _) = state();
-    let limit_before = without_interrupts(|| DYNAMIC_MEMORY_MANAGER.look(|manager| manager.frames.limit_frames));
-    let room = ROOM.min(limit_before.saturating_sub(before.used));
-    pool::set_limit(before.used + room);
+    let before = Account::now();
+    let limit_before = look_at_memory(|manager| manager.frames.limit_frames);
+    let room = ROOM.min(limit_before.saturating_sub(before.frames.used));
+    pool::set_limit(before.frames.used + room);
     // Enough to be critical, not to run out.
     let demand = (room - room / 32).saturating_sub(HOGS as u32 * FRAMES_PER_HOG) as u64;
-    let hogs = start_hogs(demand.div_ceil(HOGS as u64));
-    let mut peak = PressureLevel::Low;
-    wait_until(PATIENCE, || {
-        let written = pages_written(&hogs);
-        peak = peak.max(state().2);
-        progress((written * (STEPS as u64 - 1) / demand.max(1)).min(STEPS as u64 - 1) as u32, STEPS);
-        written >= demand || hogs.iter().all(|&id| !is_alive(id)) || cancelled()
-    });
-    // A last turn of the tasks: each looks whether all that it wrote is still there.
-    scheduler::shell_sleep(60);
-    peak = peak.max(state().2);
-    let pages_written = pages_written(&hogs);
-    let failed_tasks = end_hogs(&hogs);
+    let hogs = if room < LEAST_ROOM { Hogs::NO_ROOM } else { Hogs::start(demand.div_ceil(HOGS as u64)) };
+    let mut peak = level();
+    if hogs.lacking.is_none() {
+        wait_until(PATIENCE, || {
+            let written = hogs.pages_written();
+            peak = peak.max(level());
+            progress((written * (STEPS as u64 - 1) / demand.max(1)).min(STEPS as u64 - 1) as u32, STEPS);
+            written >= demand || hogs.have_ended() || cancelled()
+        });
+        // A last turn of the tasks: each looks whether all that it wrote is still there.
+        scheduler::shell_sleep(60);
+        peak = peak.max(level());
+    }
+    let pages_written = hogs.pages_written();
+    let failed_tasks = hogs.end();
     pool::set_limit(limit_before);
     progress(STEPS, STEPS);
-    let (after, stats_after, last) = state();
-    let was_cancelled = cancelled();
-    Outcome { before, after, stats_before, stats_after, peak, last, pages_written, failed_tasks, was_cancelled }
-}
-
-/// Starts the tasks, each to write `share` pages; 0 stands for one that could not be started.
-fn start_hogs(share: u64) -> [u16; HOGS] {
-    let policies = [GrowthPolicy::Conservative, GrowthPolicy::Aggressive, GrowthPolicy::Predictive];
-    core::array::from_fn(|number| {
-        let Some(program) = programs::find("hog") else { return 0 };
-        let policy = policies[number % policies.len()];
-        scheduler::spawn(Start { program, arguments: [share, 0, 0], policy }).unwrap_or(0)
-    })
-}
-
-/// Ends the tasks; gives how many of them had failed.
-fn end_hogs(hogs: &[u16]) -> u32 {
-    let mut failed = 0;
-    for &id in hogs {
-        let has_failed = id == 0 || scheduler::task(id).end_reason != EndReason::None;
-        failed += has_failed as u32;
-        scheduler::kill(id);
+    Outcome {
+        before,
+        after: Account::now(),
+        peak,
+        last: level(),
+        started: hogs.started,
+        lacking: hogs.lacking,
+        pages_written,
+        failed_tasks,
+        was_cancelled: cancelled(),
     }
-    failed
 }
 
-fn is_alive(id: u16) -> bool {
-    id != 0 && scheduler::task(id).is_alive()
+/// The tasks that write.
+struct Hogs {
+    ids: [u16; HOGS],
+    started: usize,
+    lacking: Option<Exhausted>,
 }
 
-fn pages_written(hogs: &[u16]) -> u64 {
-    hogs.iter().filter(|&&id| id != 0).map(|&id| scheduler::task(id).report[0]).filter(|&pages| pages < 1 << 32).sum()
-}
+impl Hogs {
+    const NO_ROOM: Hogs = Hogs { ids: [0; HOGS], started: 0, lacking: Some(Exhausted::Frames) };
 
-fn state() -> (Audit, DynamicMemoryStats, PressureLevel) {
-    without_interrupts(|| {
-        DYNAMIC_MEMORY_MANAGER.look(|manager| (manager.audit(), manager.stats, manager.pressure_handler.level))
-    })
+    /// Starts them, as many as there is room for, each to write `share` pages.
+    fn start(share: u64) -> Self {
+        let policies = [GrowthPolicy::Conservative, GrowthPolicy::Aggressive, GrowthPolicy::Predictive];
+        let mut hogs = Hogs { ids: [0; HOGS], started: 0, lacking: None };
+        let Some(program) = programs::find("hog") else { return hogs };
+        for number in 0..HOGS {
+            let policy = policies[number % policies.len()];
+            match scheduler::spawn(Start { program, arguments: [share, 0, 0], policy }) {
+                Ok(id) => hogs.ids[number] = id,
+                Err(lacking) => {
+                    hogs.lacking = Some(lacking);
+                    break;
+                }
+            }
+            hogs.started += 1;
+        }
+        hogs
+    }
+
+    fn ids(&self) -> impl Iterator<Item = u16> {
+        self.ids[..self.started].iter().copied()
+    }
+
+    fn have_ended(&self) -> bool {
+        self.ids().all(|id| !scheduler::task(id).is_alive())
+    }
+
+    /// Pages that they have reported; what is no number of pages is how a task says that it fails.
+    fn pages_written(&self) -> u64 {
+        self.ids().map(|id| scheduler::task(id).report[0]).filter(|&pages| pages < 1 << 32).sum()
+    }
+
+    /// Ends them; gives how many had ended before, which none does unless it fails.
+    fn end(&self) -> usize {
+        let failed = self.ids().filter(|&id| scheduler::task(id).end_reason != EndReason::None).count();
+        self.ids().for_each(|id| {
+            scheduler::kill(id);
+        });
+        failed
+    }
 }

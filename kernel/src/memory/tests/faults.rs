@@ -4,10 +4,13 @@ use super::audit::audit;
 use super::machine::{Machine, PAGE};
 use crate::events::EventKind;
 use crate::hardware;
+use crate::memory::dynamic::Exhausted;
 use crate::memory::faults::{Access, Cause, Fault, PUSH_REACH};
 use crate::memory::growth::GrowthPolicy::{Aggressive, Conservative, Predictive};
 use crate::memory::growth::{AGGRESSIVE_PAGES, GrowthPolicy};
-use crate::memory::layout::{LAZY_REGION_END, PAGE_SIZE, STACK_REGION_END, TASK_PAGE_BASE, USER_TEXT_BASE};
+use crate::memory::layout::{
+    LAZY_REGION_END, MAX_LAZY_PAGES, MAX_STACKS, PAGE_SIZE, STACK_REGION_END, TASK_PAGE_BASE, USER_TEXT_BASE,
+};
 use crate::memory::lazy::{LazyPage, record_of};
 use crate::memory::stacks::DynamicStack;
 use crate::tasks::EndReason;
@@ -285,6 +288,17 @@ fn a_page_whose_tables_cannot_be_had_is_not_lost() {
         assert_eq!(machine.read(1, first), expected, "{available} frames");
         audit(&machine);
     }
+}
+
+#[test]
+fn what_there_is_none_left_of_is_named() {
+    let mut machine = with_available(0);
+    assert_eq!(machine.start(2, Conservative, PAGE_SIZE), Err(Exhausted::Frames));
+    assert_eq!(machine.manager.reserve(1, MAX_LAZY_PAGES as u32), Err(Exhausted::LazyPages), "one is reserved already");
+    for slot in 1..MAX_STACKS {
+        assert!(machine.manager.stack_manager.create(1, Conservative, PAGE_SIZE).is_some(), "slot {slot}");
+    }
+    assert_eq!(machine.manager.create_stack(1, Conservative, PAGE_SIZE), Err(Exhausted::Stacks));
 }
 
 #[test]

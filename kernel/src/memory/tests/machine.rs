@@ -150,9 +150,9 @@ impl Machine {
                 self.tasks.insert(number, task);
                 Ok(())
             }
-            Err(Exhausted) => {
+            Err(exhausted) => {
                 self.end(number);
-                Err(Exhausted)
+                Err(exhausted)
             }
         }
     }

@@ -1,0 +1,37 @@
+//! What came of a test of the kernel's own.
+
+use core::fmt;
+use tinyos::debugger::RequestResult;
+use tinyos::memory::dynamic::Exhausted;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    Failed,
+    /// Ended early; nothing was wrong until then.
+    Cancelled,
+    /// Not all of its tasks could be started.
+    NoRoom(Exhausted),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Verdict::Passed => out.write_str("passed"),
+            Verdict::Failed => out.write_str("FAILED"),
+            Verdict::Cancelled => out.write_str("cancelled; no harm done"),
+            Verdict::NoRoom(lacking) => write!(out, "no room for its tasks: {}", lacking.reason()),
+        }
+    }
+}
+
+impl From<Verdict> for RequestResult {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Passed => RequestResult::Success,
+            Verdict::Failed => RequestResult::Failure,
+            Verdict::Cancelled => RequestResult::Cancelled,
+            Verdict::NoRoom(_) => RequestResult::NoRoom,
+        }
+    }
+}
