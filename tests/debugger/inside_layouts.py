@@ -7,6 +7,8 @@ from pathlib import Path
 import gdb
 
 from gdbplugin.debugger.layout import GdbLayout
+from gdbplugin.kernel.failure import FAILURE_RECORD
+from gdbplugin.kernel.interface import INTERFACE
 from gdbplugin.kernel.target import MANAGER, SCHEDULER
 from gdbplugin.layout import cache
 
@@ -14,7 +16,7 @@ statics = cache.load(Path(gdb.current_progspace().filename), directory=Path(os.e
 asked = []
 layout = GdbLayout(asked.append)
 found = {}
-for name in (MANAGER, SCHEDULER, "tinyos::debugger::DEBUGGER_INTERFACE"):
+for name in (MANAGER, SCHEDULER, INTERFACE, FAILURE_RECORD):
     pair = (layout.static(name), statics.static(name))
     found[name] = [None if static is None else cache.dumps({name: static}) for static in pair]
 print(json.dumps({"layouts": found, "asked": asked}))

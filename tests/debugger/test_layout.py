@@ -8,6 +8,14 @@ from gdbplugin.layout.cache import loads
 from gdbplugin.layout.types import locate_path
 from tests.debugger.conftest import gdb
 
+EXPECTED = {
+    *("DynamicMemoryManager", "DynamicMemoryStats", "DynamicStackManager", "DynamicStack", "GrowthPolicy"),
+    *("MemoryPressureHandler", "PressureLevel", "StrategyRecord", "Strategy", "HardwareContextSwitcher"),
+    *("AddressSpace", "EventRing", "Event", "EventKind", "FrameAllocator", "FrameInfo", "FrameUse"),
+    *("LazyPageAllocator", "LazyRange", "LazyPage", "Scheduler", "Task", "TaskState", "EndReason", "Context"),
+    *("DebuggerInterface", "FailureRecord"),
+}
+
 
 def test_both_layouts_agree(kernel_elf, tmp_path, monkeypatch):
     monkeypatch.setenv("TINYOS_TEST_CACHE", str(tmp_path))
@@ -16,9 +24,15 @@ def test_both_layouts_agree(kernel_elf, tmp_path, monkeypatch):
     found = json.loads(outcome.output)
     # No type of the kernel's statics needs what GDB cannot tell.
     assert found["asked"] == []
+    reached = set()
     for name, (by_gdb, by_dwarf) in found["layouts"].items():
         assert by_gdb is not None, name
         assert loads(by_gdb) == loads(by_dwarf), name
+        reached |= {tuple(row[:2]) for row in json.loads(by_dwarf)["types"] if row[0] != "array"}
+    assert len(found["layouts"]) == 4
+    # Every struct and every enum that the kernel's statics consist of.
+    declared = {name for kind, name in reached if kind in ("struct", "enumeration") and "<" not in name}
+    assert {name.rpartition("::")[2] for name in declared} >= EXPECTED
     manager = loads(found["layouts"][MANAGER][1])[MANAGER]
     page = locate_path(manager.type, "lazy_allocator.pages").type.element
     assert (page.name, page.size) == ("tinyos::memory::lazy::LazyPage", 32)
