@@ -69,8 +69,8 @@ _IN_PLACE = {
     AddressFormat.LPA: 0x0000_FFFF_FFFF_0000,
     AddressFormat.LPA2: 0x0003_FFFF_FFFF_F000,
 }
-IN_PLACE_BITS = {AddressFormat.BITS_48: 48, AddressFormat.LPA: 48, AddressFormat.LPA2: 50}
-"""How many of an address's low bits stand where they belong, by format."""
+# The bits of an address that stand elsewhere: from which on, moved down by how many, and their mask there.
+_MOVED = {AddressFormat.LPA: (48, 36, 0xF000), AddressFormat.LPA2: (50, 42, 0x300)}
 
 
 class Permissions(NamedTuple):
@@ -153,6 +153,18 @@ def address_in(descriptor: int, low_bits: int, address_format: AddressFormat) ->
     if address_format is AddressFormat.LPA2:
         return address | (descriptor >> 8 & 3) << 50
     return address
+
+
+def address_mask(low_bits: int, address_format: AddressFormat) -> int:
+    """Where a descriptor holds an address whose lowest `low_bits` bits are not the descriptor's to give."""
+    _, _, moved = _MOVED.get(address_format, (0, 0, 0))
+    return _IN_PLACE[address_format] & -(1 << low_bits) | moved
+
+
+def with_address(bits: int, address: int, address_format: AddressFormat) -> int:
+    """A descriptor, from its other bits and the address that it holds: the reverse of `address_in`."""
+    first, down, moved = _MOVED.get(address_format, (64, 0, 0))
+    return bits | address & _IN_PLACE[address_format] | (address >> first << first - down) & moved
 
 
 def inherit(inherited: int, table_descriptor: int) -> int:

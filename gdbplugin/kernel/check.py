@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gdbplugin.kernel.check_frames import check_frames
 from gdbplugin.kernel.journal import Finding, Journal, Noticed
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
-from gdbplugin.kernel.mappings import SpaceMap
+from gdbplugin.kernel.mappings import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.state import State, read_state
 from gdbplugin.kernel.target import CHANGING, MANAGER, Kernel
@@ -61,6 +61,12 @@ def read_check(kernel: Kernel) -> Check:
 def compare(state: State, journal: Journal) -> None:
     """Every comparison there is."""
     for number, space in state.maps.items():
+        if space.endless_from is not None:
+            journal.find(
+                f"address space {number} at {space.endless_from:#x}",
+                f"the end of its tables: at most {MAXIMUM_SPACE_TABLES} and {MAXIMUM_SPACE_PAGES:,} pages",
+                "more of them, such as tables that lead back to themselves have",
+            )
         for entry in space.malformed:
             journal.find(
                 f"address space {number} at {entry.start:#x}", "a well-formed table entry", entry.reason
@@ -95,6 +101,8 @@ def _check_stack(
         return
     for page in range(base - size, base, PAGE_BYTES):
         claimed[owner, page] = ("Stack", (stack.id - 1) << 16 | (base - page) // PAGE_BYTES - 1)
+    if not space.is_known:
+        return
     mapped = [page for page in range(base - size, base, PAGE_BYTES) if page in space.pages]
     if len(mapped) * PAGE_BYTES != size:
         missing = next(page for page in range(base - size, base, PAGE_BYTES) if page not in space.pages)
@@ -126,7 +134,8 @@ def _check_lazy_pages(
         address, physical, allocated, zero, owner = row[:5]
         if None in (address, physical, allocated, zero, owner):
             continue
-        leaf = state.maps.get(owner, empty).pages.get(address)
+        space = state.maps.get(owner, empty)
+        leaf = space.pages.get(address)
         if allocated == 1 and zero == 0:
             claimed[owner, address] = ("LazyPage", record)
             expected = ("allocated", physical, "rw-")
@@ -143,6 +152,8 @@ def _check_lazy_pages(
                 journal.find(
                     f"lazy page {address:#x}", "not mapped while pending", f"mapped to {leaf.physical:#x}"
                 )
+            continue
+        if not space.is_known:
             continue
         if leaf is None:
             journal.find(f"lazy page {address:#x}", f"mapped, as it is {expected[0]}", "not mapped")

@@ -102,6 +102,7 @@ def _check_tables(state: State, table: FrameTable, journal: Journal) -> None:
         walked.update(
             number for address in mapping.tables if (number := state.frames.number(address)) is not None
         )
+    unknown = {number for number, mapping in state.maps.items() if not mapping.is_known}
     recorded = {number for number, use in enumerate(table.uses) if use == "Table"}
     for number in sorted(walked - recorded):
         journal.find(
@@ -110,6 +111,8 @@ def _check_tables(state: State, table: FrameTable, journal: Journal) -> None:
             f"{table.uses[number]}",
         )
     for number in sorted(recorded - walked):
+        if table.owners[number] in unknown:
+            continue
         journal.find(
             f"frame {number}, a table of task {table.owners[number]}",
             "reached from an address space",

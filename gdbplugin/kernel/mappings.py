@@ -6,27 +6,40 @@ from dataclasses import dataclass
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import ADDRESS_BITS
-from gdbplugin.aarch64.maps import Leaf, Malformed, leaf_attributes, leaves
+from gdbplugin.aarch64.extents import Leaf, Malformed
+from gdbplugin.aarch64.maps import Bounds, leaf_attributes, leaves
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces
 from gdbplugin.kernel.target import Kernel
 
 PAGE_BYTES = 4096
 _ATTRIBUTES = ~ADDRESS_BITS
-# Bounds for tables gone wild, more than TinyOS can have. All spaces together: some 700 tables for 96 spaces,
-# 96 stacks of 2 MiB and 40,960 lazy pages. One space: its lazy pages, its stack, and its text.
-_MAXIMUM_TABLES = 1500
-_MAXIMUM_ENTRIES = 50_000
+# More than TinyOS can have. One space: 40,960 lazy pages, a stack of 2 MiB, and its text.
+MAXIMUM_SPACE_TABLES = 200
+MAXIMUM_SPACE_PAGES = 50_000
+# All of them: some 700 tables for 96 spaces, 96 stacks and the lazy pages.
+_MAXIMUM_PAGES = 150_000
 
 
 @dataclass(frozen=True)
 class SpaceMap:
-    """The pages of one address space by virtual address, its malformed entries, and its tables' addresses."""
+    """The pages of one address space by virtual address, its malformed entries, and its tables' addresses.
+
+    Where its tables have no end it has none of these, and `endless_from` is an address that the walk came to.
+    `is_read` is False where it was left out as others have no end.
+    """
 
     number: int
     pages: dict[int, Leaf]
     malformed: tuple[Malformed, ...]
     tables: tuple[int, ...]
+    endless_from: int | None = None
+    is_read: bool = True
+
+    @property
+    def is_known(self) -> bool:
+        """Whether what is not in `pages` is not mapped."""
+        return self.is_read and self.endless_from is None
 
 
 class Permissions:
@@ -41,7 +54,9 @@ class Permissions:
         key = (leaf.descriptor & _ATTRIBUTES, leaf.inherited)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = str(leaf_attributes(self._regime, leaf).el0)
+            known = self._known[key] = str(
+                leaf_attributes(self._regime, leaf.start, leaf.descriptor, leaf.inherited).el0
+            )
         return known
 
 
@@ -49,34 +64,46 @@ def read_mappings(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
     """Walk the tables of every active address space, by its number. Each table is read once."""
     lower = kernel.regime.lower
     found: dict[int, SpaceMap] = {}
-    remaining = _MAXIMUM_TABLES
+    remaining = _MAXIMUM_PAGES
     for space in spaces.spaces:
         if not space.is_active or space.table is None:
             continue
-        control = lower.with_table(space.table, space.asid)
-        found[space.number] = _read_map(kernel, control, space.number, remaining)
-        remaining -= len(found[space.number].tables)
+        if remaining <= 0:
+            found[space.number] = SpaceMap(space.number, {}, (), (), is_read=False)
+            continue
+        found[space.number] = _read_map(kernel, lower.with_table(space.table, space.asid), space.number)
+        endless = found[space.number].endless_from is not None
+        remaining -= MAXIMUM_SPACE_PAGES if endless else len(found[space.number].pages)
+    left_out = [number for number, space in found.items() if not space.is_read]
+    if left_out:
+        kernel.journal.note(
+            f"the tables of {len(left_out)} address spaces were not read, from space {left_out[0]} on: "
+            "those of others have no end"
+        )
     return found
 
 
-def read_space(kernel: Kernel, space: AddressSpace) -> SpaceMap:
-    """Walk the tables of one address space."""
+def read_space(kernel: Kernel, space: AddressSpace, within: tuple[int, int]) -> SpaceMap:
+    """Walk those tables of one address space that map addresses in a range, its end exclusive."""
     control = kernel.regime.lower.with_table(space.table or 0, space.asid)
-    return _read_map(kernel, control, space.number, _MAXIMUM_TABLES)
+    return _read_map(kernel, control, space.number, within)
 
 
-def _read_map(kernel: Kernel, control: TranslationControl, number: int, maximum_tables: int) -> SpaceMap:
-    """The map of one space; without pages if the tables have gone wild, for then those say nothing."""
+def _read_map(
+    kernel: Kernel, control: TranslationControl, number: int, within: tuple[int, int] | None = None
+) -> SpaceMap:
+    """The map of one space; without pages if its tables have no end, for then those say nothing."""
+    bounds = Bounds(MAXIMUM_SPACE_TABLES, MAXIMUM_SPACE_PAGES)
     tables: list[int] = []
     pages: dict[int, Leaf] = {}
     malformed = []
-    for entry in leaves(kernel.machine, control, maximum_tables, tables):
+    for entry in leaves(kernel.machine, control, bounds, tables, within):
         if isinstance(entry, Leaf):
             pages[entry.start] = entry
         else:
             malformed.append(entry)
-        if len(pages) + len(malformed) > _MAXIMUM_ENTRIES:
-            reason = f"the walk stopped here, {_MAXIMUM_ENTRIES:,} entries being its limit"
-            malformed = [Malformed(entry.start, 0, entry.level, 0, 0, entry.descriptor, reason)]
-            return SpaceMap(number, {}, tuple(malformed), tuple(tables))
+        if len(pages) > MAXIMUM_SPACE_PAGES:
+            return SpaceMap(number, {}, (), (), endless_from=entry.start)
+    if bounds.stopped_at is not None:
+        return SpaceMap(number, {}, (), (), endless_from=bounds.stopped_at)
     return SpaceMap(number, pages, tuple(malformed), tuple(tables))

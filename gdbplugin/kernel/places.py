@@ -30,7 +30,7 @@ NULL_END = 0x1_0000
 _IMAGE_PARTS = (
     ("kernel text", "__image_start", "__text_end"),
     ("programs as loaded", "__text_end", "__rodata_start"),
-    ("kernel read-only data", "__rodata_start", "__rodata_end"),
+    ("kernel rodata", "__rodata_start", "__rodata_end"),
     ("kernel data", "__rodata_end", "__bss_start"),
     ("kernel bss", "__bss_start", "__bss_end"),
 )
@@ -190,7 +190,7 @@ def _image_places(symbols: Symbols) -> list[Place]:
         if bottom is None or top is None or top <= bottom + PAGE_BYTES:
             break
         found.append(Place(bottom, bottom + PAGE_BYTES, "guard", f"guard of the kernel's {name}"))
-        found.append(Place(bottom + PAGE_BYTES, top, "kernel", f"kernel's {name}"))
+        found.append(Place(bottom + PAGE_BYTES, top, "kernel", name))
         bottom = top
     return found
 

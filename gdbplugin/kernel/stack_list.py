@@ -69,12 +69,11 @@ def _mapped_pages(kernel: Kernel, stack: DynamicStack) -> tuple[MappedPage, ...]
     if space is None or space.table is None:
         kernel.journal.find(stack.label, f"an address space of its owner, task {stack.owner}", "none active")
         return ()
-    mapping = read_space(kernel, space)
+    mapping = read_space(kernel, space, (guard, base))
     permissions = Permissions(kernel.regime)
     return tuple(
         MappedPage(start, leaf.physical, leaf.size, permissions.el0(leaf))
         for start, leaf in sorted(mapping.pages.items(), reverse=True)
-        if guard <= start < base
     )
 
 

@@ -11,7 +11,7 @@ from gdbplugin.kernel.fault import ExceptionReport, Fault, Instruction, KernelFa
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.places import Description
 from gdbplugin.render.journal import journal_text
-from gdbplugin.render.style import Style
+from gdbplugin.render.style import Style, wrapped
 
 _ENDS_SHOWN = 8
 
@@ -139,7 +139,8 @@ def text(fault: Fault, journal: Journal, style: Style) -> str:
         lines += _failure_lines(fault.failure, style)
     for report in fault.reports:
         lines += _report_lines(report)
-    lines += [f"{sentence}." for sentence in fault.silent]
+    for sentence in fault.silent:
+        lines += wrapped(f"{sentence}.", "  ")
     if fault.ended:
         lines.append(f"Tasks ended by exceptions: {len(fault.ended)}")
         for end in fault.ended[-_ENDS_SHOWN:]:
@@ -168,7 +169,9 @@ def _report_lines(report: ExceptionReport) -> list[str]:
             lines.append("               not readable by the tables as they are now")
         else:
             lines.append(f"               {found.text or f'.inst {found.word:#010x}'}")
-    return lines + [f"  {remark}" for remark in report.remarks]
+    for remark in report.remarks:
+        lines += wrapped(f"  {remark}", "    ")
+    return lines
 
 
 def _now(now: Translation) -> str:

@@ -91,6 +91,24 @@ def range_line(control: TranslationControl, style: Style) -> str:
     return said
 
 
+_MEMORY_SHORT = {
+    "Normal write-back": "WB",
+    "Normal write-through": "WT",
+    "Normal non-cacheable": "NC",
+}
+_SHAREABILITY_SHORT = {"inner shareable": "ISH", "outer shareable": "OSH", "non-shareable": "NSH"}
+
+
+def memory_words(memory_type: str | None, shareability: str, style: Style) -> str:
+    """A memory type as a table has it: `WB ISH`, `nGnRE`. Only cacheable memory heeds its shareability."""
+    if memory_type is None:
+        return style.missing
+    short = _MEMORY_SHORT.get(memory_type, memory_type.removeprefix("Device-"))
+    if short == "NC" or memory_type.startswith("Device-"):
+        return short
+    return f"{short} {_SHAREABILITY_SHORT.get(shareability, shareability)}"
+
+
 def permission_words(found: Attributes, level: int, has_el0: bool) -> Mapping[str, str]:
     """Permissions by exception level, as they are shown: `{"EL0": "r--", "EL1": "rw-"}`."""
     privileged = f"EL{level}"

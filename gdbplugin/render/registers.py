@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -11,9 +10,8 @@ from gdbplugin.aarch64.description import Field
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.registers import Register, Registers, RegisterValue
 from gdbplugin.render.journal import journal_text
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.style import Style, indented, table, wrapped
 
-_WIDTH = 110
 _WHOLE_REGISTER = ("address", "PROCID")
 """Fields that say no more than the value."""
 
@@ -55,14 +53,8 @@ def text(found: Registers, journal: Journal, style: Style) -> str:
         blocks.append(_in_full(register, found, style) if found.chosen else _in_short(register, found))
     if found.unknown:
         said = "Not to be had from this target: " + ", ".join(found.unknown)
-        blocks.append("\n".join(_wrapped(said, 2)))
+        blocks.append("\n".join(wrapped(said, "  ")))
     return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + journal_text(journal)
-
-
-def _wrapped(line: str, indent: int) -> list[str]:
-    return textwrap.wrap(
-        line, _WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-    )
 
 
 def _in_full(register: Register, found: Registers, style: Style) -> str:
@@ -106,8 +98,8 @@ def _in_short(register: Register, found: Registers) -> str:
             said = f"{who}: {said}" if said else who
         # A field is not parted from what it means.
         bound = said.replace(" ", "\0").replace(";\0", "; ").replace(":\0", ": ")
-        wrapped = _wrapped(head + bound, len(head))
-        lines += [line.replace("\0", " ").rstrip() for line in wrapped]
+        parts = wrapped(head + bound, " " * len(head))
+        lines += [line.replace("\0", " ").rstrip() for line in parts]
         first = first or value
     return "\n".join(lines)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Any
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -136,3 +138,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable
 def indented(text: str, by: str = "  ") -> str:
     """Every line of a text moved to the right."""
     return "\n".join(by + line if line else line for line in text.splitlines())
+
+
+def wrapped(line: str, indent: str) -> list[str]:
+    """A line that is no longer than a terminal is wide; what goes on below it is indented."""
+    return wrap(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

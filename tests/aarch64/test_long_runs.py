@@ -5,9 +5,10 @@ import random
 
 import pytest
 
-from gdbplugin.aarch64.maps import Run, runs
+from gdbplugin.aarch64.extents import Extent, cut, joined
+from gdbplugin.aarch64.maps import extents
 from gdbplugin.aarch64.regime import el1_regime
-from tests.aarch64.machines import PAGE, TABLE, WordMachine, el1_registers
+from tests.aarch64.machines import BLOCK, PAGE, TABLE, WordMachine, el1_registers
 
 ROOT, L1, L2, L3 = 0x1000, 0x2000, 0x3000, 0x4000
 
@@ -20,8 +21,15 @@ def runs_of(frames, attributes=None):
             words[L3 + 8 * index] = 0x4000_0000 + 4096 * frame | PAGE | (attributes or {}).get(index, 0)
     regime = el1_regime(WordMachine(words, el1_registers(ttbr0=ROOT)), 0)
     machine = WordMachine(words, el1_registers(ttbr0=ROOT))
-    found = [entry for entry in runs(machine, regime.lower) if isinstance(entry, Run)]
-    return [(run.start // 4096, (run.physical - 0x4000_0000) // 4096, run.pieces) for run in found]
+    found = [entry for entry in extents(machine, regime.lower) if isinstance(entry, Extent)]
+    for entry in found:
+        assert entry.pieces == len(list(entry.runs()))
+        assert [run for one in found for run in one.runs()]
+    return [
+        (start // 4096, (physical - 0x4000_0000) // 4096, count)
+        for entry in found
+        for start, physical, count in entry.runs()
+    ]
 
 
 def naive(frames, attributes=None):
@@ -68,3 +76,25 @@ def test_random_tables():
         frames = frames[:512]
         attributes = {random.randrange(512): 1 << 7 for _ in range(random.randrange(4))}
         assert runs_of(frames, attributes) == naive(frames, attributes)
+
+
+def test_a_part_of_extents_is_what_lies_between_two_addresses():
+    random.seed(9)
+    words = {ROOT: L1 | TABLE, L1: L2 | TABLE, L2: L3 | TABLE, L2 + 8: 0x8000_0000 | BLOCK}
+    words |= {L3 + 8 * index: 0x4000_0000 + 4096 * random.choice((index, 7)) | PAGE for index in range(512)}
+    machine = WordMachine(words, el1_registers(ttbr0=ROOT))
+    whole = list(extents(machine, el1_regime(machine, 0).lower))
+    pages = {}
+    for start, end, physical, _ in joined(whole):
+        pages.update((start + offset, physical + offset) for offset in range(0, end - start, 4096))
+    for _ in range(100):
+        start = random.randrange(0x40_0000 - 1)
+        end = random.randrange(start + 1, 0x40_0000)
+        found = cut(whole, start, end)
+        last = found[-1].start + found[-1].size
+        assert found[0].start <= start < found[0].start + found[0].leaf_size
+        assert last - found[-1].leaf_size < end <= last
+        for piece in joined(found):
+            offsets = range(0, piece.end - piece.start, 4096)
+            assert all(pages[piece.start + offset] == piece.physical + offset for offset in offsets)
+        assert sum(len(list(extent.runs())) for extent in found) == sum(extent.pieces for extent in found)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gdbplugin.aarch64 import maps
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.maps import Leaf, Malformed, MappedRange, Run, leaves, mapped_ranges, runs
+from gdbplugin.aarch64.extents import Extent, Leaf, Malformed, joined
+from gdbplugin.aarch64.maps import Bounds, MappedRange, extents, leaves, mapped_ranges
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
 from gdbplugin.aarch64.walk import translate
@@ -103,10 +103,27 @@ def test_hierarchical_attributes_take_away():
 
 def test_a_table_that_contains_itself_ends():
     machine = WordMachine({ROOT + 8 * index: ROOT | TABLE for index in range(512)}, el1_registers(ttbr0=ROOT))
-    found = list(leaves(machine, el1_regime(machine, 0).lower, maximum_tables=50))
-    assert isinstance(found[-1], Malformed)
-    assert "50 tables" in found[-1].reason
+    bounds = Bounds(tables=50)
+    found = list(leaves(machine, el1_regime(machine, 0).lower, bounds))
+    # It is no fault of the tables that they lead back to themselves.
+    assert {type(entry) for entry in found} == {Leaf}
+    assert (bounds.stopped_at, bounds.limit) == (found[-1].start + 4096, "50 tables")
     assert len(machine.reads) == 50
+
+
+def test_bounds_hold_for_all_walks_they_are_given_to():
+    machine = small_map({2 * index: 0x9000 | PAGE for index in range(20)})
+    control = el1_regime(machine, 0).lower
+    bounds = Bounds(tables=6, runs=1000)
+    assert len(list(extents(machine, control, bounds))) == 20
+    assert bounds.stopped_at is None
+    assert list(extents(machine, control, bounds)) == []
+    assert bounds.stopped_at == 0
+    bounds = Bounds(runs=20)
+    assert len(list(extents(machine, control, bounds))) == 20
+    assert list(extents(machine, control, bounds)) == []
+    assert (bounds.stopped_at, bounds.limit) == (0, "20 mappings")
+    assert len(machine.reads) == 4 + 2 + 4
 
 
 def test_leaves_are_in_order_and_each_table_is_read_once():
@@ -159,12 +176,12 @@ def test_pages_that_follow_on_each_other_are_one_run_and_one_range():
     machine = small_map(pages)
     machine.words[THIRD + 8] = 0x20_0000 | BLOCK
     regime = el1_regime(machine, 0)
-    assert [(run.start, run.pieces) for run in runs(machine, regime.lower)] == [
+    assert [(found.start, len(found.outputs)) for found in extents(machine, regime.lower)] == [
         (0, 6),
         (0x6000, 1),
         (0x20_0000, 1),
     ]
-    found = list(mapped_ranges(regime, runs(machine, regime.lower)))
+    found = list(mapped_ranges(regime, extents(machine, regime.lower)))
     assert [(entry.start, entry.end, entry.physical) for entry in found] == [
         (0, 0x6000, 0x10_0000),
         (0x6000, 0x7000, 0x10_6000),
@@ -177,32 +194,27 @@ def test_a_part_of_a_map_reads_only_the_tables_it_needs():
     machine = small_map({index: 0x10_0000 + 0x1000 * index | PAGE for index in range(512)})
     machine.words[THIRD + 8] = 0x5000 | TABLE
     control = el1_regime(machine, 0).lower
-    (found,) = runs(machine, control, within=(0x3800, 0x6000))
-    assert (found.start, found.pieces, found.physical) == (0x3000, 3, 0x10_3000)
+    (found,) = extents(machine, control, within=(0x3800, 0x6000))
+    assert (found.start, len(found.outputs), found.physical) == (0x3000, 3, 0x10_3000)
     assert [table for table, _ in machine.reads] == [ROOT, SECOND, THIRD, LAST]
-    assert list(runs(machine, control, within=(1 << 40, 1 << 41))) == []
-
-
-def test_tables_gone_wild_end_with_a_word_on_it(monkeypatch):
-    monkeypatch.setattr(maps, "MAXIMUM_RUNS", 10)
-    machine = small_map({2 * index: 0x9000 | PAGE for index in range(20)})
-    *found, last = runs(machine, el1_regime(machine, 0).lower)
-    assert len(found) == 10
-    assert "10 entries" in last.reason
+    assert list(extents(machine, control, within=(1 << 40, 1 << 41))) == []
+    machine.reads.clear()
+    assert list(extents(machine, control, within=(1 << 60, 1 << 61))) == []
+    assert machine.reads == []
 
 
 def test_a_run_ends_where_addresses_do():
     machine = small_map({0: (1 << 44) - 0x1000 | PAGE, 1: 1 << 44 | PAGE})
-    found = list(runs(machine, el1_regime(machine, 0).lower))
-    assert [type(entry) for entry in found] == [Run, Malformed]
+    found = list(extents(machine, el1_regime(machine, 0).lower))
+    assert [type(entry) for entry in found] == [Extent, Malformed]
 
 
 def test_a_run_does_not_carry_into_another_field():
     """Bits 49:48 are in their place with TCR_EL1.DS, bit 50 is GP."""
     machine = small_map({0: (1 << 50) - 0x1000 | PAGE, 1: 1 << 50 | PAGE}, ID_AA64MMFR0_EL1=1 << 28 | 6)
     machine.registers["TCR_EL1"] |= 1 << 59 | 6 << 32
-    found = list(runs(machine, el1_regime(machine, 0).lower))
-    assert [(run.start, run.physical) for run in found] == [(0, (1 << 50) - 0x1000), (0x1000, 0)]
+    found = joined(extents(machine, el1_regime(machine, 0).lower))
+    assert [(piece.start, piece.physical) for piece in found] == [(0, (1 << 50) - 0x1000), (0x1000, 0)]
 
 
 def test_ranges_join_pages_and_blocks():
@@ -210,7 +222,7 @@ def test_ranges_join_pages_and_blocks():
     machine = small_map(pages)
     machine.words[THIRD + 8] = 0x4020_0000 | BLOCK
     regime = el1_regime(machine, 0)
-    (found,) = mapped_ranges(regime, runs(machine, regime.lower))
+    (found,) = mapped_ranges(regime, extents(machine, regime.lower))
     assert isinstance(found, MappedRange)
     assert (found.start, found.end, found.sizes) == (0, 0x40_0000, {4096: 512, 0x20_0000: 1})
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gdbplugin.aarch64.maps import Leaf, leaves
+from gdbplugin.aarch64.extents import Leaf
+from gdbplugin.aarch64.maps import leaves
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.machine import BytesMachine

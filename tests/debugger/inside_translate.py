@@ -5,7 +5,8 @@ import random
 
 import gdb
 
-from gdbplugin.aarch64.maps import Leaf, leaves
+from gdbplugin.aarch64.extents import Leaf
+from gdbplugin.aarch64.maps import leaves
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.debugger import stop

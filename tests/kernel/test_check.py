@@ -148,5 +148,26 @@ def test_a_root_table_that_contains_itself_ends():
     world = World()
     root = world.tables[2]
     world.extra.update({root + 8 * index: root | 3 for index in range(512)})
-    found = findings(world)
-    assert any("stopped here" in finding for finding in found)
+    kernel = world.kernel()
+    read_check(kernel)
+    (finding,) = kernel.journal.findings
+    assert finding.object.startswith("address space 2 at 0x")
+    assert "200 and 50,000 pages" in finding.expected
+
+
+def test_where_all_lead_back_to_themselves_the_rest_is_left_out():
+    world = World()
+    for number in (0, 3):
+        world.mappings[number] = {}
+        world.manager["context_switcher"]["spaces"][number] = world.space(number)
+    for root in world.tables.values():
+        world.extra.update({root + 8 * index: root | 3 for index in range(512)})
+    kernel = world.kernel()
+    read_check(kernel)
+    endless = [finding for finding in kernel.journal.findings if "the end of its tables" in finding.expected]
+    assert len(endless) == 3
+    assert any(
+        "the tables of 1 address spaces were not read, from space 3" in note for note in kernel.journal.notes
+    )
+    # What cannot be known of them is not held against them.
+    assert not any("not mapped" in finding.found for finding in kernel.journal.findings)

@@ -75,7 +75,7 @@ BASE = STACK_BASE + 0x20_0000
         (0xFFFF_FFFF_FFFF_F000, "nothing that TinyOS has on record"),
         (IMAGE + 4, "kernel text: __image_start + 4"),
         (IMAGE + 0x9010, "guard of the kernel's shell stack: __stacks_start + 16"),
-        (IMAGE + 0xB000, "kernel's shell stack"),
+        (IMAGE + 0xB000, "shell stack"),
         (IMAGE + 0xC800, "guard of the kernel's exception stack: __shell_stack_top + 2048"),
         (IMAGE + 0x10_0000, "kernel image"),
     ],

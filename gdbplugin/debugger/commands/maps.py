@@ -8,7 +8,10 @@ class Maps(Command):
     """Show the whole address space: every mapped range and what it is, on any AArch64 kernel.
 
     A row is a range of one kind of memory, with one set of permissions and attributes, that is one thing
-    to the kernel. "pieces" stands where its memory is not in one piece; --json has each piece.
+    to the kernel. "pieces" stands where its memory is not in one piece; --json has each piece. "memory" is
+    WB, WT or NC for Normal memory (write-back, write-through, non-cacheable) with its shareability (ISH, OSH
+    or NSH: inner, outer, non-shareable), else the device type. TTBR1's mappings are global, TTBR0's are of
+    its ASID, unless a row says otherwise. With --range only the tables that have a part in it are read.
     """
 
     word = "maps"

@@ -46,7 +46,8 @@ _AGAIN = (
 @contextlib.contextmanager
 def _booted(elf: Path, *extra: str) -> Iterator[tuple[TinyOS, Target]]:
     """TinyOS at its prompt, its tasks held still."""
-    with TinyOS.boot(elf, options=QemuOptions(kernel=elf, extra=extra)) as machine:
+    options = QemuOptions(kernel=elf, extra=extra, share_ram=not extra)
+    with TinyOS.boot(elf, options=options) as machine:
         machine.shell("hold")
         yield machine, Target(elf, PLUGIN, machine.qemu.gdb_address)
 

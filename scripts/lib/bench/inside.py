@@ -17,20 +17,32 @@ def timed(action):
     return time.perf_counter() - start
 
 
-def transfer(packets):
-    """Send the packets one by one; what comes back is only seen to be there."""
-    send = gdb.selected_inferior().connection.send_packet
+def ranges(packets):
+    """The memory that packets read, (address, length), in as few pieces as it can be had in."""
+    pieces = []
+    for address, length in sorted(
+        tuple(int(number, 16) for number in packet[1:].split(",")) for packet in packets
+    ):
+        if pieces and sum(pieces[-1]) == address:
+            pieces[-1] = (pieces[-1][0], pieces[-1][1] + length)
+        else:
+            pieces.append((address, length))
+    return pieces
+
+
+def transfer(pieces):
+    """Read the pieces the fastest way that GDB has: in its native code, and nothing done with them."""
+    inferior = gdb.selected_inferior()
+    send = inferior.connection.send_packet
     found = send("qqemu.PhyMemMode")
     send("Qqemu.PhyMemMode:1")
     try:
         start = time.perf_counter()
-        answers = [send(packet) for packet in packets]
-        took = time.perf_counter() - start
+        for address, length in pieces:
+            inferior.read_memory(address, length)
+        return time.perf_counter() - start
     finally:
         send(f"Qqemu.PhyMemMode:{found.decode()}")
-    if any(len(answer or b"") < 4 for answer in answers):
-        raise gdb.GdbError("the target does not answer the packets of the command any more")
-    return took
 
 
 def measure(command, packets, runs):
@@ -38,10 +50,11 @@ def measure(command, packets, runs):
     first = timed(lambda: gdb.execute(command, to_string=True))
     again = [timed(lambda: gdb.execute(command, to_string=True)) for _ in range(runs)]
     times, floors = [], []
+    pieces = ranges(packets)
     for _ in range(runs):
         # What was read is kept until the target runs: an instruction is enough of that.
         gdb.execute("stepi", to_string=True)
-        floors.append(transfer(packets))
+        floors.append(transfer(pieces))
         times.append(timed(lambda: gdb.execute(command, to_string=True)))
     return {"first": first, "again": again, "times": times, "floors": floors}
 

@@ -1,0 +1,58 @@
+"""Many 64-bit words at once: a table's descriptors as one large integer, with a lane of 64 bits for each.
+
+Integers of that size are what Python computes fastest here: an operation on 512 words costs what one on
+a few dozen words does in a loop.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+
+_BITS = 64
+_BIAS = 1 << 62  # More than any address: no lane borrows from the next in a subtraction.
+
+
+@lru_cache(maxsize=64)
+def _ones(count: int) -> int:
+    return ((1 << _BITS * count) - 1) // ((1 << _BITS) - 1)
+
+
+def everywhere(word: int, count: int) -> int:
+    """That word in each of `count` lanes."""
+    return word * _ones(count)
+
+
+@lru_cache(maxsize=64)
+def ramp(step: int, count: int) -> int:
+    """In each of `count` lanes the step times the lane's number."""
+    return int.from_bytes(struct.pack(f"<{count}Q", *range(0, step * count, step)), "little")
+
+
+def words(lanes: int, count: int) -> tuple[int, ...]:
+    """The words of all lanes, the lowest first."""
+    return struct.unpack(f"<{count}Q", lanes.to_bytes(8 * count, "little"))
+
+
+def count_steps(lanes: int, count: int, step: int) -> int:
+    """In how many of the lanes but the last there is what, with the step added, is in the next.
+
+    Of words below 2**62.
+    """
+    if count < 2:
+        return 0
+    following = lanes >> _BITS
+    leading = lanes & (1 << _BITS * (count - 1)) - 1
+    distances = following + everywhere(_BIAS, count - 1) - leading
+    return words(distances, count - 1).count(_BIAS + step)
+
+
+def filled(data: bytes) -> tuple[int, int]:
+    """The first word that is not zero, and the one behind the last: their numbers."""
+    end = -(-len(data.rstrip(b"\0")) // 8)
+    return (len(data) - len(data.lstrip(b"\0"))) // 8 if end else 0, end
+
+
+def swapped(data: bytes) -> bytes:
+    """Words of the other byte order."""
+    return struct.pack(f"<{len(data) // 8}Q", *struct.unpack(f">{len(data) // 8}Q", data))

@@ -1,0 +1,161 @@
+"""The areas of an address space: what of its map is one thing to the kernel, whole or in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from operator import eq
+from typing import NamedTuple
+
+from gdbplugin.aarch64.control import TranslationControl
+from gdbplugin.aarch64.descriptor import Attributes
+from gdbplugin.aarch64.extents import Extent, Piece, count_joined, cut, joined
+from gdbplugin.aarch64.maps import Region
+from gdbplugin.aarch64.memory_types import is_device
+from gdbplugin.kernel.places import Place, Places
+
+_new = tuple.__new__  # Half the cost of calling the class, where there are very many.
+
+
+class Mapping(NamedTuple):
+    """A range of input addresses (`end` exclusive) that maps to one range of outputs, and what it is.
+
+    `asid` is None where it is global. `sizes` tells how many leaves of which size (in bytes) make it up,
+    or have a part in it.
+    """
+
+    start: int
+    end: int
+    physical: int
+    attributes: Attributes
+    memory_type: str | None
+    asid: int | None
+    sizes: dict[int, int]
+    owner: str
+    place: Place | None
+    task: int | None
+
+
+class Area(NamedTuple):
+    """A range of input addresses that has one set of attributes and is one thing to the kernel.
+
+    Its memory may be in many pieces. `extents` are the leaves that have a part in it; `asid` is None where
+    it is global; `task` is whose address space it was found in.
+    """
+
+    start: int
+    end: int
+    attributes: Attributes
+    memory_type: str | None
+    asid: int | None
+    owner: str
+    place: Place | None
+    task: int | None
+    extents: list[Extent]
+
+    @property
+    def piece_count(self) -> int:
+        """The number of pieces."""
+        return count_joined(self.extents)
+
+    @property
+    def physical(self) -> int:
+        """The output address of `start`."""
+        first = self.extents[0]
+        return first.physical + self.start - first.start
+
+    def pieces(self) -> Iterator[Piece]:
+        """The ranges of output addresses that it maps to."""
+        for piece in joined(self.extents):
+            low, high = max(piece.start, self.start), min(piece.end, self.end)
+            if (low, high) == (piece.start, piece.end):
+                yield piece
+            else:
+                yield Piece(low, high, piece.physical + low - piece.start, piece.sizes)
+
+    def mappings(self) -> Iterator[Mapping]:
+        """The same, each with what it is."""
+        _, _, attributes, memory, asid, owner, place, task, _ = self
+        for start, end, physical, sizes in self.pieces():
+            yield _new(Mapping, (start, end, physical, attributes, memory, asid, sizes, owner, place, task))
+
+    def part(self, start: int, end: int) -> Area:
+        """What of it lies between two addresses; some must."""
+        start, end = max(self.start, start), min(self.end, end)
+        if (start, end) == (self.start, self.end):
+            return self
+        return self._replace(start=start, end=end, extents=cut(self.extents, start, end))
+
+    def first(self, count: int) -> Area:
+        """Its first pieces."""
+        *_, last = islice(self.pieces(), count)
+        return self.part(self.start, last.end)
+
+    def containing(self, physical: int) -> Iterator[Area]:
+        """Those of its pieces that map to a physical address."""
+        if any(physical & -extent.leaf_size in extent.outputs for extent in self.extents):
+            for piece in self.pieces():
+                if piece.physical <= physical < piece.physical + piece.end - piece.start:
+                    yield self.part(piece.start, piece.end)
+
+
+class Owners:
+    """Tells what lies where: by what is on record, else by what it looks like."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def areas(
+        self,
+        region: Region,
+        control: TranslationControl,
+        memory: str | None,
+        asid: int | None,
+        task: int | None,
+    ) -> Iterator[Area]:
+        """A region by what lies in it."""
+        for low, high, place in self._places.split(region.start, region.end):
+            inside = region.extents
+            if (low, high) != (region.start, region.end):
+                inside = cut(inside, low, high)
+            owner = "" if place is None else place.name
+            area = Area(low, high, region.attributes, memory, asid, owner, place, task, inside)
+            if place is None:
+                yield from _by_looks(area, control)
+            else:
+                yield area
+
+
+def _by_looks(area: Area, control: TranslationControl) -> Iterator[Area]:
+    """An area that nobody has on record, parted where it begins or ends to look like something special."""
+    if is_device(area.memory_type):
+        yield area._replace(owner="device")
+        return
+    looks = {0: "identity map"}
+    if control.upper:
+        looks[control.first_address] = "linear map"
+    end = 1 << control.output_bits
+    if not any(_has_offset(extent, offset, end) for extent in area.extents for offset in looks):
+        yield area
+        return
+    pending: Area | None = None
+    for piece in area.pieces():
+        owner = looks.get(piece.start - piece.physical, "")
+        if pending is not None and pending.owner == owner:
+            pending = pending._replace(end=piece.end)
+            continue
+        if pending is not None:
+            yield area.part(pending.start, pending.end)._replace(owner=pending.owner)
+        pending = area._replace(start=piece.start, end=piece.end, owner=owner)
+    if pending is not None:
+        yield area.part(pending.start, pending.end)._replace(owner=pending.owner)
+
+
+def _has_offset(extent: Extent, offset: int, end: int) -> bool:
+    """Whether some leaf's input address is its output, which is below `end`, and an offset."""
+    first = extent.start - offset
+    if not 0 <= first < end:
+        return False
+    if extent.pieces == 1:
+        return first == extent.physical
+    return any(map(eq, extent.outputs, range(first, first + extent.size, extent.leaf_size)))

@@ -1,0 +1,50 @@
+"""The mappings of an address space as JSON: written out here, for there may be very many of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gdbplugin.kernel.areas import Area
+from gdbplugin.render.mmu import attribute_content
+
+
+class MappingObjects:
+    """The pieces of areas as a list of objects. With `physical` each has the `alias` at which it is seen."""
+
+    def __init__(self, areas: Sequence[Area], physical: int | None) -> None:
+        self._areas = areas
+        self._physical = physical
+
+    def json(self) -> str:
+        """The text."""
+        texts: list[str] = []
+        physical = self._physical
+        for area in self._areas:
+            # What all pieces have in common is made once.
+            tail = json.dumps(_common(area))[1:]
+            for start, end, output, sizes in area.pieces():
+                leaves = ", ".join([f'"{size}": {count}' for size, count in sizes.items()])
+                alias = "" if physical is None else f'"alias": {start + physical - output}, '
+                texts.append(
+                    f'{{"start": {start}, "end": {end}, "size": {end - start}, "physical": {output}, '
+                    f'"leaves": {{{leaves}}}, {alias}{tail}'
+                )
+        return "[" + ", ".join(texts) + "]"
+
+
+def _common(area: Area) -> dict[str, Any]:
+    return {
+        **attribute_content(area.attributes, area.memory_type, area.asid),
+        "owner": area.owner,
+        "kind": area.place.kind if area.place else None,
+        "task": task_of(area),
+    }
+
+
+def task_of(area: Area) -> int | None:
+    """The task that an area belongs to."""
+    if area.place is not None and area.place.task is not None:
+        return area.place.task
+    return None if area.asid is None else area.task
