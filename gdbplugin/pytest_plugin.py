@@ -6,6 +6,7 @@ imported before a test asks for one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 if TYPE_CHECKING:
     from gdbplugin.session import SessionError, TinyOS
+    from gdbplugin.session.gdb import Gdb
 
 _PROGRAMS = {"--tinyos-qemu": "TINYOS_QEMU", "--tinyos-gdb": "TINYOS_GDB"}
 _EVENTS = 20
@@ -157,19 +159,29 @@ def _machines_of(item: pytest.Item) -> list[tuple[str, TinyOS]]:
     return list(found.values())
 
 
-def _evidence(machine: TinyOS) -> Iterator[tuple[str, str]]:
+def _evidence(machine: TinyOS) -> list[tuple[str, str]]:
     """Report, events and console of a machine, as far as they are to be had: it may be what failed."""
-    yield "report", _answer(machine, "tinyos report")
-    yield "events", _answer(machine, f"tinyos events {_EVENTS}")
-    if not machine.is_attached:
-        yield "console", "\n".join(machine.console.transcript.splitlines()[-_CONSOLE_LINES:])
-
-
-def _answer(machine: TinyOS, command: str) -> str:
     from gdbplugin.session import SessionError
 
+    found = []
+    commands = {"report": "tinyos report", "events": f"tinyos events {_EVENTS}"}
     try:
-        with machine.stopped() as gdb:
-            return gdb.execute(command, _EVIDENCE_SECONDS)
+        with _as_it_is(machine) as gdb:
+            for title, command in commands.items():
+                found.append((title, gdb.execute(command, _EVIDENCE_SECONDS)))
     except SessionError as error:
-        return f"not to be had: {error.message}"
+        found.append(("state", f"not to be had: {error.message}"))
+    if not machine.is_attached:
+        lines = machine.console.transcript.splitlines()
+        found.append(("console", "\n".join(lines[-_CONSOLE_LINES:])))
+    return [(title, text) for title, text in found if text]
+
+
+@contextlib.contextmanager
+def _as_it_is(machine: TinyOS) -> Iterator[Gdb]:
+    """A machine held still; afterwards it is as it was, for the next test: running, and its gdbstub free."""
+    is_left_alone = machine.running and not machine.has_debugger
+    with machine.stopped() as gdb:
+        yield gdb
+    if is_left_alone:
+        machine.detach()

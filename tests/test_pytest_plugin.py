@@ -74,8 +74,24 @@ def test_a_machine_that_died_does_not_hide_the_failure(project: pytest.Pytester)
     result = project.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E *EndedError: QEMU was killed by SIGKILL*"])
-    assert _section(result.stdout.str(), "TinyOS report (tinyos)").startswith("not to be had: ")
+    assert _section(result.stdout.str(), "TinyOS state (tinyos)").startswith("not to be had: ")
     assert "tinyos>" in _section(result.stdout.str(), "TinyOS console (tinyos)")
+
+
+def test_afterwards_the_machine_is_as_it_was(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        def test_fails(shared_tinyos):
+            assert not shared_tinyos.running
+        def test_comes_later(shared_tinyos):
+            assert shared_tinyos.running and not shared_tinyos.has_debugger
+            shared_tinyos.shell("*s")
+            shared_tinyos.debugger.interrupt()
+        def test_fails_too(shared_tinyos):
+            assert shared_tinyos.running
+        def test_comes_last(shared_tinyos):
+            assert not shared_tinyos.running and shared_tinyos.has_debugger
+    """)
+    project.runpytest_inprocess().assert_outcomes(passed=2, failed=2)
 
 
 def test_every_machine_of_a_test_is_shown(project: pytest.Pytester) -> None:
@@ -86,7 +102,9 @@ def test_every_machine_of_a_test_is_shown(project: pytest.Pytester) -> None:
     """)
     result = project.runpytest_inprocess()
     result.assert_outcomes(failed=1)
-    assert sum(line.strip("- ") == "TinyOS report (boot_tinyos)" for line in result.outlines) == 2
+    # They have not run yet: there is no more to say of them than that.
+    assert sum(line.strip("- ") == "TinyOS state (boot_tinyos)" for line in result.outlines) == 2
+    assert sum("the kernel has not set up its memory yet" in line for line in result.outlines) == 2
 
 
 def test_a_missing_qemu_is_one_line(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
