@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +88,9 @@ def _restore(place: Path) -> StaticTable | None:
 
 def _keep(place: Path, statics: Mapping[str, Static]) -> None:
     """Write a cache entry so that no reader ever sees half of it."""
+    # Not at the top: only a first use needs it.
+    import tempfile
+
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import commands, kernel, load
+from bench import commands, kernel, layout, load, mapped, watch
 from bench.figures import Figure, MeasureError, content, table
 from gdbplugin.session import SessionError
 from gdbplugin.session.gdb import find_gdb
@@ -25,6 +25,9 @@ _MEASUREMENTS: dict[str, Callable[[Path, int, Callable[[str], None]], Iterator[F
     "maps": commands.measure_maps,
     "records": commands.measure_records,
     "again": commands.measure_again,
+    "mapped": mapped.measure,
+    "layout": layout.measure,
+    "watch": watch.measure,
     "kernel": kernel.measure,
 }
 
