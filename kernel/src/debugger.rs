@@ -48,6 +48,11 @@
 //! count at the latest tick in `SCHEDULER.tick_time`: the time now is not before that and the newest event, and at most a
 //! tick after it while the kernel takes interrupts.
 //!
+//! # As it happens
+//!
+//! Wherever the kernel records an event, and switches address spaces, the ELF file has a [mark](crate::marks): a place
+//! for a debugger's breakpoint, by kind, with the registers that hold the event's figures there.
+//!
 //! # Requests
 //!
 //! A debugger that writes a [`Request`] number to `DEBUGGER_INTERFACE.request` and lets the machine run has the shell's

@@ -1,5 +1,7 @@
 //! The event ring: what the kernel's memory management did, newest overwriting oldest.
 
+use crate::marks::mark;
+
 /// Entries in the ring. A power of two, so that a position is a mask of the sequence number.
 pub const EVENT_CAPACITY: usize = 4096;
 
@@ -82,13 +84,31 @@ impl EventRing {
     }
 
     /// Adds an event at `timestamp` (generic timer count) for the space of `asid`.
-    #[inline]
+    #[inline(always)]
     pub fn record(&mut self, timestamp: u64, asid: u16, kind: EventKind, first: u64, second: u64) {
         let slot = (self.recorded as usize) & (EVENT_CAPACITY - 1);
         self.recorded += 1;
         self.entries[slot] =
             Event { sequence: self.recorded, timestamp, core: 0, asid, kind, reserved: 0, first, second };
+        leave_mark(kind, first, second);
     }
+}
+
+/// The mark of a kind. `kind` is a constant wherever this is compiled into: nothing is left of the choice.
+#[inline(always)]
+fn leave_mark(kind: EventKind, first: u64, second: u64) {
+    macro_rules! choose {
+        ($($name:ident)*) => {
+            match kind {
+                EventKind::None => {}
+                $(EventKind::$name => mark!(EventKind::$name, first, second),)*
+            }
+        };
+    }
+    choose!(
+        TaskStarted TaskEnded StackGrowth StackShrink StackOverflow LazyReserve LazyRelease LazyZero LazyAllocate
+        LazyFold PressureChange StrategyRun PageMoved AsidRollover PoolLimit WildAccess OutOfMemory
+    );
 }
 
 impl Default for EventRing {

@@ -6,6 +6,7 @@
 pub mod debugger;
 pub mod events;
 pub mod hardware;
+pub mod marks;
 pub mod memory;
 pub mod sequence;
 pub mod tasks;

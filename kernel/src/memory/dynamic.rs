@@ -117,7 +117,7 @@ impl DynamicMemoryManager {
     }
 
     /// Records an event that concerns the space of task `owner`.
-    #[inline]
+    #[inline(always)]
     pub fn record(&mut self, owner: u16, kind: EventKind, first: u64, second: u64) {
         let asid = self.context_switcher.asid_of(owner);
         self.events.record(hardware::now(), asid, kind, first, second);
