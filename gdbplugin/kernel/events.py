@@ -160,8 +160,13 @@ def _earlier_count(kernel: Kernel, recorded: int | None) -> int | None:
 
 def kinds(kernel: Kernel) -> list[str]:
     """The kinds of event that the kernel's type has."""
+    return list(kind_numbers(kernel))
+
+
+def kind_numbers(kernel: Kernel) -> dict[str, int]:
+    """The kinds of event with their numbers; no reads."""
     found = _enumeration(kernel, MANAGER, "events.entries[].kind")
-    return [name for number, name in found.items() if number != 0]
+    return {name: number for number, name in found.items() if number != 0}
 
 
 def offered_kinds(stopped: Stopped) -> list[str]:

@@ -245,10 +245,17 @@ class Gdb:
             self.mi("-exec-interrupt")
         return self.wait_for_stop(timeout)
 
-    def wait_for_stop(self, timeout: float = _COMMAND_SECONDS) -> Stop:
+    def take_stop(self) -> Stop | None:
+        """A stop that nobody has waited for; None where there is none."""
+        self._pump.drain()
+        return self._stops.pop(0) if self._stops else None
+
+    def wait_for_stop(
+        self, timeout: float = _COMMAND_SECONDS, waiting_for: str = "the target to stop"
+    ) -> Stop:
         """Wait until the target has stopped; returns the stop (the first not yet waited for)."""
         gone = self._gone
-        self._pump.wait(lambda: bool(self._stops) or gone(), timeout, "the target to stop")
+        self._pump.wait(lambda: bool(self._stops) or gone(), timeout, waiting_for)
         if not self._stops:
             if self._ended:
                 raise self._how_it_ended()

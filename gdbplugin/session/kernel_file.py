@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gdbplugin.layout import cache
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
+from gdbplugin.layout.marks import Mark, read_marks
 from gdbplugin.layout.types import Layout, LayoutError
 from gdbplugin.session.errors import CommandFailedError, KernelUnusableError
 from gdbplugin.session.gdb import Gdb
@@ -47,6 +48,14 @@ class KernelFile:
         """How its types lie in memory; raises `KernelUnusableError`."""
         try:
             return cache.load(self.path)
+        except LayoutError as error:
+            raise KernelUnusableError(f"{error}: {_BUILD}") from error
+
+    @functools.cached_property
+    def marks(self) -> tuple[Mark, ...]:
+        """Where in its code things happen that can be waited for; raises `KernelUnusableError`."""
+        try:
+            return read_marks(self.path)
         except LayoutError as error:
             raise KernelUnusableError(f"{error}: {_BUILD}") from error
 

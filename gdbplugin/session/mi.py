@@ -48,6 +48,10 @@ class Stop:
     frame: Mapping[str, Any] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        where = self.frame.get("func") or self.frame.get("addr")
+        return " in ".join(filter(None, [self.reason or "stopped", where]))
+
 
 class LineSplitter:
     """Whole lines out of pieces as they arrive."""

@@ -23,7 +23,7 @@ from gdbplugin.session.reading import Address, Reading
 class Readable(Protocol):
     """A session, as far as objects are read from it."""
 
-    def _reading(self) -> AbstractContextManager[Reading]:
+    def reading(self) -> AbstractContextManager[Reading]:
         """The stopped kernel; held still for the length of the `with` if it runs."""
 
 
@@ -37,12 +37,12 @@ class Objects:
 
     def stats(self: Readable) -> Counters:
         """The counters, and how they changed since `stats` or `report` was last called at an earlier stop."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_kernel(read_counters)
 
     def stacks(self: Readable, id: int | None = None) -> StackList:  # noqa: A002 (the command's word for it)
         """Every dynamic stack, those of ended tasks too; or one, with its events and mapped pages."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_kernel(read_stack_list, id=id)
 
     def lazy(
@@ -54,18 +54,18 @@ class Objects:
         limit: int | None = None,
     ) -> LazyList:
         """The lazy pages of a state (pending, zero, allocated) or an ASID; or the one at an address."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             place = None if address is None else reading.address(address)
             return reading.of_kernel(read_lazy_list, address=place, state=state, asid=asid, limit=limit)
 
     def pressure(self: Readable) -> PressureState:
         """The level of memory pressure, the frames, and the strategies against it."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_kernel(read_pressure_state)
 
     def context(self: Readable) -> Context:
         """What each core translates by, and the address spaces."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_kernel(read_context)
 
     def events(
@@ -79,7 +79,7 @@ class Objects:
         since_stop: bool = False,
     ) -> EventList:
         """The newest `n` events (32) that pass the filters, oldest first."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_kernel(
                 read_event_list, n=n, kind=kind, stack=stack, asid=asid, core=core, since_stop=since_stop
             )
@@ -94,7 +94,7 @@ class Objects:
         asid: int | None = None,
     ) -> AddressTranslation:
         """The walk of the translation tables for one address, and what a read from there comes to."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_stopped(
                 read_translation, address=reading.address(address), core=core, el=el, ttbr=ttbr, asid=asid
             )
@@ -113,7 +113,7 @@ class Objects:
         asid: int | None = None,
     ) -> AddressMap:
         """Every mapped range of an address space and what it is; `range` is a start and an exclusive end."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_stopped(
                 read_maps,
                 reading.symbols(),
@@ -130,20 +130,20 @@ class Objects:
 
     def registers(self: Readable, name: str | None = None, *, core: int | None = None) -> Registers:
         """System registers by their fields: all, one, or those whose names begin so."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_stopped(read_registers, name=name, core=core)
 
     def fault(self: Readable, *, core: int | None = None) -> Fault:
         """The last exceptions of a core, explained; what stopped the kernel, and which tasks ended by one."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_stopped(read_fault, reading.symbols(), reading.disassembler(), core=core)
 
     def check(self: Readable) -> Check:
         """The kernel's records held against the hardware's tables: `findings` has what does not agree."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_kernel(read_check)
 
     def report(self: Readable) -> Report:
         """All of it at one stop."""
-        with self._reading() as reading:
+        with self.reading() as reading:
             return reading.of_kernel(read_report)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ Address = int | str
 """An address, or an expression of GDB's that stands for one: `"kernel_main"`, `"$pc"`."""
 _ADDRESS_MASK = (1 << 64) - 1
 _Object = TypeVar("_Object", bound=Noticed)
+_Value = TypeVar("_Value")
 
 
 class Reading:
@@ -43,7 +45,8 @@ class Reading:
         """
         stop = self._current()
         journal = Journal()
-        return _in_one_line(lambda: read(self._kernel(stop, journal), **_given(words)), journal)
+        with _in_one_line():
+            return replace(read(self._kernel(stop, journal), **_given(words)), journal=journal)
 
     def of_stopped(self, read: Callable[..., _Object], *more: Any, **words: Any) -> _Object:
         """As `of_kernel`, for a reader that needs no kernel; `more` follows the machine."""
@@ -52,7 +55,14 @@ class Reading:
         stopped = Stopped(
             stop.machine, stop.source.selected_core, journal, lambda: self._kernel(stop, journal)
         )
-        return _in_one_line(lambda: read(stopped, *more, **_given(words)), journal)
+        with _in_one_line():
+            return replace(read(stopped, *more, **_given(words)), journal=journal)
+
+    def look(self, read: Callable[[Kernel], _Value]) -> _Value:
+        """What a function of a caller's own makes of the kernel. Raises as `of_kernel`."""
+        stop = self._current()
+        with _in_one_line():
+            return read(self._kernel(stop, Journal()))
 
     def address(self, address: Address) -> int:
         """The address that a user means; raises `ReadFailedError` for an expression that is none."""
@@ -98,9 +108,10 @@ def _given(words: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in words.items() if value is not None}
 
 
-def _in_one_line(read: Callable[[], _Object], journal: Journal) -> _Object:
-    """The object with its journal; what the decoding raises becomes the session's own error."""
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """What the decoding raises becomes the session's own error."""
     try:
-        return replace(read(), journal=journal)
+        yield
     except (MachineError, LayoutError) as error:
         raise ReadFailedError(str(error)) from error

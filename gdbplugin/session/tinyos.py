@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gdbplugin.kernel.events import Event
+from gdbplugin.kernel.spaces import AddressSpace
 from gdbplugin.session.attachment import Attachment
+from gdbplugin.session.breakpoints import EventBreakpoint
 from gdbplugin.session.console import Console
 from gdbplugin.session.errors import CommandFailedError, EndedError, ReadFailedError, SessionError
 from gdbplugin.session.gdb import Gdb
@@ -17,6 +20,7 @@ from gdbplugin.session.gdb_program import PLUGIN
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
 from gdbplugin.session.mi import Result, Stop
 from gdbplugin.session.objects import Objects
+from gdbplugin.session.occurrences import occurrence
 from gdbplugin.session.pump import Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.reading import Reading
@@ -101,6 +105,11 @@ class TinyOS(Objects):
         return isinstance(self._host, Attachment)
 
     @property
+    def has_debugger(self) -> bool:
+        """Whether GDB has been started for something by now; a gdbstub has room for one."""
+        return self._debugger is not None
+
+    @property
     def address(self) -> str:
         """Where the gdbstub is, as GDB's `target remote` takes it."""
         return self._host.gdb_address
@@ -149,13 +158,13 @@ class TinyOS(Objects):
 
     def resume(self) -> None:
         """Let the target run; nothing where it does already."""
-        with self._explained():
+        with self.explained():
             if not self.running:
                 self._with_gdb().resume()
 
     def interrupt(self, timeout: float = _COMMAND_SECONDS) -> Stop:
         """Stop the target, if it runs, and return where it stands."""
-        with self._explained():
+        with self.explained():
             gdb = self._with_gdb()
             if gdb.running:
                 return gdb.interrupt(timeout)
@@ -164,7 +173,7 @@ class TinyOS(Objects):
     @contextlib.contextmanager
     def stopped(self) -> Iterator[Gdb]:
         """Hold the target still in the `with`; it runs again afterwards only if it ran before."""
-        with self._explained():
+        with self.explained():
             was_running = self.running
             gdb = self._with_gdb()
             with gdb.stopped(resume=was_running):
@@ -181,12 +190,12 @@ class TinyOS(Objects):
         show: Callable[[str], None] | None = None,
     ) -> str:
         """What GDB prints for a command; `show` is given each piece of it as it comes."""
-        with self._explained():
+        with self.explained():
             return self.debugger.execute(command, timeout, show)
 
     def mi(self, command: str, timeout: float = _COMMAND_SECONDS) -> Result:
         """GDB's result for an MI command."""
-        with self._explained():
+        with self.explained():
             return self.debugger.mi(command, timeout)
 
     def json(self, command: str, timeout: float = _COMMAND_SECONDS) -> Any:
@@ -200,17 +209,24 @@ class TinyOS(Objects):
             gdb.execute(f"pipe tinyos {command} --json | cat >{shlex.quote(str(answer))}", timeout)
         return json.loads(answer.read_bytes())
 
-    def watch(self) -> Watch:
-        """Snapshots of the running kernel out of the guest's mapped RAM; GDB is not needed for it.
+    def watch(self, *, events: int = 256) -> Watch:
+        """Snapshots of the kernel while it runs, `events` of the newest events in each; no stop, no packet.
 
-        Raises `SessionError` where there is no such RAM.
+        They are of the guest's mapped RAM. Raises `SessionError` where there is no such RAM.
         """
         ram = self._host.ram
         if ram is None:
             raise SessionError(
                 f"a running kernel can be watched only by its mapped RAM: {self._host.ram_lack}"
             )
-        return Watch(ram, self.kernel.image, self.kernel.layout, lost=lambda: self.lost)
+        host = self._host
+        return Watch(
+            ram,
+            self.kernel.image,
+            self.kernel.layout,
+            events=events,
+            lost=lambda: host.ended() if host.has_ended() else None,
+        )
 
     def detach(self) -> None:
         """End GDB and let the target run, so that another debugger may attach."""
@@ -260,14 +276,58 @@ class TinyOS(Objects):
         return gdb
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Reading]:
+    def reading(self) -> Iterator[Reading]:
+        """What the methods that return objects read with; the target is held still for the `with`."""
         with self.stopped() as gdb:
             if self._reader is None:
                 self._reader = Reading(gdb, self.kernel, self._host.ram)
             yield self._reader
 
+    def break_on(
+        self,
+        what: str,
+        *,
+        stack: int | None = None,
+        range: tuple[int, int] | None = None,  # noqa: A002 (as `maps` calls it)
+        address: int | None = None,
+        level: str | None = None,
+        asid: int | None = None,
+        task: int | None = None,
+    ) -> EventBreakpoint:
+        """Have the target stop whenever something happens, until that is deleted, or its `with` ends.
+
+        What can be waited for is as for `run_until`. The target runs or stands still as before.
+        """
+        words = {"stack": stack, "range": range, "address": address}
+        return EventBreakpoint(self, occurrence(what, {**words, "level": level, "asid": asid, "task": task}))
+
+    def run_until(
+        self, what: str, *, timeout: float = _COMMAND_SECONDS, **words: Any
+    ) -> Event | AddressSpace:
+        """Let the target run until something happens; returns the event, or for a switch the address space.
+
+        | what | happens | of |
+        | --- | --- | --- |
+        | `stack-growth`, `stack-shrink` | a stack grew, gave pages back | `stack=ID` |
+        | `lazy-fault` | a lazy page was read or written first | `range=(START, END)`, `address=A` |
+        | `pressure` | the level became another | `level="High"` |
+        | `switch` | another address space is in TTBR0 | `asid=N`, `task=N` |
+        | `task-ended` | a task ended | `task=N` |
+
+        The target is stopped then, with the change that it is part of over. Raises `WaitTimeoutError` after
+        `timeout` seconds, the target as it was before: running, or stopped. Leaves no breakpoint behind.
+        """
+        was_running = self.running
+        with self.break_on(what, **words) as breakpoint_:
+            try:
+                return breakpoint_.wait(timeout)
+            except BaseException:
+                if not was_running and self.running and self.lost is None:
+                    self.interrupt()
+                raise
+
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
         """What fails because QEMU or GDB has died says just that."""
         try:
             yield

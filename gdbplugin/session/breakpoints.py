@@ -1,0 +1,191 @@
+"""Stopping where the kernel does something: breakpoints at its marks, of whose kind and figures GDB sees to.
+
+Nothing is polled, and nothing of another kind stops the target: there is a mark for each, and what else must
+hold is a condition on registers, which GDB has at the stop already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Protocol
+
+from gdbplugin.kernel.events import Event, kind_numbers, read_events
+from gdbplugin.kernel.spaces import AddressSpace, read_spaces
+from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.layout.marks import SWITCH, Mark
+from gdbplugin.session import mi
+from gdbplugin.session.errors import (
+    CommandFailedError,
+    KernelUnusableError,
+    SessionError,
+    WaitTimeoutError,
+)
+from gdbplugin.session.gdb import Gdb
+from gdbplugin.session.kernel_file import KernelFile
+from gdbplugin.session.mi import Stop
+from gdbplugin.session.occurrences import SWITCH_KIND, Occurrence
+from gdbplugin.session.reading import Reading
+
+_WATCHPOINT = re.compile(r"atchpoint (\d+)")
+_CHANGE_SECONDS = 10.0
+
+
+class Stoppable(Protocol):
+    """A session, as far as it is stopped by a breakpoint; see `TinyOS`."""
+
+    kernel: KernelFile
+
+    @property
+    def debugger(self) -> Gdb:
+        """GDB, attached."""
+
+    def stopped(self) -> AbstractContextManager[Gdb]:
+        """The target held still."""
+
+    def reading(self) -> AbstractContextManager[Reading]:
+        """The stopped kernel."""
+
+    def explained(self) -> AbstractContextManager[None]:
+        """What fails because QEMU or GDB has died says so."""
+
+
+class EventBreakpoint:
+    """Stops the target whenever something happens, until it is deleted, or its `with` ends.
+
+    It stops at the place in the kernel where it happens, amid the change that it is part of; `wait` goes on
+    to the end of that change.
+    """
+
+    def __init__(self, session: Stoppable, wanted: Occurrence) -> None:
+        self._session = session
+        self._wanted = wanted
+        self._numbers: list[str] = []
+        with session.reading() as reading:
+            marks = reading.look(lambda kernel: _marks(session.kernel, kernel, wanted))
+            try:
+                for mark in marks:
+                    self._numbers.append(_insert(session.debugger, mark, wanted.condition(mark)))
+            except BaseException:
+                _delete(session.debugger, self._numbers)
+                raise
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The numbers that GDB lists it under; none once it is deleted."""
+        return tuple(self._numbers)
+
+    def wait(self, timeout: float) -> Event | AddressSpace:
+        """Let the target run until it happens; returns the event, or for a switch the address space.
+
+        Where it has stopped the target already, and nobody waited for that, that is it. The target is
+        stopped then, with the change over, so that what is read agrees with itself. Raises
+        `WaitTimeoutError` after `timeout` seconds, the target left running; `SessionError` where something
+        else stops it, at that place.
+        """
+        with self._session.explained():
+            gdb = self._session.debugger
+            stop = gdb.take_stop()
+            if stop is None or not self._is_ours(stop):
+                if not gdb.running:
+                    gdb.resume()
+                stop = gdb.wait_for_stop(timeout, self._wanted.text)
+            if not self._is_ours(stop):
+                raise SessionError(f"the target stopped ({stop}) while it was waited for {self._wanted.text}")
+            with self._session.reading() as reading:
+                happened = reading.look(self._newest)
+                sequence = reading.look(_odd_sequence)
+            if sequence is not None:
+                _finish_change(gdb, sequence)
+            return happened
+
+    def delete(self) -> None:
+        """Remove it from the target; a second call does nothing."""
+        if self._numbers:
+            with self._session.stopped() as gdb:
+                _delete(gdb, self._numbers)
+
+    def __enter__(self) -> EventBreakpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        try:
+            self.delete()
+        except SessionError:
+            if kind is None:  # Else that says more than this.
+                raise
+
+    def _is_ours(self, stop: Stop) -> bool:
+        return stop.reason == "breakpoint-hit" and stop.payload.get("bkptno") in self._numbers
+
+    def _newest(self, kernel: Kernel) -> Event | AddressSpace:
+        """What has just happened: an event's entry is the newest of the ring already."""
+        if SWITCH_KIND in self._wanted.kinds:
+            spaces = read_spaces(kernel)
+            space = spaces.of(spaces.current)
+            if space is None:
+                raise SessionError(f"the kernel has switched to space {spaces.current}, which is not active")
+            return space
+        return read_events(kernel, 1).events[-1]
+
+
+def _marks(file: KernelFile, kernel: Kernel, wanted: Occurrence) -> list[Mark]:
+    """The kernel's marks of what is wanted; raises `KernelUnusableError` for a kernel that has none."""
+    known = {SWITCH_KIND: SWITCH, **kind_numbers(kernel)}
+    numbers = {known.get(kind) for kind in wanted.kinds}
+    found = [mark for mark in file.marks if mark.kind in numbers]
+    if not found:
+        raise KernelUnusableError(
+            f"{file.path} has no mark of {' or '.join(wanted.kinds)}: build a newer one"
+        )
+    return found
+
+
+def _insert(gdb: Gdb, mark: Mark, condition: str) -> str:
+    """GDB's number of a breakpoint at a mark."""
+    options = f"-c {mi.quote(condition)} " if condition else ""
+    number: str = gdb.mi(f"-break-insert {options}*{mark.address:#x}").payload["bkpt"]["number"]
+    return number
+
+
+def _delete(gdb: Gdb, numbers: list[str]) -> None:
+    """Delete breakpoints of a stopped target."""
+    while numbers:
+        with contextlib.suppress(CommandFailedError):  # A user has deleted it already.
+            gdb.mi(f"-break-delete {numbers[-1]}")
+        numbers.pop()
+
+
+def _odd_sequence(kernel: Kernel) -> int | None:
+    """The address of the manager's sequence counter, if a change is under way."""
+    place = kernel.place(MANAGER, "sequence")
+    return place.address if place is not None and kernel.is_changing(MANAGER) else None
+
+
+def _finish_change(gdb: Gdb, sequence: int) -> None:
+    """Let the target run until the counter is written, which ends the change."""
+    with _watchpoint(gdb, sequence):
+        gdb.resume()
+        try:
+            gdb.wait_for_stop(_CHANGE_SECONDS, "the end of the change that it is part of")
+        except (WaitTimeoutError, KeyboardInterrupt):
+            gdb.interrupt()
+            raise
+
+
+@contextlib.contextmanager
+def _watchpoint(gdb: Gdb, address: int) -> Iterator[None]:
+    # By the number alone: what a kernel's static is called, the language in use may not be able to say.
+    said = gdb.execute(f"with language rust -- watch -location *({address:#x} as *mut u64)")
+    found = _WATCHPOINT.search(said)
+    if found is None:
+        raise SessionError(f"GDB set no watchpoint: {said.strip()}")
+    try:
+        yield
+    finally:
+        _delete(gdb, [found[1]])
