@@ -6,7 +6,7 @@ tables that lead back to themselves are legitimate, and yet have no end worth th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from gdbplugin.aarch64.control import TranslationControl
@@ -17,7 +17,7 @@ from gdbplugin.aarch64.tables import Entry, Table, read_entries
 from gdbplugin.machine import Machine, PhysicalReadError
 
 MAXIMUM_TABLES = 4096
-MAXIMUM_RUNS = 150_000
+MAXIMUM_ENTRIES = 150_000
 """What a map is read up to: what takes a second or so, even over a debug stub and as JSON."""
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
 
@@ -25,34 +25,34 @@ _new = tuple.__new__  # Half the cost of calling the class, where there are very
 class Bounds:
     """How much more may be read. Given to several walks, it bounds all of them together.
 
-    `tables` are counted in 4 KiB: larger ones count for several. `runs` are leaves, those whose outputs
-    follow on each other taken as one, and malformed entries.
+    `tables` are counted in 4 KiB: larger ones count for several. `entries` are extents, their pieces, and
+    malformed entries: what a map costs beside its tables.
     """
 
-    def __init__(self, tables: int | None = None, runs: int | None = None) -> None:
+    def __init__(self, tables: int | None = None, entries: int | None = None) -> None:
         self.maximum_tables = MAXIMUM_TABLES if tables is None else tables
-        self.maximum_runs = MAXIMUM_RUNS if runs is None else runs
-        self._tables, self._runs = self.maximum_tables, self.maximum_runs
+        self.maximum_entries = MAXIMUM_ENTRIES if entries is None else entries
+        self._tables, self._entries = self.maximum_tables, self.maximum_entries
         self.stopped_at: int | None = None
         """The input address at which a walk ended before its time; None where none did."""
 
     def take_table(self, size: int, start: int) -> bool:
         """Whether one more table, of that many bytes, may be read for the input address."""
-        if self._tables <= 0 or self._runs <= 0:
+        if self._tables <= 0 or self._entries <= 0:
             self.stopped_at = start if self.stopped_at is None else self.stopped_at
             return False
         self._tables -= max(1, size >> 12)
         return True
 
-    def take_runs(self, count: int) -> None:
-        """So many were found. What one table holds is never divided: the next table is too much then."""
-        self._runs -= count
+    def take_entries(self, found: Sequence[Entry]) -> None:
+        """They were found in a table. What one holds is never divided: the next table is too much then."""
+        self._entries -= sum(1 + entry.pieces if isinstance(entry, Extent) else 1 for entry in found)
 
     @property
     def limit(self) -> str:
         """Which of the bounds it was, in words."""
-        if self._runs <= 0:
-            return f"{self.maximum_runs:,} mappings"
+        if self._entries <= 0:
+            return f"{self.maximum_entries:,} entries"
         return f"{self.maximum_tables:,} tables"
 
 
@@ -132,7 +132,7 @@ def extents(
         if visited is not None:
             visited.append(item.address)
         found = read_entries(control, item, data, within)
-        bounds.take_runs(sum(entry.pieces if isinstance(entry, Extent) else 1 for entry in found))
+        bounds.take_entries(found)
         found.reverse()
         pending += found
 

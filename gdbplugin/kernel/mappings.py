@@ -18,7 +18,7 @@ _ATTRIBUTES = ~ADDRESS_BITS
 MAXIMUM_SPACE_TABLES = 200
 MAXIMUM_SPACE_PAGES = 50_000
 # All of them: some 700 tables for 96 spaces, 96 stacks and the lazy pages.
-_MAXIMUM_PAGES = 150_000
+MAXIMUM_PAGES = 150_000
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def read_mappings(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
     """Walk the tables of every active address space, by its number. Each table is read once."""
     lower = kernel.regime.lower
     found: dict[int, SpaceMap] = {}
-    remaining = _MAXIMUM_PAGES
+    remaining = MAXIMUM_PAGES
     for space in spaces.spaces:
         if not space.is_active or space.table is None:
             continue
@@ -93,7 +93,8 @@ def _read_map(
     kernel: Kernel, control: TranslationControl, number: int, within: tuple[int, int] | None = None
 ) -> SpaceMap:
     """The map of one space; without pages if its tables have no end, for then those say nothing."""
-    bounds = Bounds(MAXIMUM_SPACE_TABLES, MAXIMUM_SPACE_PAGES)
+    # An entry for each page, and one more where it differs from its neighbours.
+    bounds = Bounds(MAXIMUM_SPACE_TABLES, 2 * MAXIMUM_SPACE_PAGES)
     tables: list[int] = []
     pages: dict[int, Leaf] = {}
     malformed = []

@@ -114,15 +114,15 @@ def test_a_table_that_contains_itself_ends():
 def test_bounds_hold_for_all_walks_they_are_given_to():
     machine = small_map({2 * index: 0x9000 | PAGE for index in range(20)})
     control = el1_regime(machine, 0).lower
-    bounds = Bounds(tables=6, runs=1000)
+    bounds = Bounds(tables=6, entries=1000)
     assert len(list(extents(machine, control, bounds))) == 20
     assert bounds.stopped_at is None
     assert list(extents(machine, control, bounds)) == []
     assert bounds.stopped_at == 0
-    bounds = Bounds(runs=20)
+    bounds = Bounds(entries=40)
     assert len(list(extents(machine, control, bounds))) == 20
     assert list(extents(machine, control, bounds)) == []
-    assert (bounds.stopped_at, bounds.limit) == (0, "20 mappings")
+    assert (bounds.stopped_at, bounds.limit) == (0, "40 entries")
     assert len(machine.reads) == 4 + 2 + 4
 
 

@@ -49,9 +49,9 @@ STYLES = (Style(), Style(encoding="ascii", colour=True))
 HANG_SECONDS = 20.0
 # Beyond so many characters of JSON, a map is wild, and its rows are all alike.
 _LARGE = 1_000_000
-# The map of a wild table ends at 8,192 tables; a check has several spaces. All else is less.
-MOST_READS = 40_000
-MOST_BYTES = 256 << 20
+# The map of a wild table ends at 4,096 tables; a check has spaces of 200 tables each. All else is less.
+MOST_READS = 6_000
+MOST_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)

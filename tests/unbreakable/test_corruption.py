@@ -7,7 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gdbplugin.aarch64 import maps
+from gdbplugin.kernel import mappings
+from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.registers import REGISTERS
+from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import Kernel
+from gdbplugin.machine import CachedMachine
 from tests.kernel.synthetic import KERNEL_TABLES, POOL_BASE, POOL_FRAMES, STATIC_PHYSICAL, World
 from tests.unbreakable.subjects import (
     MANAGER_RANGE,
@@ -162,13 +167,45 @@ def one_table(_, length):
     return (((1 << 40) | 3).to_bytes(8, "little") * (length // 8 + 1))[:length]
 
 
+class Work:
+    """What a command makes of tables: how many it looks into, and how many leaves it has one by one."""
+
+    def __init__(self, monkeypatch):
+        self.tables = self.leaves = 0
+        read_entries, leaves = maps.read_entries, mappings.leaves
+
+        def counted_entries(*arguments):
+            self.tables += 1
+            return read_entries(*arguments)
+
+        def counted_leaves(*arguments):
+            for entry in leaves(*arguments):
+                self.leaves += 1
+                yield entry
+
+        monkeypatch.setattr(maps, "read_entries", counted_entries)
+        monkeypatch.setattr(mappings, "leaves", counted_leaves)
+
+
 @pytest.fixture
-def _less_at_most(monkeypatch):
-    """The bound of a walk, at a twentieth: that there is one is what is tested, not what it costs."""
-    monkeypatch.setattr(maps, "MAXIMUM_RUNS", maps.MAXIMUM_RUNS // 20)
+def bounded(monkeypatch):
+    """A tenth of the bounds, which are to hold: the time that a command takes is in proportion to them."""
+    for module, name in (
+        (maps, "MAXIMUM_TABLES"),
+        (maps, "MAXIMUM_ENTRIES"),
+        (mappings, "MAXIMUM_SPACE_TABLES"),
+        (mappings, "MAXIMUM_SPACE_PAGES"),
+        (mappings, "MAXIMUM_PAGES"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name) // 10)
+    done = Work(monkeypatch)
+    yield
+    assert done.tables <= maps.MAXIMUM_TABLES
+    # What was begun is ended: one space more, and one table more of each.
+    assert done.leaves <= mappings.MAXIMUM_PAGES + mappings.MAXIMUM_SPACE_PAGES + 4 * 512
 
 
-@pytest.mark.usefixtures("_less_at_most")
+@pytest.mark.usefixtures("bounded")
 @every_command
 @pytest.mark.parametrize("beyond", [zeros, ones, tables_everywhere, one_table])
 def test_memory_that_goes_on_for_ever(world, subject, beyond):
@@ -179,9 +216,37 @@ def test_memory_that_goes_on_for_ever(world, subject, beyond):
         run(subject, WatchedMachine(machine, beyond), layout)
 
 
-@pytest.mark.usefixtures("_less_at_most")
+def alike(table):
+    """Every entry of a table leads to the table itself."""
+    return (table | 3).to_bytes(8, "little") * 512
+
+
+def alternating(table):
+    """The same, as pages no two neighbours alike."""
+    return b"".join((table | 3 | (index % 2) << 6).to_bytes(8, "little") for index in range(512))
+
+
+@pytest.mark.usefixtures("bounded")
 @every_command
-def test_a_root_that_is_its_own_every_table(world, subject):
+@pytest.mark.parametrize("entries", [alike, alternating])
+def test_a_root_that_is_its_own_every_table(world, subject, entries):
     machine, layout, tables = world
-    with changed(machine, [(table, (table | 3).to_bytes(8, "little") * 512) for table in tables[:4]]):
-        run(subject, WatchedMachine(machine), layout)
+    with changed(machine, [(table, entries(table)) for table in tables[:4]]):
+        text = run(subject, WatchedMachine(machine), layout)
+    if subject.name in ("maps", "maps asid"):
+        # The tables may well be meant to be so: that is no finding.
+        assert "Note: the map goes on from" in text
+        assert "Malformed" not in text
+
+
+@pytest.mark.parametrize("entries", [alike, alternating])
+def test_a_map_without_an_end_has_no_more_than_its_bound(world, entries):
+    machine, layout, tables = world
+    with changed(machine, [(table, entries(table)) for table in tables[:4]]):
+        kernel = Kernel(CachedMachine(machine), layout)
+        found = read_maps(Stopped(kernel.machine, 0, kernel.journal, lambda: kernel))
+    assert found.tables <= maps.MAXIMUM_TABLES
+    # What a table holds is never divided.
+    assert sum(area.piece_count for area in found.areas) <= maps.MAXIMUM_ENTRIES + 512
+    assert len(found.areas) <= maps.MAXIMUM_ENTRIES // 2 + 512
+    assert found.malformed_count == 0
