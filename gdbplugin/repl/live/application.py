@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import curses
 import os
+import sys
 
 from prompt_toolkit.application import Application, get_app_session
 from prompt_toolkit.layout import Layout, UIContent, UIControl, Window
@@ -16,8 +17,8 @@ from gdbplugin.repl.live import keys, screen
 from gdbplugin.repl.live.canvas import Area, Line
 from gdbplugin.repl.live.feed import Feed
 from gdbplugin.repl.live.scene import Choices, Scene
+from gdbplugin.repl.terminal import style_of
 from gdbplugin.session import SessionError, TinyOS
-from gdbplugin.session.showing import Style
 from gdbplugin.session.watch import Watch
 
 _REFRESH_SECONDS = 0.15
@@ -72,6 +73,7 @@ class Live:
         self.page = 1
         """How many rows the view shows at once."""
         self._tinyos = tinyos
+        self._style = style_of(sys.stdout)
         self._feed = Feed(tinyos, watch, self.choices)
         self._wanted = asyncio.Event()
         self._toggling = False
@@ -108,7 +110,7 @@ class Live:
 
     def lines(self, width: int, height: int) -> list[Line]:
         """The screen in an area of that size."""
-        area = Area(width, height, Style(self._app.output.encoding() or "ascii"))
+        area = Area(width, height, self._style)
         shown = screen.draw(self.scene, self.choices, self._feed.status(), area)
         self.page = shown.page
         self.choices.scroll[self.choices.view] = shown.scroll

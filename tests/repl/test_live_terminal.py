@@ -1,0 +1,271 @@
+"""The live view in a real terminal, by tmux: its figures of a kernel that holds still are the library's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+_SECONDS = 30
+_BOLD_OR_REVERSE = (
+    "\x1b[0m",
+    "\x1b[1m",
+    "\x1b[7m",
+    "\x1b[0;1m",
+    "\x1b[0;7m",
+    "\x1b[39m",
+    "\x1b[49m",
+    "\x1b[1;7m",
+)
+
+_SESSION = """
+import json, sys
+from pathlib import Path
+from gdbplugin.session import TinyOS
+from gdbplugin.repl.live import run_live
+
+kernel, answer = map(Path, sys.argv[1:])
+with TinyOS.boot(kernel) as tinyos:
+    tinyos.shell("hold")
+    answer.with_suffix(".part").write_text(json.dumps(tinyos.json("report")))
+    answer.with_suffix(".part").rename(answer)
+    run_live(tinyos)
+    print("left, running", tinyos.running)
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
+
+
+class Pane:
+    """The live view in a tmux server of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._tmux = ["tmux", "-S", str(directory / "tmux"), "-f", "/dev/null"]
+
+    def start(self, command: list[str], environment: dict[str, str]) -> None:
+        assignments = [f"{name}={value}" for name, value in environment.items()]
+        command = ["env", *assignments, *command]
+        self._do("new-session", "-d", "-x", "80", "-y", "24", *command)
+        self._do("set-option", "remain-on-exit", "on")
+
+    def press(self, *keys: str) -> None:
+        self._do("send-keys", *keys)
+
+    def resize(self, width: int, height: int) -> None:
+        self._do("resize-window", "-x", str(width), "-y", str(height))
+
+    def lines(self, *options: str) -> list[str]:
+        return self._do("capture-pane", "-p", *options).splitlines()
+
+    def see(self, wanted: Callable[[list[str]], bool], what: str) -> list[str]:
+        """Wait until the screen is as wanted."""
+        deadline = time.monotonic() + _SECONDS
+        while not wanted(lines := self.lines()):
+            assert time.monotonic() < deadline, "\n".join([f"never seen: {what}", *lines])
+            time.sleep(0.05)
+        return lines
+
+    def end(self) -> None:
+        self._do("kill-server")
+
+    def _do(self, *arguments: str) -> str:
+        done = subprocess.run([*self._tmux, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout
+
+
+@pytest.fixture
+def pane(tmp_path: Path) -> Iterator[Pane]:
+    made = Pane(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def start(pane: Pane, tmp_path: Path, kernel_elf: Path) -> Callable[..., dict[str, Any]]:
+    """Starts the live view at 80x24, and gives the report of its kernel, whose tasks hold still."""
+
+    def started(**environment: str) -> dict[str, Any]:
+        answer = tmp_path / "report.json"
+        command = [sys.executable, "-c", _SESSION, str(kernel_elf), str(answer)]
+        values = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), "LC_ALL": "C.UTF-8", **environment}
+        pane.start(command, values)
+        pane.see(lambda lines: "[s stats]" in lines[0] and "snapshots/s" in lines[-1], "the live view")
+        report: dict[str, Any] = json.loads(answer.read_text())
+        return report
+
+    return started
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def _size(text: str) -> int:
+    amount, unit = text.split()
+    return round(float(amount) * {"K": 1 << 10, "M": 1 << 20}[unit])
+
+
+def _check_statistics(pane: Pane, report: dict[str, Any]) -> None:
+    expected = {**report["stats"], **report["counters"]}
+    moving = {"ticks"}
+    pane.press("s", "Home")
+    seen: dict[str, int] = {}
+    deadline = time.monotonic() + _SECONDS
+    while set(seen) != set(expected):
+        assert time.monotonic() < deadline, f"never seen: {sorted(set(expected) - set(seen))}"
+        for line in pane.lines():
+            found = re.match(r" (\w+) +([0-9,]+) ", line + " ")
+            if found and found[1] in expected:
+                seen[found[1]] = _number(found[2])
+        pane.press("Down")
+    assert {name: seen[name] for name in expected if name not in moving} == {
+        name: value for name, value in expected.items() if name not in moving
+    }
+    assert all(seen[name] >= expected[name] for name in moving)
+
+
+def _check_stacks(pane: Pane, report: dict[str, Any]) -> None:
+    pane.press("d")
+    lines = pane.see(lambda lines: "[d stacks]" in lines[0], "the stacks")
+    shown = {}
+    for line in lines:
+        found = re.match(
+            r" +(\d+)  \d+ \w+ .*?[█▒░]+ +([\d.]+ [KM]) +([\d.]+ [KM]) +([\d.]+ [KM]) +([\d,]+)/([\d,]+)",
+            line,
+        )
+        if found:
+            sizes = [_size(text) for text in found.groups()[1:4]]
+            shown[int(found[1])] = (*sizes, _number(found[5]), _number(found[6]))
+    names = ("current_size", "high_water_mark", "max_size", "growth_count", "shrink_count")
+    assert shown == {
+        stack["id"]: tuple(stack[name] for name in names) for stack in report["stacks"] if stack["is_active"]
+    }
+
+
+def _check_lazy_pages(pane: Pane, report: dict[str, Any]) -> None:
+    pane.press("l")
+    lines = pane.see(
+        lambda lines: "[l lazy]" in lines[0] and "0x2000" in "".join(lines[6:10]), "the lazy pages"
+    )
+    states, lazy = report["lazy"]["states"], report["lazy"]
+    assert (
+        f"{lazy['reserved_pages']:,} in {len(lazy['ranges'])} ranges: {states['pending']:,} pending, "
+        f"{states['zero']:,} zero, {states['allocated']:,} allocated" in lines[1]
+    )
+    shown = {}
+    for line in lines:
+        found = re.match(r" 0x([0-9a-f]+) +[\d.]+ [KMG] +([\d,]+) +([\d,]+)  [█▒░]+ +([\d,]+)", line)
+        if found:
+            shown[int(found[1], 16)] = tuple(map(_number, found.groups()[1:]))
+    expected: dict[int, dict[str, int]] = {}
+    firsts = [0x2000_0000_0000 + 4096 * entry["first"] for entry in lazy["ranges"]]
+    for page in report["pages"]:
+        start = max(first for first in firsts if first <= page["virtual_address"])
+        state = "allocated" if page["is_allocated"] else "zero" if page["is_zero_page"] else "pending"
+        counts = expected.setdefault(start, {"pending": 0, "zero": 0, "allocated": 0})
+        counts[state] += 1
+    assert shown == {start: tuple(counts.values()) for start, counts in expected.items()}
+
+
+def _check_pressure(pane: Pane, report: dict[str, Any]) -> None:
+    pane.press("p")
+    lines = pane.see(lambda lines: "[p pressure]" in lines[0], "the pressure")
+    frames = report["frames"]
+    assert f"Pressure: {report['pressure']['level']}, for" in lines[1]
+    assert lines[2].strip() == (
+        f"{frames['free_frames']:,} free, {frames['cached_frames']:,} cached, "
+        f"{frames['used_frames']:,} used, {frames['retired_frames']:,} retired "
+        f"of {frames['total_frames']:,} frames"
+    )
+    first = next(number for number, line in enumerate(lines) if "Pool by use" in line)
+    rows = next(number for number, line in enumerate(lines) if number > first and "0x8000000" in line)
+    legend = "\n".join(line.strip() for line in lines[first + 1 : rows])
+    found = re.findall(r"(?:^|  )\S ([a-z ]+) ([\d,]+)(?=  |$)", legend, re.MULTILINE)
+    used = {name: _number(count) for name, count in found}
+    assert sum(used.values()) == frames["total_frames"]
+    assert used["free"] == frames["free_frames"]
+    assert used["lazy page"] == report["lazy"]["states"]["allocated"]
+    stacks = sum(stack["current_size"] for stack in report["stacks"] if stack["is_active"])
+    assert used["stack"] == stacks // 4096
+
+
+def _check_events(pane: Pane, report: dict[str, Any]) -> None:
+    pane.press("e")
+    lines = pane.see(lambda lines: "[e events]" in lines[0], "the events")
+    assert f"{report['recorded']:,} since boot" in lines[1]
+    numbers = [_number(found[1]) for line in lines if (found := re.match(r" +([\d,]+) +[\d,.]+ ", line))]
+    assert numbers[-1] == report["recorded"] == report["events"][-1]["sequence"]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+def _in_the_end(check: Callable[[Pane, dict[str, Any]], None], pane: Pane, report: dict[str, Any]) -> None:
+    """The check holds once tmux has taken in all that was written: it may show half a screen before."""
+    deadline = time.monotonic() + 3
+    while True:
+        try:
+            return check(pane, report)
+        except (AssertionError, StopIteration, IndexError):
+            if time.monotonic() > deadline:
+                raise
+
+
+_CHECKS = (_check_statistics, _check_stacks, _check_lazy_pages, _check_pressure, _check_events)
+
+
+def test_the_figures_on_the_screen_are_the_librarys_at_any_size(
+    pane: Pane, start: Callable[..., dict[str, Any]]
+) -> None:
+    report = start(TERM="xterm-256color")
+    for width, height in ((80, 24), (200, 50), (80, 24)):
+        pane.resize(width, height)
+        lines = pane.see(
+            lambda lines, width=width, height=height: (
+                len(lines) == height and len(lines[0].rstrip()) > width - 12
+            ),
+            f"the live view at {width}x{height}",
+        )
+        assert "q leave" in lines[-1]
+        for check in _CHECKS:
+            _in_the_end(check, pane, report)
+    pane.resize(50, 12)
+    pane.see(
+        lambda lines: "live needs 60x15 at least; this is 50x12" in "".join(lines), "that it is too small"
+    )
+    pane.resize(80, 24)
+    pane.see(lambda lines: "[e events]" in lines[0], "the view again")
+    pane.press("q")
+    pane.see(lambda lines: "left, running True" in "".join(lines), "that it was left")
+
+
+def test_without_colour_and_without_unicode_everything_is_there(
+    pane: Pane, start: Callable[..., dict[str, Any]]
+) -> None:
+    report = start(TERM="vt100", LC_ALL="C")
+    for key, text in (
+        ("s", "total_lazy_pages"),
+        ("d", "## mapped"),
+        ("l", "## allocated"),
+        ("p", "Pool by use"),
+    ):
+        pane.press(key)
+        lines = pane.see(lambda lines, text=text: text in "".join(lines), text)
+        assert "".join(lines).isascii()
+        codes = set(re.findall(r"\x1b\[[0-9;]*m", "".join(pane.lines("-e"))))
+        assert codes <= set(_BOLD_OR_REVERSE)
+    assert f"{report['frames']['used_frames']:,} used" in "".join(lines)
+    pane.press("x")
+    pane.see(
+        lambda lines: " stopped;" in lines[-1] and "Stopped core" in lines[-2], "that the target is stopped"
+    )
+    pane.press("q")
+    pane.see(lambda lines: "left, running False" in "".join(lines), "that it was left")
