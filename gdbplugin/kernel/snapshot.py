@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.events import Events, read_events
@@ -20,6 +21,8 @@ from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 from gdbplugin.layout.types import Layout
 from gdbplugin.machine import MachineError
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -88,29 +91,50 @@ class NoMachine:
         return None
 
 
-def read_snapshot(
-    copies: Copies, layout: Layout, history: History, *, events: int, lazy_pages: bool, torn: int = 0
-) -> Snapshot:
-    """Decode everything out of whole copies of the statics, `events` of the newest events among it.
+class SnapshotReader:
+    """Decodes snapshots one after another. What has not changed since the last one is not decoded again."""
 
-    With `lazy_pages` each lazy page too, which is to be among the copies then. `history` is of the snapshots
-    before. Raises a `MachineError` for a program that is not TinyOS.
-    """
-    kernel = Kernel(NoMachine(), layout, Journal(), history, memory=copies)
-    snapshot = Snapshot(
-        counters=read_counters(kernel),
-        stacks=read_stacks(kernel),
-        tasks=read_tasks(kernel),
-        pressure=read_pressure_state(kernel),
-        spaces=read_spaces(kernel),
-        events=read_events(kernel, events),
-        frame_table=read_frame_table(kernel),
-        lazy=read_lazy_pages(kernel, records=lazy_pages),
-        failure=read_failure(kernel),
-        sequence=kernel.integer(MANAGER, "sequence"),
-        torn=torn,
-        findings=tuple(kernel.journal.findings),
-        notes=tuple(kernel.journal.notes),
-    )
-    history.ran()
-    return snapshot
+    def __init__(self, layout: Layout, events: int) -> None:
+        """Of the events, each snapshot has the newest `events`."""
+        self._layout = layout
+        self._events = events
+        self._history = History()
+        self._bytes: dict[str, bytes] = {}
+        self._decoded: dict[str, Any] = {}
+
+    def read(self, copies: Copies, *, lazy_pages: bool, torn: int = 0) -> Snapshot:
+        """Decode everything out of whole copies of the statics.
+
+        With `lazy_pages` each lazy page too, which is to be among the copies then. Raises a `MachineError`
+        for a program that is not TinyOS.
+        """
+        kernel = Kernel(NoMachine(), self._layout, Journal(), self._history, memory=copies)
+        snapshot = Snapshot(
+            counters=read_counters(kernel),
+            stacks=self._once(kernel, "stack_manager", read_stacks),
+            tasks=read_tasks(kernel),
+            pressure=read_pressure_state(kernel),
+            spaces=read_spaces(kernel),
+            events=self._once(kernel, "events", lambda kernel: read_events(kernel, self._events)),
+            frame_table=self._once(kernel, "frames.info", read_frame_table),
+            lazy=read_lazy_pages(kernel, records=lazy_pages),
+            failure=read_failure(kernel),
+            sequence=kernel.integer(MANAGER, "sequence"),
+            torn=torn,
+            findings=tuple(kernel.journal.findings),
+            notes=tuple(kernel.journal.notes),
+        )
+        self._history.ran()
+        return snapshot
+
+    def _once(self, kernel: Kernel, path: str, read: Callable[[Kernel], _Value]) -> _Value:
+        """What `read` makes of the manager's bytes at `path`, decoded again only where they have changed."""
+        part = kernel.part(MANAGER, path)
+        data = part.data if part is not None else b""
+        if self._bytes.get(path) != data:
+            self._bytes[path] = data
+            self._decoded.pop(path, None)
+        same = Kernel(
+            kernel.machine, self._layout, kernel.journal, decoded=self._decoded, memory=kernel.memory
+        )
+        return same.once(path, lambda: read(same))

@@ -16,9 +16,8 @@ from typing import Protocol
 
 from gdbplugin.kernel.events import event_names
 from gdbplugin.kernel.failure import FAILURE_RECORD, read_failure
-from gdbplugin.kernel.history import History
 from gdbplugin.kernel.interface import INTERFACE
-from gdbplugin.kernel.snapshot import Copies, NoMachine, Snapshot, read_snapshot
+from gdbplugin.kernel.snapshot import Copies, NoMachine, Snapshot, SnapshotReader
 from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.elf import ElfImage
 from gdbplugin.layout.types import Layout, Static, locate_path
@@ -73,9 +72,8 @@ class Watch:
         self._ram = ram
         self._image = image
         self._layout = layout
-        self._events = events
         self._lost = lost
-        self._history = History()
+        self._reader = SnapshotReader(layout, events)
         self._require_running()
         self._counters = tuple(self._counter(name) for name in (MANAGER, SCHEDULER))
         self._everything = [self._span(static) for static in self._statics()]
@@ -95,9 +93,7 @@ class Watch:
         if lost is not None:
             raise lost
         copies, torn = self._copy(self._everything if lazy else self._all_but_lazy_pages, timeout)
-        return read_snapshot(
-            copies, self._layout, self._history, events=self._events, lazy_pages=lazy, torn=torn
-        )
+        return self._reader.read(copies, lazy_pages=lazy, torn=torn)
 
     def __enter__(self) -> Watch:
         return self

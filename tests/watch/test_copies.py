@@ -149,6 +149,20 @@ def test_what_is_decoded_is_what_was_copied(ram, layout):
     assert next(seen) == once + 1
 
 
+def test_what_did_not_change_is_told_again(ram, layout):
+    policy = PLACES[MANAGER] + locate_path(layout.static(MANAGER).type, "stack_manager.stacks").offset + 5
+    ram.bytes[policy] = 77
+    watch = Watch(ram, IMAGE, layout)
+    first, second = watch.snapshot(), watch.snapshot()
+    assert [finding.found for finding in first.findings] == ["0x4d"]
+    assert second.findings == first.findings
+    assert second.stacks == first.stacks
+    ram.bytes[policy] = 2
+    third = watch.snapshot()
+    assert third.findings == ()
+    assert third.stacks.stacks[0].policy == "Predictive"
+
+
 @pytest.mark.parametrize("name", [MANAGER, SCHEDULER])
 def test_a_change_that_does_not_end_is_an_error_in_time(ram, layout, name):
     watch = Watch(ram, IMAGE, layout)

@@ -26,6 +26,9 @@ def test_it_is_what_gdb_reads_at_a_stop(machine, watch):
     with machine.stopped():
         report, snapshot = stopped_between_changes(machine), watch.snapshot(lazy=True)
         events = machine.json("events 256")["events"]
+        # As told by the timer's registers, which are not in RAM: both are good to a tick.
+        assert snapshot.clock.frequency == report["time"]["frequency"]
+        assert abs(snapshot.clock.now - report["time"]["now"]) < snapshot.clock.frequency / 10
     assert asdict(snapshot.stats) == report["stats"]
     assert snapshot.counters.counters == report["counters"]
     assert plain(snapshot.stacks.stacks) == report["stacks"]
@@ -60,9 +63,13 @@ def stopped_between_changes(machine):
 
 def test_neither_a_stop_nor_a_debugger_is_needed(machine, watch):
     first = watch.snapshot()
+    assert first.counters.since is None
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while watch.snapshot().tasks.tick_count == first.tasks.tick_count:
+    while (later := watch.snapshot()).tasks.tick_count == first.tasks.tick_count:
         assert time.monotonic() < deadline, "the kernel does not tick"
+    assert later.clock.now > first.clock.now
+    assert later.counters.since.changes["ticks"] > 0
+    assert later.counters.since.seconds > 0
     assert machine.running
     assert machine.last_stop is None, "it was stopped"
 
