@@ -16,7 +16,7 @@ q closes it; the other keys are on the screen.""",
     "help": """help [COMMAND]
 Without COMMAND: what there is. Otherwise all about that command.""",
     "interrupt": """interrupt
-Stop the kernel and leave it stopped, as Ctrl-C does. `continue` lets it run.""",
+Stop the kernel and leave it stopped, as Ctrl-C does; `stop` is the same. `continue` lets it run.""",
     "restart": """restart
 End this session and begin a new one in the same way: the kernel is booted anew, or attached to again.""",
     "quit": """quit

@@ -11,6 +11,7 @@ VIEWS = {"s": "stats", "d": "stacks", "l": "lazy", "p": "pressure", "e": "events
 
 _LEAVING = frozenset({"q", "quit", "exit"})
 _HELPING = frozenset({"h", "help", "?"})
+_STOPPING = frozenset({"interrupt", "stop"})  # GDB's own `stop` is there to be hooked, and does nothing.
 
 # GDB's commands that let the target run until something stops it: their names and shortest abbreviations.
 _CONTINUING = {"continue": 4, "jump": 1, "signal": 3}
@@ -174,7 +175,7 @@ def _own(word: str, rest: str, vocabulary: Vocabulary) -> Action | None:
         return Quit()
     if word == "restart":
         return Refused("restart takes no words") if rest else Restart()
-    if word == "interrupt" and not rest:
+    if word in _STOPPING and not rest:
         return Interrupt()
     if word == "console":
         return ToConsole(rest) if rest else Refused("console TEXT types TEXT to the kernel; give a TEXT")

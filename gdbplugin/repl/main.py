@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
     manner = Manner(interactive=interactive, json=options.json, timeout=options.timeout)
     if interactive and options.json:
         raise SessionError("--json is for commands: give some by -c or on standard input")
-    screen = Screen(sys.stdout, sys.stderr, style_of(sys.stdout))
+    screen = Screen(sys.stdout, sys.stderr, style_of(sys.stdout), for_person=interactive)
     with Repl(opening, screen, manner) as repl:
         if interactive:
             return _converse(repl)

@@ -58,8 +58,9 @@ class Repl:
         self.close()
 
     def close(self) -> None:
-        """End the session."""
-        self.session.close()
+        """End the session; what GDB says to that is of no interest."""
+        with self.screen.caught():
+            self.session.close()
 
     @property
     def lost(self) -> str | None:
@@ -195,7 +196,7 @@ class Repl:
             console.on_text = screen.kernel
 
     def _restart(self) -> None:
-        self.session.close()
+        self.close()
         self.in_submenu = False
         self._unopened = "there is no session"
         with self.screen.progress("restart"):

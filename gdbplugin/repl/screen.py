@@ -21,10 +21,11 @@ _PROMPTS = ("tinyos> ", "tinyos*> ")
 
 
 class Screen:
-    """Standard output and error of the REPL."""
+    """Standard output and error of the REPL. `for_person`: what has no line's end is given one."""
 
-    def __init__(self, out: TextIO, errors: TextIO, style: Style) -> None:
+    def __init__(self, out: TextIO, errors: TextIO, style: Style, *, for_person: bool) -> None:
         self.style = style
+        self._for_person = for_person
         self._out = out
         self._errors = errors
         self._above: Callable[[str], None] | None = None
@@ -65,8 +66,8 @@ class Screen:
         """Show lines that are no result: on standard error, but above the prompt where one is up."""
         if not text:
             return
-        self.end_line()
         text = text if text.endswith("\n") else text + "\n"
+        self.end_line()
         if self._above is not None:
             self._write(text)
             return
@@ -76,7 +77,9 @@ class Screen:
         self._errors.flush()
 
     def end_line(self) -> None:
-        """Begin a new line, unless nothing is on this one."""
+        """Begin a new line for a person, unless nothing is on this one."""
+        if not self._for_person:
+            return
         if self._begun:
             begun, self._begun = self._begun, ""
             self._write(begun)

@@ -62,6 +62,7 @@ def test_the_vocabulary_is_read_from_gdbs_help() -> None:
         ("python print(1)", ToGdb("python print(1)")),
         ("shell ls", ToGdb("shell ls")),
         ("interrupt", Interrupt()),
+        ("stop", Interrupt()),
         ("console *t", ToConsole("*t")),
         ("console  spawn worker ", ToConsole("spawn worker")),
         ("live", Live("s")),

@@ -1,7 +1,8 @@
-"""scripts/run: what it prints where, its exit status, and what it says to bad input."""
+"""scripts/run and tinyos-repl without a person: output, exit status, and what bad input is told."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,15 +11,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from gdbplugin.session import TinyOS
 from tests.session import elfs
 from tests.session.processes import wait_until_gone
 
 _SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "run"
-_START = [sys.executable, "-m", "gdbplugin.session.run"]
+_START = [sys.executable, "-m", "gdbplugin.repl.main"]
 
 
 class Runner:
@@ -71,7 +74,7 @@ class Runner:
 
 @pytest.fixture
 def run(kernel_elf: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """scripts/run after its set-up and build."""
+    """tinyos-repl, as scripts/run starts it after its set-up and build."""
     return Runner(kernel_elf, tmp_path_factory.mktemp("run"))
 
 
@@ -106,18 +109,20 @@ def test_batch_ends_a_command_that_takes_too_long(run: Runner) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("batch", [True, False])
-def test_a_signal_ends_everything(run: Runner, number: signal.Signals, batch: bool) -> None:
-    command = [*_START, "--kernel", str(run.kernel), *(["--batch", "continue"] if batch else [])]
+@pytest.mark.parametrize("way", ["--batch", "stdin", "--gdb"])
+def test_a_signal_ends_everything(run: Runner, number: signal.Signals, way: str) -> None:
+    more = {"--batch": ["--batch", "continue"], "stdin": [], "--gdb": ["--gdb"]}[way]
+    command = [*_START, "--kernel", str(run.kernel), *more]
     pipe = subprocess.PIPE
     environment = os.environ | {"TMPDIR": str(run.directory)}
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as child:
         deadline = time.monotonic() + 20
-        while len(run.pids()) < (1 if batch else 2):  # QEMU; in the interactive session GDB as well
+        # QEMU, and GDB where its arguments name the session.
+        while len(run.pids()) < (2 if way == "--gdb" else 1):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         child.send_signal(number)
-        if number == signal.SIGINT and not batch:
+        if number == signal.SIGINT and way == "--gdb":
             # That is GDB's own there: it reaches GDB from the terminal, and the session goes on.
             with pytest.raises(subprocess.TimeoutExpired):
                 child.wait(0.5)
@@ -153,21 +158,100 @@ def test_the_flat_image_is_booted_with_the_symbols_of_the_elf(run: Runner, kerne
     assert done.returncode == 0, done.stderr
 
 
-def test_the_interactive_session_is_attached_and_ends_with_gdb(run: Runner) -> None:
-    done = run(text="info threads\nhelp tinyos report\n")
+def test_gdbs_own_prompt_is_attached_and_the_session_ends_with_gdb(run: Runner) -> None:
+    done = run("--gdb", text="info threads\nhelp tinyos report\n")
     assert done.returncode == 0
     assert "CPU#3" in done.stdout
     assert "tinyos report" in done.stdout
     assert re.search(rf"scripts/run --console {run.directory}/tinyos-\S+/console", done.stderr)
 
 
-def test_a_second_start_reaches_its_prompt_in_less_than_three_seconds() -> None:
+def test_commands_are_read_from_standard_input(run: Runner) -> None:
+    done = run(text="echo one\\n\n\n# a remark\nnonsense\nquit\necho never\\n\n")
+    assert (done.returncode, done.stdout) == (1, "one\n")
+    assert done.stderr == 'tinyos: error: nonsense: Undefined command: "nonsense".  Try "help".\n'
+
+
+def test_commands_tell_of_one_moment_and_the_kernel_runs_on_for_its_console(run: Runner) -> None:
+    stats = ["-c", "*s --json"]
+    done = run(*stats, *stats, "-c", "console spawn worker", *stats)
+    assert done.returncode == 0, done.stderr
+    first, second, answer, third = done.stdout.splitlines()
+    assert re.fullmatch(r"task [0-9]+ \(worker\) started on stack [0-9]+", answer)
+    assert first == second
+    before, after = (json.loads(line)["stats"]["total_dynamic_stacks"] for line in (second, third))
+    assert after == before + 1
+
+
+def test_the_kernels_console_needs_it_running(run: Runner) -> None:
+    done = run("-c", "tbreak task_interrupted", "-c", "continue", "-c", "console uptime")
+    assert done.returncode == 1
+    assert "the kernel is stopped and reads nothing: `continue` lets it run" in done.stderr
+
+
+def test_json_is_an_object_a_line(run: Runner) -> None:
+    done = run("--json", "-c", "*s", "-c", "output 6*7", "-c", "nonsense", "-c", "stacks 999", "-c", "d 1")
+    stats, answer, mistake, refusal, other = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 1
+    assert stats["schema"] == "tinyos.stats/1"
+    assert answer == {"output": "42"}
+    assert mistake["command"] == "nonsense"
+    assert mistake["error"].startswith('Undefined command: "nonsense"')
+    assert "999" in refusal["error"]
+    # Without its star, a letter is GDB's: here `delete`.
+    assert other == {"output": "No breakpoint number 1.\n"}
+
+
+def test_what_cannot_be_done_is_one_line_with_a_remedy(run: Runner) -> None:
+    done = run("-c", "*x", "-c", "live", "-c", "commands 1")
+    assert (done.returncode, done.stdout) == (1, "")
+    letter, live, commands = done.stderr.splitlines()
+    assert 'there is no "x"; the commands are: check, context' in letter
+    assert "live needs a terminal" in live
+    assert "`source FILE`" in commands
+
+
+def test_a_session_can_be_begun_again(run: Runner) -> None:
+    done = run("-c", "set $mine = 5", "-c", "output $mine", "-c", "restart", "-c", "output $mine", "-c", "*s")
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"5(void|\(\))", done.stdout)
+    assert "total_dynamic_stacks" in done.stdout
+
+
+def test_attached_to_a_machine_that_runs_already(run: Runner, boot: Callable[..., TinyOS]) -> None:
+    machine = boot(gdb_port=0)
+    machine.shell("spawn worker")
+    before = machine.shell("*s")
+    done = run("--connect", machine.address, "-c", "stats --json", "-c", "console *s")
+    assert done.returncode == 1
+    stats = json.loads(done.stdout)["stats"]
+    assert f"total_dynamic_stacks: {stats['total_dynamic_stacks']}\n" in before
+    assert "no console" in done.stderr
+    # It is let go of as it was found: running.
+    assert machine.shell("uptime")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--connect", "localhost:1", "--port", "0"], "--connect boots nothing"),
+        (["--connect", "nowhere"], "nowhere"),
+        (["--gdb", "-c", "*s"], "--gdb boots, and gives a prompt"),
+        (["--nonsense"], "--nonsense"),
+        (["-c"], "-c"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(run: Runner, arguments: list[str], said: str) -> None:
+    assert said in run.refusal(*arguments)
+
+
+def test_a_second_start_answers_in_less_than_three_seconds() -> None:
     """By the script itself: with everything in place, nothing is installed, built or looked up again."""
     for _ in range(2):
         start = time.monotonic()
-        done = subprocess.run([_SCRIPT], input="quit\n", capture_output=True, text=True, check=True)
+        done = subprocess.run([_SCRIPT], input="output 6*7\n", capture_output=True, text=True, check=True)
         took = time.monotonic() - start
-    assert "(gdb) " in done.stdout
+    assert done.stdout == "42"
     assert "building" not in done.stderr
     assert took < 3
 
@@ -182,7 +266,7 @@ def test_the_script_passes_on_output_and_status() -> None:
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_the_script_explains_itself(option: str) -> None:
     done = subprocess.run([_SCRIPT, option], capture_output=True, text=True, check=True)
-    for word in ("--batch", "--console", "--kernel", "--image", "--port", "--timeout"):
+    for word in ("--batch", "--console", "--kernel", "--image", "--port", "--timeout", "--gdb", "--connect"):
         assert word in done.stdout
     assert done.stderr == ""
 
@@ -238,11 +322,11 @@ def test_a_missing_program(run: Runner, variable: str, name: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
-def test_ctrl_c_stops_the_kernel_not_the_session_and_the_console_can_be_joined(
+def test_ctrl_c_in_gdb_stops_the_kernel_not_the_session_and_the_console_can_be_joined(
     run: Runner, tmp_path: Path
 ) -> None:
     tmux = ["tmux", "-S", str(tmp_path / "tmux")]
-    command = [*_START, "--kernel", str(run.kernel)]
+    command = [*_START, "--kernel", str(run.kernel), "--gdb"]
     environment = os.environ | {"TMPDIR": str(run.directory)}
 
     def screen() -> str:
