@@ -11,9 +11,10 @@ import errno
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gdbplugin.session import process
 from gdbplugin.session.directory import private_directory
@@ -25,6 +26,7 @@ MACHINE_FILE = Path(__file__).with_name("raspi4b.cfg")
 _QEMU_HELP = "apt install -t bookworm-backports qemu-system-arm (Debian 12); QEMU 9.0 or later elsewhere"
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 20.0
+_COMMAND_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,33 @@ class Qemu:
         """QEMU's process."""
         return self._child.pid
 
+    def command(
+        self, name: str, arguments: Mapping[str, object] | None = None, timeout: float = _COMMAND_SECONDS
+    ) -> Any:
+        """QEMU's answer to a command of its machine protocol: `command("query-cpus-fast")`.
+
+        Raises `CommandFailedError` with QEMU's own words, `WaitTimeoutError`, `EndedError`; `SessionError`
+        within an event loop that runs.
+        """
+        # Not at the top: it takes longer than all else here, and most sessions never ask.
+        from gdbplugin.session import qmp
+
+        try:
+            return qmp.execute(self.qmp_socket, name, arguments, timeout)
+        except EndedError as error:
+            raise self.ended() from error
+
+    def monitor(self, command: str, timeout: float = _COMMAND_SECONDS) -> str:
+        """What QEMU's monitor for people prints for a command: `monitor("info mtree")`."""
+        said: str = self.command("human-monitor-command", {"command-line": command}, timeout)
+        return said.replace("\r\n", "\n")
+
+    @property
+    def status(self) -> str:
+        """What QEMU says that the machine does: `running`, `paused`, `debug` (at a breakpoint), ..."""
+        status: str = self.command("query-status")["status"]
+        return status
+
     def log(self) -> str:
         """The last of what QEMU itself has said, without its remark on waiting for our console."""
         lines = process.last_text(self.directory / "qemu.log").splitlines()
@@ -160,7 +189,7 @@ class Qemu:
         try:
             how = process.describe_exit(self._child.wait(1.0))
         except subprocess.TimeoutExpired:
-            how = "closed its console"
+            how = "closed its connections"
         said = self.log().splitlines()
         return EndedError(f"QEMU {how}" + (f": {said[-1]}" if said else ""))
 

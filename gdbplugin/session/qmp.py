@@ -1,0 +1,59 @@
+"""QEMU's machine protocol, by `qemu.qmp`: one connection for one command, so that others may connect as well.
+
+That library is asynchronous; a session is not. Its event loop runs for the length of the command, in this
+thread, and so cannot be had within another that runs already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, QMPError
+
+from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
+
+# What it would log as an error is raised as one; only who asks for its log gets it.
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
+
+
+def execute(socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float) -> object:
+    """QEMU's answer to a command: what it returns, an empty dictionary where that is nothing.
+
+    Raises `CommandFailedError` with QEMU's own words, `WaitTimeoutError`, `EndedError` where nobody answers.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # None runs: so it ought to be.
+        return asyncio.run(_execute(socket, command, arguments, timeout))
+    raise SessionError(
+        f"{command} cannot be asked of QEMU within a running event loop: ask before it, or in another thread"
+    )
+
+
+async def _execute(
+    socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float
+) -> object:
+    client = QMPClient("session")
+    try:
+        async with asyncio.timeout(timeout):
+            await client.connect(str(socket))
+            return await client.execute(command, arguments)
+    except ExecuteError as error:
+        raise CommandFailedError(command, str(error)) from error
+    except TimeoutError as error:
+        waited = f"waited {timeout:g} s for QEMU's answer to {command}"
+        raise WaitTimeoutError(f"{waited}: it serves one program at a time at {socket}") from error
+    except (ConnectError, ExecInterruptedError) as error:
+        raise EndedError(f"QEMU did not answer {command}: {error}") from error
+    finally:
+        await _disconnect(client)
+
+
+async def _disconnect(client: QMPClient) -> None:
+    try:
+        await client.disconnect()
+    except (QMPError, EOFError, OSError):
+        return  # QEMU was the first to close it: after `quit` that is as it should be.
