@@ -17,7 +17,7 @@ from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
 from gdbplugin.kernel.stacks import Stacks, read_stacks
 from gdbplugin.kernel.statistics import Counters, DynamicMemoryStats, read_counters
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.target import CHANGING, MANAGER, SCHEDULER, Kernel
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 from gdbplugin.layout.types import Layout
 from gdbplugin.machine import MachineError
@@ -29,6 +29,7 @@ _Value = TypeVar("_Value")
 class Snapshot:
     """The kernel at one moment, whole: no change was under way.
 
+    Or nothing moved, for the kernel was stopped or had failed, and a change was: `changing`, and a note.
     `counters.since` compares with the snapshot before. `lazy` has its records only if they were asked for,
     and `events` the newest. `failure` is what stopped the kernel, if something did. `sequence` is the
     manager's counter: while it is the same, so is all that the manager keeps. `torn` counts the tries before
@@ -44,6 +45,7 @@ class Snapshot:
     frame_table: FrameTable | None
     lazy: LazyPages
     failure: FailureRecord | None
+    changing: bool
     sequence: int | None
     torn: int
     findings: tuple[Finding, ...]
@@ -109,6 +111,9 @@ class SnapshotReader:
         for a program that is not TinyOS.
         """
         kernel = Kernel(NoMachine(), self._layout, Journal(), self._history, memory=copies)
+        changing = kernel.is_changing(SCHEDULER)
+        if changing:
+            kernel.journal.note(CHANGING)
         snapshot = Snapshot(
             counters=read_counters(kernel),
             stacks=self._once(kernel, "stack_manager", read_stacks),
@@ -119,6 +124,7 @@ class SnapshotReader:
             frame_table=self._once(kernel, "frames.info", read_frame_table),
             lazy=read_lazy_pages(kernel, records=lazy_pages),
             failure=read_failure(kernel),
+            changing=changing or kernel.is_changing(MANAGER),
             sequence=kernel.integer(MANAGER, "sequence"),
             torn=torn,
             findings=tuple(kernel.journal.findings),

@@ -226,6 +226,7 @@ class TinyOS(Objects):
             self.kernel.layout,
             events=events,
             lost=lambda: host.ended() if host.has_ended() else None,
+            is_stopped=lambda: not self.running,
         )
 
     def detach(self) -> None:

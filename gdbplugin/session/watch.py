@@ -63,16 +63,18 @@ class Watch:
         *,
         events: int = _EVENTS,
         lost: Callable[[], EndedError | None] = lambda: None,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """`ram` runs `image`, whose types `layout` has. Snapshots have the newest `events` of the events.
 
-        `lost` says how the machine ended, if it did. Raises `KernelUnusableError` where the machine runs
-        something else.
+        `lost` says how the machine ended, if it did, and `is_stopped` whether a debugger holds it still for
+        certain. Raises `KernelUnusableError` where the machine runs something else.
         """
         self._ram = ram
         self._image = image
         self._layout = layout
         self._lost = lost
+        self._is_stopped = is_stopped
         self._reader = SnapshotReader(layout, events)
         self._require_running()
         self._counters = tuple(self._counter(name) for name in (MANAGER, SCHEDULER))
@@ -86,6 +88,7 @@ class Watch:
     def snapshot(self, timeout: float = 1.0, *, lazy: bool = False) -> Snapshot:
         """The kernel as it is now, or will be within `timeout` seconds, when no change is under way.
 
+        One that is stopped, or has failed, in the middle of a change is taken as it is: `changing` says so.
         With `lazy` the record of each lazy page too. Raises `WaitTimeoutError` where no whole copy could be
         had in time, and `EndedError` for a machine that has ended.
         """
@@ -105,17 +108,19 @@ class Watch:
         """A whole copy of these parts of RAM, and how many torn ones came before it."""
         deadline = time.monotonic() + timeout
         torn = 0
+        is_still = False
         while True:
             before = self._read_counters()
-            if not any(number % 2 for number in before):
+            if is_still or not any(number % 2 for number in before):
                 parts = {span.virtual: self._ram.read(span.physical, span.length) for span in spans}
                 if self._read_counters() == before:
                     return Copies(parts), torn
             torn += 1
             self.torn += 1
-            if time.monotonic() >= deadline:
-                raise self._all_torn(before, torn, timeout)
             if torn % _PATIENCE == 0:
+                is_still = self._is_stopped() or self._has_failed()
+                if time.monotonic() >= deadline and not is_still:
+                    raise self._all_torn(before, torn, timeout)
                 # The guest may need this processor to end its change.
                 time.sleep(0 if torn < _STUCK else _PAUSE_SECONDS)
 
@@ -128,9 +133,6 @@ class Watch:
         if lost is not None:
             return lost
         said = f"waited {timeout:g} s for a whole snapshot of the kernel"
-        failure = self._read_failure()
-        if failure is not None:
-            return WaitTimeoutError(f"{said}: it has failed in the middle of a change ({failure})")
         after = self._read_counters()
         if after == before:
             return WaitTimeoutError(
@@ -139,15 +141,14 @@ class Watch:
             )
         return WaitTimeoutError(f"{said}: each of {torn} was torn by a change")
 
-    def _read_failure(self) -> str | None:
-        """What the kernel said as it failed; None where it has not."""
+    def _has_failed(self) -> bool:
+        """Whether the kernel has stopped itself: then a change under way stays so."""
         static = self._layout.static(FAILURE_RECORD)
         if static is None:
-            return None
+            return False
         span = self._span(static)
         copies = Copies({span.virtual: self._ram.read(span.physical, span.length)})
-        failure = read_failure(Kernel(NoMachine(), self._layout, memory=copies))
-        return None if failure is None else failure.message or failure.kind_name
+        return read_failure(Kernel(NoMachine(), self._layout, memory=copies)) is not None
 
     def _require_running(self) -> None:
         address, expected = self._image.fingerprint()

@@ -8,7 +8,7 @@ import pytest
 
 from gdbplugin.kernel.failure import FAILURE_MAGIC, FAILURE_RECORD
 from gdbplugin.kernel.snapshot import Copies, NoMachine
-from gdbplugin.kernel.target import MANAGER, SCHEDULER
+from gdbplugin.kernel.target import CHANGING, MANAGER, SCHEDULER
 from gdbplugin.layout.cache import StaticTable
 from gdbplugin.layout.elf import ElfImage, Segment
 from gdbplugin.layout.types import Array, Static, locate_path
@@ -180,15 +180,30 @@ def test_changes_without_end_are_an_error_in_time(ram, layout):
         watch.snapshot(timeout=0.05)
 
 
-def test_of_a_kernel_that_failed_in_a_change_its_failure_is_told(ram, layout):
+def test_a_kernel_that_failed_in_a_change_is_shown_as_it_is(ram, layout):
     watch = Watch(ram, IMAGE, layout)
     ram.change(MANAGER, by=1)
     failure = {"magic": FAILURE_MAGIC, "kind": 2, "message": b"no way out".ljust(32, b"\0")}
     encode(FAILURE, failure, ram.bytes, FAILURE_OFFSET)
-    with pytest.raises(WaitTimeoutError, match=r"failed in the middle of a change \(no way out\)"):
-        watch.snapshot(timeout=0.05)
-    ram.change(MANAGER, by=1)
-    assert watch.snapshot().failure.message == "no way out"
+    snapshot = watch.snapshot(timeout=0.05)
+    assert snapshot.failure.message == "no way out"
+    assert (snapshot.changing, snapshot.counters.changing) == (True, True)
+
+
+@pytest.mark.parametrize("name", [MANAGER, SCHEDULER])
+def test_a_kernel_stopped_in_a_change_is_shown_as_it_is(ram, layout, name):
+    stopped = True
+    watch = Watch(ram, IMAGE, layout, is_stopped=lambda: stopped)
+    ram.change(name, by=1)
+    snapshot = watch.snapshot(timeout=0.0)
+    assert snapshot.changing
+    assert snapshot.notes.count(CHANGING) == 1
+    assert snapshot.stats.context_switch_count == 1234
+    stopped = False
+    with pytest.raises(WaitTimeoutError, match="does not get on"):
+        watch.snapshot(timeout=0.0)
+    ram.change(name, by=1)
+    assert not watch.snapshot().changing
 
 
 def test_of_a_machine_that_has_ended_it_is_told_how(ram, layout):

@@ -10,6 +10,7 @@ import pytest
 from gdbplugin.kernel.target import MANAGER
 from gdbplugin.session import SessionError
 from gdbplugin.session.errors import EndedError, WaitTimeoutError
+from gdbplugin.session.watch import Watch
 from tests.watch.invariants import Observer
 
 SNAPSHOTS = 300
@@ -89,21 +90,29 @@ def test_every_snapshot_of_a_stress_test_agrees_with_itself(machine, watch):
     assert observer.levels == {"Low", "Medium", "High", "Critical"}
 
 
-def test_a_kernel_held_amid_a_change_is_told_of_in_time(machine, watch):
+def test_a_kernel_held_amid_a_change_is_told_of(machine, watch):
+    """By whoever stopped it at once, as it is; by another, who cannot know that it is stopped, in time."""
     counter = machine.kernel.layout.static(MANAGER).address
+    image = machine.kernel.image
+    other = Watch(machine.qemu.ram, image, machine.kernel.layout)
     with machine.stopped() as gdb:
         gdb.execute(f"watch *({counter:#x} as *mut u64)")
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             gdb.execute("continue")
-            word = machine.qemu.ram.word(machine.kernel.image.physical(counter))
+            word = machine.qemu.ram.word(image.physical(counter))
             if word % 2:
                 break
             assert time.monotonic() < deadline, "no change was begun"
+        snapshot = watch.snapshot()
+        assert (snapshot.changing, snapshot.sequence) == (True, word)
+        assert asdict(snapshot.stats) == machine.json("stats")["stats"]
         with pytest.raises(WaitTimeoutError, match=rf"change that it has begun .*{word}.* debugger"):
-            watch.snapshot(timeout=0.2)
+            other.snapshot(timeout=0.2)
         gdb.execute("delete")
-    assert watch.snapshot(timeout=PATIENCE_SECONDS).sequence > word
+    snapshot = other.snapshot(timeout=PATIENCE_SECONDS)
+    assert not snapshot.changing
+    assert snapshot.sequence > word
 
 
 def test_a_guest_that_is_killed_meanwhile_is_told_of(machine, watch):
