@@ -24,7 +24,9 @@ _OF_TRANSLATION = (
     "TTBR0_EL1",
     "TTBR1_EL1",
     "ID_AA64MMFR0_EL1",
+    "ID_AA64MMFR1_EL1",
     "ID_AA64MMFR2_EL1",
+    "TCR2_EL1",
     "HCR_EL2",
     "SCR_EL3",
     "MAIR_EL1",
@@ -83,7 +85,10 @@ class SessionMachine:
 
 
 class SessionSymbols:
-    """The names of the program GDB has loaded; satisfies `gdbplugin.kernel.places.Symbols`. For one stop."""
+    """The names of the kernel's file, by GDB; satisfies `gdbplugin.kernel.places.Symbols`.
+
+    They are the same at every stop: each is asked for once.
+    """
 
     def __init__(self, gdb: Gdb) -> None:
         self._gdb = gdb

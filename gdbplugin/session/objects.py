@@ -116,7 +116,7 @@ class Objects:
         with self.reading() as reading:
             return reading.of_stopped(
                 read_maps,
-                reading.symbols(),
+                reading.symbols,
                 range=None if range is None else (reading.address(range[0]), reading.address(range[1])),
                 permissions=permissions,
                 owner=owner,
@@ -136,7 +136,7 @@ class Objects:
     def fault(self: Readable, *, core: int | None = None) -> Fault:
         """The last exceptions of a core, explained; what stopped the kernel, and which tasks ended by one."""
         with self.reading() as reading:
-            return reading.of_stopped(read_fault, reading.symbols(), reading.disassembler(), core=core)
+            return reading.of_stopped(read_fault, reading.symbols, reading.disassembler(), core=core)
 
     def check(self: Readable) -> Check:
         """The kernel's records held against the hardware's tables: `findings` has what does not agree."""

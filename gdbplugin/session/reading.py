@@ -37,6 +37,8 @@ class Reading:
         self._history = History()
         self._runs = gdb.runs
         self._stop: _Stop | None = None
+        self.symbols = SessionSymbols(gdb)
+        """The names of the kernel's file."""
 
     def of_kernel(self, read: Callable[..., _Object], **words: Any) -> _Object:
         """What a reader makes of the kernel and a user's words; those that are None are left out.
@@ -71,10 +73,6 @@ class Reading:
         found: int = ask(self._gdb, "address", address)
         return found
 
-    def symbols(self) -> SessionSymbols:
-        """The names of the loaded program."""
-        return self._current().symbols
-
     def disassembler(self) -> Callable[[int, int, int], str | None]:
         """GDB's, as `kernel.fault` takes it."""
         return functools.partial(disassemble, self._gdb)
@@ -99,7 +97,6 @@ class _Stop:
     def __init__(self, gdb: Gdb, ram: MappedRam | None) -> None:
         self.source = SessionMachine(gdb, ram)
         self.machine = CachedMachine(self.source)
-        self.symbols = SessionSymbols(gdb)
         self.decoded: dict[str, Any] = {}
         self.changes = gdb.changes
 
