@@ -93,9 +93,10 @@ def _keep(place: Path, statics: Mapping[str, Static]) -> None:
 
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:
-            file.write(dumps(statics))
-        os.replace(file.name, place)
+        with tempfile.TemporaryDirectory(dir=place.parent) as directory:
+            new = Path(directory, place.name)
+            new.write_text(dumps(statics), "utf-8")
+            os.replace(new, place)
     except OSError:
         return
 
