@@ -18,6 +18,13 @@ COMMANDS = (
     *("stats", "stacks", "lazy", "pressure", "context", "events", "report", "check"),
     *("translate 0x200000003008", "maps", "registers", "fault"),
 )
+TYPED: dict[str, Callable[[TinyOS], object]] = {
+    "stats": lambda session: session.stats(),
+    "report": lambda session: session.report(),
+    "maps": lambda session: session.maps(),
+    "registers": lambda session: session.registers(),
+    "run_until": lambda session: session.run_until("stack-growth", timeout=10),
+}
 FEW = ("report", "translate 0x200000003008", "maps")
 MARK = "qTinyOSMark"
 # Machines in one worker, so that they do not slow each other down.
@@ -84,6 +91,22 @@ def test_the_connection_cut(shared_machine: TinyOS, tmp_path: Path, command: str
         # GDB itself is well, and says so as often as it is asked.
         assert session.gdb("echo hello") == "hello"
         assert _fails(session, command).message == error.message
+    assert not is_alive(pid)
+
+
+@pytest.mark.parametrize("name", TYPED)
+@pytest.mark.parametrize("kills", [True, False], ids=["gdb killed", "connection cut"])
+def test_a_typed_result_that_cannot_be_had(
+    shared_machine: TinyOS, tmp_path: Path, name: str, kills: bool
+) -> None:
+    with between(shared_machine, tmp_path) as (proxy, session):
+        pid = session.debugger.pid
+        proxy.strike = (lambda: os.kill(pid, signal.SIGKILL)) if kills else None
+        lost = "GDB was killed by SIGKILL" if kills else f"the connection to {proxy.address} was lost"
+        with pytest.raises(EndedError) as caught:
+            TYPED[name](session)
+        assert proxy.struck
+        assert caught.value.message == lost
     assert not is_alive(pid)
 
 
