@@ -9,7 +9,7 @@ from gdbplugin.kernel.events import EventList, read_event_list
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
 from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
-from gdbplugin.kernel.stacks import Stacks, read_stacks
+from gdbplugin.kernel.stacks import RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.statistics import Counters, read_counters
 from gdbplugin.kernel.target import Kernel
 
@@ -22,6 +22,7 @@ class Report(Noticed):
 
     counters: Counters
     stacks: Stacks
+    running: tuple[RunningStack, ...]
     lazy: LazyPages
     pressure: PressureState
     context: Context
@@ -32,12 +33,14 @@ class Report(Noticed):
 def read_report(kernel: Kernel) -> Report:
     """Decode it all; what is noticed goes into the kernel's journal."""
     counters = read_counters(kernel)
+    stacks, context = read_stacks(kernel), read_context(kernel)
     return Report(
         counters=counters,
-        stacks=read_stacks(kernel),
+        stacks=stacks,
+        running=read_running(kernel, stacks, context.spaces),
         lazy=read_lazy_pages(kernel),
         pressure=read_pressure_state(kernel),
-        context=read_context(kernel),
+        context=context,
         events=read_event_list(kernel, _EVENTS),
         changing=counters.changing,
     )

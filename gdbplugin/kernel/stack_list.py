@@ -10,7 +10,7 @@ from gdbplugin.kernel.events import EventList, read_event_list
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.mappings import Permissions, read_space
 from gdbplugin.kernel.spaces import read_spaces
-from gdbplugin.kernel.stacks import DynamicStack, Stacks, read_stacks
+from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel, WrongWordError
 from gdbplugin.kernel.tasks import Tasks, read_tasks
@@ -30,13 +30,17 @@ class MappedPage:
 
 @dataclass(frozen=True)
 class StackList(Noticed):
-    """All stacks, or one: only then there are `events`, which are its newest, and `mapped_pages`."""
+    """All stacks, or one: only then there are `events`, which are its newest, and `mapped_pages`.
+
+    `running` are those whose tasks the cores are running.
+    """
 
     stacks: Stacks
     tasks: Tasks | None
     clock: Clock
     events: EventList | None
     mapped_pages: tuple[MappedPage, ...] | None
+    running: tuple[RunningStack, ...]
 
     def __iter__(self) -> Iterator[DynamicStack]:
         return iter(self.stacks.stacks)
@@ -50,13 +54,20 @@ def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa
     kernel.note_change()
     stacks, tasks, clock = read_stacks(kernel), read_tasks(kernel), read_clock(kernel)
     if id is None:
-        return StackList(stacks, tasks, clock, None, None)
+        running = read_running(kernel, stacks, read_spaces(kernel))
+        return StackList(stacks, tasks, clock, None, None, running)
     chosen = tuple(stack for stack in stacks.stacks if stack.id == id)
     if not chosen:
         known = ", ".join(str(stack.id) for stack in stacks.stacks)
         raise WrongWordError(str(id), f"is no stack on record: those are {known or 'none'}")
+    shown = Stacks(chosen)
     return StackList(
-        Stacks(chosen), tasks, clock, read_event_list(kernel, stack=id), _mapped_pages(kernel, chosen[0])
+        shown,
+        tasks,
+        clock,
+        read_event_list(kernel, stack=id),
+        _mapped_pages(kernel, chosen[0]),
+        read_running(kernel, shown, read_spaces(kernel)),
     )
 
 

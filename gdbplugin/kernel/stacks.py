@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gdbplugin.aarch64.cores import read_cores
+from gdbplugin.kernel.spaces import AddressSpaces
 from gdbplugin.kernel.target import MANAGER, Kernel
+
+_OTHER_POINTER = 1  # PSTATE.SP: the exception level's own stack pointer is in use, never at EL0.
 
 
 @dataclass(frozen=True)
@@ -58,3 +62,46 @@ def read_stacks(kernel: Kernel) -> Stacks:
             kernel.journal.find(f"stack slot {slot}: id", str(slot + 1), str(values["id"]))
         found.append(kernel.record(DynamicStack, values, label))
     return Stacks(tuple(found))
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """The stack, by its id, of the task that a core runs, and where its stack pointer is at this moment.
+
+    The kernel's record has it as of the last time that the task called the kernel, or was switched from.
+    """
+
+    stack: int
+    core: int
+    stack_pointer: int
+
+
+def read_running(kernel: Kernel, stacks: Stacks, spaces: AddressSpaces) -> tuple[RunningStack, ...]:
+    """The stacks of the tasks whose address spaces the cores are in, by the cores' own registers."""
+    by_table = {space.table: space.number for space in spaces.spaces if space.is_active and space.table}
+    by_owner = {stack.owner: stack for stack in stacks.active}
+    found = []
+    for core in read_cores(kernel.machine):
+        if core.ttbr0 is None or not core.mmu_enabled or core.exception_level not in (0, 1):
+            continue
+        stack = by_owner.get(by_table.get(core.ttbr0.base))
+        pointer = _task_stack_pointer(kernel, core.core)
+        if stack is None or stack.id is None or pointer is None:
+            continue
+        # In the kernel, amid a switch, SP_EL0 may be another task's yet.
+        if core.exception_level == 0 or _is_in(stack, pointer):
+            found.append(RunningStack(stack.id, core.core, pointer))
+    return tuple(found)
+
+
+def _task_stack_pointer(kernel: Kernel, core: int) -> int | None:
+    """SP_EL0 of a core: the register itself is up to date only while another stack pointer is in use."""
+    state = kernel.machine.register("CPSR", core)
+    if state is None:
+        return None
+    return kernel.machine.register("SP_EL0" if state & _OTHER_POINTER else "SP", core)
+
+
+def _is_in(stack: DynamicStack, pointer: int) -> bool:
+    base, guard = stack.base_address, stack.guard_address
+    return base is not None and guard is not None and guard <= pointer <= base

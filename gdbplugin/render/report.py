@@ -18,6 +18,7 @@ def content(report: Report, journal: Journal) -> dict[str, Any]:
         "changing": report.changing,
         **stats.content(report.counters, journal),
         "stacks": [asdict(stack) for stack in report.stacks.stacks],
+        "running": [asdict(running) for running in report.running],
         "lazy": lazy.allocator_object(report.lazy, report.lazy.pages),
         "pages": lazy.PageObjects(report.lazy.pages),
         **pressure.content(report.pressure, journal),
@@ -33,7 +34,7 @@ def text(report: Report, journal: Journal, style: Style) -> str:
     return sections(
         [
             _summary(report, style),
-            stacks.section(report.stacks, names, report.context.clock, style),
+            stacks.section(report.stacks, report.running, names, report.context.clock, style),
             lazy.section(report.lazy, names, style),
             pressure.section(report.pressure, style),
             context.summary(report.context, style),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.stack_list import MappedPage, StackList
-from gdbplugin.kernel.stacks import DynamicStack, Stacks
+from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks
 from gdbplugin.render.events import event_objects, event_table
 from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names, tasks_content
 from gdbplugin.render.style import Style, indented, table
 
 _PAGES_SHOWN = 40
+_DIGITS = 6  # Of an address behind another one, at least: those of 16 MiB.
 
 
 def content(shown: StackList, journal: Journal) -> dict[str, Any]:
@@ -22,6 +24,7 @@ def content(shown: StackList, journal: Journal) -> dict[str, Any]:
     pages = shown.mapped_pages
     return {
         "stacks": [asdict(stack) for stack in shown.stacks.stacks],
+        "running": [asdict(running) for running in shown.running],
         "events": None if shown.events is None else event_objects(shown.events.events),
         "mapped_pages": None if pages is None else [asdict(page) for page in pages],
         **tasks_content(shown.tasks),
@@ -33,50 +36,91 @@ def text(shown: StackList, journal: Journal, style: Style) -> str:
     """A table of the stacks; of one stack everything."""
     names = task_names(shown.tasks)
     if shown.events is None:
-        return sections([section(shown.stacks, names, shown.clock, style)], journal)
+        return sections([section(shown.stacks, shown.running, names, shown.clock, style)], journal)
     stack = shown.stacks.stacks[0]
-    parts = [_details(stack, names, shown.clock, style), _mapped(shown.mapped_pages or (), style)]
+    parts = [
+        _details(stack, shown.running, names, shown.clock, style),
+        _mapped(shown.mapped_pages or (), style),
+    ]
     title = style.title(f"Events ({len(shown.events.events)} of {shown.events.matching} on record)")
     parts.append(title + "\n" + indented(event_table(shown.events, style)))
     return sections(parts, journal)
 
 
-def section(stacks: Stacks, names: Names, clock: Clock, style: Style) -> str:
+def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock: Clock, style: Style) -> str:
     """The active stacks as a table; the others counted."""
-    rows = [_row(stack, names, clock, style) for stack in stacks.active]
+    live = {entry.stack: entry for entry in running}
+    rows = [_row(stack, live.get(stack.id or 0), names, clock, style) for stack in stacks.active]
     title = style.title(f"Stacks ({len(rows)} active, {len(stacks.stacks) - len(rows)} ended on record)")
     if not rows:
         return title
-    headers = ("id", "task", "policy", "base", "mapped", "of", "", "depth", "most", "+/-", "seen")
-    right = ("id", "mapped", "of", "depth", "most", "+/-", "seen")
-    return title + "\n" + indented(table(headers, rows, right))
+    headers = ("id", "task", "policy", "range", "size", "of", "", "SP", "most", "+/-", "seen")
+    right = ("id", "size", "of", "most", "+/-", "seen")
+    lines = [title, indented(table(headers, rows, right))]
+    lines += [
+        f"  * as core {entry.core} has it, which runs task {owner(stack.owner, names, style)}"
+        for entry in running
+        for stack in stacks.active
+        if stack.id == entry.stack
+    ]
+    return "\n".join(lines)
 
 
-def _row(stack: DynamicStack, names: Names, clock: Clock, style: Style) -> tuple[str, ...]:
+def _row(
+    stack: DynamicStack, live: RunningStack | None, names: Names, clock: Clock, style: Style
+) -> tuple[str, ...]:
     return (
         style.text(stack.id),
         owner(stack.owner, names, style),
         style.text(stack.policy),
-        style.address(stack.base_address),
+        _range(stack, style),
         style.short_size(stack.current_size),
         style.short_size(stack.max_size),
         style.gauge(stack.current_size, stack.max_size, 6),
-        style.short_size(_depth(stack)),
+        _pointer_in(stack, live, style),
         style.short_size(stack.high_water_mark),
         f"{style.text(stack.growth_count)}/{style.text(stack.shrink_count)}",
         style.duration(clock.ago(stack.last_access_time)),
     )
 
 
-def _depth(stack: DynamicStack) -> int | None:
-    """How far below its base the stack pointer is, in bytes; None for one that is nowhere in the stack."""
-    if stack.base_address is None or stack.stack_pointer is None:
+def _range(stack: DynamicStack, style: Style) -> str:
+    """What is mapped, to the base: `0x7000001ff000..200000`."""
+    base, size = stack.base_address, stack.current_size
+    if base is None or size is None or size > base:
+        return style.address(base)
+    return f"{base - size:#x}{_differing(base, base - size)}"
+
+
+def _pointer_in(stack: DynamicStack, live: RunningStack | None, style: Style) -> str:
+    """The stack pointer, whole where it is nowhere in the stack."""
+    pointer = stack.stack_pointer if live is None else live.stack_pointer
+    mark = "" if live is None else "*"
+    if pointer is None or stack.base_address is None or _depth(stack, pointer) is None:
+        return style.address(pointer) + mark
+    return _differing(pointer, stack.base_address - (stack.current_size or 0)) + mark
+
+
+def _differing(address: int, other: int) -> str:
+    """An address behind another one: `..` and the digits from the first on that is not the same."""
+    whole, known = f"{address:x}", f"{other:x}"
+    if len(whole) != len(known):
+        return f"..{address:#x}"
+    digits = len(f"{address ^ other:x}")
+    return f"..{whole[-max(digits, _DIGITS) :]}"
+
+
+def _depth(stack: DynamicStack, pointer: int | None) -> int | None:
+    """How far below its base a stack pointer is, in bytes; None for one that is nowhere in the stack."""
+    if stack.base_address is None or pointer is None:
         return None
-    depth = stack.base_address - stack.stack_pointer
+    depth = stack.base_address - pointer
     return depth if 0 <= depth <= max(stack.max_size or 0, stack.current_size or 0) else None
 
 
-def _details(stack: DynamicStack, names: Names, clock: Clock, style: Style) -> str:
+def _details(
+    stack: DynamicStack, running: Sequence[RunningStack], names: Names, clock: Clock, style: Style
+) -> str:
     base, size = stack.base_address, stack.current_size
     lowest = None if base is None or size is None else base - size
     growth = style.duration(clock.ago(stack.last_growth_time))
@@ -86,10 +130,11 @@ def _details(stack: DynamicStack, names: Names, clock: Clock, style: Style) -> s
         ("mapped", f"{style.address(lowest)} to {style.address(base)}, {style.size(size)}"),
         ("may grow to", f"{style.size(stack.max_size)}  {style.gauge(size, stack.max_size, 30)}"),
         ("guard page", style.address(stack.guard_address)),
-        (
-            "stack pointer",
-            f"{style.address(stack.stack_pointer)}, {style.size(_depth(stack))} below the base",
+        *(
+            ("stack pointer", f"{_pointer(stack, live.stack_pointer, style)}, as core {live.core} has it now")
+            for live in running
         ),
+        ("last noted" if running else "stack pointer", _pointer(stack, stack.stack_pointer, style)),
         ("highest", f"{style.size(stack.high_water_mark)} were mapped at once"),
         (
             "growths",
@@ -105,6 +150,10 @@ def _details(stack: DynamicStack, names: Names, clock: Clock, style: Style) -> s
     state = "active" if stack.is_active else "ended"
     body = "\n".join(f"  {name:<14} {value}" for name, value in lines)
     return style.title(f"Stack {style.text(stack.id)} ({state})") + "\n" + body
+
+
+def _pointer(stack: DynamicStack, pointer: int | None, style: Style) -> str:
+    return f"{style.address(pointer)}, {style.size(_depth(stack, pointer))} below the base"
 
 
 def _mapped(pages: tuple[MappedPage, ...], style: Style) -> str:

@@ -6,9 +6,10 @@ from gdbplugin.debugger.command import Argument, Command
 class Stacks(Command):
     """Show every dynamic stack, or all about one.
 
-    Its task, policy and base, from which it grows down; what is mapped of the most it may have; how deep
-    its stack pointer is below the base; the most that ever was mapped; growths and shrinks (+/-); and how
-    long ago it was last seen in use.
+    Its task and policy; the range that is mapped, up to its base; how much that is, of the most it may have;
+    its stack pointer, as last noted by the kernel, or with a * as the core has it that runs its task; the
+    most that ever was mapped; growths and shrinks (+/-); and how long ago it was last seen in use. Behind ..
+    stand the last digits of an address that begins as the range does.
     With an ID: its addresses, its events, and the pages that the hardware's tables map there.
     """
 
