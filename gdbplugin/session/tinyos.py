@@ -334,6 +334,7 @@ class TinyOS(Objects):
             yield
         except (CommandFailedError, EndedError, ReadFailedError) as error:
             gdb = self._debugger
-            if self._host.has_ended(_END_SECONDS) or (gdb is not None and gdb.is_disconnected):
+            is_disconnected = gdb is not None and gdb.is_disconnected
+            if self._host.has_ended(_END_SECONDS if is_disconnected else 0) or is_disconnected:
                 raise self._host.ended() from error
             raise

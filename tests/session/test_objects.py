@@ -1,0 +1,234 @@
+"""The objects a session returns: field by field what the plugin's commands print of the same stop."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.target import MANAGER
+from gdbplugin.render import (
+    check,
+    context,
+    events,
+    fault,
+    lazy,
+    maps,
+    pressure,
+    registers,
+    report,
+    stacks,
+    stats,
+)
+from gdbplugin.render import translate as translation
+from gdbplugin.render.encoding import dumps
+from gdbplugin.session import QemuOptions, ReadFailedError, SessionError, TinyOS
+from gdbplugin.session.gdb import Gdb
+
+IMAGE = 0xFFFF_8000_0008_0000
+
+
+@pytest.fixture(scope="module", params=["mapped", "by GDB"])
+def tinyos(request: pytest.FixtureRequest, kernel_elf: Path) -> Iterator[TinyOS]:
+    """A machine whose memory is read from its mapped RAM, and one where GDB reads it."""
+    options = QemuOptions(kernel=kernel_elf, share_ram=request.param == "mapped")
+    with TinyOS.boot(kernel_elf, options=options) as machine:
+        assert (machine.qemu.ram is not None) == options.share_ram
+        yield machine
+
+
+def shown(view: Any, found: Noticed) -> Any:
+    """An object as the plugin would print it as JSON, but for the schema's name."""
+    content = {
+        "findings": [vars(finding) for finding in found.findings],
+        "notes": found.notes,
+        **view.content(found, found.journal),
+    }
+    return json.loads(dumps(content))
+
+
+def printed(tinyos: TinyOS, command: str) -> Any:
+    content = tinyos.json(command)
+    del content["schema"]
+    return content
+
+
+READ: list[tuple[str, Any, Callable[[TinyOS], Noticed]]] = [
+    ("stats", stats, lambda tinyos: tinyos.stats()),
+    ("stacks", stacks, lambda tinyos: tinyos.stacks()),
+    ("stacks 1", stacks, lambda tinyos: tinyos.stacks(1)),
+    ("lazy", lazy, lambda tinyos: tinyos.lazy()),
+    ("lazy --state zero --limit 3", lazy, lambda tinyos: tinyos.lazy(state="zero", limit=3)),
+    ("lazy --asid 6", lazy, lambda tinyos: tinyos.lazy(asid=6)),
+    ("lazy 0x200000000123", lazy, lambda tinyos: tinyos.lazy(0x2000_0000_0123)),
+    ("pressure", pressure, lambda tinyos: tinyos.pressure()),
+    ("context", context, lambda tinyos: tinyos.context()),
+    ("events", events, lambda tinyos: tinyos.events()),
+    ("events 5 --kind LazyZero", events, lambda tinyos: tinyos.events(5, kind="LazyZero")),
+    ("events --stack 1 --core 0", events, lambda tinyos: tinyos.events(stack=1, core=0)),
+    (f"translate {IMAGE:#x}", translation, lambda tinyos: tinyos.translate(IMAGE)),
+    ("translate $pc --core 0", translation, lambda tinyos: tinyos.translate("$pc", core=0)),
+    (f"translate {IMAGE:#x} --el 0", translation, lambda tinyos: tinyos.translate(IMAGE, el=0)),
+    ("translate 0x400000 --asid 2", translation, lambda tinyos: tinyos.translate(0x40_0000, asid=2)),
+    ("maps", maps, lambda tinyos: tinyos.maps()),
+    ("maps --asid 2 --owner stack", maps, lambda tinyos: tinyos.maps(asid=2, owner="stack")),
+    (
+        f"maps --range {IMAGE:#x}+0x1000 --permissions el1:r-x --limit 5",
+        maps,
+        lambda tinyos: tinyos.maps(range=(IMAGE, IMAGE + 0x1000), permissions="el1:r-x", limit=5),
+    ),
+    ("maps --find-physical 0x8000000", maps, lambda tinyos: tinyos.maps(find_physical=0x800_0000)),
+    ("registers", registers, lambda tinyos: tinyos.registers()),
+    ("registers TTBR --core 3", registers, lambda tinyos: tinyos.registers("TTBR", core=3)),
+    ("fault", fault, lambda tinyos: tinyos.fault()),
+    ("fault --core 0", fault, lambda tinyos: tinyos.fault(core=0)),
+    ("check", check, lambda tinyos: tinyos.check()),
+    ("report", report, lambda tinyos: tinyos.report()),
+]
+
+
+@pytest.mark.parametrize(("command", "view", "read"), READ, ids=[command for command, _, _ in READ])
+def test_it_is_what_the_command_prints(
+    tinyos: TinyOS, command: str, view: Any, read: Callable[[TinyOS], Noticed]
+) -> None:
+    with tinyos.stopped():
+        found, wanted = shown(view, read(tinyos)), printed(tinyos, command)
+    assert found == wanted
+
+
+def test_changes_since_an_earlier_stop_are_the_command_s(tinyos: TinyOS) -> None:
+    since, deadline = None, time.monotonic() + 20
+    while since is None and time.monotonic() < deadline:  # Its clock is good to a tick.
+        tinyos.shell("uptime")
+        with tinyos.stopped():
+            counters = tinyos.stats()
+            recent = tinyos.events(since_stop=True)
+            by_command = printed(tinyos, "stats"), printed(tinyos, "events --since-stop")
+        since = counters.since
+    assert since is not None
+    assert (shown(stats, counters), shown(events, recent)) == by_command
+    assert recent.since_stop is not None
+
+
+def test_what_stopped_the_kernel_is_explained_alike(boot: Callable[..., TinyOS]) -> None:
+    machine = boot(share_ram=False)
+    machine.console.send("crash\r")
+    machine.console.expect("X30: ", 10)
+    with machine.stopped():
+        found, wanted = machine.fault(core=0), printed(machine, "fault --core 0")
+    assert found.failure is not None
+    assert found.reports[0].instruction is not None
+    assert found.reports[0].instruction.text is not None
+    assert found.reports[0].instruction.text.startswith("ldr")
+    assert shown(fault, found) == wanted
+
+
+def test_a_running_target_is_held_still_for_the_moment(tinyos: TinyOS) -> None:
+    with tinyos.stopped():
+        pass
+    assert tinyos.running
+    ticks = {tinyos.stats().counters["ticks"]}
+    deadline = time.monotonic() + 20
+    while len(ticks) == 1 and time.monotonic() < deadline:
+        assert tinyos.running
+        ticks.add(tinyos.stats().counters["ticks"])
+    assert len(ticks) == 2
+
+
+def test_lists_are_iterated_and_counted(tinyos: TinyOS) -> None:
+    with tinyos.stopped():
+        found = tinyos.stacks()
+        assert [stack.id for stack in found] == [stack.id for stack in found.stacks.stacks]
+        assert len(found) > 4
+        pages = tinyos.lazy(state="allocated")
+        assert {page.is_allocated for page in pages} == {True}
+        assert len(list(pages)) == len(pages)
+        assert [event.sequence for event in tinyos.events(3)][-1] == tinyos.events().recorded
+        assert {mapping.task for mapping in tinyos.maps(asid=2)} == {2}
+        assert [register.name for register in tinyos.registers("TCR")] == ["TCR_EL1", "TCR_EL2", "TCR_EL3"]
+
+
+def test_what_is_not_there_is_one_line(tinyos: TinyOS) -> None:
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: tinyos.stacks(999), '"999" is no stack on record'),
+        (lambda: tinyos.events(kind="Nonsense"), '"Nonsense" is no kind of event: they are TaskStarted'),
+        (lambda: tinyos.registers("NONSENSE"), 'no register "NONSENSE" is known here'),
+        (lambda: tinyos.fault(core=7), "there is no core 7; the cores are: 0, 1, 2, 3"),
+        (lambda: tinyos.translate("nonsense::at"), '"nonsense::at" is no address'),
+        (lambda: tinyos.translate("$x0 = 1"), "would assign"),
+        (lambda: tinyos.translate(0, asid=999), "no address space has ASID 999"),
+    ]
+    for call, said in wrong:
+        with pytest.raises(ReadFailedError) as caught:
+            call()
+        assert said in caught.value.message
+        assert "\n" not in caught.value.message
+    assert tinyos.running
+
+
+class Questions:
+    """What GDB is asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        plain = Gdb.ask
+
+        def ask(gdb: Gdb, command: str, timeout: float = 20.0) -> Any:
+            self.asked.append(command)
+            return plain(gdb, command, timeout)
+
+        monkeypatch.setattr(Gdb, "ask", ask)
+
+    def taken(self) -> list[str]:
+        taken, self.asked = self.asked, []
+        return taken
+
+
+def test_nothing_is_asked_twice_at_a_stop(tinyos: TinyOS, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tinyos.stopped():
+        tinyos.report()
+        questions = Questions(monkeypatch)
+        tinyos.stats()
+        tinyos.stacks()
+        tinyos.pressure()
+        tinyos.events(6)
+        assert questions.taken() == []
+
+
+def test_an_object_costs_few_questions(shared_machine: TinyOS, monkeypatch: pytest.MonkeyPatch) -> None:
+    with shared_machine.stopped() as gdb:
+        gdb.mi("-gdb-show confirm")
+        questions = Questions(monkeypatch)
+        shared_machine.stats()
+        # Which cores there are, and the registers of one: memory is at hand.
+        assert [command.split()[1] for command in questions.taken()] == ["cores", "registers"]
+        shared_machine.context()
+        assert [command.split()[1] for command in questions.taken()] == ["registers"] * 3
+
+
+def test_what_a_command_writes_is_seen_at_once(tinyos: TinyOS) -> None:
+    with tinyos.stopped() as gdb:
+        gdb.execute("thread 2")  # In the kernel, where its addresses can be written.
+        before = tinyos.stats().stats.optimization_events
+        assert before is not None
+        with tinyos.reading() as reading:
+            place = reading.look(lambda kernel: kernel.place(MANAGER, "stats.optimization_events"))
+        assert place is not None
+        for value in (before + 5, before):
+            gdb.mi(f"-data-write-memory-bytes {place.address:#x} {value.to_bytes(8, 'little').hex()}")
+            assert tinyos.stats().stats.optimization_events == value
+
+
+def test_before_the_kernel_is_set_up_that_is_said(boot: Callable[..., TinyOS]) -> None:
+    machine = boot(paused=True)
+    assert not machine.running
+    with pytest.raises(SessionError, match="the MMU is off on every core"):
+        machine.stats()
+    assert machine.registers("SCTLR").known
+    assert machine.translate(IMAGE & 0xFFFF_FFFF).output == IMAGE & 0xFFFF_FFFF
+    assert not machine.running
