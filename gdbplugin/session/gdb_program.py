@@ -81,7 +81,3 @@ def main() -> None:
         sys.exit(f"tinyos-gdb: error: {error.message}")
     # The plugin first: what follows may already use its commands, and nothing may follow `--args`.
     os.execv(program, [program, "-x", str(PLUGIN), *sys.argv[1:]])
-
-
-if __name__ == "__main__":
-    main()

@@ -85,7 +85,8 @@ def test_the_one_named_is_taken_as_it_is(
 
 def _tinyos_gdb(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gdbplugin.session.gdb_program", *arguments],
+        # As the installed program does.
+        [sys.executable, "-c", "from gdbplugin.session.gdb_program import main; main()", *arguments],
         capture_output=True,
         text=True,
         check=False,
