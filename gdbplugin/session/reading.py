@@ -13,7 +13,7 @@ from gdbplugin.kernel.journal import Journal, Noticed
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.layout.types import LayoutError
-from gdbplugin.machine import CachedMachine, MachineError
+from gdbplugin.machine import CachedMachine, Machine, MachineError
 from gdbplugin.session.errors import ReadFailedError
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
@@ -96,7 +96,8 @@ class _Stop:
 
     def __init__(self, gdb: Gdb, ram: MappedRam | None) -> None:
         self.source = SessionMachine(gdb, ram)
-        self.machine = CachedMachine(self.source)
+        # Mapped RAM is read as fast as a cache, and registers are kept by the source itself.
+        self.machine: Machine = CachedMachine(self.source) if ram is None else self.source
         self.decoded: dict[str, Any] = {}
         self.changes = gdb.changes
 
