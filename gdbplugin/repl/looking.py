@@ -6,57 +6,46 @@ the session's own typed results. An attached session has no RAM of its target: t
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from gdbplugin.repl.status import Status
-from gdbplugin.session import SessionError, TinyOS
+from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.showing import Context, PressureState, Style, owner, task_names
-from gdbplugin.session.watch import Snapshot, Watch
+from gdbplugin.session.watch import Snapshot
 
-_WHOLE_SECONDS = 0.25
+# The prompt waits meanwhile.
+_WHOLE_SECONDS = 0.05
 
 
 class Lookout:
-    """Looks at one session's target; `close` it, or use it in a `with`."""
+    """Looks at one session's target."""
 
     def __init__(self, session: TinyOS, style: Style) -> None:
-        self._session = session
+        self.session = session
         self._style = style
-        self._resources = contextlib.ExitStack()
-        self._watch: Watch | None = None
-        if not session.is_attached:
-            self._watch = self._resources.enter_context(session.watch())
+        self._watch = None if session.is_attached else session.watch()
         self._seen: tuple[Stop | None, int] | None = None
         self._at_stop = Status(running=False)
         self._kernel: tuple[Context, PressureState] | None = None
         self._counted: tuple[float, int] | None = None
 
-    def __enter__(self) -> Lookout:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the target's RAM."""
-        self._resources.close()
-
     def look(self) -> Status:
         """The status now. What cannot be found out is said in it."""
-        if self._session.lost is not None:
-            return Status(running=False, problem=self._session.lost.message)
-        if not self._session.running:
+        if self.session.lost is not None:
+            return Status(running=False, problem=self.session.lost.message)
+        if not self.session.running:
             self._counted = None
             return self._stopped()
         if self._watch is None:
             return replace(self._at_stop, running=True, core=None, exception_level=None, task=None, asid=None)
         try:
             return self._running(self._watch.snapshot(_WHOLE_SECONDS))
+        except WaitTimeoutError:
+            return Status(running=True, problem="in the middle of a change")
         except SessionError as error:
             return Status(running=True, problem=error.message)
 
@@ -72,6 +61,7 @@ class Lookout:
             free=snapshot.pressure.free,
             limit=snapshot.pressure.pressure.limit_frames,
             event_rate=self._rate(snapshot.events.recorded),
+            problem=f"failed: {snapshot.failure.kind_name}" if snapshot.failure else "",
         )
 
     def _rate(self, recorded: int | None) -> float | None:
@@ -86,7 +76,7 @@ class Lookout:
 
     def _stopped(self) -> Status:
         """The same until the target runs or a command is given: that may have selected another frame."""
-        stop, changes = self._session.last_stop, self._session.debugger.changes
+        stop, changes = self.session.last_stop, self.session.debugger.changes
         if self._seen is None or self._seen[0] is not stop:
             self._kernel = None
         if self._seen != (stop, changes):
@@ -96,7 +86,7 @@ class Lookout:
 
     def _selected(self) -> Status:
         """What the core that is selected in GDB does."""
-        gdb = self._session.debugger
+        gdb = self.session.debugger
         try:
             frame = gdb.ask("-stack-info-frame").payload["frame"]
             number = int(gdb.ask("-data-evaluate-expression $_thread").payload["value"]) - 1
@@ -105,7 +95,7 @@ class Lookout:
             return Status(running=False, problem=error.message)
         try:
             if self._kernel is None:
-                self._kernel = self._session.context(), self._session.pressure()
+                self._kernel = self.session.context(), self.session.pressure()
         except SessionError as error:
             return replace(found, problem=error.message)
         return self._with_kernel(found, *self._kernel)

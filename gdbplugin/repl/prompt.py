@@ -33,11 +33,10 @@ class Prompt:
         self._repl = repl
         self._screen = repl.screen
         self._lookout: Lookout | None = None
-        self._watched: object = None
         self._status = Status(running=False)
         self._arrived: list[str] = []
         self._told_lost: str | None = None
-        self._session: PromptSession[str] = PromptSession(
+        self.editor: PromptSession[str] = PromptSession(
             message=lambda: "tinyos*> " if repl.in_submenu else "tinyos> ",
             history=history,
             completer=_Completer(repl),
@@ -51,17 +50,14 @@ class Prompt:
 
     def loop(self) -> None:
         """Read and carry out lines until `quit` or Ctrl-D."""
-        try:
-            while True:
-                try:
-                    if self._repl.run(self._read()) is Outcome.QUIT:
-                        return
-                except EOFError:
+        while True:
+            try:
+                if self._repl.run(self._read()) is Outcome.QUIT:
                     return
-                except KeyboardInterrupt:
-                    self._screen.end_line()  # Between two lines there was nothing to stop.
-        finally:
-            self._close_lookout()
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                self._screen.end_line()  # Between two lines there was nothing to stop.
 
     def _read(self) -> str:
         self._look()
@@ -69,7 +65,7 @@ class Prompt:
         with self._screen.prompting(self._show_above):
             try:
                 # Our own handler of what goes wrong in the loop: see `_begin`.
-                return self._session.prompt(pre_run=self._begin, set_exception_handler=False)
+                return self.editor.prompt(pre_run=self._begin, set_exception_handler=False)
             finally:
                 # What came too late to be shown above.
                 self._write_arrived()
@@ -111,20 +107,12 @@ class Prompt:
         """Find out the status, of the session that there is now."""
         session = self._repl.session
         if self._repl.lost is not None:
-            self._close_lookout()
+            self._lookout = None
             self._status = Status(running=False, problem="no session: `restart` begins a new one")
             return
-        if self._watched is not session:
-            self._close_lookout()
+        if self._lookout is None or self._lookout.session is not session:
             self._lookout = Lookout(session, self._screen.style)
-            self._watched = session
-        assert self._lookout is not None
         self._status = self._lookout.look()
-
-    def _close_lookout(self) -> None:
-        if self._lookout is not None:
-            self._lookout.close()
-        self._lookout = self._watched = None
 
     def _toolbar(self) -> str:
         return status.line(self._status, get_app().output.get_size().columns, self._screen.style)

@@ -82,8 +82,8 @@ class Screen:
             return
         if self._begun:
             begun, self._begun = self._begun, ""
-            self._write(begun)
-        if not self._at_line_start:
+            self._write(begun + "\n")
+        elif not self._at_line_start and self._above is None:
             self._write("\n")
 
     def flush(self) -> None:
@@ -125,7 +125,7 @@ class Screen:
             # Straight to the descriptor: a stream of Python's may be in the middle of a write.
             if self._at_line_start:
                 self._shows_progress = True
-                line = f"{title[:40]}: {time.monotonic() - began:.0f} s, Ctrl-C stops it"
+                line = f"{title[:40]}: {int(time.monotonic() - began)} s, Ctrl-C stops it"
                 os.write(self._errors.fileno(), f"\r{line}\033[K".encode("ascii", "replace"))
 
         try:

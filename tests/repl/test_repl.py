@@ -1,0 +1,211 @@
+"""The REPL at its prompt, on a real machine, by prompt_toolkit's pipe input."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.repl.conversation import Conversations, Person
+from tests.session.processes import wait_until_gone
+
+
+@pytest.fixture(scope="module")
+def converse(kernel_elf: Path) -> Iterator[Conversations]:
+    """Conversations with one REPL. Each test leaves its kernel running."""
+    conversations = Conversations(kernel_elf)
+    yield conversations
+    conversations.close()
+
+
+def test_the_kernels_gdbs_and_the_repls_figures_agree(converse: Conversations) -> None:
+    def script(person: Person) -> None:
+        person.says_and_sees("console hold", "hold")
+        person.says_and_sees("console *s", "context_switch_count: ")
+        person.says_and_sees("*s", "ticks")
+        person.says_and_sees("tinyos stats", "ticks")
+        person.says_and_sees("console go", "go")
+
+    shown = converse(script)
+    with converse.repl.session.stopped():
+        figures = asdict(converse.repl.session.stats().stats)
+    kernels = dict(re.findall(r"│ (\w+): (\d+)", shown))
+    assert kernels.keys() == figures.keys()
+    tables = re.findall(r"counter +value.*?ticks", shown, re.DOTALL)
+    assert len(tables) == 2
+    for table in tables:
+        rows = {name: int(value.replace(",", "")) for name, value in re.findall(r"(\w+) +([\d,]+)\n", table)}
+        for name, value in kernels.items():
+            if name != "context_switch_count":  # The shell itself is switched to and from for each line.
+                assert rows[name] == int(value), name
+
+
+def test_the_submenu_has_its_own_letters(converse: Conversations) -> None:
+    def script(person: Person) -> None:
+        person.types("*\n")
+        person.says_and_sees("d 1", "Stack 1")
+        person.says_and_sees("p", "Pressure: ")
+        person.says_and_sees("output 6*7", "42")
+        person.types("q\n")
+        person.says_and_sees("p 6*7", "$1 = 42")
+
+    converse(script)
+
+
+def test_help_is_gdbs_for_all_but_our_own(converse: Conversations) -> None:
+    gdbs = converse.repl.target.text("help tinyos stacks").strip()
+
+    def script(person: Person) -> None:
+        overview = person.says_and_sees("help", "Ctrl-D ends.")
+        for word in ("*s, stats", "*d, stacks", "translate", "console", "live [s|d|l|p|e]", "restart"):
+            assert word in overview
+        person.says_and_sees("help *d", gdbs)
+        person.says_and_sees("help live", "full-screen view")
+        person.says_and_sees("help info line", "Core addresses")
+
+    converse(script)
+
+
+def test_a_running_kernel_runs_on_after_a_command(converse: Conversations) -> None:
+    def script(person: Person) -> None:
+        person.says_and_sees("bt 1", "#0 ")
+        person.says_and_sees("output $_thread", "1")
+        person.says_and_sees("c", "running already")
+
+    converse(script)
+    assert converse.repl.session.running
+
+
+def test_ctrl_c_stops_the_kernel_and_says_where(converse: Conversations) -> None:
+    def script(person: Person) -> None:
+        person.types("\x03")
+        person.sees("#0 ")
+        person.types("nonsense\x03")  # Now it clears the line.
+        person.says_and_sees("output 6*7", "42")
+        person.says_and_sees("console *s", "the kernel is stopped and reads nothing")
+        person.says_and_sees("interrupt", "stopped already")
+        person.says_and_sees("c", "Continuing.")
+
+    assert "nonsense" not in converse(script)
+    assert converse.repl.session.running
+
+
+def test_a_stop_in_the_background_is_shown_while_the_prompt_waits(converse: Conversations) -> None:
+    console = converse.repl.session.console
+
+    def script(person: Person) -> None:
+        person.says_and_sees("tbreak kernel::shell::control::uptime", "Temporary breakpoint")
+        person.types("echo ha")
+        person.sees_typed("echo ha")
+        console.send("uptime\r")
+        person.sees("hit Temporary breakpoint")
+        person.types("lf\\n\n")
+        person.says_and_sees("c", "Continuing.")
+        person.sees("│ ")
+
+    shown = converse(script)
+    assert "\nhalf\n" in shown
+    assert converse.repl.session.running
+
+
+def test_a_command_that_moves_a_running_kernel_leaves_it_where_it_came_to(converse: Conversations) -> None:
+    def script(person: Person) -> None:
+        person.types("stepi\n")
+        person.says_and_sees("interrupt", "stopped already")
+        person.says_and_sees("c", "Continuing.")
+
+    converse(script)
+
+
+@pytest.mark.parametrize(
+    "command", ["python import time; print('begun', flush=True); time.sleep(60)", "until *0x1234"]
+)
+def test_ctrl_c_ends_a_command_not_the_repl(converse: Conversations, command: str) -> None:
+    def script(person: Person) -> None:
+        person.types("interrupt\n" + command + "\n")
+        if "begun" in command:
+            person.sees("begun")
+        else:
+            person.sees("#0 ")
+            person.waits(lambda: debugger.runs > runs, lambda: "running command")
+        os.kill(os.getpid(), signal.SIGINT)
+        person.says_and_sees("output 6*7", "42")
+        person.says_and_sees("c", "Continuing.")
+
+    debugger = converse.repl.session.debugger
+    runs = debugger.runs
+    converse(script)
+
+
+def test_the_kernels_own_output_is_apart(converse: Conversations) -> None:
+    def script(person: Person) -> None:
+        person.types("echo half a line")
+        converse.repl.session.console.send("uptime\r")
+        person.sees(" ms\n")
+        person.types("\\n\n")
+        person.sees("half a line")
+
+    shown = converse(script)
+    assert re.search(r"^│ (tinyos> )?uptime$\n^│ \d+ ms$", shown, re.MULTILINE)
+    assert "\nhalf a line\n" in "\n" + shown
+
+
+def test_completion_knows_what_lives_in_a_running_kernel(converse: Conversations) -> None:
+    repl = converse.repl
+    assert repl.session.running
+    ids = {str(stack.id) for stack in repl.session.stacks() if stack.is_active}
+    offered = {line.rpartition(" ")[2] for line in repl.complete("tinyos stacks ")}
+    assert offered == ids | {"--json"}
+    asids = {line.rpartition(" ")[2] for line in repl.complete("tinyos events --asid ")}
+    assert {str(space.asid) for space in repl.session.context().spaces.spaces} <= asids
+    assert "break kernel_main" in repl.complete("break kernel_mai")
+    assert repl.session.running
+
+
+def test_tab_completes_at_the_prompt(converse: Conversations) -> None:
+    def script(person: Person) -> None:
+        person.types("pressu\t")
+        person.sees_typed("pressure")
+        person.types("\n")
+        person.sees("Pressure: ")
+
+    converse(script)
+
+
+@pytest.mark.parametrize("victim", ["GDB", "QEMU"])
+def test_one_that_dies_is_named_and_restart_begins_anew(converse: Conversations, victim: str) -> None:
+    session = converse.repl.session
+    pids = {"GDB": session.debugger.pid, "QEMU": session.qemu.pid}
+
+    def script(person: Person) -> None:
+        os.kill(pids[victim], signal.SIGKILL)
+        person.sees(f"{victim} was killed by SIGKILL; `restart` begins a new session")
+        person.says_and_sees("*s", f"{victim} was killed by SIGKILL; `restart` begins")
+        person.says_and_sees("restart", "a new session")
+        wait_until_gone(pids.values())
+        person.says_and_sees("*s", "total_dynamic_stacks")
+
+    converse(script)
+
+
+def test_one_that_dies_in_the_middle_of_a_command_is_named(converse: Conversations) -> None:
+    pid = converse.repl.session.debugger.pid
+
+    def script(person: Person) -> None:
+        person.types("python import time; print('begun', flush=True); time.sleep(60)\n")
+        person.sees("begun")
+        os.kill(pid, signal.SIGKILL)
+        person.sees("GDB was killed by SIGKILL; `restart` begins a new session")
+        person.says_and_sees("restart", "a new session")
+
+    converse(script)
+
+
+def test_quit_and_the_end_of_input_ask_nothing(converse: Conversations) -> None:
+    converse(lambda person: person.types("quit\n"))
+    converse(lambda _: None)

@@ -1,0 +1,153 @@
+"""What is written where, and whose lines are marked."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+from gdbplugin.repl.history import open_history
+from gdbplugin.repl.screen import Screen
+from gdbplugin.repl.terminal import style_of
+from gdbplugin.session.showing import Style
+
+
+def _screen(
+    style: Style | None = None, *, for_person: bool = True
+) -> tuple[Screen, io.StringIO, io.StringIO]:
+    out, errors = io.StringIO(), io.StringIO()
+    return Screen(out, errors, style or Style(), for_person=for_person), out, errors
+
+
+def test_the_kernels_lines_are_marked_and_its_prompts_left_out() -> None:
+    screen, out, _ = _screen()
+    for piece in ("tinyos> ", "upti", "me\n12 ms\ntiny", "os> ", "\ntask 3 has ended\ntinyos> "):
+        screen.kernel(piece)
+    assert out.getvalue() == "│ tinyos> uptime\n│ 12 ms\n│ task 3 has ended\n"
+
+
+def test_they_never_stand_amid_a_line_of_gdbs() -> None:
+    screen, out, _ = _screen()
+    screen.gdb("half")
+    screen.kernel("from the kernel\n")
+    screen.gdb("other half\n")
+    assert out.getvalue() == "half\n│ from the kernel\nother half\n"
+
+
+def test_they_are_harmless_and_plain_where_need_be() -> None:
+    screen, out, _ = _screen(Style(encoding="ascii"))
+    screen.kernel("\033[2J\a text\n")
+    assert out.getvalue() == "| ?[2J? text\n"
+    screen, out, _ = _screen(Style(colour=True))
+    screen.kernel("text\n")
+    assert out.getvalue() == "\033[2m│ text\033[0m\n"
+
+
+def test_while_a_prompt_is_up_only_whole_lines_are_handed_to_it() -> None:
+    screen, out, _ = _screen()
+    above: list[str] = []
+    screen.gdb("before")
+    with screen.prompting(above.append):
+        assert out.getvalue() == "before\n"
+        screen.gdb("one\ntw")
+        screen.kernel("kernel\nker")
+        screen.gdb("o\nrest")
+        screen.complain("oh")
+    assert "".join(above) == "one\n│ kernel\ntwo\nrest\noh\n"
+    assert out.getvalue() == "before\n"
+
+
+def test_without_a_person_the_output_is_gdbs_to_the_letter() -> None:
+    screen, out, errors = _screen(for_person=False)
+    screen.gdb("42")
+    screen.end_line()
+    screen.complain("no")
+    assert (out.getvalue(), errors.getvalue()) == ("42", "no\n")
+
+
+def test_what_is_caught_is_not_shown() -> None:
+    screen, out, _ = _screen()
+    with screen.caught() as text:
+        screen.gdb("one")
+    screen.gdb("two")
+    assert ("".join(text), out.getvalue()) == ("one", "two")
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, io.TextIOWrapper]]:
+    """A terminal: what is shown there can be read from the number."""
+    shown, inner = pty.openpty()
+    with os.fdopen(inner, "w") as stream:
+        yield shown, stream
+    os.close(shown)
+
+
+def test_progress_is_shown_only_of_what_lasts_and_is_erased(
+    terminal: tuple[int, io.TextIOWrapper],
+) -> None:
+    shown, stream = terminal
+    screen = Screen(io.StringIO(), stream, Style(), for_person=True)
+    with screen.progress("quick"):
+        pass
+    deadline = time.monotonic() + 20
+    with screen.progress("tinyos check"):
+        seen = b""
+        while b"Ctrl-C stops it" not in seen:
+            assert time.monotonic() < deadline
+            seen += os.read(shown, 1000)
+        screen.gdb("result\n")
+        after = os.read(shown, 1000)
+    assert b"quick" not in seen
+    assert b"tinyos check: 0 s" in seen
+    assert after.endswith(b"\r\033[K")
+
+
+def test_progress_is_for_terminals() -> None:
+    screen, out, errors = _screen()
+    with screen.progress("slow"):
+        time.sleep(0.6)  # Longer than it takes to appear: here it must not.
+    assert (out.getvalue(), errors.getvalue()) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "plain", "colour"),
+    [
+        ({"LANG": "C.UTF-8", "TERM": "xterm"}, False, True),
+        ({"LANG": "de_DE.utf8", "TERM": "xterm", "NO_COLOR": "1"}, False, False),
+        ({"LANG": "C.UTF-8", "LC_ALL": "C", "TERM": "xterm"}, True, True),
+        ({"LANG": "en_US.ISO-8859-1", "TERM": "dumb"}, True, False),
+        ({}, True, False),
+    ],
+)
+def test_the_style_is_what_the_terminal_can_show(
+    terminal: tuple[int, io.TextIOWrapper], environment: dict[str, str], plain: bool, colour: bool
+) -> None:
+    style = style_of(terminal[1], environment)
+    assert (style.plain, style.colour) == (plain, colour)
+    assert not style_of(io.StringIO(), environment).colour
+
+
+def test_the_history_is_the_users_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "tinyos-repl" / "history"
+    history, lack = open_history(path)
+    assert isinstance(history, FileHistory)
+    assert lack == ""
+    history.append_string("*s")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    again, _ = open_history(path)
+    assert list(again.load_history_strings()) == ["*s"]
+
+
+def test_where_no_history_can_be_kept_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    history, lack = open_history(tmp_path / "file" / "history")
+    assert isinstance(history, InMemoryHistory)
+    assert "the history is not kept" in lack
+    assert "\n" not in lack
