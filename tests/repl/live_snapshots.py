@@ -116,7 +116,7 @@ def _snapshot(stats, counters, clock, stacks, tasks, pressure, frames, events, f
         replace(event, sequence=number) if event.sequence is not None else event
         for number, event in enumerate(events, 1)
     )
-    return Snapshot(
+    return _of(
         counters=Counters(stats, counters, clock, None, False),
         stacks=stacks,
         tasks=tasks,
@@ -125,12 +125,16 @@ def _snapshot(stats, counters, clock, stacks, tasks, pressure, frames, events, f
         events=Events(len(events), numbered),
         frame_table=frame_table,
         lazy=lazy,
-        failure=None,
         sequence=2,
         torn=0,
         findings=(),
         notes=(),
     )
+
+
+def _of(**known: object) -> Snapshot:
+    """A snapshot with these fields; there is nothing in those not named here."""
+    return Snapshot(**{field.name: known.get(field.name) for field in fields(Snapshot)})  # type: ignore[arg-type]
 
 
 def workload(step: int = 0) -> Snapshot:
@@ -189,7 +193,7 @@ def workload(step: int = 0) -> Snapshot:
         Event(number, now - (1100 - number) * 9_000, 0, number % 7, "StackGrowth", number % 6 + 1, 1)
         for number in range(1000 + step, 1100 + step)
     )
-    return Snapshot(
+    return _of(
         counters=Counters(
             DynamicMemoryStats(11, 6, 88 + step, 4, 336, 56, 800 + 50 * step, 8, 9, 359 + 25 * step),
             {**counters, "events_recorded": 1099 + step},
@@ -228,7 +232,6 @@ def workload(step: int = 0) -> Snapshot:
             (LazyRange(0, 96, 5), LazyRange(96, 240, 6)),
             LazyTable(rows, list(range(336))),
         ),
-        failure=None,
         sequence=2 * step,
         torn=0,
         findings=(),

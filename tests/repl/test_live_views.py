@@ -59,7 +59,7 @@ def statuses() -> st.SearchStrategy[Status]:
     return st.builds(Status, target, st.booleans(), rate, st.integers(0, 1 << 40), text, st.booleans())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seen=st.lists(snapshots(), min_size=1, max_size=3),
     chosen=choices(),
@@ -98,7 +98,11 @@ def test_every_view_of_a_usual_kernel_shows_its_subject(width: int, height: int,
             screen_of(scene_of(workload(0), workload(5), choices=Choices(view)), width, height, style)
         )
     assert re.search(r"total_stack_growth_events +93 ", shown["s"])
-    assert re.search(r"\n  4  4 worker .*116 K .*45/4 ", shown["d"])
+    found = re.search(r"\n  4  4 worker .*?([#=.█▒░]{4,}) +116 K .*45/4 ", shown["d"])
+    assert found
+    full, was = (sum(map(found[1].count, shade)) for shade in ("#█", "=▒"))
+    assert abs(full - len(found[1]) * 116 / 256) < 1
+    assert abs(full + was - len(found[1]) * 132 / 256) < 1
     assert re.search(r"0x200000060000 .* 80 .* 40 ", shown["l"])
     assert "Pressure: Medium" not in shown["p"]
     assert "Pressure: Low" in shown["p"]
@@ -146,8 +150,18 @@ def test_the_legend_accounts_for_every_frame(table, by_task, width) -> None:
     assert sum(counts) == len(table.uses)
 
 
+def test_the_legend_of_many_owners_counts_the_least_together() -> None:
+    keys = [owner for owner in range(90) for _ in range(200 - owner)] + ["Free"] * 50
+    lines = [text_of(line) for line in pool.legend(Counter(keys), {}, STYLES["ascii"], 80)]
+    assert len(lines) == 3
+    assert lines[0].startswith(" 0 task 0 200  1 task 1 199  ")
+    shown = re.findall(r" ([0-9,]+)(?=  |$)", "\n".join(lines), re.MULTILINE)
+    assert "and others" in lines[2]
+    assert sum(int(count.replace(",", "")) for count in shown) == len(keys)
+
+
 def test_the_map_has_a_letter_for_what_most_of_a_cell_is() -> None:
-    keys = ["Table"] * 3 + ["Stack"] * 1 + ["Free"] * 4 + ["Free"] * 8 + ["Stack"] * 1 + ["Free"] * 7
+    keys = (*["Table"] * 3, "Stack", *["Free"] * 4, *["Free"] * 8, "Stack", *["Free"] * 7)
     rows = pool.rows(pool.Shape(len(keys), 8, 16), keys, workload().pressure.frames, STYLES["ascii"])
     assert [text_of(row) for row in rows] == [" 0x8000000  T.s"]
 

@@ -22,6 +22,8 @@ from gdbplugin.session import SessionError, TinyOS
 from gdbplugin.session.watch import Watch
 
 _REFRESH_SECONDS = 0.15
+# The whole ring: a burst between two looks is seen as far as the kernel has kept it.
+_EVENTS = 4096
 # At the least between two looks, so that keys are heard however long a look takes.
 _REST_SECONDS = 0.02
 _COLOURS = Colours.from_dict(
@@ -53,7 +55,7 @@ async def live(tinyos: TinyOS, view: str = "s") -> None:
     if isinstance(get_app_session().output, PlainTextOutput):
         raise SessionError("live needs a terminal: it fills the whole screen")
     chosen = _view_of(view)
-    with tinyos.watch() as watch:
+    with tinyos.watch(events=_EVENTS) as watch:
         await Live(tinyos, watch, chosen).run()
 
 

@@ -97,7 +97,10 @@ class Feed:
         running = not self._lost and self._tinyos.running
         target = "session lost" if self._lost else self._acting or ("running" if running else "stopped")
         message = self._lost or self._failure() or self._problem or self._ended
-        message = message or ("" if running else self._where())
+        if not message and not running:
+            message = self._where()
+            if self._snapshot is not None and self._snapshot.changing:
+                message = f"Amid a change: figures may not agree. {message}"
         return Status(target, running, self._rate(), self._torn, message, self.is_lost)
 
     def _failure(self) -> str:

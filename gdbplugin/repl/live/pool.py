@@ -8,8 +8,9 @@ is in use.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from gdbplugin.repl.live.canvas import (
     BAD,
@@ -17,6 +18,7 @@ from gdbplugin.repl.live.canvas import (
     PLAIN,
     TITLE,
     WARNING,
+    Fragment,
     Line,
     clip,
     first_fitting,
@@ -73,37 +75,42 @@ class Shape:
         return -(-self.frames // (self.per_cell * self.per_row))
 
 
-def keys(table: FrameTable, by_task: bool) -> Sequence[Key]:
+def keys(table: FrameTable, by_task: bool) -> tuple[Key, ...]:
     """Each frame's key: its use, or, by task, its owner, where it is in use."""
     if not by_task:
         return table.uses
-    return [
-        use if use is None or use in _UNUSED else _SHARED if use == "ZeroPage" or task is None else task
-        for use, task in zip(table.uses, table.owners, strict=True)
-    ]
+    return tuple(
+        [
+            use if use is None or use in _UNUSED else _SHARED if use == "ZeroPage" or task is None else task
+            for use, task in zip(table.uses, table.owners, strict=True)
+        ]
+    )
 
 
-def cells(shape: Shape, keys_: Sequence[Key]) -> list[Counter[Key]]:
-    """The frames of each cell by their key, in the order of addresses."""
-    return [Counter(keys_[at : at + shape.per_cell]) for at in range(0, len(keys_), shape.per_cell)]
+def cells(shape: Shape, keys_: tuple[Key, ...]) -> list[tuple[Key, ...]]:
+    """The frames of each cell, in the order of addresses."""
+    return [keys_[at : at + shape.per_cell] for at in range(0, len(keys_), shape.per_cell)]
 
 
-def rows(shape: Shape, keys_: Sequence[Key], frames: Frames, style: Style) -> list[Line]:
+def rows(shape: Shape, keys_: tuple[Key, ...], frames: Frames, style: Style) -> list[Line]:
     """The map: a line for each row of cells, the physical address of its first frame in front."""
-    lines = []
     cut = cells(shape, keys_)
+    # Most cells are like others: those are looked at once.
+    drawn = {cell: _drawn(cell) for cell in set(cut)}
+    lines = []
     for at in range(0, len(cut), shape.per_row):
         first = None if frames.base is None else frames.base + at * shape.per_cell * PAGE_BYTES
         line: Line = words(f" {style.address(first):<{_ADDRESS_WIDTH}}")
-        for cell in cut[at : at + shape.per_row]:
-            key = most(cell)
-            letter, class_ = symbol(key, in_use(cell) * 2 >= cell.total()), _STYLES.get(str(key), PLAIN)
-            if line[-1][0] == class_:
-                line[-1] = (class_, line[-1][1] + letter)
-            else:
-                line.append((class_, letter))
+        for class_, same in groupby(map(drawn.__getitem__, cut[at : at + shape.per_row]), itemgetter(0)):
+            line.append((class_, "".join(letter for _, letter in same)))
         lines.append(line)
     return lines
+
+
+def _drawn(cell: tuple[Key, ...]) -> Fragment:
+    counted = Counter(cell)
+    key = most(counted)
+    return _STYLES.get(str(key), PLAIN), symbol(key, in_use(counted) * 2 >= len(cell))
 
 
 def most(cell: Counter[Key]) -> Key:
