@@ -174,7 +174,7 @@ def _check_ranges(lazy: LazyPages, journal: Journal) -> None:
         label = f"lazy range of {reserved.pages} pages from record {reserved.first}"
         if len(pages) != reserved.pages:
             journal.find(label, f"{reserved.pages} records in use", f"{len(pages)}")
-        elif any(page.owner != reserved.owner for page in pages):
+        elif pages.owners() != {reserved.owner}:
             journal.find(label, f"records of its owner, task {reserved.owner}", "one of another task")
     if lazy.ranges and inside != len(lazy.pages):
         journal.find("lazy pages", f"{inside:,} records in use, as the ranges have", f"{len(lazy.pages):,}")

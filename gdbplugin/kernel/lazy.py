@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, overload
@@ -41,8 +42,9 @@ FIELDS = (
 _ADDRESS = itemgetter(0)
 _FLAGS = itemgetter(2, 3)
 _KIND = itemgetter(2, 3, 4)
+_OWNER = itemgetter(4)
 _ACCESSES = itemgetter(5)
-_STATE_OF = {(0, 0): "pending", (0, 1): "zero", (1, 0): "allocated"}
+_STATE_OF: dict[tuple[int | None, int | None], str] = {(0, 0): "pending", (0, 1): "zero", (1, 0): "allocated"}
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,15 @@ class LazyTable(Sequence[LazyPage]):
 
     def __getitem__(self, index: int | slice) -> LazyPage | LazyTable:
         if isinstance(index, slice):
+            if index.indices(len(self.rows)) == (0, len(self.rows), 1):
+                return self
             return LazyTable(self.rows[index], self.records[index])
         virtual, physical, allocated, zero, owner, count, time = self.rows[index]
         return LazyPage(virtual, physical, _boolean(allocated), _boolean(zero), owner, count, time)
+
+    def owners(self) -> set[int | None]:
+        """The tasks whose pages they are."""
+        return set(map(_OWNER, self.rows))
 
     def where(self, state: str | None = None, owners: Set[int] | None = None) -> LazyTable:
         """The rows of a state and of some owners."""
@@ -122,11 +130,15 @@ class LazyTable(Sequence[LazyPage]):
         """The state of a row: one of `STATES`."""
         return _STATE_OF.get((row[2], row[3]), "corrupt")
 
+    @cached_property
+    def flags(self) -> Counter[tuple[int | None, int | None]]:
+        """Pages by what they have in `is_allocated` and `is_zero_page`."""
+        return Counter(map(_FLAGS, self.rows))
+
     def count_states(self) -> Counter[str]:
         """Pages by state."""
-        raw = Counter(map(_FLAGS, self.rows))
         counted: Counter[str] = Counter()
-        for flags, count in raw.items():
+        for flags, count in self.flags.items():
             counted[_STATE_OF.get(flags, "corrupt")] += count
         return counted
 
@@ -255,17 +267,17 @@ def _read_table(kernel: Kernel, spans: list[tuple[int, int]] | None) -> LazyTabl
         used = [index for index, row in enumerate(found) if row[0] != 0]
         rows += [found[index] for index in used]
         records += [first + index for index in used]
-    _report_corrupt(kernel, rows)
-    return LazyTable(rows, records)
+    table = LazyTable(rows, records)
+    _report_corrupt(kernel, table)
+    return table
 
 
-def _report_corrupt(kernel: Kernel, rows: list[tuple[Any, ...]]) -> None:
+def _report_corrupt(kernel: Kernel, table: LazyTable) -> None:
     """A finding for each boolean that is none, and for a page that claims both states at once."""
-    flags = set(map(_FLAGS, rows))
-    bad = {pair for pair in flags if pair not in _STATE_OF and None not in pair}
+    bad = {pair for pair in table.flags if pair not in _STATE_OF and None not in pair}
     if not bad:
         return
-    for row in rows:
+    for row in table.rows:
         if (row[2], row[3]) in bad:
             kernel.journal.find(
                 f"lazy page {row[0]:#x}: is_allocated, is_zero_page",

@@ -17,7 +17,7 @@ from gdbplugin.render.style import Style, indented, table
 
 _RANGES_SHOWN = 12
 _RUNS_SHOWN = 40
-_FLAGS = {0: "false", 1: "true"}
+_FLAGS: dict[Any, str] = {0: "false", 1: "true"}
 
 
 def content(shown: LazyList, journal: Journal) -> dict[str, Any]:
@@ -74,13 +74,13 @@ class PageObjects:
         if any(None in row for row in rows[:1]):
             # A kernel without one of the fields has it in no row.
             rows = [tuple("null" if value is None else value for value in row) for row in rows]
-        flags = {
-            (allocated, zero): f'"is_allocated": {_FLAGS.get(allocated, "null")}, '
-            f'"is_zero_page": {_FLAGS.get(zero, "null")}'
-            for allocated, zero in {row[2:4] for row in rows}
+        flags: dict[Any, str] = {
+            number: _FLAGS.get(number, "null") for pair in self._pages.flags for number in pair
         }
+        flags["null"] = "null"
         texts = [
-            f'{{"virtual_address": {virtual}, "physical_address": {physical}, {flags[allocated, zero]}, '
+            f'{{"virtual_address": {virtual}, "physical_address": {physical}, '
+            f'"is_allocated": {flags[allocated]}, "is_zero_page": {flags[zero]}, '
             f'"owner": {owner}, "access_count": {count}, "allocation_time": {time}}}'
             for virtual, physical, allocated, zero, owner, count, time in rows
         ]
