@@ -94,6 +94,19 @@ def test_afterwards_the_machine_is_as_it_was(project: pytest.Pytester) -> None:
     project.runpytest_inprocess().assert_outcomes(passed=2, failed=2)
 
 
+def test_a_test_whose_time_is_up_shows_its_machine(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        import pytest
+        @pytest.mark.timeout(3, func_only=True)
+        def test_it(tinyos):
+            tinyos.gdb("python import time; time.sleep(600)", timeout=600)
+    """)
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *Timeout (>3.0s) from pytest-timeout."])
+    assert _section(result.stdout.str(), "TinyOS report (tinyos)").startswith("TinyOS dynamic memory")
+
+
 def test_every_machine_of_a_test_is_shown(project: pytest.Pytester) -> None:
     project.makepyfile("""
         def test_it(boot_tinyos):

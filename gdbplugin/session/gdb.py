@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from gdbplugin.session import mi, process
-from gdbplugin.session.errors import CommandFailedError, EndedError, WaitTimeoutError
+from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
 from gdbplugin.session.gdb_program import find_gdb
 from gdbplugin.session.mi import Record, Result, Stop
 from gdbplugin.session.pump import Pump
@@ -121,7 +121,8 @@ class Gdb:
         """Send one MI command (`-data-read-memory-bytes ...`) and return its result.
 
         Raises `CommandFailedError` with GDB's own words, `WaitTimeoutError`, or `EndedError` if GDB dies.
-        Interrupted by Ctrl-C, it has GDB give up the command, so that the next one is answered.
+        Interrupted by Ctrl-C or another signal's exception, it has GDB give up the command, so that the next
+        one is answered.
         """
         self.changes += 1
         return self.ask(command, timeout)
@@ -134,7 +135,9 @@ class Gdb:
         self._log.clear()
         try:
             record = self._answer(token, timeout, f"GDB's answer to {command}")
-        except KeyboardInterrupt:
+        except SessionError:
+            raise
+        except BaseException:  # What a signal's handler raises: Ctrl-C, or that a test's time is up.
             self._cancel(token)
             raise
         console = "".join(self._console)
@@ -176,7 +179,9 @@ class Gdb:
         self._awaited.add(token)
         try:
             self.wait_for_stop(timeout)
-        except KeyboardInterrupt:
+        except SessionError:
+            raise
+        except BaseException:  # As above.
             self.interrupt(_CANCEL_SECONDS)
             self._cancel(token, self._send("-gdb-show confirm"))
             raise
