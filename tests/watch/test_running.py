@@ -96,7 +96,7 @@ def test_a_kernel_held_amid_a_change_is_told_of(machine, watch):
     image = machine.kernel.image
     other = Watch(machine.qemu.ram, image, machine.kernel.layout)
     with machine.stopped() as gdb:
-        gdb.execute(f"watch *({counter:#x} as *mut u64)")
+        gdb.execute(f"with language rust -- watch *({counter:#x} as *mut u64)")
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             gdb.execute("continue")
