@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -82,7 +83,8 @@ class EventBreakpoint:
         """Let the target run until it happens; returns the event, or for a switch the address space.
 
         Where it has stopped the target already, and nobody waited for that, that is it. The target is
-        stopped then, with the change over, so that what is read agrees with itself. Raises
+        stopped then, with the change over, so that what is read agrees with itself; where it happened
+        several times in one change, the first is returned. Raises
         `WaitTimeoutError` after `timeout` seconds, the target left running; `SessionError` where something
         else stops it, at that place.
         """
@@ -94,12 +96,12 @@ class EventBreakpoint:
                     gdb.resume()
                 stop = gdb.wait_for_stop(timeout, self._wanted.text)
             if not self._is_ours(stop):
-                raise SessionError(f"the target stopped ({stop}) while it was waited for {self._wanted.text}")
+                raise SessionError(f"the target stopped ({stop}) while waiting for {self._wanted.text}")
             with self._session.reading() as reading:
                 happened = reading.look(self._newest)
                 sequence = reading.look(_odd_sequence)
             if sequence is not None:
-                _finish_change(gdb, sequence)
+                self._finish_change(gdb, sequence)
             return happened
 
     def delete(self) -> None:
@@ -122,6 +124,21 @@ class EventBreakpoint:
 
     def _is_ours(self, stop: Stop) -> bool:
         return stop.reason == "breakpoint-hit" and stop.payload.get("bkptno") in self._numbers
+
+    def _finish_change(self, gdb: Gdb, sequence: int) -> None:
+        """Let the target run until the counter is written, which ends the change."""
+        deadline = time.monotonic() + _CHANGE_SECONDS
+        with _watchpoint(gdb, sequence):
+            while True:
+                gdb.resume()
+                try:
+                    left = max(0.0, deadline - time.monotonic())
+                    stop = gdb.wait_for_stop(left, "the end of the change that it is part of")
+                except (WaitTimeoutError, KeyboardInterrupt):
+                    gdb.interrupt()
+                    raise
+                if not self._is_ours(stop):  # Else it has happened once more in the same change.
+                    return
 
     def _newest(self, kernel: Kernel) -> Event | AddressSpace:
         """What has just happened: an event's entry is the newest of the ring already."""
@@ -165,17 +182,6 @@ def _odd_sequence(kernel: Kernel) -> int | None:
     """The address of the manager's sequence counter, if a change is under way."""
     place = kernel.place(MANAGER, "sequence")
     return place.address if place is not None and kernel.is_changing(MANAGER) else None
-
-
-def _finish_change(gdb: Gdb, sequence: int) -> None:
-    """Let the target run until the counter is written, which ends the change."""
-    with _watchpoint(gdb, sequence):
-        gdb.resume()
-        try:
-            gdb.wait_for_stop(_CHANGE_SECONDS, "the end of the change that it is part of")
-        except (WaitTimeoutError, KeyboardInterrupt):
-            gdb.interrupt()
-            raise
 
 
 @contextlib.contextmanager
