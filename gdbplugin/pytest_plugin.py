@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gdbplugin.session import SessionError, TinyOS
     from gdbplugin.session.gdb import Gdb
 
+# Titles and texts, as pytest's reports have them.
+Sections = list[tuple[str, str]]
 _PROGRAMS = {"--tinyos-qemu": "TINYOS_QEMU", "--tinyos-gdb": "TINYOS_GDB"}
 _EVENTS = 20
 _CONSOLE_LINES = 40
@@ -74,7 +76,7 @@ class Boot:
         from gdbplugin.session import QemuOptions, TinyOS
 
         wanted = QemuOptions(**{"kernel": self._kernel, **options})  # type: ignore[arg-type]
-        self.machines.append(TinyOS.boot(self._kernel, options=wanted))
+        self.machines.append(_observed(TinyOS.boot(self._kernel, options=wanted)))
         return self.machines[-1]
 
     def close(self) -> None:
@@ -126,7 +128,7 @@ def _booted(kernel: Path) -> Iterator[TinyOS]:
     except SessionError as error:
         raise _failure(error) from None
     with machine:
-        yield machine
+        yield _observed(machine)
 
 
 def _failure(error: SessionError) -> BaseException:
@@ -134,14 +136,37 @@ def _failure(error: SessionError) -> BaseException:
     return pytest.fail.Exception(str(error), pytrace=False)
 
 
+# What a machine showed as a failed assertion left it, by machine, until the test's report is made.
+_kept: dict[TinyOS, tuple[BaseException, Sections]] = {}
+
+
+def _observed(machine: TinyOS) -> TinyOS:
+    """Have a machine looked at when an assertion fails while it is held still: afterwards it runs on."""
+
+    def keep(error: BaseException) -> None:
+        known, _ = _kept.get(machine, (None, []))
+        if isinstance(error, AssertionError | pytest.fail.Exception) and error is not known:
+            _kept[machine] = error, _state(machine)
+
+    machine.on_failure = keep
+    return machine
+
+
 # First of all: by then the others have said whether what happened counts as a failure.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach to a failure what each of the test's machines shows now."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach to a failure what each of the test's machines showed then."""
     report = yield
-    if report.failed and report.when != "teardown":
-        for name, machine in _machines_of(item):
-            for title, text in _evidence(machine):
+    if report.when == "teardown":
+        return report
+    for name, machine in _machines_of(item):
+        error, state = _kept.pop(machine, (None, []))
+        if report.failed:
+            if call.excinfo is None or error is not call.excinfo.value:
+                state = _state(machine)
+            for title, text in [*state, *_console(machine)]:
                 report.sections.append((f"TinyOS {title} ({name})", text))
     return report
 
@@ -159,8 +184,8 @@ def _machines_of(item: pytest.Item) -> list[tuple[str, TinyOS]]:
     return list(found.values())
 
 
-def _evidence(machine: TinyOS) -> list[tuple[str, str]]:
-    """Report, events and console of a machine, as far as they are to be had: it may be what failed."""
+def _state(machine: TinyOS) -> Sections:
+    """Report and events of a machine, as far as they are to be had: it may be what failed."""
     from gdbplugin.session import SessionError
 
     found = []
@@ -171,10 +196,13 @@ def _evidence(machine: TinyOS) -> list[tuple[str, str]]:
                 found.append((title, gdb.execute(command, _EVIDENCE_SECONDS)))
     except SessionError as error:
         found.append(("state", f"not to be had: {error.message}"))
-    if not machine.is_attached:
-        lines = machine.console.transcript.splitlines()
-        found.append(("console", "\n".join(lines[-_CONSOLE_LINES:])))
-    return [(title, text) for title, text in found if text]
+    return found
+
+
+def _console(machine: TinyOS) -> Sections:
+    """The end of what the kernel has written."""
+    lines = [] if machine.is_attached else machine.console.transcript.splitlines()
+    return [("console", "\n".join(lines[-_CONSOLE_LINES:]))] if lines else []
 
 
 @contextlib.contextmanager

@@ -53,6 +53,8 @@ class TinyOS(Objects):
         self._runs_without_gdb = True
         self.debugger_complaints = ""
         """What GDB and the plugin wrote to standard error as they started."""
+        self.on_failure: Callable[[BaseException], None] | None = None
+        """Given an exception that leaves a `stopped`, before the target runs on: to look at what was seen."""
 
     @classmethod
     def boot(
@@ -177,7 +179,12 @@ class TinyOS(Objects):
             was_running = self.running
             gdb = self._with_gdb()
             with gdb.stopped(resume=was_running):
-                yield gdb
+                try:
+                    yield gdb
+                except BaseException as error:
+                    if self.on_failure is not None:
+                        self.on_failure(error)
+                    raise
 
     def shell(self, command: str, timeout: float = 10.0) -> str:
         """Type a command on the kernel's own console and return its answer. The target must be running."""
