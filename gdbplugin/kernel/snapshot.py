@@ -17,7 +17,7 @@ from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
 from gdbplugin.kernel.stacks import Stacks, read_stacks
 from gdbplugin.kernel.statistics import Counters, DynamicMemoryStats, read_counters
-from gdbplugin.kernel.target import CHANGING, MANAGER, SCHEDULER, Kernel
+from gdbplugin.kernel.target import CHANGING, MANAGER, SCHEDULER, Kernel, KernelNotReadyError
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 from gdbplugin.layout.types import Layout
 from gdbplugin.machine import MachineError
@@ -108,9 +108,11 @@ class SnapshotReader:
         """Decode everything out of whole copies of the statics.
 
         With `lazy_pages` each lazy page too, which is to be among the copies then. Raises a `MachineError`
-        for a program that is not TinyOS.
+        for a program that is not TinyOS, `KernelNotReadyError` for one that has not set up its memory yet.
         """
         kernel = Kernel(NoMachine(), self._layout, Journal(), self._history, memory=copies)
+        if kernel.integer(MANAGER, "frames.total_frames") == 0:
+            raise KernelNotReadyError("the kernel has not set up its memory yet; let it run on")
         changing = kernel.is_changing(SCHEDULER)
         if changing:
             kernel.journal.note(CHANGING)

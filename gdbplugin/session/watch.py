@@ -21,11 +21,19 @@ from gdbplugin.kernel.snapshot import Copies, NoMachine, Snapshot, SnapshotReade
 from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.elf import ElfImage
 from gdbplugin.layout.types import Layout, Static, locate_path
-from gdbplugin.session.errors import EndedError, KernelUnusableError, SessionError, WaitTimeoutError
+from gdbplugin.machine import MachineError
+from gdbplugin.session.errors import (
+    EndedError,
+    KernelUnusableError,
+    ReadFailedError,
+    SessionError,
+    WaitTimeoutError,
+)
 
 __all__ = ["Snapshot", "Watch"]
 
 _EVENTS = 256
+_LOAD_SECONDS = 3.0
 _LAZY_PAGES = "lazy_allocator.pages"
 # Torn copies in a row after which the processor is given away, and after which for a while.
 _PATIENCE = 64
@@ -64,11 +72,13 @@ class Watch:
         events: int = _EVENTS,
         lost: Callable[[], EndedError | None] = lambda: None,
         is_stopped: Callable[[], bool] = lambda: False,
+        timeout: float = _LOAD_SECONDS,
     ) -> None:
         """`ram` runs `image`, whose types `layout` has. Snapshots have the newest `events` of the events.
 
         `lost` says how the machine ended, if it did, and `is_stopped` whether a debugger holds it still for
-        certain. Raises `KernelUnusableError` where the machine runs something else.
+        certain. Raises `KernelUnusableError` where the machine does not have this kernel in its RAM within
+        `timeout` seconds, `EndedError` for one that has ended.
         """
         self._ram = ram
         self._image = image
@@ -76,7 +86,8 @@ class Watch:
         self._lost = lost
         self._is_stopped = is_stopped
         self._reader = SnapshotReader(layout, events)
-        self._require_running()
+        self._require_machine()
+        self._require_kernel(timeout)
         self._counters = tuple(self._counter(name) for name in (MANAGER, SCHEDULER))
         self._everything = [self._span(static) for static in self._statics()]
         self._all_but_lazy_pages = list(self._without_lazy_pages())
@@ -90,13 +101,15 @@ class Watch:
 
         One that is stopped, or has failed, in the middle of a change is taken as it is: `changing` says so.
         With `lazy` the record of each lazy page too. Raises `WaitTimeoutError` where no whole copy could be
-        had in time, and `EndedError` for a machine that has ended.
+        had in time, `ReadFailedError` before the kernel has set up its memory, and `EndedError` for a machine
+        that has ended.
         """
-        lost = self._lost()
-        if lost is not None:
-            raise lost
+        self._require_machine()
         copies, torn = self._copy(self._everything if lazy else self._all_but_lazy_pages, timeout)
-        return self._reader.read(copies, lazy_pages=lazy, torn=torn)
+        try:
+            return self._reader.read(copies, lazy_pages=lazy, torn=torn)
+        except MachineError as error:
+            raise ReadFailedError(str(error)) from error
 
     def __enter__(self) -> Watch:
         return self
@@ -150,13 +163,23 @@ class Watch:
         copies = Copies({span.virtual: self._ram.read(span.physical, span.length)})
         return read_failure(Kernel(NoMachine(), self._layout, memory=copies)) is not None
 
-    def _require_running(self) -> None:
+    def _require_machine(self) -> None:
+        lost = self._lost()
+        if lost is not None:
+            raise lost
+
+    def _require_kernel(self, timeout: float) -> None:
+        # A machine that was just started has its RAM before QEMU loads the kernel into it.
+        deadline = time.monotonic() + timeout
         address, expected = self._image.fingerprint()
-        if self._ram.read(address, len(expected)) != expected:
-            raise KernelUnusableError(
-                f"{self._image.path} is not the kernel that is running: what identifies it is not in the "
-                "machine's RAM; give the ELF that was booted"
-            )
+        while self._ram.read(address, len(expected)) != expected:
+            self._require_machine()
+            if time.monotonic() >= deadline:
+                raise KernelUnusableError(
+                    f"{self._image.path} is not the kernel that is running: what identifies it is not in the "
+                    "machine's RAM; give the ELF that was booted"
+                )
+            time.sleep(_PAUSE_SECONDS)
 
     def _statics(self) -> Iterator[Static]:
         """What a snapshot is decoded from."""

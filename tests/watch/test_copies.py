@@ -207,25 +207,38 @@ def test_a_kernel_stopped_in_a_change_is_shown_as_it_is(ram, layout, name):
 
 
 def test_of_a_machine_that_has_ended_it_is_told_how(ram, layout):
-    ends = iter([None, EndedError("QEMU was killed by SIGKILL")])
-    watch = Watch(ram, IMAGE, layout, lost=lambda: next(ends))
+    ended = None
+    watch = Watch(ram, IMAGE, layout, lost=lambda: ended)
     watch.snapshot()
+    ended = EndedError("QEMU was killed by SIGKILL")
     with pytest.raises(EndedError, match="SIGKILL"):
         watch.snapshot()
 
 
 def test_a_machine_that_ends_meanwhile_is_told_of_as_well(ram, layout):
-    ends = iter([None, EndedError("QEMU was killed by SIGKILL")])
+    ends = iter([None, None, EndedError("QEMU was killed by SIGKILL")])
     watch = Watch(ram, IMAGE, layout, lost=lambda: next(ends))
     ram.change(MANAGER, by=1)
     with pytest.raises(EndedError, match="SIGKILL"):
         watch.snapshot(timeout=0.05)
 
 
+def test_a_kernel_that_is_loaded_only_now_is_waited_for(ram, layout):
+    ram.bytes[BUILD_ID_OFFSET] ^= 1
+    reads = itertools.count()
+
+    def load():
+        if next(reads) == 3:
+            ram.bytes[BUILD_ID_OFFSET] ^= 1
+
+    ram.meanwhile = load
+    assert Watch(ram, IMAGE, layout).snapshot().sequence == 8
+
+
 def test_another_kernel_in_its_place_is_told_at_once(ram, layout):
     ram.bytes[BUILD_ID_OFFSET] ^= 1
     with pytest.raises(KernelUnusableError, match=r"kernel\.elf is not the kernel that is running"):
-        Watch(ram, IMAGE, layout)
+        Watch(ram, IMAGE, layout, timeout=0.01)
 
 
 def test_statics_outside_of_the_file_are_told(ram, layout):

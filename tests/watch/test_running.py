@@ -9,7 +9,7 @@ import pytest
 
 from gdbplugin.kernel.target import MANAGER
 from gdbplugin.session import SessionError
-from gdbplugin.session.errors import EndedError, WaitTimeoutError
+from gdbplugin.session.errors import EndedError, ReadFailedError, WaitTimeoutError
 from gdbplugin.session.watch import Watch
 from tests.watch.invariants import Observer
 
@@ -143,6 +143,12 @@ def test_machines_side_by_side_have_each_its_own(boot):
     assert limits == [16384, 32768]
 
 
+def test_before_the_kernel_has_set_up_its_memory_it_says_so(boot):
+    watch = boot(paused=True).watch()
+    with pytest.raises(ReadFailedError, match="has not set up its memory yet"):
+        watch.snapshot()
+
+
 def test_without_mapped_ram_it_says_why(boot):
     with pytest.raises(SessionError, match=r"mapped RAM.*not to be shared"):
         boot(share_ram=False).watch()
@@ -153,8 +159,9 @@ def test_after_the_session_nothing_of_it_is_open(machine):
     watch.snapshot()
     machine.close()
     assert not [fd for fd in os.listdir("/proc/self/fd") if "tinyos-ram" in link(fd)]
-    with pytest.raises(SessionError):
-        watch.snapshot()
+    for look in (watch.snapshot, machine.watch):
+        with pytest.raises(EndedError):
+            look()
 
 
 def link(descriptor):
