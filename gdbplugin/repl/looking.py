@@ -119,5 +119,5 @@ def _place(frame: Mapping[str, Any]) -> str:
     """The function and the source line of a frame, or its address."""
     function = frame.get("func") or frame.get("addr") or ""
     if "line" not in frame:
-        return f"in {function}" if function else ""
-    return f"in {function} {str(frame.get('file', '')).rpartition('/')[2]}:{frame['line']}"
+        return str(function)
+    return f"{function} {str(frame.get('file', '')).rpartition('/')[2]}:{frame['line']}"

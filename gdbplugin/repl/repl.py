@@ -169,7 +169,13 @@ class Repl:
         # Not at the top: of all that is done here, only this needs a terminal.
         from gdbplugin.repl.live import run_live
 
-        run_live(self.session, view)
+        said: list[str] = []
+        try:
+            # It fills the screen: whatever is said meanwhile waits for its end.
+            with self.screen.prompting(said.append), self.target.core_kept():
+                run_live(self.session, view)
+        finally:
+            self.screen.write_now("".join(said))
 
     def _open(self) -> None:
         self.session: TinyOS = self._opening.open()

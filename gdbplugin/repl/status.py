@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gdbplugin.session.showing import Style
 
-_GAUGE = 8
+_GAUGE = 6
 _SHORTEST_PLACE = 12
 
 
@@ -36,9 +36,9 @@ def line(status: Status, width: int, style: Style) -> str:
     separator = " | " if style.plain else " · "
     parts = [_state(status), *_parts(status, style)]
     place = status.place if status.place and not status.running else ""
-    room = width - len(separator.join(parts)) - 1
+    room = width - len(separator.join(parts)) - len(" in ")
     if place:
-        parts[0] += " " + _shortened(place, max(_SHORTEST_PLACE, room), style)
+        parts[0] += " in " + _shortened(place, max(_SHORTEST_PLACE, room), style)
     while len(parts) > 1 and len(separator.join(parts)) > width:
         parts.pop()
     return separator.join(parts)[:width]

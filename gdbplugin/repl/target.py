@@ -32,6 +32,7 @@ class Target:
         self._timeout = NO_LIMIT_SECONDS if interactive else timeout
         # The stop that we made ourselves, while the target stands there.
         self._held: Stop | None = None
+        self._thread_before: str | None = None
 
     def gdb(self, command: str, *, moves_on: bool = False) -> None:
         """Carry out a command of GDB's, its text shown as it comes.
@@ -101,6 +102,20 @@ class Target:
         return ""
 
     @contextlib.contextmanager
+    def core_kept(self) -> Iterator[None]:
+        """The core that is selected now is so after the `with`, whoever has stopped the target in it."""
+        thread = self._thread()
+        try:
+            yield
+        finally:
+            if self._session.lost is None:
+                # Of a running target none can be selected: then at the next stop.
+                if self._session.running:
+                    self._thread_before = thread
+                else:
+                    self._select(thread)
+
+    @contextlib.contextmanager
     def _still(self, moves_on: bool) -> Iterator[None]:
         if self._session.running:
             self._held = self._hold()
@@ -116,15 +131,24 @@ class Target:
 
         GDB selects whichever core it has stopped first: the user's is selected again.
         """
-        gdb = self._session.debugger
-        selected = gdb.ask("-data-evaluate-expression $_thread").payload["value"]
+        thread = self._thread()
         with self._screen.caught() as told:
             stop = self._session.interrupt()
         if stop.reason == "signal-received" and stop.payload.get("signal-name") == "SIGINT":
-            gdb.ask(f"-thread-select {selected}")
+            self._select(thread)
             return stop
         self._screen.gdb("".join(told))
         return None
+
+    def _thread(self) -> str:
+        """GDB's number of the core that the user looks at."""
+        thread, self._thread_before = self._thread_before, None
+        if thread is not None:
+            return thread
+        return str(self._session.debugger.ask("-data-evaluate-expression $_thread").payload["value"])
+
+    def _select(self, thread: str) -> None:
+        self._session.debugger.ask(f"-thread-select {thread}")
 
     def _after(self, held: Stop, moves_on: bool) -> None:
         """Let the target run on, or keep it, after a command for which it was held."""

@@ -1,0 +1,56 @@
+"""A program in a real terminal: a tmux server of the test's own."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_TOP = Path(__file__).resolve().parents[2]
+_SECONDS = 30.0
+
+
+class Pane:
+    """One terminal. `end` it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._tmux = ["tmux", "-S", str(directory / "tmux"), "-f", "/dev/null"]
+        self._home = directory
+
+    def start(self, command: Sequence[str], width: int, height: int, **environment: str) -> None:
+        """Start a program there, whose environment is ours with the values given."""
+        values = {"PYTHONPATH": str(_TOP), "XDG_STATE_HOME": str(self._home), "LC_ALL": "C.UTF-8"}
+        assignments = [f"{name}={value}" for name, value in {**values, **environment}.items()]
+        size = ["-x", str(width), "-y", str(height)]
+        self._do("new-session", "-d", *size, "env", *assignments, *command)
+        self._do("set-option", "remain-on-exit", "on")
+
+    def press(self, *keys: str) -> None:
+        """Press keys, by tmux's names."""
+        self._do("send-keys", *keys)
+
+    def type(self, text: str) -> None:
+        """Type text as it is, and Enter."""
+        self._do("send-keys", "-l", text)
+        self._do("send-keys", "Enter")
+
+    def lines(self, *options: str) -> list[str]:
+        """What is on the screen."""
+        return self._do("capture-pane", "-p", *options).splitlines()
+
+    def see(self, wanted: Callable[[list[str]], bool], what: str) -> list[str]:
+        """Wait until the screen is as wanted; returns it."""
+        deadline = time.monotonic() + _SECONDS
+        while not wanted(lines := self.lines()):
+            assert time.monotonic() < deadline, "\n".join([f"never seen: {what}", *lines])
+            time.sleep(0.05)
+        return lines
+
+    def end(self) -> None:
+        """End the terminal and what runs in it."""
+        self._do("kill-server")
+
+    def _do(self, *arguments: str) -> str:
+        done = subprocess.run([*self._tmux, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout

@@ -1,0 +1,156 @@
+"""The REPL in a real terminal, by tmux: of a kernel that holds still it shows what the library says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.repl.pane import Pane
+
+_SESSION = """
+import sys
+from pathlib import Path
+from gdbplugin.repl.history import history_file, open_history
+from gdbplugin.repl.opening import Opening
+from gdbplugin.repl.prompt import Prompt
+from gdbplugin.repl.repl import Manner, Repl
+from gdbplugin.repl.screen import Screen
+from gdbplugin.repl.terminal import style_of
+
+kernel, answer = map(Path, sys.argv[1:])
+screen = Screen(sys.stdout, sys.stderr, style_of(sys.stdout), for_person=True)
+with Repl(Opening(kernel), screen, Manner(interactive=True)) as repl:
+    repl.session.shell("hold")
+    answer.with_suffix(".part").write_text(repl.target.json("report"))
+    answer.with_suffix(".part").rename(answer)
+    Prompt(repl, open_history(history_file())[0]).loop()
+    print("left, lost", repl.session.lost)
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
+
+
+@pytest.fixture
+def pane(tmp_path: Path) -> Iterator[Pane]:
+    made = Pane(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def start(pane: Pane, tmp_path: Path, kernel_elf: Path) -> Callable[..., dict[str, Any]]:
+    """Starts the REPL and gives the library's report of its kernel, whose tasks hold still."""
+
+    def started(width: int, height: int, **environment: str) -> dict[str, Any]:
+        answer = tmp_path / "report.json"
+        pane.start(
+            [sys.executable, "-c", _SESSION, str(kernel_elf), str(answer)], width, height, **environment
+        )
+        pane.see(lambda lines: lines[-1].startswith("running"), "the status line")
+        report: dict[str, Any] = json.loads(answer.read_text())
+        return report
+
+    return started
+
+
+def _check_status(lines: list[str], report: dict[str, Any], separator: str) -> None:
+    """The last line says what the library does, in the width there is."""
+    parts = [part.strip() for part in lines[-1].split(separator)]
+    pressure, frames = report["pressure"], report["frames"]
+    share = 100 * (frames["free_frames"] + frames["cached_frames"]) // pressure["limit_frames"]
+    assert parts[0].startswith(("running", "stopped in"))
+    assert any(part.startswith(f"{pressure['level']} ") and part.endswith(f" {share}%") for part in parts)
+
+
+def _check_stacks(lines: list[str], report: dict[str, Any]) -> None:
+    """Each stack's row has its figures."""
+    shown = {}
+    for line in lines:
+        found = re.match(r" +(\d+) .* (\d+)/(\d+) ", line)
+        if found:
+            number, growths, shrinks = map(int, found.groups())
+            shown[number] = (growths, shrinks)
+    assert shown == {
+        stack["id"]: (stack["growth_count"], stack["shrink_count"])
+        for stack in report["stacks"]
+        if stack["is_active"]
+    }
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50)])
+def test_what_it_shows_is_what_the_library_says(
+    pane: Pane, start: Callable[..., dict[str, Any]], width: int, height: int
+) -> None:
+    report = start(width, height)
+    _check_status(pane.lines(), report, "·")
+    assert "task 0 shell" in pane.lines()[-1]
+    pane.type("*d")
+    pane.see(lambda lines: "tinyos>" in lines[3:] and lines[-1].startswith("running"), "the stacks")
+    _check_stacks(pane.lines("-J"), report)
+    pane.press("C-c")
+    lines = pane.see(lambda lines: lines[-1].startswith("stopped "), "the stop")
+    assert "core 0 EL1" in lines[-1]
+    _check_status(lines, report, "·")
+    pane.type("continue")
+    pane.see(lambda lines: lines[-1].startswith("running"), "it running")
+    pane.press("C-d")
+    pane.see(lambda lines: "left, lost None" in lines, "its end")
+
+
+def test_without_utf_8_and_colour(pane: Pane, start: Callable[..., dict[str, Any]]) -> None:
+    report = start(80, 24, LC_ALL="C", NO_COLOR="1")
+    _check_status(pane.lines(), report, "|")
+    pane.type("*p")
+    pane.see(lambda lines: any("frames to be had" in line for line in lines), "the pressure")
+    pane.type("console uptime")
+    pane.see(lambda lines: "| tinyos> uptime" in lines, "the kernel's lines")
+    assert "".join(pane.lines()).isascii()
+    colours = re.findall(r"\033\[([0-9;]+)m", "\n".join(pane.lines("-e")))
+    assert not [code for code in colours if re.search(r"(^|;)[34][0-8](;|$)", code)]
+
+
+def test_history_search_suggestion_and_menu(pane: Pane, start: Callable[..., dict[str, Any]]) -> None:
+    report = start(80, 24)
+    pane.type("echo one two three\\n")
+    pane.see(lambda lines: "one two three" in lines, "the answer")
+    pane.press("e", "c")
+    pane.see(lambda lines: lines.count("tinyos> echo one two three\\n") == 2, "a suggestion")
+    pane.press("C-u")
+    pane.press("C-r")
+    pane.press("t", "h", "r")
+    pane.see(lambda lines: any("search" in line and "thr" in line for line in lines), "the search")
+    pane.press("Enter")
+    pane.press("Enter")
+    pane.see(lambda lines: lines.count("one two three") == 2, "the line found, carried out again")
+    pane.type("*")
+    pane.see(lambda lines: "tinyos*>" in lines, "the submenu's prompt")
+    pane.press("d", "Space", "Tab")
+    ids = [str(stack["id"]) for stack in report["stacks"] if stack["is_active"]]
+    pane.see(lambda lines: all(any(line.split()[:1] == [i] for line in lines) for i in ids), "the ids")
+
+
+def test_the_kernels_output_and_a_long_command_while_a_line_is_typed(
+    pane: Pane, start: Callable[..., dict[str, Any]]
+) -> None:
+    start(80, 24)
+    pane.type("python import time; time.sleep(60)")
+    pane.see(lambda lines: any("Ctrl-C stops it" in line for line in lines), "progress")
+    pane.press("C-c")
+    pane.see(lambda lines: lines[-1].startswith("running"), "the prompt again")
+    assert not any("Ctrl-C stops it" in line for line in pane.lines())
+    pane.type("console go")
+    pane.type("console *t")
+    pane.see(lambda lines: lines[-1].startswith("running"), "the prompt again")
+    pane.press("h", "a", "l", "f")
+    lines = pane.see(
+        lambda lines: "tinyos> half" in lines and any(re.match("│ .*[Cc]ritical", line) for line in lines),
+        "the end of the stress test above what is typed",
+    )
+    assert [line for line in lines if "half" in line] == ["tinyos> half"]
