@@ -222,7 +222,8 @@ class Prefix(gdb.Command):
     """Show what TinyOS's memory management and the AArch64 MMU beneath it are doing.
 
     The letters of the kernel's own shell work here as well: `tinyos *r` and `tinyos r` mean `tinyos report`.
-    Each command takes --json, for programs.
+    Each command takes --json, for programs. What was read is kept until the target runs or is written to, or
+    is given a monitor command; of what others do to it meanwhile, such as by QMP, GDB knows nothing.
     """
 
     def __init__(self) -> None:

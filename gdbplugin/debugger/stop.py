@@ -1,7 +1,8 @@
 """What is known of the target as long as it stays stopped: the machine with its cache, and the layout.
 
-Everything read is kept until the target runs, is written to, or goes; then the next command reads anew.
-Nothing here happens before the first command asks.
+Everything read is kept until the target runs, is written to, or goes, or is given a `monitor` command, which
+may be a reset or the restoring of a snapshot; then the next command reads anew. Nothing here happens before
+the first command asks.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from gdbplugin.machine import CachedMachine, Machine, MachineError, PhysicalRead
 
 class NoTargetError(MachineError):
     """There is nothing stopped that could be read."""
+
+
+class NotAArch64Error(MachineError):
+    """GDB takes the target for something else, so that it does not know its registers."""
 
 
 class WrongProgramError(MachineError):
@@ -59,6 +64,7 @@ class _State:
         events.connection_removed.connect(self.gone)
         events.new_objfile.connect(self.replaced)
         events.clear_objfiles.connect(self.replaced)
+        _hook_monitor()
 
     def ran(self, event: Any) -> None:
         """The target goes on."""
@@ -93,6 +99,7 @@ def machine() -> Iterator[Machine]:
     physical memory is put back at the end.
     """
     _require_stopped()
+    _require_aarch64()
     _state.watch()
     # Kept by this command itself: an event amid it, such as a lost connection, empties what is kept.
     source, cached = _state.source, _state.cached
@@ -109,6 +116,25 @@ def machine() -> Iterator[Machine]:
 def forget() -> None:
     """Drop what was read: the target was written to in a way that GDB does not tell of."""
     _state.changed(None)
+
+
+def monitored() -> None:
+    """Called by GDB behind a `monitor` command, of whose effect it tells nobody, itself included."""
+    forget()
+    # Its own copy of the registers is no better: a GDB that has no such command has no way to be told.
+    with contextlib.suppress(gdb.error):
+        gdb.execute("maintenance flush register-cache", to_string=True)
+
+
+def _hook_monitor() -> None:
+    """Have `monitored` called; a hook of the user's own is left as it is."""
+    hook = "hookpost-monitor"
+    try:
+        gdb.execute(f"show user {hook}", to_string=True)
+    except gdb.error:
+        # The user's Python gets no name by it.
+        call = f"__import__({__name__!r}, fromlist=['']).monitored()"
+        gdb.execute(f"define {hook}\npython {call}\nend", to_string=True)
 
 
 def history() -> History:
@@ -161,6 +187,20 @@ def _require_stopped() -> None:
         raise NoTargetError("there is no target: connect to one first (target remote HOST:PORT)")
     if thread.is_running():
         raise NoTargetError("the target is running: stop it first (Ctrl-C, or interrupt)")
+
+
+def _require_aarch64() -> None:
+    name = gdb.selected_inferior().architecture().name()
+    if not name.startswith("aarch64"):
+        space = gdb.current_progspace()
+        program = space.filename if space is not None else None
+        instead = (
+            f"load an AArch64 program in place of {program}" if program else "load the program that runs"
+        )
+        raise NotAArch64Error(
+            f"GDB takes the target for {name}, not for AArch64: {instead} (file PATH), or give `set "
+            "architecture aarch64`; then connect again"
+        )
 
 
 def _image() -> ElfImage:

@@ -43,8 +43,22 @@ def without_sections(elf):
 
 
 def test_a_program_that_is_not_tinyos(shared_machine):
-    outcome = gdb(f"target remote {shared_machine.qemu.gdb_address}", "tinyos report", elf=find_gdb())
+    connect = f"target remote {shared_machine.qemu.gdb_address}"
+    outcome = gdb("set architecture aarch64", connect, "tinyos report", elf=find_gdb())
     assert any(words in one_line(outcome) for words in ("is not TinyOS", "is stripped"))
+
+
+def test_a_program_of_another_architecture(shared_machine, kernel_elf, tmp_path):
+    other, content = tmp_path / "x86.elf", bytearray(kernel_elf.read_bytes())
+    content[0x12:0x14] = (62).to_bytes(2, "little")  # e_machine
+    other.write_bytes(content)
+    connect = f"target remote {shared_machine.qemu.gdb_address}"
+    for command in ("tinyos report", "tinyos translate 0", "tinyos registers"):
+        said = one_line(gdb(connect, command, elf=other))
+        assert said.startswith("GDB takes the target for i386:x86-64, not for AArch64: load")
+        assert str(other) in said
+    told = gdb("set architecture aarch64", connect, "tinyos registers TTBR1_EL1", elf=other)
+    assert "TTBR1_EL1 of all cores: 0x" in told.output
 
 
 def test_another_build_than_the_one_that_runs(shared_machine, kernel_elf, tmp_path):

@@ -87,6 +87,33 @@ def test_a_write_by_the_user_has_everything_read_anew(proxy, kernel_elf):
     assert memory(after)
 
 
+def test_a_monitor_command_has_everything_read_anew_the_registers_included(proxy, kernel_elf):
+    translate = "tinyos translate 0xffff800000080000"
+    outcome = gdb(
+        f"target remote {proxy.address}",
+        *(translate, MARK, translate, MARK, "monitor info status", MARK, translate, MARK),
+        "python print('stop' in globals())",
+        elf=kernel_elf,
+    )
+    again, _, after = between_marks(proxy.packets)[-3:]
+    assert again == []
+    assert memory(after)
+    assert any(packet[0] in "gp" for packet in after)
+    assert "False" in outcome.output.splitlines()
+
+
+def test_a_users_own_hook_of_monitor_stays(proxy, kernel_elf):
+    outcome = gdb(
+        f"target remote {proxy.address}",
+        "python gdb.execute('define hookpost-monitor\\necho mine\\\\n\\nend')",
+        "tinyos translate 0",
+        "monitor info status",
+        elf=kernel_elf,
+    )
+    assert "mine" in outcome.output.splitlines()
+    assert "Python" not in outcome.errors
+
+
 def test_no_command_writes_to_the_target(proxy, kernel_elf):
     gdb(f"target remote {proxy.address}", MARK, "tinyos report", "tinyos check --json", MARK, elf=kernel_elf)
     (sent,) = between_marks(proxy.packets)
