@@ -168,3 +168,17 @@ def test_a_missing_gdb_is_one_line(installed: Environment, tmp_path: Path) -> No
     assert done.stderr.startswith("tinyos-gdb: error: GDB is missing: there is no program gdb-multiarch; ")
     assert "apt install gdb-multiarch" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_qemu_is_one_line(installed: Environment, kernel_elf: Path) -> None:
+    done = installed.run("tinyos-repl", "--kernel", kernel_elf, "-c", "*s", TINYOS_QEMU="no-such-qemu")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "QEMU is missing: there is no program no-such-qemu; install it with: apt install" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_a_checkout_a_kernel_must_be_named(installed: Environment) -> None:
+    done = installed.run("tinyos-repl", "-c", "*s")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no kernel is named: give TinyOS's kernel.elf, or set TINYOS_KERNEL to it" in done.stderr
+    assert done.stderr.count("\n") == 1
