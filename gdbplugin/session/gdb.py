@@ -121,8 +121,8 @@ class Gdb:
         """Send one MI command (`-data-read-memory-bytes ...`) and return its result.
 
         Raises `CommandFailedError` with GDB's own words, `WaitTimeoutError`, or `EndedError` if GDB dies.
-        Interrupted by Ctrl-C or another signal's exception, it has GDB give up the command, so that the next
-        one is answered.
+        Where the time is up, and at Ctrl-C or another signal's exception, GDB is made to give up the command,
+        so that the next one is answered.
         """
         self.changes += 1
         return self.ask(command, timeout)
@@ -135,9 +135,7 @@ class Gdb:
         self._log.clear()
         try:
             record = self._answer(token, timeout, f"GDB's answer to {command}")
-        except SessionError:
-            raise
-        except BaseException:  # What a signal's handler raises: Ctrl-C, or that a test's time is up.
+        except BaseException:  # Also what a signal's handler raises: Ctrl-C, or that a test's time is up.
             self._cancel(token)
             raise
         console = "".join(self._console)
@@ -181,7 +179,7 @@ class Gdb:
             self.wait_for_stop(timeout)
         except SessionError:
             raise
-        except BaseException:  # As above.
+        except BaseException:  # What a signal's handler raises.
             self.interrupt(_CANCEL_SECONDS)
             self._cancel(token, self._send("-gdb-show confirm"))
             raise
@@ -201,11 +199,7 @@ class Gdb:
 
     def _answer(self, token: int, timeout: float, waiting_for: str) -> Record:
         """Wait for a command's result."""
-        try:
-            self._pump.wait(lambda: token in self._results or self._ended, timeout, waiting_for)
-        except WaitTimeoutError:
-            self._awaited.discard(token)
-            raise
+        self._pump.wait(lambda: token in self._results or self._ended, timeout, waiting_for)
         if token not in self._results:
             raise self._how_it_ended()
         self._awaited.discard(token)

@@ -178,6 +178,8 @@ class TinyOS(Objects):
         with self.explained():
             was_running = self.running
             gdb = self._with_gdb()
+            if gdb.is_disconnected:
+                raise self._host.ended()
             with gdb.stopped(resume=was_running):
                 try:
                     yield gdb
