@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -31,13 +30,6 @@ from tests.session.processes import is_alive, wait_until_gone
 
 def test_the_directory_is_private(shared_machine: TinyOS) -> None:
     assert stat.S_IMODE(shared_machine.qemu.directory.stat().st_mode) == 0o700
-
-
-def test_the_machine_protocol_answers(shared_machine: TinyOS) -> None:
-    with socket.socket(socket.AF_UNIX) as qmp:
-        qmp.settimeout(5)
-        qmp.connect(str(shared_machine.qemu.qmp_socket))
-        assert qmp.recv(4096).startswith(b'{"QMP"')
 
 
 def test_the_console_is_logged_from_its_first_byte(shared_machine: TinyOS) -> None:
@@ -76,6 +68,15 @@ def test_a_command_that_runs_the_target_returns_at_its_stop(shared_machine: Tiny
         gdb.execute("tbreak task_interrupted")
         assert "task_interrupted" in gdb.execute("continue")
         assert not gdb.running
+
+
+def test_what_is_printed_is_shown_as_it_comes(shared_machine: TinyOS) -> None:
+    shown: list[str] = []
+    with shared_machine.stopped():
+        printed = shared_machine.gdb("python for n in range(3): print(n)", show=shown.append)
+    assert printed == "".join(shown) == "0\n1\n2\n"
+    assert shared_machine.gdb("echo x") == "x"
+    assert len(shown) >= 3
 
 
 def test_a_command_that_runs_too_long_can_be_interrupted(shared_machine: TinyOS) -> None:

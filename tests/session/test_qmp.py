@@ -1,0 +1,68 @@
+"""QEMU's machine protocol and monitor, by way of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+
+import pytest
+
+from gdbplugin.session import CommandFailedError, SessionError, TinyOS, WaitTimeoutError
+
+
+def test_qemu_says_what_the_machine_does(shared_machine: TinyOS) -> None:
+    assert shared_machine.qemu.status == "running"
+    with shared_machine.stopped():
+        assert shared_machine.qemu.status in ("paused", "debug")
+    assert shared_machine.qemu.status == "running"
+
+
+def test_commands_take_arguments_and_return_objects(shared_machine: TinyOS) -> None:
+    cores = shared_machine.qemu.command("query-cpus-fast")
+    assert [core["cpu-index"] for core in cores] == [0, 1, 2, 3]
+    found = shared_machine.qemu.command("qom-get", {"path": "/machine", "property": "type"})
+    assert found == "raspi4b-machine"
+
+
+def test_the_monitor_for_people_prints(shared_machine: TinyOS) -> None:
+    assert shared_machine.qemu.monitor("info status") == "VM status: running\n"
+    said = shared_machine.qemu.monitor("info mtree -f")
+    assert re.search(r"0000000000000000-000000007fffffff .*: ram\n", said)
+
+
+def test_it_agrees_with_the_monitor_in_gdb(shared_machine: TinyOS) -> None:
+    with shared_machine.stopped() as gdb:
+        by_gdb = gdb.execute("monitor info registers")
+        assert shared_machine.qemu.monitor("info registers").split() == by_gdb.split()
+
+
+def test_what_qemu_refuses_is_in_its_own_words(shared_machine: TinyOS) -> None:
+    with pytest.raises(CommandFailedError) as caught:
+        shared_machine.qemu.command("nonsense")
+    assert caught.value.message == "nonsense: The command nonsense has not been found"
+
+
+def test_it_serves_one_program_at_a_time(shared_machine: TinyOS) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(shared_machine.qemu.qmp_socket))
+        assert other.recv(5) == b'{"QMP'
+        with pytest.raises(WaitTimeoutError, match="QEMU's answer to query-status: it serves one program"):
+            shared_machine.qemu.command("query-status", timeout=0.3)
+    assert shared_machine.qemu.status == "running"
+
+
+def test_within_an_event_loop_that_is_said(shared_machine: TinyOS) -> None:
+    async def ask() -> None:
+        assert shared_machine.stats().stats.context_switch_count  # What needs no loop works there too.
+        with pytest.raises(SessionError, match="within a running event loop"):
+            shared_machine.qemu.command("query-status")
+
+    asyncio.run(ask())
+
+
+def test_quit_ends_it_and_that_is_said(machine: TinyOS) -> None:
+    machine.qemu.command("quit")
+    assert machine.qemu.has_ended(20)
+    with pytest.raises(SessionError, match=r"^QEMU exited with status 0$"):
+        _ = machine.qemu.status
