@@ -47,6 +47,17 @@ class Pane:
             time.sleep(0.05)
         return lines
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the terminal another size."""
+        self._do("resize-window", "-x", str(width), "-y", str(height))
+
+    def wait_for_end(self) -> None:
+        """Wait until the program has ended."""
+        deadline = time.monotonic() + _SECONDS
+        while self._do("display-message", "-p", "#{pane_dead}") != "1\n":
+            assert time.monotonic() < deadline, "\n".join(["it does not end", *self.lines()])
+            time.sleep(0.05)
+
     def end(self) -> None:
         """End the terminal and what runs in it."""
         self._do("kill-server")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +13,8 @@ from typing import Any
 
 import pytest
 
-TOP = Path(__file__).resolve().parents[2]
+from tests.repl.pane import Pane
+
 _SECONDS = 30
 _BOLD_OR_REVERSE = (
     "\x1b[0m",
@@ -28,6 +27,7 @@ _BOLD_OR_REVERSE = (
     "\x1b[1;7m",
 )
 
+_REPL = "from gdbplugin.repl.main import main; raise SystemExit(main())"
 _SESSION = """
 import json, sys
 from pathlib import Path
@@ -46,43 +46,6 @@ with TinyOS.boot(kernel) as tinyos:
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
 
 
-class Pane:
-    """The live view in a tmux server of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._tmux = ["tmux", "-S", str(directory / "tmux"), "-f", "/dev/null"]
-
-    def start(self, command: list[str], environment: dict[str, str]) -> None:
-        assignments = [f"{name}={value}" for name, value in environment.items()]
-        command = ["env", *assignments, *command]
-        self._do("new-session", "-d", "-x", "80", "-y", "24", *command)
-        self._do("set-option", "remain-on-exit", "on")
-
-    def press(self, *keys: str) -> None:
-        self._do("send-keys", *keys)
-
-    def resize(self, width: int, height: int) -> None:
-        self._do("resize-window", "-x", str(width), "-y", str(height))
-
-    def lines(self, *options: str) -> list[str]:
-        return self._do("capture-pane", "-p", *options).splitlines()
-
-    def see(self, wanted: Callable[[list[str]], bool], what: str) -> list[str]:
-        """Wait until the screen is as wanted."""
-        deadline = time.monotonic() + _SECONDS
-        while not wanted(lines := self.lines()):
-            assert time.monotonic() < deadline, "\n".join([f"never seen: {what}", *lines])
-            time.sleep(0.05)
-        return lines
-
-    def end(self) -> None:
-        self._do("kill-server")
-
-    def _do(self, *arguments: str) -> str:
-        done = subprocess.run([*self._tmux, *arguments], capture_output=True, text=True, check=True)
-        return done.stdout
-
-
 @pytest.fixture
 def pane(tmp_path: Path) -> Iterator[Pane]:
     made = Pane(tmp_path)
@@ -96,9 +59,7 @@ def start(pane: Pane, tmp_path: Path, kernel_elf: Path) -> Callable[..., dict[st
 
     def started(**environment: str) -> dict[str, Any]:
         answer = tmp_path / "report.json"
-        command = [sys.executable, "-c", _SESSION, str(kernel_elf), str(answer)]
-        values = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), "LC_ALL": "C.UTF-8", **environment}
-        pane.start(command, values)
+        pane.start([sys.executable, "-c", _SESSION, str(kernel_elf), str(answer)], 80, 24, **environment)
         pane.see(lambda lines: "[s stats]" in lines[0] and "snapshots/s" in lines[-1], "the live view")
         report: dict[str, Any] = json.loads(answer.read_text())
         return report
@@ -119,6 +80,7 @@ def _check_statistics(pane: Pane, report: dict[str, Any]) -> None:
     expected = {**report["stats"], **report["counters"]}
     moving = {"ticks"}
     pane.press("s", "Home")
+    pane.see(lambda lines: "[s stats]" in lines[0] and "total_dynamic_stacks" in lines[2], "the statistics")
     seen: dict[str, int] = {}
     deadline = time.monotonic() + _SECONDS
     while set(seen) != set(expected):
@@ -269,3 +231,22 @@ def test_without_colour_and_without_unicode_everything_is_there(
     )
     pane.press("q")
     pane.see(lambda lines: "left, running False" in "".join(lines), "that it was left")
+
+
+def test_what_is_said_while_it_fills_the_screen_is_told_after_it(pane: Pane, kernel_elf: Path) -> None:
+    """Opened by the REPL, whose GDB tells of the stop, and whose console of what the kernel writes."""
+    command = [sys.executable, "-c", _REPL, "--kernel", str(kernel_elf)]
+    pane.start(command, 80, 24, TERM="screen")
+    pane.see(lambda lines: any(line.startswith("tinyos>") for line in lines), "the prompt")
+    pane.press("live d", "Enter")
+    pane.see(lambda lines: "[d stacks]" in lines[0] and " running;" in lines[-1], "the stacks")
+    pane.press("x")
+    pane.see(lambda lines: " stopped;" in lines[-1] and "q leave" in lines[-1], "that the target is stopped")
+    seen = pane.see(lambda lines: "Stopped core" in lines[-2], "where it is stopped")
+    assert "[d stacks]" in seen[0]
+    assert "Stacks: " in seen[1]
+    pane.press("q")
+    after = pane.see(lambda lines: any(line.startswith("stopped in ") for line in lines), "the prompt again")
+    assert any("received signal SIGINT" in line for line in after)
+    pane.press("C-d")
+    pane.wait_for_end()
