@@ -189,8 +189,16 @@ class TinyOS(Objects):
                     raise
 
     def shell(self, command: str, timeout: float = 10.0) -> str:
-        """Type a command on the kernel's own console and return its answer. The target must be running."""
-        return self.console.command(command, timeout)
+        """Type a command on the kernel's own console and return its answer.
+
+        Raises `SessionError` at once where the target is stopped, and so cannot answer.
+        """
+        console = self.console
+        if not self.running:
+            raise SessionError(
+                f"the kernel cannot answer {command!r}, as the target is stopped: resume it first"
+            )
+        return console.command(command, timeout)
 
     def gdb(
         self,

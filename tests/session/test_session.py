@@ -209,8 +209,14 @@ def test_a_killed_gdb_is_named(machine: TinyOS) -> None:
 
 def test_a_kernel_that_says_nothing_is_waited_for_only_so_long(machine: TinyOS) -> None:
     with machine.stopped(), pytest.raises(WaitTimeoutError) as caught:
-        machine.shell("help", timeout=0.2)
+        machine.console.command("help", timeout=0.2)
     assert "tinyos> " in caught.value.evidence
+
+
+def test_a_stopped_kernel_is_not_waited_for(machine: TinyOS) -> None:
+    with machine.stopped(), pytest.raises(SessionError, match="the target is stopped: resume it first"):
+        machine.shell("help")
+    assert machine.shell("uptime")
 
 
 def test_qemu_says_why_it_did_not_start(kernel_elf: Path) -> None:
