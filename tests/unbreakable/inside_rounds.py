@@ -2,7 +2,8 @@
 
 $TINYOS_ROUNDS names a JSON file: `rounds`, each with the `commands` to give, and optionally `ram` (the file
 that is the guest's memory) with `changes`, pairs of an address and bytes in hexadecimal that are there for
-the round, and `connect`, an address to connect to first. The `answer` goes to a file.
+the round, `registers` with values that every core is said to have in them then, and `connect`, an address to
+connect to first. The `answer` goes to a file.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import time
 import gdb
 
 from gdbplugin.debugger import stop
+from gdbplugin.debugger.machine import GdbMachine
 
 MARK = "qTinyOSRound"
 
@@ -32,6 +34,22 @@ def changed(memory, changes):
     finally:
         for address, old in reversed(kept):
             memory[address : address + len(old)] = old
+
+
+@contextlib.contextmanager
+def said_to_hold(registers):
+    """The guest's registers as if they held that, for the length of a `with`: nobody can set them."""
+    read = GdbMachine.register
+
+    def register(self, name, core):
+        found = read(self, name, core)
+        return found if found is None else registers.get(name, found)
+
+    GdbMachine.register = register
+    try:
+        yield
+    finally:
+        GdbMachine.register = read
 
 
 def mark():
@@ -68,7 +86,7 @@ def play(one, memory):
         with contextlib.suppress(gdb.error):
             gdb.execute("disconnect", to_string=True)
         gdb.execute(f"target remote {one['connect']}", to_string=True)
-    with changed(memory, one.get("changes", [])):
+    with changed(memory, one.get("changes", [])), said_to_hold(one.get("registers", {})):
         return [give(command) for command in one["commands"]]
 
 

@@ -1,10 +1,11 @@
-"""A guest whose memory is corrupted behind GDB's back, and connections that end: never more than one line."""
+"""A guest corrupted behind GDB's back, and connections that end: never more than one line is said of it."""
 
 import random
 import struct
 
 import pytest
 
+from gdbplugin.kernel.registers import REGISTERS
 from gdbplugin.kernel.target import MANAGER, SCHEDULER
 from gdbplugin.layout import cache
 from gdbplugin.session import QemuOptions, TinyOS
@@ -88,6 +89,14 @@ def corruptions(chance, elf, ram):
         yield changes
 
 
+def garbage(chance):
+    """What registers hold in a round: nothing that is wrong, or a few of them anything."""
+    if chance.random() < 0.6:
+        return {}
+    chosen = chance.sample(sorted({*REGISTERS, "CPSR"}), chance.choice((1, 2, 5)))
+    return {name: chance.getrandbits(64) & chance.choice((~0, 0xFFFF, 1 << 31)) for name in chosen}
+
+
 def between_marks(packets):
     """The packets of each command."""
     groups, current = [], None
@@ -106,7 +115,11 @@ def test_hundreds_of_corruptions_of_a_guest(guest, proxy, kernel_elf, tmp_path):
     commands = every_command()
     changes = corruptions(chance, kernel_elf, ram)
     rounds = [
-        {"changes": next(changes), "commands": [commands[number % len(commands)], chance.choice(commands)]}
+        {
+            "changes": next(changes),
+            "registers": garbage(chance),
+            "commands": [commands[number % len(commands)], chance.choice(commands)],
+        }
         for number in range(ROUNDS)
     ]
     given, errors = play(rounds, tmp_path, f"target remote {proxy.address}", elf=kernel_elf, ram=ram)
