@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from gdbplugin.kernel.events import Event, kind_numbers, read_events
 from gdbplugin.kernel.spaces import AddressSpace, read_spaces
@@ -21,6 +21,7 @@ from gdbplugin.layout.marks import SWITCH, Mark
 from gdbplugin.session import mi
 from gdbplugin.session.errors import (
     CommandFailedError,
+    EndedError,
     KernelUnusableError,
     SessionError,
     WaitTimeoutError,
@@ -28,11 +29,12 @@ from gdbplugin.session.errors import (
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
 from gdbplugin.session.mi import Stop
-from gdbplugin.session.occurrences import SWITCH_KIND, Occurrence
+from gdbplugin.session.occurrences import SWITCH_KIND, Occurrence, occurrence
 from gdbplugin.session.reading import Reading
 
 _WATCHPOINT = re.compile(r"atchpoint (\d+)")
 _CHANGE_SECONDS = 10.0
+_EVENT_SECONDS = 20.0
 
 
 class Stoppable(Protocol):
@@ -41,11 +43,25 @@ class Stoppable(Protocol):
     kernel: KernelFile
 
     @property
+    def running(self) -> bool:
+        """Whether the target runs."""
+
+    @property
+    def lost(self) -> EndedError | None:
+        """How QEMU or GDB ended, if one of them has."""
+
+    @property
     def debugger(self) -> Gdb:
         """GDB, attached."""
 
+    def interrupt(self) -> Stop:
+        """Stop the target."""
+
     def stopped(self) -> AbstractContextManager[Gdb]:
         """The target held still."""
+
+    def break_on(self, what: str, **words: Any) -> EventBreakpoint:
+        """See `Breakpoints`."""
 
     def reading(self) -> AbstractContextManager[Reading]:
         """The stopped kernel."""
@@ -149,6 +165,53 @@ class EventBreakpoint:
                 raise SessionError(f"the kernel has switched to space {spaces.current}, which is not active")
             return space
         return read_events(kernel, 1).events[-1]
+
+
+class Breakpoints:
+    """Stopping by meaning, as a session offers it."""
+
+    def break_on(
+        self: Stoppable,
+        what: str,
+        *,
+        stack: int | None = None,
+        range: tuple[int, int] | None = None,  # noqa: A002 (as `maps` calls it)
+        address: int | None = None,
+        level: str | None = None,
+        asid: int | None = None,
+        task: int | None = None,
+    ) -> EventBreakpoint:
+        """Have the target stop whenever something happens, until that is deleted, or its `with` ends.
+
+        What can be waited for is as for `run_until`. The target runs or stands still as before.
+        """
+        words = {"stack": stack, "range": range, "address": address}
+        return EventBreakpoint(self, occurrence(what, {**words, "level": level, "asid": asid, "task": task}))
+
+    def run_until(
+        self: Stoppable, what: str, *, timeout: float = _EVENT_SECONDS, **words: Any
+    ) -> Event | AddressSpace:
+        """Let the target run until something happens; returns the event, or for a switch the address space.
+
+        | what | happens | of |
+        | --- | --- | --- |
+        | `stack-growth`, `stack-shrink` | a stack grew, gave pages back | `stack=ID` |
+        | `lazy-fault` | a lazy page was read or written first | `range=(START, END)`, `address=A` |
+        | `pressure` | the level became another | `level="High"` |
+        | `switch` | another address space is in TTBR0 | `asid=N`, `task=N` |
+        | `task-ended` | a task ended | `task=N` |
+
+        The target is stopped then, with the change that it is part of over. Raises `WaitTimeoutError` after
+        `timeout` seconds, the target as it was before: running, or stopped. Leaves no breakpoint behind.
+        """
+        was_running = self.running
+        with self.break_on(what, **words) as breakpoint_:
+            try:
+                return breakpoint_.wait(timeout)
+            except BaseException:
+                if not was_running and self.running and self.lost is None:
+                    self.interrupt()
+                raise
 
 
 def _marks(file: KernelFile, kernel: Kernel, wanted: Occurrence) -> list[Mark]:

@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gdbplugin.kernel.events import Event
-from gdbplugin.kernel.spaces import AddressSpace
 from gdbplugin.session.attachment import Attachment
-from gdbplugin.session.breakpoints import EventBreakpoint
+from gdbplugin.session.breakpoints import Breakpoints
 from gdbplugin.session.console import Console
 from gdbplugin.session.errors import CommandFailedError, EndedError, ReadFailedError, SessionError
 from gdbplugin.session.gdb import Gdb
@@ -20,7 +18,6 @@ from gdbplugin.session.gdb_program import PLUGIN
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
 from gdbplugin.session.mi import Result, Stop
 from gdbplugin.session.objects import Objects
-from gdbplugin.session.occurrences import occurrence
 from gdbplugin.session.pump import Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.reading import Reading
@@ -32,7 +29,7 @@ _COMMAND_SECONDS = 20.0
 _END_SECONDS = 0.5
 
 
-class TinyOS(Objects):
+class TinyOS(Objects, Breakpoints):
     """A session. It runs unless stopped; QEMU and GDB are gone after `close`, or the `with`.
 
     GDB is started when it is first asked for something: a session that only types at the kernel's console
@@ -300,49 +297,6 @@ class TinyOS(Objects):
             if self._reader is None:
                 self._reader = Reading(gdb, self.kernel, self._host.ram)
             yield self._reader
-
-    def break_on(
-        self,
-        what: str,
-        *,
-        stack: int | None = None,
-        range: tuple[int, int] | None = None,  # noqa: A002 (as `maps` calls it)
-        address: int | None = None,
-        level: str | None = None,
-        asid: int | None = None,
-        task: int | None = None,
-    ) -> EventBreakpoint:
-        """Have the target stop whenever something happens, until that is deleted, or its `with` ends.
-
-        What can be waited for is as for `run_until`. The target runs or stands still as before.
-        """
-        words = {"stack": stack, "range": range, "address": address}
-        return EventBreakpoint(self, occurrence(what, {**words, "level": level, "asid": asid, "task": task}))
-
-    def run_until(
-        self, what: str, *, timeout: float = _COMMAND_SECONDS, **words: Any
-    ) -> Event | AddressSpace:
-        """Let the target run until something happens; returns the event, or for a switch the address space.
-
-        | what | happens | of |
-        | --- | --- | --- |
-        | `stack-growth`, `stack-shrink` | a stack grew, gave pages back | `stack=ID` |
-        | `lazy-fault` | a lazy page was read or written first | `range=(START, END)`, `address=A` |
-        | `pressure` | the level became another | `level="High"` |
-        | `switch` | another address space is in TTBR0 | `asid=N`, `task=N` |
-        | `task-ended` | a task ended | `task=N` |
-
-        The target is stopped then, with the change that it is part of over. Raises `WaitTimeoutError` after
-        `timeout` seconds, the target as it was before: running, or stopped. Leaves no breakpoint behind.
-        """
-        was_running = self.running
-        with self.break_on(what, **words) as breakpoint_:
-            try:
-                return breakpoint_.wait(timeout)
-            except BaseException:
-                if not was_running and self.running and self.lost is None:
-                    self.interrupt()
-                raise
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:

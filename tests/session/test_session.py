@@ -25,6 +25,7 @@ from gdbplugin.session import (
     WaitTimeoutError,
 )
 from gdbplugin.session.gdb import Gdb
+from gdbplugin.session.pump import Pump
 from tests.session.processes import is_alive, wait_until_gone
 
 
@@ -100,6 +101,24 @@ def _best_seconds(gdb: Gdb, command: str) -> float:
 def test_a_round_trip_takes_milliseconds(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         assert _best_seconds(gdb, "-data-evaluate-expression 1") < 0.005
+
+
+def test_a_round_trip_waits_for_nothing_but_its_answer(
+    shared_machine: TinyOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    plain = Pump._read_ready
+
+    def look(pump: Pump, timeout: float) -> bool:
+        looks.append(timeout)
+        return plain(pump, timeout)
+
+    with shared_machine.stopped() as gdb:
+        monkeypatch.setattr(Pump, "_read_ready", look)
+        answers = [gdb.mi(f"-data-evaluate-expression {number}").payload["value"] for number in range(20)]
+    assert answers == [str(number) for number in range(20)]
+    # One look at what has come already, and one for each piece that the answer comes in: mostly two.
+    assert len(looks) < 20 * 5
 
 
 def test_a_free_port_is_found_on_request(boot: Callable[..., TinyOS]) -> None:
