@@ -1,62 +1,98 @@
 """Finds out what the status line says.
 
-While the target runs, from its mapped RAM: it is neither stopped nor asked. Stopped, once for each stop, by
-the session's own typed results. An attached session has no RAM of its target: then the last stop's is shown.
+While the target runs, from its mapped RAM and by QEMU's monitor: it is neither stopped nor asked. Stopped,
+once for each stop, by the session's own typed results. An attached session has no RAM of its target: then
+the last stop's is shown.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.status import Status
-from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError
+from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError, qmp
 from gdbplugin.session.mi import Stop
-from gdbplugin.session.showing import Context, PressureState, Style, owner, task_names
+from gdbplugin.session.showing import Context, PressureState, owner, task_names
 from gdbplugin.session.watch import Snapshot
 
 # The prompt waits meanwhile.
 _WHOLE_SECONDS = 0.05
+_PEEK_SECONDS = 2.0
+# What the Rust compiler adds to each function's name.
+_HASH = re.compile(r"::h[0-9a-f]{16}$")
+_REGISTERS = re.compile(r"PC=([0-9a-f]+).*?PSTATE=\S+ .*?EL([0-3])", re.DOTALL)
 
 
 class Lookout:
     """Looks at one session's target."""
 
-    def __init__(self, session: TinyOS, style: Style) -> None:
+    def __init__(self, session: TinyOS, screen: Screen) -> None:
         self.session = session
-        self._style = style
+        self._screen = screen
         self._watch = None if session.is_attached else session.watch()
         self._seen: tuple[Stop | None, int] | None = None
         self._at_stop = Status(running=False)
         self._kernel: tuple[Context, PressureState] | None = None
         self._counted: tuple[float, int] | None = None
+        self._peeked = Status(running=True)
 
     def look(self) -> Status:
         """The status now. What cannot be found out is said in it."""
         if self.session.lost is not None:
             return Status(running=False, problem=self.session.lost.message)
         if not self.session.running:
-            self._counted = None
+            self._counted, self._peeked = None, Status(running=True)
             return self._stopped()
         if self._watch is None:
-            return replace(self._at_stop, running=True, core=None, exception_level=None, task=None, asid=None)
+            return replace(
+                self._at_stop, running=True, place="", core=None, exception_level=None, task=None, asid=None
+            )
         try:
             return self._running(self._watch.snapshot(_WHOLE_SECONDS))
         except WaitTimeoutError:
-            return Status(running=True, problem="in the middle of a change")
+            return replace(self._peeked, problem="in the middle of a change")
         except SessionError as error:
             return Status(running=True, problem=error.message)
+
+    async def peek(self) -> None:
+        """Find out from QEMU where core 0, which runs TinyOS's tasks, is now: for the next look.
+
+        QEMU reads what its emulation last wrote down: the core goes on meanwhile.
+        """
+        if self._watch is None or self.session.lost is not None or not self.session.running:
+            return
+        socket, arguments = self.session.qemu.qmp_socket, {"command-line": "info registers"}
+        try:
+            said = await qmp.ask(socket, "human-monitor-command", arguments, _PEEK_SECONDS)
+        except SessionError:  # Another program speaks with QEMU, or it has ended: `look` says so.
+            self._peeked = Status(running=True)
+            return
+        found = _REGISTERS.search(str(said))
+        if found is not None and self.session.lost is None:
+            address, level = int(found[1], 16), int(found[2])
+            place = self._symbol(address)
+            self._peeked = Status(running=True, place=place, core=0, exception_level=level)
+
+    def _symbol(self, address: int) -> str:
+        """The function at an address, by GDB; the address where there is none."""
+        with self._screen.caught():
+            told = self.session.debugger.ask(f'-interpreter-exec console "info symbol {address:#x}"').console
+        name, within, _ = told.partition(" in section ")
+        return _HASH.sub("", name.partition(" + ")[0]) if within else f"{address:#x}"
 
     def _running(self, snapshot: Snapshot) -> Status:
         tasks, spaces = snapshot.tasks, snapshot.spaces
         current = tasks.current if tasks else spaces.current
         space = spaces.of(current)
-        return Status(
-            running=True,
+        return replace(
+            self._peeked,
             asid=space.asid if space else None,
-            task=owner(current, task_names(tasks), self._style),
+            task=owner(current, task_names(tasks), self._screen.style),
             pressure=snapshot.pressure.pressure.level,
             free=snapshot.pressure.free,
             limit=snapshot.pressure.pressure.limit_frames,
@@ -108,7 +144,7 @@ class Lookout:
             found,
             exception_level=core.exception_level if core else None,
             asid=space.asid if space else in_register,
-            task=owner(space.number, task_names(context.tasks), self._style) if space else None,
+            task=owner(space.number, task_names(context.tasks), self._screen.style) if space else None,
             pressure=state.pressure.level,
             free=state.free,
             limit=state.pressure.limit_frames,

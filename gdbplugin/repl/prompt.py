@@ -75,9 +75,9 @@ class Prompt:
         loop, app = asyncio.get_running_loop(), get_app()
 
         def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-            error = context.get("exception") or RuntimeError(context["message"])
-            if not app.is_done:
-                app.exit(exception=error)
+            # What died says for itself what broke with it.
+            if not app.is_done and self._repl.lost is None:
+                app.exit(exception=context.get("exception") or RuntimeError(context["message"]))
 
         loop.set_exception_handler(fail)
         if self._repl.lost is None:
@@ -94,8 +94,10 @@ class Prompt:
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(_REFRESH_SECONDS)
+            if self._lookout is not None:
+                await self._lookout.peek()
             self._refresh()
+            await asyncio.sleep(_REFRESH_SECONDS)
 
     def _refresh(self) -> None:
         before = self._status
@@ -111,7 +113,7 @@ class Prompt:
             self._status = Status(running=False, problem="no session: `restart` begins a new one")
             return
         if self._lookout is None or self._lookout.session is not session:
-            self._lookout = Lookout(session, self._screen.style)
+            self._lookout = Lookout(session, self._screen)
         self._status = self._lookout.look()
 
     def _toolbar(self) -> str:

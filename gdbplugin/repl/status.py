@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from gdbplugin.session.showing import Style
 
 _GAUGE = 6
-_SHORTEST_PLACE = 12
+_SHORTEST_PLACE = 8
+_WIDE = 100
+_MODULE = re.compile(r"^(\w+::)+(?=\w)")
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,10 @@ class Status:
 def line(status: Status, width: int, style: Style) -> str:
     """At most `width` characters: the place is shortened first, then parts are left out from the end."""
     separator = " | " if style.plain else " · "
-    parts = [_state(status), *_parts(status, style)]
-    place = status.place if status.place and not status.running else ""
+    parts = [_state(status), *_parts(status, style, width >= _WIDE)]
     room = width - len(separator.join(parts)) - len(" in ")
-    if place:
-        parts[0] += " in " + _shortened(place, max(_SHORTEST_PLACE, room), style)
+    if status.place:
+        parts[0] += " in " + _shortened(status.place, max(_SHORTEST_PLACE, room), style)
     while len(parts) > 1 and len(separator.join(parts)) > width:
         parts.pop()
     return separator.join(parts)[:width]
@@ -48,7 +50,7 @@ def _state(status: Status) -> str:
     return "running" if status.running else "stopped"
 
 
-def _parts(status: Status, style: Style) -> list[str]:
+def _parts(status: Status, style: Style, is_wide: bool) -> list[str]:
     if status.problem:
         return [status.problem]
     parts = []
@@ -60,15 +62,21 @@ def _parts(status: Status, style: Style) -> list[str]:
     parts.append(f"task {style.text(status.task)}")
     if status.pressure is not None:
         gauge = style.gauge(status.free, status.limit, _GAUGE)
-        share = f" {100 * status.free // status.limit}%" if status.free is not None and status.limit else ""
-        parts.append(f"{status.pressure} {gauge}{share}")
+        parts.append(f"{status.pressure} {gauge}{_share(status) if is_wide else ''}")
     if status.event_rate is not None:
         parts.append(f"{status.event_rate:,.0f} ev/s")
     return parts
 
 
+def _share(status: Status) -> str:
+    return f" {100 * status.free // status.limit}%" if status.free is not None and status.limit else ""
+
+
 def _shortened(place: str, room: int, style: Style) -> str:
-    """A place with its beginning left out where it is too long: its end tells more."""
+    """A place that is too long: without the module of its function, or else the end of it, which tells more."""
+    if len(place) <= room:
+        return place
+    place = _MODULE.sub("", place)
     if len(place) <= room:
         return place
     return style.ellipsis + place[len(place) - room + 1 :]

@@ -1,7 +1,7 @@
 """QEMU's machine protocol, by `qemu.qmp`: one connection for one command, so that others may connect as well.
 
 That library is asynchronous; a session is not. Its event loop runs for the length of the command, in this
-thread, and so cannot be had within another that runs already.
+thread, and so cannot be had within another that runs already: there, `ask` is awaited.
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ def execute(socket: Path, command: str, arguments: Mapping[str, object] | None, 
     try:
         asyncio.get_running_loop()
     except RuntimeError:  # None runs: so it ought to be.
-        return asyncio.run(_execute(socket, command, arguments, timeout))
+        return asyncio.run(ask(socket, command, arguments, timeout))
     raise SessionError(
         f"{command} cannot be asked of QEMU within a running event loop: ask before it, or in another thread"
     )
 
 
-async def _execute(
-    socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float
-) -> object:
+async def ask(socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float) -> object:
+    """As `execute`, within an event loop."""
     client = QMPClient("session")
     try:
         async with asyncio.timeout(timeout):

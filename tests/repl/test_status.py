@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import re
 from dataclasses import replace
 
 import pytest
 
 from gdbplugin.repl.looking import Lookout
+from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.status import Status, line
 from gdbplugin.session import TinyOS
 from gdbplugin.session.showing import Style
@@ -25,8 +29,13 @@ _STOPPED = replace(
 _PLAIN = Style(encoding="ascii")
 
 
+def _screen() -> Screen:
+    return Screen(io.StringIO(), io.StringIO(), Style(), for_person=True)
+
+
 def test_it_says_all_that_is_known() -> None:
-    assert line(_RUNNING, 80, Style()) == "running · ASID 3 · task 3 worker · High ██░░░░ 25% · 1,234 ev/s"
+    assert line(_RUNNING, 120, Style()) == "running · ASID 3 · task 3 worker · High ██░░░░ 25% · 1,234 ev/s"
+    assert line(_RUNNING, 80, Style()) == "running · ASID 3 · task 3 worker · High ██░░░░ · 1,234 ev/s"
     assert line(_STOPPED, 120, Style()) == (
         "stopped in kernel::scheduler::reschedule scheduler.rs:207 · core 0 EL1 · ASID 3 · task 3 worker"
         " · High ██░░░░ 25%"
@@ -35,7 +44,7 @@ def test_it_says_all_that_is_known() -> None:
 
 def test_without_utf_8() -> None:
     shown = line(_RUNNING, 80, _PLAIN)
-    assert shown == "running | ASID 3 | task 3 worker | High ##.... 25% | 1,234 ev/s"
+    assert shown == "running | ASID 3 | task 3 worker | High ##.... | 1,234 ev/s"
     assert line(Status(running=True), 80, _PLAIN).isascii()
 
 
@@ -54,13 +63,14 @@ def test_it_fits_the_terminal(status: Status, width: int) -> None:
 def test_the_place_gives_way_first_and_its_end_stays() -> None:
     shown = line(_STOPPED, 80, Style())
     assert "…" in shown
-    assert "uler.rs:207 · core 0 EL1" in shown
-    assert shown.endswith("25%")
+    assert "scheduler.rs:207 · core 0 EL1" in shown
+    assert line(_STOPPED, 91, Style()).startswith("stopped in reschedule scheduler.rs:207 · ")
+    assert shown.endswith("High ██░░░░")
 
 
 def test_while_it_runs_it_is_what_the_library_says(shared_machine: TinyOS) -> None:
     shared_machine.shell("hold")
-    seen = Lookout(shared_machine, Style()).look()
+    seen = Lookout(shared_machine, _screen()).look()
     context, pressure = shared_machine.context(), shared_machine.pressure()
     assert context.tasks is not None
     space = context.spaces.of(context.tasks.current)
@@ -73,8 +83,20 @@ def test_while_it_runs_it_is_what_the_library_says(shared_machine: TinyOS) -> No
     shared_machine.shell("go")
 
 
+def test_where_a_running_core_is_comes_from_qemu(shared_machine: TinyOS) -> None:
+    shared_machine.shell("hold")
+    lookout = Lookout(shared_machine, _screen())
+    runs = shared_machine.debugger.runs
+    asyncio.run(lookout.peek())
+    seen = lookout.look()
+    assert (seen.core, seen.exception_level) == (0, 1)
+    assert re.fullmatch(r"kernel::[^ ]*[a-z_}]", seen.place)
+    assert shared_machine.debugger.runs == runs  # It was not stopped for that.
+    shared_machine.shell("go")
+
+
 def test_events_a_second_are_counted_between_two_looks(shared_machine: TinyOS) -> None:
-    lookout = Lookout(shared_machine, Style())
+    lookout = Lookout(shared_machine, _screen())
     assert lookout.look().event_rate is None
     shared_machine.shell("spawn worker")
     rate = lookout.look().event_rate
@@ -83,7 +105,7 @@ def test_events_a_second_are_counted_between_two_looks(shared_machine: TinyOS) -
 
 
 def test_stopped_it_follows_the_core_and_frame_selected_in_gdb(shared_machine: TinyOS) -> None:
-    lookout = Lookout(shared_machine, Style())
+    lookout = Lookout(shared_machine, _screen())
     with shared_machine.stopped() as gdb:
         gdb.execute("thread 1")
         first = lookout.look()
@@ -102,7 +124,7 @@ def test_stopped_it_follows_the_core_and_frame_selected_in_gdb(shared_machine: T
 def test_attached_it_says_what_the_last_stop_said(shared_machine: TinyOS) -> None:
     shared_machine.detach()
     with TinyOS.attach(shared_machine.address, shared_machine.kernel.path) as attached:
-        lookout = Lookout(attached, Style())
+        lookout = Lookout(attached, _screen())
         stopped = lookout.look()
         assert stopped.core == 0
         assert stopped.pressure == attached.pressure().pressure.level

@@ -60,13 +60,14 @@ def start(pane: Pane, tmp_path: Path, kernel_elf: Path) -> Callable[..., dict[st
     return started
 
 
-def _check_status(lines: list[str], report: dict[str, Any], separator: str) -> None:
+def _check_status(lines: list[str], report: dict[str, Any], separator: str, width: int) -> None:
     """The last line says what the library does, in the width there is."""
     parts = [part.strip() for part in lines[-1].split(separator)]
     pressure, frames = report["pressure"], report["frames"]
     share = 100 * (frames["free_frames"] + frames["cached_frames"]) // pressure["limit_frames"]
     assert parts[0].startswith(("running", "stopped in"))
-    assert any(part.startswith(f"{pressure['level']} ") and part.endswith(f" {share}%") for part in parts)
+    shown = next(part for part in parts if part.startswith(f"{pressure['level']} "))
+    assert shown.endswith(f" {share}%") == (width >= 100)
 
 
 def _check_stacks(lines: list[str], report: dict[str, Any]) -> None:
@@ -89,7 +90,7 @@ def test_what_it_shows_is_what_the_library_says(
     pane: Pane, start: Callable[..., dict[str, Any]], width: int, height: int
 ) -> None:
     report = start(width, height)
-    _check_status(pane.lines(), report, "·")
+    _check_status(pane.lines(), report, "·", width)
     assert "task 0 shell" in pane.lines()[-1]
     pane.type("*d")
     pane.see(lambda lines: "tinyos>" in lines[3:] and lines[-1].startswith("running"), "the stacks")
@@ -97,7 +98,7 @@ def test_what_it_shows_is_what_the_library_says(
     pane.press("C-c")
     lines = pane.see(lambda lines: lines[-1].startswith("stopped "), "the stop")
     assert "core 0 EL1" in lines[-1]
-    _check_status(lines, report, "·")
+    _check_status(lines, report, "·", width)
     pane.type("continue")
     pane.see(lambda lines: lines[-1].startswith("running"), "it running")
     pane.press("C-d")
@@ -106,7 +107,7 @@ def test_what_it_shows_is_what_the_library_says(
 
 def test_without_utf_8_and_colour(pane: Pane, start: Callable[..., dict[str, Any]]) -> None:
     report = start(80, 24, LC_ALL="C", NO_COLOR="1")
-    _check_status(pane.lines(), report, "|")
+    _check_status(pane.lines(), report, "|", 80)
     pane.type("*p")
     pane.see(lambda lines: any("frames to be had" in line for line in lines), "the pressure")
     pane.type("console uptime")
