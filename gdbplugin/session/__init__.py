@@ -7,6 +7,8 @@
 ...     print(tinyos.gdb("tinyos report"))
 """
 
+from gdbplugin.kernel.snapshot import Snapshot
+from gdbplugin.session.breakpoints import EventBreakpoint
 from gdbplugin.session.errors import (
     AddressInUseError,
     CommandFailedError,
@@ -17,19 +19,25 @@ from gdbplugin.session.errors import (
     ToolMissingError,
     WaitTimeoutError,
 )
+from gdbplugin.session.mi import Stop
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.tinyos import TinyOS
+from gdbplugin.session.watch import Watch
 
 __all__ = [
     "AddressInUseError",
     "CommandFailedError",
     "EndedError",
+    "EventBreakpoint",
     "KernelUnusableError",
     "Qemu",
     "QemuOptions",
     "ReadFailedError",
     "SessionError",
+    "Snapshot",
+    "Stop",
     "TinyOS",
     "ToolMissingError",
     "WaitTimeoutError",
+    "Watch",
 ]

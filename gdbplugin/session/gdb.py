@@ -22,7 +22,14 @@ from gdbplugin.session.pump import Pump
 
 _COMMAND_SECONDS = 20.0
 _CANCEL_SECONDS = 2.0
-_SETTINGS = ("set confirm off", "set pagination off", "set debuginfod enabled off", "set mi-async on")
+_SETTINGS = (
+    "set confirm off",
+    "set pagination off",
+    "set debuginfod enabled off",
+    "set mi-async on",
+    # A target that is not there is an error at once.
+    "set tcp auto-retry off",
+)
 
 
 class Gdb:

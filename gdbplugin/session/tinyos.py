@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ class TinyOS(Objects, Breakpoints):
     @classmethod
     def boot(
         cls,
-        elf: Path | None = None,
+        elf: str | os.PathLike[str] | None = None,
         *,
         options: QemuOptions | None = None,
         plugin: Path | None = PLUGIN,
@@ -67,7 +68,7 @@ class TinyOS(Objects, Breakpoints):
         Without `elf`, the one that $TINYOS_KERNEL names, or that scripts/build leaves in the checkout. With
         `options.paused` it does not run, and no prompt is waited for. Raises a `SessionError`.
         """
-        kernel = KernelFile.open(elf or default_kernel())
+        kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel())
         options = options or QemuOptions(kernel=kernel.path)
         qemu = Qemu.start(options)
         pump = Pump()
@@ -83,13 +84,19 @@ class TinyOS(Objects, Breakpoints):
         return session
 
     @classmethod
-    def attach(cls, address: str, elf: Path | None = None, *, plugin: Path | None = PLUGIN) -> TinyOS:
+    def attach(
+        cls,
+        address: str,
+        elf: str | os.PathLike[str] | None = None,
+        *,
+        plugin: Path | None = PLUGIN,
+    ) -> TinyOS:
         """Attach to a gdbstub that is there already: `HOST:PORT`, or a socket's path.
 
         `elf` is what it runs; without it as for `boot`. As whenever a debugger attaches, the target is
         stopped then: `resume` lets it run. It runs on after `close`. Raises a `SessionError`.
         """
-        kernel = KernelFile.open(elf or default_kernel())
+        kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel())
         session = cls(Attachment(address), kernel, Pump(), plugin=plugin)
         try:
             session._debugger = session._attach()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -174,9 +175,15 @@ def test_an_attached_session_says_that_its_machine_is_gone(
 
 
 def test_there_is_nobody_at_an_address(kernel_elf: Path, tmp_path: Path) -> None:
-    with pytest.raises(SessionError, match="No such file or directory") as caught:
-        TinyOS.attach(str(tmp_path / "nobody"), kernel_elf)
-    assert "\n" not in caught.value.message
+    with socket.create_server(("127.0.0.1", 0)) as freed:
+        port = freed.getsockname()[1]
+    for address, said in (
+        (str(tmp_path / "nobody"), "No such file or directory"),
+        (f"127.0.0.1:{port}", "Connection refused"),
+    ):
+        with pytest.raises(SessionError, match=said) as caught:
+            TinyOS.attach(address, str(kernel_elf))
+        assert "\n" not in caught.value.message
 
 
 def test_the_event_loop_of_another_can_watch_for_what_is_said(shared_machine: TinyOS) -> None:
