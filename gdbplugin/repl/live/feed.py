@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gdbplugin.repl.live.history import History
 from gdbplugin.repl.live.scene import Choices, Scene
@@ -96,12 +96,10 @@ class Feed:
         """How the session stands now."""
         running = not self._lost and self._tinyos.running
         target = "session lost" if self._lost else self._acting or ("running" if running else "stopped")
-        message = self._lost or self._failure() or self._problem or self._ended
-        if not message and not running:
-            message = self._where()
-            if self._snapshot is not None and self._snapshot.changing:
-                message = f"Amid a change: figures may not agree. {message}"
-        return Status(target, running, self._rate(), self._torn, message, self.is_lost)
+        said = [self._lost, self._failure(), self._problem, "" if self._lost else self._ended]
+        if not running and not self._lost:
+            said.append(self._where())
+        return Status(target, running, self._rate(), self._torn, _once(said), self.is_lost)
 
     def _failure(self) -> str:
         """What stopped the kernel itself, if something did."""
@@ -109,9 +107,8 @@ class Feed:
         if failure is None:
             return ""
         core = "" if failure.core is None else f" on core {failure.core}"
-        return f"The kernel has failed: {failure.kind_name}{core}" + (
-            f": {failure.message}" if failure.message else ""
-        )
+        message = " ".join((failure.message or "").split())
+        return f"The kernel has failed: {failure.kind_name}{core}" + (f": {message}" if message else "")
 
     def _rate(self) -> float | None:
         if len(self._taken) < 2:
@@ -125,9 +122,11 @@ class Feed:
 
     def _where(self) -> str:
         """Where the target stands, as far as GDB has said."""
+        amid = self._snapshot is not None and self._snapshot.changing
+        note = "Amid a change: figures may not agree. " if amid else ""
         stop = self._tinyos.last_stop
         if stop is None:
-            return ""
+            return note
         frame = stop.frame
         core = "" if stop.core is None else f" core {stop.core}"
         place = (f" in {frame['func']}" if "func" in frame else "") + (
@@ -135,4 +134,9 @@ class Feed:
         )
         # An interruption is what the user asked for: no news.
         reason = "" if stop.reason in ("", "signal-received") else f" ({stop.reason})"
-        return f"Stopped{core}{reason}{place}"
+        return f"{note}Stopped{core}{reason}{place}"
+
+
+def _once(said: Iterable[str]) -> tuple[str, ...]:
+    """What there is to say, nothing twice."""
+    return tuple(dict.fromkeys(filter(None, said)))

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import wrap
 
 from gdbplugin.repl.live import events, lazy, pressure, stacks, statistics
-from gdbplugin.repl.live.canvas import BAD, TITLE, WARNING, Area, Drawn, Line, clip, ends, pad, words
+from gdbplugin.repl.live.canvas import (
+    BAD,
+    TITLE,
+    WARNING,
+    Area,
+    Drawn,
+    Line,
+    clip,
+    ends,
+    pad,
+    printable,
+    words,
+)
 from gdbplugin.repl.live.scene import Choices, Scene
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
 _LEAST_BELOW = 4
+_MOST_MESSAGES = 4
 
 _BAR = "class:bar"
 VIEWS: dict[str, tuple[str, Callable[[Scene, Area], Drawn]]] = {
@@ -41,13 +55,13 @@ _HELP = """
 
 @dataclass(frozen=True)
 class Status:
-    """How the session stands. `target` and `message` are shown as they are; `message` may be empty."""
+    """How the session stands: `target` in a word, `messages` a sentence each."""
 
     target: str
     running: bool
     snapshots_per_second: float | None
     torn: int
-    message: str = ""
+    messages: tuple[str, ...] = ()
     lost: bool = False
 
 
@@ -64,17 +78,24 @@ def draw(scene: Scene | None, choices: Choices, status: Status, area: Area) -> S
     """The screen for an area of any size."""
     if area.width < LEAST_WIDTH or area.height < LEAST_HEIGHT:
         return _too_small(area)
-    message = [words(" " + status.message, BAD if status.lost else WARNING)] if status.message else []
-    height = area.height - 2 - len(message)
+    messages = _messages(status, area.width)
+    height = area.height - 2 - len(messages)
     body, scroll, page = _body(scene, choices, Area(area.width, height, area.style))
     lines = [
         _header(scene, choices, area),
         *(clip(line, area.width) for line in body),
         *([[]] * (height - len(body))),
-        *(clip(line, area.width) for line in message),
+        *messages,
         _footer(choices, status, area),
     ]
     return Screen(lines, scroll, page)
+
+
+def _messages(status: Status, width: int) -> list[Line]:
+    """What there is to say, above the lower bar; of very much only the beginning."""
+    style = BAD if status.lost else WARNING
+    lines = [line for message in status.messages for line in wrap(printable(message), width - 2)]
+    return [[(style, " " + line)] for line in lines[:_MOST_MESSAGES]]
 
 
 def _body(scene: Scene | None, choices: Choices, area: Area) -> tuple[list[Line], int, int]:
