@@ -28,6 +28,7 @@ const RESERVE: u64 = 3;
 const RELEASE: u64 = 4;
 const DISCARD: u64 = 5;
 const REPORT: u64 = 6;
+const TRIM: u64 = 7;
 
 /// A synchronous exception of a task. `context` is its own record's.
 #[unsafe(no_mangle)]
@@ -102,6 +103,7 @@ fn memory_call(context: &mut Context, number: u64) {
             SCHEDULER.change().tasks[task as usize].report = [argument, context.x[1]];
             0
         }
+        TRIM => manager.trim_stack(task) as u64,
         _ => u64::MAX,
     };
 }

@@ -46,7 +46,7 @@ macro_rules! mark {
 #[cfg(not(target_os = "none"))]
 macro_rules! mark {
     ($kind:expr, $first:expr, $second:expr) => {{
-        let _: (u64, u64) = ($first, $second);
+        let _: (u64, u64, u64) = ($kind as u64, $first, $second);
     }};
 }
 

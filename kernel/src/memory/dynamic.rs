@@ -253,6 +253,15 @@ impl DynamicMemoryManager {
         }
     }
 
+    /// Gives back the pages of task `owner`'s stack below its stack pointer, which it says that it does not need now.
+    /// Gives how many.
+    pub fn trim_stack(&mut self, owner: u16) -> u32 {
+        let stack = self.context_switcher.spaces[owner as usize].stack as usize;
+        let pages = stack.checked_sub(1).map_or(0, |slot| self.shrink_stack(slot));
+        self.note_pressure();
+        pages
+    }
+
     /// Looks at the pool after frames were taken or given back: changes the level and answers a rise.
     #[inline]
     pub fn note_pressure(&mut self) {

@@ -11,6 +11,7 @@
 .equ CALL_RELEASE, 4    // address -> 0, or 1
 .equ CALL_DISCARD, 5    // address -> 0, or 1
 .equ CALL_REPORT, 6     // two values, kept in the task's record
+.equ CALL_TRIM, 7       // -> pages of the stack below its pointer that were given back
 
 .macro call number
     mov     x8, #\number
@@ -56,7 +57,8 @@
 .section .user, "ax"
 
 // worker: X0 levels of 512 bytes to descend, X1 milliseconds to pause, X2 descents at full depth before it contents
-// itself with an eighth of it. Checks on the way up that each level still holds what it wrote.
+// itself with an eighth of it. Checks on the way up that each level still holds what it wrote. Gives back the stack that
+// it does not need while it pauses after every 16 descents, so that it goes on to grow.
 .global program_worker
 program_worker:
     mov     x19, x0
@@ -75,7 +77,10 @@ program_worker:
     call    CALL_REPORT
     mov     x9, #0x40000
     spin
-    mov     x0, x20
+    tst     x22, #15
+    b.ne    3f
+    call    CALL_TRIM
+3:  mov     x0, x20
     call    CALL_SLEEP
     b       1b
 

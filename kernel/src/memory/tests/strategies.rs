@@ -139,6 +139,25 @@ fn cache_optimization_folds_zeros_and_empties_the_cache() {
 }
 
 #[test]
+fn a_task_gives_back_what_lies_below_its_own_stack_pointer_and_grows_again() {
+    let mut machine = Machine::new(8);
+    for task in [1, 2] {
+        machine.start(task, Conservative, 32 * PAGE_SIZE).expect("the pool is empty");
+        machine.push(task, 5 * PAGE, false, 7).unwrap();
+        machine.pop(task, 5 * PAGE);
+    }
+    assert_eq!(machine.kernel(|manager| manager.trim_stack(2)), 4);
+    let sizes = |machine: &Machine| [0, 1].map(|slot| machine.manager.stack_manager.stacks[slot].current_size);
+    assert_eq!(sizes(&machine), [5 * PAGE_SIZE, PAGE_SIZE], "the other task's stack is left alone");
+    assert_eq!(events(&machine, EventKind::StackShrink), [(2, 4)]);
+    assert_eq!(machine.kernel(|manager| manager.trim_stack(2)), 0);
+    audit(&machine);
+    machine.push(2, 5 * PAGE, false, 8).unwrap();
+    assert_eq!(sizes(&machine), [5 * PAGE_SIZE, 5 * PAGE_SIZE]);
+    audit(&machine);
+}
+
+#[test]
 fn pressure_relief_shrinks_stacks_to_their_pointer_and_keeps_what_lies_above() {
     let (mut machine, _) = with_written_pages(1);
     for page in 0..10 {
