@@ -105,6 +105,8 @@ def _converse(repl: Repl) -> int:
     history, lack = open_history(history_file())
     if lack:
         repl.screen.complain(f"tinyos: {lack}")
+    state = "running" if repl.session.running else "stopped"
+    repl.screen.say(f"the kernel is {state}; `help` says what there is, Ctrl-C stops it, Ctrl-D leaves")
     Prompt(repl, history).loop()
     return 0
 

@@ -52,8 +52,10 @@ class Prompt:
         """Read and carry out lines until `quit` or Ctrl-D."""
         while True:
             try:
-                if self._repl.run(self._read()) is Outcome.QUIT:
-                    return
+                # What was pasted may be several lines.
+                for line in self._read().splitlines():
+                    if self._repl.run(line) is Outcome.QUIT:
+                        return
             except EOFError:
                 return
             except KeyboardInterrupt:

@@ -121,7 +121,7 @@ class Repl:
 
     def _on_target(self, action: lines.Action) -> None:
         match action:
-            case lines.Ours(text) if self._manner.json and text:
+            case lines.Ours(text) if text and (self._manner.json or "--json" in text.split()):
                 self.screen.gdb(self.target.json(text) + "\n")
             case lines.Ours(text):
                 self.target.gdb(f"tinyos {text}".strip(), moves_on=True)
@@ -198,6 +198,8 @@ class Repl:
         gdb.on_output = screen.gdb
         if manner.interactive and not self.session.is_attached:
             console = self.session.console
+            # One program at a time may be connected: another is told so at once, in place of waiting.
+            self.session.qemu.console_socket.unlink()
             screen.kernel(console.transcript.rpartition("\n")[2])  # Its prompt: the next line begins with it.
             console.on_text = screen.kernel
 

@@ -73,7 +73,7 @@ def _share(status: Status) -> str:
 
 
 def _shortened(place: str, room: int, style: Style) -> str:
-    """A place that is too long: without the module of its function, or else the end of it, which tells more."""
+    """A place that is too long: without its function's module, or else its end, which tells more."""
     if len(place) <= room:
         return place
     place = _MODULE.sub("", place)

@@ -30,7 +30,7 @@ def attach(path: str) -> int:
             console.connect(str(address))
         except OSError as error:
             raise SessionError(
-                f"cannot reach a console at {address} ({error.strerror}): scripts/run prints its path"
+                f"cannot reach a console at {address} ({error.strerror}): scripts/run --gdb prints its path"
             ) from error
         print(f"tinyos: on the console {address}; Ctrl-] leaves it", file=sys.stderr)
         with _raw(sys.stdin.fileno()):
@@ -40,9 +40,12 @@ def attach(path: str) -> int:
 
 def _only_session() -> Path:
     """The console of the one session of this user."""
-    consoles = [path / "console" for path in sessions()]
+    consoles = [console for path in sessions() if (console := path / "console").exists()]
     if not consoles:
-        raise SessionError("no session is running: start one with scripts/run")
+        raise SessionError(
+            "no session leaves its console free: start one with scripts/run --gdb; "
+            "in tinyos-repl the command `console` is for that"
+        )
     if len(consoles) > 1:
         raise SessionError("several sessions are running; name the console: " + " ".join(map(str, consoles)))
     return consoles[0]

@@ -26,6 +26,11 @@ class Pane:
         self._do("new-session", "-d", *size, "env", *assignments, *command)
         self._do("set-option", "remain-on-exit", "on")
 
+    @property
+    def pid(self) -> int:
+        """The process of the program that was started."""
+        return int(self._do("display-message", "-p", "#{pane_pid}"))
+
     def press(self, *keys: str) -> None:
         """Press keys, by tmux's names."""
         self._do("send-keys", *keys)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +16,9 @@ from typing import Any
 import pytest
 
 from tests.repl.pane import Pane
+from tests.session.processes import wait_until_gone
+
+_TOP = Path(__file__).resolve().parents[2]
 
 _SESSION = """
 import sys
@@ -155,3 +161,23 @@ def test_the_kernels_output_and_a_long_command_while_a_line_is_typed(
         "the end of the stress test above what is typed",
     )
     assert [line for line in lines if "half" in line] == ["tinyos> half"]
+
+
+def test_scripts_run_opens_it_and_a_signal_ends_all(
+    pane: Pane, kernel_elf: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    pane.start([str(_TOP / "scripts" / "run"), "--kernel", str(kernel_elf)], 80, 24, TMPDIR=str(directory))
+    pane.see(lambda lines: lines[-1].startswith("running"), "the status line")
+    assert "tinyos: the kernel is running; `help` says what there is" in " ".join(pane.lines("-J"))
+    main = pane.pid
+    children = [int(word) for word in Path(f"/proc/{main}/task/{main}/children").read_text().split()]
+    assert len(children) == 2  # QEMU and GDB.
+    console = [_TOP / "scripts" / "run", "--console"]
+    environment = os.environ | {"TMPDIR": str(directory)}
+    refused = subprocess.run(console, env=environment, capture_output=True, text=True, check=False)
+    assert "in tinyos-repl the command `console` is for that" in refused.stderr
+    os.kill(main, signal.SIGTERM)
+    wait_until_gone([main, *children])
+    pane.see(lambda lines: f"status {128 + signal.SIGTERM}" in " ".join(lines), "its exit status")
+    assert not list(directory.iterdir())
