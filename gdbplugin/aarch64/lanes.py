@@ -10,6 +10,7 @@ import struct
 from functools import lru_cache
 
 _BITS = 64
+_HIGHEST = 1 << 63
 _BIAS = 1 << 62  # More than any address: no lane borrows from the next in a subtraction.
 
 
@@ -18,6 +19,7 @@ def _ones(count: int) -> int:
     return ((1 << _BITS * count) - 1) // ((1 << _BITS) - 1)
 
 
+@lru_cache(maxsize=64)
 def everywhere(word: int, count: int) -> int:
     """That word in each of `count` lanes."""
     return word * _ones(count)
@@ -41,10 +43,12 @@ def count_steps(lanes: int, count: int, step: int) -> int:
     """
     if count < 2:
         return 0
-    following = lanes >> _BITS
-    leading = lanes & (1 << _BITS * (count - 1)) - 1
-    distances = following + everywhere(_BIAS, count - 1) - leading
-    return words(distances, count - 1).count(_BIAS + step)
+    pairs = count - 1
+    following, leading = lanes >> _BITS, lanes & (1 << _BITS * pairs) - 1
+    distances = following + everywhere(_BIAS, pairs) - leading
+    # A lane that is not as wanted carries into its highest bit here, which no lane has by itself.
+    others = (distances ^ everywhere(_BIAS + step, pairs)) + everywhere(_HIGHEST - 1, pairs)
+    return pairs - (others & everywhere(_HIGHEST, pairs)).bit_count()
 
 
 def filled(data: bytes) -> tuple[int, int]:
