@@ -107,5 +107,9 @@ class Conversations:
             raise failures[0]
         return self._out.getvalue()[start:]
 
+    def shown(self) -> str:
+        """All that was ever shown."""
+        return self._out.getvalue()
+
     def close(self) -> None:
         self.repl.close()

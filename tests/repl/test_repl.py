@@ -209,3 +209,24 @@ def test_one_that_dies_in_the_middle_of_a_command_is_named(converse: Conversatio
 def test_quit_and_the_end_of_input_ask_nothing(converse: Conversations) -> None:
     converse(lambda person: person.types("quit\n"))
     converse(lambda _: None)
+
+
+def test_no_stop_is_lost_that_comes_as_the_kernel_is_held_for_a_command(converse: Conversations) -> None:
+    repl = converse.repl
+    start = len(converse.shown())
+    repl.run("break kernel::interrupts::handle")
+    repl.run(
+        "console uptime"
+    )  # The kernel comes there at once, and then 250 times a second while it is busy.
+    for _ in range(60):
+        if not repl.session.running:
+            repl.run("continue")
+        repl.run("output 1")
+    repl.run("interrupt")
+    repl.run("info breakpoints")
+    repl.run("delete")
+    repl.run("continue")
+    shown = converse.shown()[start:]
+    hits = re.search(r"already hit (\d+) time", shown)
+    assert hits is not None
+    assert shown.count("hit Breakpoint") == int(hits[1]) > 5

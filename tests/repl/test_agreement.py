@@ -1,0 +1,73 @@
+"""What the REPL shows is what GDB, the library and the kernel's own shell say of the same moment.
+
+That the plugin's figures are the kernel's, one by one, is held by tests/integration/test_figures.py.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gdbplugin.repl.opening import Opening
+from gdbplugin.repl.repl import Manner, Outcome, Repl
+from gdbplugin.repl.screen import Screen
+from gdbplugin.session.showing import Style
+from tests.integration.answers import figures
+
+_LETTERS = {"s": "stats", "d": "stacks", "l": "lazy", "p": "pressure", "c": "context", "r": "report"}
+
+
+class Batch:
+    """A REPL without a person, and what it prints for a line."""
+
+    def __init__(self, kernel: Path) -> None:
+        self._out = io.StringIO()
+        self.repl = Repl(Opening(kernel), Screen(self._out, self._out, Style(), for_person=False), Manner())
+
+    def __call__(self, line: str) -> str:
+        start = len(self._out.getvalue())
+        assert self.repl.run(line) is Outcome.DONE, self._out.getvalue()[start:]
+        return self._out.getvalue()[start:]
+
+
+@pytest.fixture(scope="module")
+def batch(kernel_elf: Path) -> Iterator[Batch]:
+    """One whose kernel's tasks are held still."""
+    made = Batch(kernel_elf)
+    made("console hold")
+    yield made
+    made.repl.close()
+
+
+@pytest.mark.parametrize("letter", _LETTERS)
+def test_a_letter_is_gdbs_command_to_the_letter(batch: Batch, letter: str) -> None:
+    gdbs = batch.repl.session.gdb
+    shown = batch(f"*{letter}")
+    assert shown == gdbs(f"tinyos {_LETTERS[letter]}") == batch(f"*{_LETTERS[letter]}")
+    assert len(shown.splitlines()) > 4
+
+
+@pytest.mark.parametrize("letter", _LETTERS)
+def test_its_json_is_the_librarys(batch: Batch, letter: str) -> None:
+    assert json.loads(batch(f"*{letter} --json")) == batch.repl.session.json(_LETTERS[letter])
+
+
+@pytest.mark.parametrize("letter", "sdlp")
+def test_the_kernels_answer_is_passed_on_as_it_is(batch: Batch, letter: str) -> None:
+    answer = batch(f"console *{letter}")
+    again = batch.repl.session.shell(f"*{letter}")
+    counts = ("context_switch_count",)  # The shell itself is switched to and from for each line.
+    assert {name: number for name, number in figures(answer).items() if name not in counts} == {
+        name: number for name, number in figures(again).items() if name not in counts
+    }
+    assert figures(answer)
+
+
+def test_the_kernels_figures_are_the_repls(batch: Batch) -> None:
+    kernels = figures(batch("console *s"))
+    shown = json.loads(batch("*s --json"))["stats"]
+    assert kernels == shown
