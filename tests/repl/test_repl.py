@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -215,10 +216,9 @@ def test_no_stop_is_lost_that_comes_as_the_kernel_is_held_for_a_command(converse
     repl = converse.repl
     start = len(converse.shown())
     repl.run("break kernel::interrupts::handle")
-    repl.run(
-        "console uptime"
-    )  # The kernel comes there at once, and then 250 times a second while it is busy.
-    for _ in range(60):
+    deadline = time.monotonic() + 20
+    while converse.shown()[start:].count("hit Breakpoint") < 10:
+        assert time.monotonic() < deadline
         if not repl.session.running:
             repl.run("continue")
         repl.run("output 1")
@@ -229,4 +229,4 @@ def test_no_stop_is_lost_that_comes_as_the_kernel_is_held_for_a_command(converse
     shown = converse.shown()[start:]
     hits = re.search(r"already hit (\d+) time", shown)
     assert hits is not None
-    assert shown.count("hit Breakpoint") == int(hits[1]) > 5
+    assert shown.count("hit Breakpoint") == int(hits[1])
