@@ -237,6 +237,8 @@ def _lazy_places(kernel: Kernel) -> list[Place]:
     part = kernel.part(MANAGER, "lazy_allocator.ranges")
     found: list[Place] = []
     for slot, entry in enumerate(part.value if part else ()):
+        if entry.get("pages") == 0:
+            continue
         reserved = kernel.record(LazyRange, entry, f"lazy range {slot}")
         if not reserved.pages or reserved.first is None:
             continue
