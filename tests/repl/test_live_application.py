@@ -146,7 +146,9 @@ def test_keys_of_the_map_and_of_the_stream(shared_machine: TinyOS) -> None:
         await person.press("\x1b[5~", lambda lines: newest not in lines)  # page up
         await person.press("\x1b[F", lambda lines: newest in lines)  # end
 
+    shared_machine.shell("hold")
     shown_to(shared_machine, act, "p")
+    shared_machine.shell("go")
 
 
 def test_a_machine_that_dies_is_told_of_and_the_view_can_be_left(machine: TinyOS) -> None:
