@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, QMPError
+from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
 
@@ -45,7 +45,7 @@ async def ask(socket: Path, command: str, arguments: Mapping[str, object] | None
     except TimeoutError as error:
         waited = f"waited {timeout:g} s for QEMU's answer to {command}"
         raise WaitTimeoutError(f"{waited}: it serves one program at a time at {socket}") from error
-    except (ConnectError, ExecInterruptedError) as error:
+    except (QMPError, AssertionError) as error:  # An assertion where it is lost in the instant it is made.
         raise EndedError(f"QEMU did not answer {command}: {error}") from error
     finally:
         await _disconnect(client)
@@ -54,5 +54,5 @@ async def ask(socket: Path, command: str, arguments: Mapping[str, object] | None
 async def _disconnect(client: QMPClient) -> None:
     try:
         await client.disconnect()
-    except (QMPError, EOFError, OSError):
+    except (QMPError, AssertionError, EOFError, OSError):
         return  # QEMU was the first to close it: after `quit` that is as it should be.

@@ -182,8 +182,7 @@ class TinyOS(Objects, Breakpoints):
         with self.explained():
             was_running = self.running
             gdb = self._with_gdb()
-            if gdb.is_disconnected:
-                raise self._host.ended()
+            self._require_machine()
             with gdb.stopped(resume=was_running):
                 try:
                     yield gdb
@@ -199,6 +198,7 @@ class TinyOS(Objects, Breakpoints):
         """
         console = self.console
         if not self.running:
+            self._require_machine()
             raise SessionError(
                 f"the kernel cannot answer {command!r}, as the target is stopped: resume it first"
             )
@@ -280,6 +280,11 @@ class TinyOS(Objects, Breakpoints):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _require_machine(self) -> None:
+        """Raise the error that says how the machine ended, where GDB has lost it."""
+        if self._debugger is not None and self._debugger.is_disconnected:
+            raise self._host.ended()
 
     def _with_gdb(self) -> Gdb:
         """GDB, attached; where it was not before, the target is stopped now."""
