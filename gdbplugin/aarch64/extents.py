@@ -30,7 +30,7 @@ class Extent(NamedTuple):
 
     `size` is that of all together, in bytes; `bits` is what their descriptors have in common, which is all
     but the output address. `outputs` has each leaf's: a `range` where they too follow on each other, which
-    is one piece, else a list with `pieces` pieces that do.
+    is one piece, else numbers with `pieces` pieces that do.
     """
 
     start: int

@@ -7,9 +7,12 @@ a few dozen words does in a loop.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import overload
 
 _BITS = 64
+_ALL = (1 << 64) - 1
 _HIGHEST = 1 << 63
 _BIAS = 1 << 62  # More than any address: no lane borrows from the next in a subtraction.
 
@@ -34,6 +37,44 @@ def ramp(step: int, count: int) -> int:
 def words(lanes: int, count: int) -> tuple[int, ...]:
     """The words of all lanes, the lowest first."""
     return struct.unpack(f"<{count}Q", lanes.to_bytes(8 * count, "little"))
+
+
+class Words(Sequence[int]):
+    """The words of all lanes, the lowest first: numbers of their own only where somebody asks for them."""
+
+    __slots__ = ("_count", "_lanes", "_words")
+
+    def __init__(self, lanes: int, count: int) -> None:
+        self._lanes = lanes
+        self._count = count
+        self._words: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[int, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
+        if index == 0:
+            return self._lanes & _ALL
+        if index == -1:
+            return self._lanes >> _BITS * (self._count - 1)
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._all())
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._all()
+
+    def _all(self) -> tuple[int, ...]:
+        if self._words is None:
+            self._words = words(self._lanes, self._count)
+        return self._words
 
 
 def count_steps(lanes: int, count: int, step: int) -> int:

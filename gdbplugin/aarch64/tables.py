@@ -103,7 +103,7 @@ def _all_alike(control: TranslationControl, table: Table, data: bytes, first: in
     if found - addresses != lanes.everywhere(bits, count):
         return None
     pieces = count - lanes.count_steps(addresses, count, size)
-    return Extent(start, total, table.level, bits, table.inherited, lanes.words(addresses, count), pieces)
+    return Extent(start, total, table.level, bits, table.inherited, lanes.Words(addresses, count), pieces)
 
 
 def _below(control: TranslationControl, table: Table, index: int, descriptor: int) -> Table | Malformed:

@@ -29,6 +29,11 @@ def test_steps_are_counted_as_one_by_one(count):
 def test_words_and_back():
     words = [random.Random(1).getrandbits(64) for _ in range(40)]
     assert list(lanes.words(together(words), 40)) == words
+    same = lanes.Words(together(words), 40)
+    assert (same[0], same[-1], len(same)) == (words[0], words[-1], 40)
+    assert (list(same), same[3], same[5:8]) == (words, words[3], tuple(words[5:8]))
+    assert words[7] in same
+    assert 3 not in same
     assert lanes.words(lanes.everywhere(7, 3), 3) == (7, 7, 7)
     assert lanes.words(lanes.ramp(5, 4), 4) == (0, 5, 10, 15)
     assert lanes.swapped(struct.pack("<2Q", 1, 2)) == struct.pack(">2Q", 1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import statistics
 import tempfile
@@ -13,7 +14,10 @@ from pathlib import Path
 from bench import table_set
 from bench.debugger import Target, memory, packets, times
 from bench.figures import Figure, MeasureError
+from gdbplugin.render import maps
+from gdbplugin.render.style import Style
 from gdbplugin.session import QemuOptions, TinyOS
+from gdbplugin.session.ram import MappedRam
 from gdbplugin.session.tinyos import PLUGIN
 
 Progress = Callable[[str], None]
@@ -23,6 +27,7 @@ _RECORDS = 32_768
 _WRITTEN = 15_000
 _RATIO = 1.5
 _MAPS_GOAL_MS = 100.0
+_MAPPED_GOAL_MS = 40.0
 _FILL_SECONDS = 120.0
 # Every command that only reads, as it is given for the packets of a second time.
 _AGAIN = (
@@ -53,34 +58,53 @@ def _booted(elf: Path, *extra: str) -> Iterator[tuple[TinyOS, Target]]:
 
 
 @contextlib.contextmanager
-def _with_tables(elf: Path) -> Iterator[tuple[Target, Path]]:
-    """TinyOS whose memory is a file, which is named as well."""
+def _with_tables(elf: Path) -> Iterator[tuple[TinyOS, Target, Path]]:
+    """TinyOS whose memory is a file, which is named as well, and which its session has mapped."""
     with tempfile.TemporaryDirectory() as directory:
         ram = Path(directory, "ram")
         backend = f"memory-backend-file,id=ram,size={table_set.RAM_BYTES},mem-path={ram},share=on"
-        with _booted(elf, "-object", backend, "-machine", "memory-backend=ram") as (_, target):
-            yield target, ram
+        with (
+            _booted(elf, "-object", backend, "-machine", "memory-backend=ram") as (machine, target),
+            MappedRam(os.open(ram, os.O_RDWR), str(ram), table_set.RAM_BYTES) as mapped,
+        ):
+            machine.qemu.ram = mapped
+            yield machine, target, ram
 
 
 def measure_translate(elf: Path, _: int, progress: Progress) -> Iterator[Figure]:
     """Packets of `translate`, as the first command of a GDB."""
     progress("translate: packets")
     command = f"tinyos translate {table_set.ADDRESS:#x} --ttbr {table_set.BASE:#x}"
-    with _with_tables(elf) as (target, ram):
+    with _with_tables(elf) as (_, target, ram):
         table_set.write(ram, table_set.build(scattered=False))
         (sent,) = packets(target, [command])
     yield Figure("translate, 4 levels: memory packets", len(memory(sent)), "packets", 4)
 
 
 def measure_maps(elf: Path, runs: int, progress: Progress) -> Iterator[Figure]:
-    """`maps` of a table set of a known size, and of TinyOS filled as in `measure_records`."""
+    """`maps` of a table set of a known size: in GDB, and in a session, which has the memory mapped."""
     command = f"tinyos maps --ttbr {table_set.BASE:#x}"
-    with _with_tables(elf) as (target, ram):
+    with _with_tables(elf) as (machine, target, ram):
         for scattered, kind in ((False, "frames in runs"), (True, "frames scattered")):
             progress(f"maps: {table_set.TABLES} tables, {kind}")
             table_set.write(ram, table_set.build(scattered))
             label = f"maps, {table_set.LEAVES:,} leaves, {kind}"
             yield from _timed(target, command, label, runs, _MAPS_GOAL_MS)
+            found = statistics.median(_mapped_times(machine, runs))
+            yield Figure(f"{label}: memory mapped", 1e3 * found, "ms", _MAPPED_GOAL_MS)
+
+
+def _mapped_times(machine: TinyOS, runs: int) -> Iterator[float]:
+    """Seconds that a session takes to read the map and to make the command's text of it, at new stops."""
+    with machine.stopped():
+        for _ in range(runs):
+            machine.gdb("stepi")
+            start = time.perf_counter()
+            found = machine.maps(ttbr=table_set.BASE)
+            maps.text(found, found.journal, Style())
+            yield time.perf_counter() - start
+    # QEMU has one GDB at a time.
+    machine.detach()
 
 
 def measure_records(elf: Path, runs: int, progress: Progress) -> Iterator[Figure]:
