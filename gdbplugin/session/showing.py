@@ -3,16 +3,13 @@
 Front ends know `session` alone; by way of this module they show a figure exactly as GDB's side does.
 """
 
-from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.context import Context
 from gdbplugin.kernel.events import Event
-from gdbplugin.kernel.failure import FailureRecord
 from gdbplugin.kernel.frames import Frames, FrameTable
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages, LazyRange
-from gdbplugin.kernel.pressure import LEVELS, StrategyRecord
+from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.kernel.pressure_state import UNITS, PressureState
 from gdbplugin.kernel.stacks import DynamicStack
-from gdbplugin.kernel.tasks import Tasks
 from gdbplugin.render.events import meaning
 from gdbplugin.render.parts import Names, owner, task_names
 from gdbplugin.render.style import Style
@@ -21,20 +18,16 @@ __all__ = [
     "LEVELS",
     "PAGE_BYTES",
     "UNITS",
-    "Clock",
     "Context",
     "DynamicStack",
     "Event",
-    "FailureRecord",
     "FrameTable",
     "Frames",
     "LazyPages",
     "LazyRange",
     "Names",
     "PressureState",
-    "StrategyRecord",
     "Style",
-    "Tasks",
     "meaning",
     "owner",
     "task_names",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -13,6 +14,10 @@ from gdbplugin.repl.live.screen import VIEWS
 if TYPE_CHECKING:
     from gdbplugin.repl.live.application import Live
 
+Action = Callable[[], None]
+Bind = Callable[..., Callable[[Action], None]]
+"""Takes the names of keys; what it gives takes what they do."""
+
 _ALL = 1 << 30
 _MOST_ZOOM = 12
 
@@ -22,17 +27,17 @@ def bindings(live: Live) -> KeyBindings:
     keys = KeyBindings()
     choices = live.choices
 
-    def bind(*names: str) -> Callable[[Callable[[], None]], None]:
-        def add(action: Callable[[], None]) -> None:
+    def bind(*names: str) -> Callable[[Action], None]:
+        def add(action: Action) -> None:
             for name in names:
                 keys.add(name)(_calling(action))
 
         return add
 
     for view in VIEWS:
-        bind(view)(lambda view=view: live.show(view))  # type: ignore[misc]
-    for names, step in ((("up",), -1), (("down",), 1)):
-        bind(*names)(lambda step=step: live.scroll(step))  # type: ignore[misc]
+        bind(view)(partial(live.show, view))
+    bind("up")(lambda: live.scroll(-1))
+    bind("down")(lambda: live.scroll(1))
     bind("pageup", "c-b")(lambda: live.scroll(-live.page))
     bind("pagedown", "c-f")(lambda: live.scroll(live.page))
     bind("home")(lambda: live.scroll(-_ALL))
@@ -58,7 +63,7 @@ def bindings(live: Live) -> KeyBindings:
     return keys
 
 
-def _bind_pool(bind: Callable[..., Callable[[Callable[[], None]], None]], live: Live) -> None:
+def _bind_pool(bind: Bind, live: Live) -> None:
     """The keys of the pool's map."""
     choices = live.choices
 
@@ -79,7 +84,7 @@ def _bind_pool(bind: Callable[..., Callable[[Callable[[], None]], None]], live: 
         choices.zoom = max(0, choices.zoom - 1)
 
 
-def _bind_events(bind: Callable[..., Callable[[Callable[[], None]], None]], live: Live) -> None:
+def _bind_events(bind: Bind, live: Live) -> None:
     """The keys of the event stream."""
     choices = live.choices
 
@@ -96,7 +101,7 @@ def _bind_events(bind: Callable[..., Callable[[Callable[[], None]], None]], live
         choices.kind = None
 
 
-def _calling(action: Callable[[], None]) -> Callable[[KeyPressEvent], None]:
+def _calling(action: Action) -> Callable[[KeyPressEvent], None]:
     def call(event: KeyPressEvent) -> None:
         del event  # Each key does one thing, wherever it is pressed.
         action()
