@@ -54,8 +54,11 @@ class Prompt:
             try:
                 # What was pasted may be several lines.
                 for line in self._read().splitlines():
-                    if self._repl.run(line) is Outcome.QUIT:
+                    outcome = self._repl.run(line)
+                    if outcome is Outcome.QUIT:
                         return
+                    if outcome is Outcome.FAILED:
+                        self._told_lost = self._repl.lost  # If that is why, it has been said.
             except EOFError:
                 return
             except KeyboardInterrupt:

@@ -49,6 +49,7 @@ class Repl:
         self._opening = opening
         self._manner = manner
         self._unopened: str | None = None
+        self._warnings = ""  # Of GDB's, since the line began.
         self._open()
 
     def __enter__(self) -> Repl:
@@ -72,11 +73,15 @@ class Repl:
     def run(self, text: str) -> Outcome:
         """Carry out one line. Errors are shown; Ctrl-C ends what the line is doing."""
         action = lines.parse(text, self.vocabulary, in_submenu=self.in_submenu)
+        self._warnings = ""
         try:
             with self._as_json(action):
-                return self._carry_out(action)
+                outcome = self._carry_out(action)
+            if not self._manner.interactive:
+                self.screen.complain(self._warnings)
+            return outcome
         except CommandFailedError as error:
-            return self._failed(text, error.reason, error.output)
+            return self._failed(text, self.lost or error.reason, error.output)
         except TargetError as error:
             return self._failed(text, str(error))
         except SessionError as error:
@@ -151,11 +156,19 @@ class Repl:
         if self._manner.json:
             self.screen.gdb(json.dumps({"command": command, "error": reason, "output": output}) + "\n")
         reason = reason.strip()
-        if self._manner.interactive:
-            self.screen.complain(self.screen.style.bad(reason))
-        else:
+        if not self._manner.interactive:
+            # GDB has warned of its reason as well.
+            self.screen.complain(self._warnings.replace(f"{reason}\n", ""))
             self.screen.complain(f"tinyos: error: {command}: {reason}")
+        elif reason not in self._warnings:
+            self.screen.complain(self.screen.style.bad(reason))
         return Outcome.FAILED
+
+    def _warned(self, text: str) -> None:
+        """Take what GDB warns of: a person is to see it now, others behind the output."""
+        self._warnings += text
+        if self._manner.interactive:
+            self.screen.warning(text)
 
     def _help(self, topic: str) -> None:
         text = explaining.about(topic)
@@ -195,7 +208,7 @@ class Repl:
             gdb.execute(f"set tinyos unicode {'off' if screen.style.plain else 'on'}")
             gdb.execute(f"set tinyos color {'on' if screen.style.colour else 'off'}")
             self.vocabulary = Vocabulary.of_help(gdb.execute("help tinyos"))
-        gdb.on_output = screen.gdb
+        gdb.on_output, gdb.on_warning = screen.gdb, self._warned
         if manner.interactive and not self.session.is_attached:
             console = self.session.console
             # One program at a time may be connected: another is told so at once, in place of waiting.

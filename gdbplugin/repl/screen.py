@@ -32,6 +32,7 @@ class Screen:
         self._caught: list[str] | None = None
         self._begun = ""  # A line of GDB's that has no end yet, while a prompt is up;
         self._kernels = ""  # and one of the kernel's, which always waits for it.
+        self._warning = ""  # One of GDB's warnings without its end, too.
         self._at_line_start = True
         self._shows_progress = False
 
@@ -44,6 +45,13 @@ class Screen:
         else:
             whole, end, self._begun = (self._begun + text).rpartition("\n")
             self._write(whole + end)
+
+    def warning(self, text: str) -> None:
+        """Show what GDB warns of, in whatever pieces, by lines."""
+        if self._caught is not None:
+            return
+        whole, end, self._warning = (self._warning + text).rpartition("\n")
+        self.complain(whole + end)
 
     def kernel(self, text: str) -> None:
         """Show what the kernel writes on its console, by lines, each marked as its own."""
@@ -78,6 +86,9 @@ class Screen:
 
     def end_line(self) -> None:
         """Begin a new line for a person, unless nothing is on this one."""
+        if self._warning:
+            warning, self._warning = self._warning, ""
+            self.complain(warning)
         if not self._for_person:
             return
         if self._begun:
@@ -92,7 +103,7 @@ class Screen:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[list[str]]:
-        """Collect GDB's text in the list given, in place of showing it."""
+        """Collect GDB's text in the list given, in place of showing it; its warnings are not shown either."""
         before, self._caught = self._caught, []
         try:
             yield self._caught

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 
 from gdbplugin.repl.screen import Screen
-from gdbplugin.session import CommandFailedError, TinyOS, WaitTimeoutError
+from gdbplugin.session import TinyOS, WaitTimeoutError
 from gdbplugin.session.mi import Stop, quote
 
 NO_LIMIT_SECONDS = 86_400.0
@@ -48,7 +48,7 @@ class Target:
 
     def text(self, command: str) -> str:
         """What GDB prints for a command."""
-        with self._still(moves_on=False):
+        with self._still(moves_on=False), self._screen.caught():
             return self._session.gdb(command, self._timeout)
 
     def json(self, command: str) -> str:
@@ -169,19 +169,20 @@ class Target:
             self._session.mi(f"-interpreter-exec console {quote(command)}")
 
     def _run(self, command: str) -> None:
-        """Have GDB carry out a command, its text shown as it comes and its warnings behind it."""
-        reason = None
+        """Have GDB carry out a command, its text and its warnings shown as they come.
+
+        Where that ends by Ctrl-C, the core that the user looked at is selected again.
+        """
+        thread, before = self._thread(), self._session.last_stop
         try:
             with self._screen.progress(command):
                 self._session.gdb(command, self._timeout, show=self._screen.gdb)
-        except CommandFailedError as error:
-            reason = error.reason
+        except KeyboardInterrupt:
+            stop = self._session.last_stop
+            if self._session.lost is None and stop is not None and stop is not before:
+                self._select(thread)
+                self._session.gdb("frame", show=self._screen.gdb)
             raise
-        finally:
-            if self._session.lost is None:
-                # GDB repeats there what it gives as the reason.
-                told = [text for text in self._session.debugger.warnings if text.rstrip("\n") != reason]
-                self._screen.complain("".join(told))
 
 
 def _is_passing(stop: Stop | None) -> bool:

@@ -59,6 +59,8 @@ class Gdb:
         self._last_stop: Stop | None = None
         self.on_output: Callable[[str], None] | None = None
         """Given what GDB prints where no command's `show` is: of a stop while no command is out, say."""
+        self.on_warning: Callable[[str], None] | None = None
+        """Given what GDB and the plugin write to standard error, as it comes; a command's failure too."""
         self.changes = 0
         """Grows with whatever may have changed what the target holds: it ran, or a command was given."""
         self.runs = 0
@@ -334,8 +336,8 @@ class Gdb:
             text = str(record.payload or "")
             self._history.append(text)
             (self._log if record.kind == "log" else self._console).append(text)
-            show = self._show or self.on_output
-            if show is not None and record.kind != "log":
+            show = self.on_warning if record.kind == "log" else self._show or self.on_output
+            if show is not None:
                 show(text)
 
     def _notice(self, record: Record) -> None:
