@@ -2,17 +2,27 @@
 
 import contextlib
 import json
+import os
+import signal
+import struct
 import threading
 import time
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
+from gdbplugin.kernel.interface import STRESS_TEST
 from gdbplugin.session import CommandFailedError
 from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
 from tests.debugger.test_anywhere import EXCEPTION_LEVEL
+from tests.integration.load import fill_pool, tasks_at_el0
 from tests.schemas.validation import validate
 
+# The beginning of DEBUGGER_INTERFACE, as kernel/src/debugger.rs has it: magic, version, request, served,
+# result, progress, progress_total, is_ready, active.
+INTERFACE = struct.Struct("<8s8I")
+IMAGE_OFFSET = 0xFFFF_8000_0000_0000
 RELIEVE = "tinyos::memory::dynamic::DynamicMemoryManager::relieve"
 
 
@@ -21,8 +31,8 @@ def proxy_to(tmp_path):
     """Makes a go-between to a machine, by which packets are seen."""
 
     @contextlib.contextmanager
-    def connect(machine, refused=()):
-        with StubProxy(tmp_path, machine.qemu.gdb_address, refused) as between:
+    def connect(machine, refused=(), **losing):
+        with StubProxy(tmp_path, machine.qemu.gdb_address, refused, **losing) as between:
             yield between
 
     return connect
@@ -34,20 +44,6 @@ def failure(debugger, command):
     assert "Traceback" not in caught.value.reason
     return caught.value.reason
 
-
-# Presses Ctrl-C when the stress test has come to relieve the pressure for the first time, once it runs again:
-# from a thread, for Python would take a signal that comes during its own event for its own.
-PRESSES_CONTROL_C = f"""
-import os, signal, threading, gdb
-presses = threading.Timer(0.002, os.kill, (os.getpid(), signal.SIGINT))
-class Presses(gdb.Breakpoint):
-    def stop(self):
-        if self.enabled:
-            self.enabled = False
-            gdb.post_event(presses.start)
-        return False
-Presses({RELIEVE!r})
-"""
 
 # Ctrl-C at the first look at the kernel's progress: Python is told of it there.
 PRESSES_DURING_THE_LOOK = """
@@ -75,7 +71,7 @@ def leaves_nothing_behind(debugger):
 
 def test_stress_shows_what_changed_and_that_no_frame_is_lost(shared_machine):
     with shared_machine.stopped() as debugger:
-        run = json.loads(debugger.execute("tinyos stress --json", timeout=60))
+        run = stress(debugger)
         validate(run)
         assert (run["schema"], run["result"], run["findings"]) == ("tinyos.stress/1", "passed", [])
         assert run["progress"] == run["progress_total"] == 100
@@ -117,29 +113,70 @@ def test_it_is_said_beforehand_that_the_target_will_run(shared_machine):
     assert shared_machine.json("stress")["result"] == "passed"
 
 
-@pytest.mark.parametrize("presses", [PRESSES_CONTROL_C, PRESSES_DURING_THE_LOOK])
-def test_control_c_ends_the_stress_test(shared_machine, tmp_path, presses):
+def test_control_c_ends_the_stress_test(shared_machine, kernel_elf):
+    under_way = UnderWay(shared_machine, kernel_elf)
     with shared_machine.stopped() as debugger:
-        run = cancelled_run(debugger, tmp_path, presses)
-        assert run["progress"] < run["progress_total"]
-        assert run["frames_lost"] == 0
-        debugger.execute("delete")
-        leaves_nothing_behind(debugger)
-        again = json.loads(debugger.execute("tinyos stress --json", timeout=60))
-        assert again["result"] == "passed"
+        ends_early(debugger, cancelled_run(debugger, under_way))
     assert shared_machine.shell("uptime")
 
 
-def cancelled_run(debugger, tmp_path, presses):
-    """A run that Ctrl-C ended. A key in the instant of a stop is lost between GDB and QEMU: then again."""
-    for _ in range(8):
-        source(debugger, tmp_path, presses)
-        run = json.loads(last_line(debugger.execute("tinyos stress --json", timeout=60)))
+def test_control_c_in_the_instant_of_a_look_ends_it_too(shared_machine, tmp_path):
+    with shared_machine.stopped() as debugger:
+        source(debugger, tmp_path, PRESSES_DURING_THE_LOOK)
+        ends_early(debugger, stress(debugger))
+    assert shared_machine.shell("uptime")
+
+
+def ends_early(debugger, run):
+    assert run["result"] == "cancelled"
+    assert run["progress"] < run["progress_total"]
+    assert run["frames_lost"] == 0
+    leaves_nothing_behind(debugger)
+    assert stress(debugger)["result"] == "passed"
+
+
+def cancelled_run(debugger, under_way):
+    """A run that Ctrl-C ended. On a busy machine the key may be pressed too late: then again."""
+    for _ in range(5):
+        key = threading.Thread(target=press_control_c, args=(debugger, under_way))
+        key.start()
+        run = stress(debugger)
+        key.join()
         if run["result"] == "cancelled":
             return run
         assert run["result"] == "passed"
-        debugger.execute("delete")
-    pytest.fail("eight stress tests ended in spite of Ctrl-C")
+    pytest.fail("five stress tests ended before Ctrl-C was pressed, or in spite of it")
+
+
+class UnderWay:
+    """What the kernel says of a stress test that runs, read from its RAM while it does."""
+
+    def __init__(self, machine, kernel_elf):
+        self._ram = machine.qemu.ram
+        with kernel_elf.open("rb") as file:
+            (symbol,) = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name("DEBUGGER_INTERFACE")
+        self._address = symbol["st_value"] - IMAGE_OFFSET
+
+    def wait(self, seconds=30):
+        """Until its first steps are done; whether they were in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            raw = self._ram.read(self._address, INTERFACE.size)
+            magic, *_, progress, _, _, active = INTERFACE.unpack(raw)
+            assert magic == b"TinyOSdb"
+            if active == STRESS_TEST and 0 < progress < 100:
+                return True
+            time.sleep(0.001)
+        return False
+
+
+def press_control_c(debugger, under_way):
+    if under_way.wait():
+        os.kill(debugger.pid, signal.SIGINT)
+
+
+def stress(debugger):
+    return json.loads(last_line(debugger.execute("tinyos stress --json", timeout=60)))
 
 
 def last_line(text):
@@ -156,7 +193,7 @@ def test_a_breakpoint_of_the_users_does_not_lose_the_test(shared_machine):
         assert "relieve" in debugger.execute("frame")
         assert "carries out a stress test already" in failure(debugger, "tinyos context --test")
         debugger.execute("delete")
-        run = json.loads(debugger.execute("tinyos stress --json", timeout=60))
+        run = stress(debugger)
         assert run["result"] == "passed"
         assert run["changes"]["total_lazy_page_faults"] > 1000
         leaves_nothing_behind(debugger)
@@ -172,7 +209,7 @@ def test_one_that_ended_while_the_user_let_the_target_run_is_shown(shared_machin
         shared_machine.console.expect("stress_frames_lost: 0", 30)
         shared_machine.console.wait_for_prompt()
         debugger.interrupt()
-        run = json.loads(debugger.execute("tinyos stress --json", timeout=60))
+        run = stress(debugger)
         assert run["result"] == "passed"
 
 
@@ -192,6 +229,37 @@ def test_stopped_at_el0(machine):
             assert debugger.execute("info breakpoints").startswith("No breakpoints")
         return
     pytest.fail("no stop in 200 was at EL0")
+
+
+def test_what_is_asked_for_at_el0_is_carried_out(machine):
+    tasks_at_el0(machine)
+    with machine.stopped() as debugger:
+        debugger.execute("thbreak check_pages")
+        debugger.execute("continue")
+        assert debugger.execute(EXCEPTION_LEVEL).strip() == "0"
+        run = stress(debugger)
+        assert (run["result"], run["frames_lost"]) == ("passed", 0)
+        assert run["changes"]["total_lazy_page_faults"] > 1000
+        debugger.execute("thbreak check_pages")
+        debugger.execute("continue")
+        assert debugger.execute(EXCEPTION_LEVEL).strip() == "0"
+        assert "Context switching test: passed" in debugger.execute("tinyos context --test", timeout=60)
+        leaves_nothing_behind(debugger)
+
+
+def test_without_room_for_the_tests_tasks_the_finding_says_so(machine):
+    fill_pool(machine)
+    with machine.stopped() as debugger:
+        for command in ("stress", "context --test"):
+            run = json.loads(last_line(debugger.execute(f"tinyos {command} --json", timeout=60)))
+            validate(run)
+            assert run["result"] == "no room"
+            (finding,) = run["findings"]
+            assert "not all of its tasks could be started" in finding["found"]
+        leaves_nothing_behind(debugger)
+    machine.shell("pool all")
+    with machine.stopped() as debugger:
+        assert stress(debugger)["result"] == "passed"
 
 
 def test_a_kernel_that_holds_its_tasks_is_not_asked(machine):
@@ -255,22 +323,34 @@ def test_a_stub_of_virtual_addresses_is_asked_as_well(machine, kernel_elf, proxy
     assert not any("PhyMemMode:1" in packet for packet in proxy.packets)
 
 
-def test_a_connection_lost_meanwhile_is_one_line(machine, kernel_elf, proxy_to):
+# Where the connection ends instead of the so-manieth packet being answered that follows a packet. Not there:
+# 2 behind vCont;s, when GDB puts the breakpoint back that it has stepped over. GDB 13.1 itself ends then, as
+# without the plugin: it handles the error of that packet and goes on as if there still were a thread
+# ("thread.c:85: internal-error: inferior_thread: Assertion `current_thread_ != nullptr' failed").
+@pytest.mark.parametrize(
+    ("armed_by", "lose_at"),
+    [("vCont;c:p1.-1", 1), ("vCont;c:p1.-1", 2), ("vCont;s:p1.1", 1), ("vCont;s:p1.1", 3)],
+)
+def test_a_connection_lost_meanwhile_is_one_line(machine, kernel_elf, proxy_to, armed_by, lose_at):
+    machine.console.close()
+    with proxy_to(machine, armed_by=armed_by, lose_at=lose_at) as proxy:
+        outcome = gdb(f"target remote {proxy.address}", "tinyos stress", "info breakpoints", elf=kernel_elf)
+    is_lost_in_one_line(outcome)
+
+
+def test_a_connection_lost_while_the_kernel_runs_is_one_line(machine, kernel_elf, proxy_to):
+    under_way = UnderWay(machine, kernel_elf)
     machine.console.close()
     with proxy_to(machine) as proxy:
-        cut_at_the_third_step(proxy)
+        cut = threading.Thread(target=lambda: under_way.wait() and proxy.cut())
+        cut.start()
         outcome = gdb(f"target remote {proxy.address}", "tinyos stress", "info breakpoints", elf=kernel_elf)
-    if "ecursive internal problem" in outcome.errors or "internal-error" in outcome.errors:
-        pytest.skip("GDB itself fails when a connection ends while it steps over a breakpoint")
-    assert "the connection to the target was lost" in outcome.errors
-    assert "Python Exception" not in outcome.errors
+        cut.join()
+    is_lost_in_one_line(outcome)
+
+
+def is_lost_in_one_line(outcome):
+    lines = outcome.errors.strip().splitlines()
+    assert lines[-1].startswith("the connection to the target was lost: ")
+    assert [line for line in lines[:-1] if not line.startswith("The target runs now: ")] == []
     assert "No breakpoints" in outcome.output
-
-
-def cut_at_the_third_step(proxy):
-    def wait_and_cut():
-        while sum(packet.startswith("vCont;s") for packet in proxy.packets) < 3:
-            time.sleep(0.001)
-        proxy.cut()
-
-    threading.Thread(target=wait_and_cut, daemon=True).start()
