@@ -38,15 +38,29 @@ class Area:
         return self.style.plain
 
 
+class Rows:
+    """Lines of which there may be thousands, each made when it is looked at."""
+
+    def __init__(self, count: int, make: Callable[[int], Line]) -> None:
+        self._count = count
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, places: slice) -> list[Line]:
+        return [self._make(place) for place in range(*places.indices(self._count))]
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A view: lines that always stand at its top, and rows under them that scroll if there are too many."""
 
     head: list[Line]
-    rows: list[Line]
+    rows: list[Line] | Rows
     from_end: bool = False
     """Whether the last of the rows are the ones to be seen first."""
-    below: tuple[Line, list[Line]] | None = None
+    below: tuple[Line, Rows] | None = None
     """A title, and lines of which the last are shown where the rows leave room."""
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from gdbplugin.repl.live.canvas import BAD, PLAIN, TITLE, WARNING, Area, Drawn, Line, first_fitting, words
+from gdbplugin.repl.live.canvas import (
+    BAD,
+    PLAIN,
+    TITLE,
+    WARNING,
+    Area,
+    Drawn,
+    Line,
+    Rows,
+    first_fitting,
+    words,
+)
 from gdbplugin.repl.live.scene import Scene
 from gdbplugin.session.showing import Event, meaning
 
@@ -44,15 +55,15 @@ def draw(scene: Scene, area: Area) -> Drawn:
     return Drawn([title, header], stream(shown, scene, area, gaps=chosen is None), from_end=True)
 
 
-def stream(shown: Iterable[Event], scene: Scene, area: Area, *, gaps: bool = False) -> list[Line]:
+def stream(shown: Iterable[Event], scene: Scene, area: Area, *, gaps: bool = False) -> Rows:
     """A line for each event; with `gaps` one also for those that were lost between two of them."""
-    lines: list[Line] = []
+    missed = scene.history.missed if gaps else {}
+    rows: list[Event | int] = []
     for event in shown:
-        gap = scene.history.missed.get(event.sequence or 0) if gaps else None
-        if gap:
-            lines.append(words(f" {'':9}  {gap:,} events were overwritten before they were seen", WARNING))
-        lines.append(_row(event, scene, area))
-    return lines
+        if missed and (gap := missed.get(event.sequence or 0)):
+            rows.append(gap)
+        rows.append(event)
+    return Rows(len(rows), lambda place: _row(rows[place], scene, area))
 
 
 def known_kinds(scene: Scene) -> Counter[str]:
@@ -69,7 +80,9 @@ def other_kind(scene: Scene, step: int) -> str | None:
     return kinds[(kinds.index(scene.choices.kind) + step) % len(kinds)]
 
 
-def _row(event: Event, scene: Scene, area: Area) -> Line:
+def _row(event: Event | int, scene: Scene, area: Area) -> Line:
+    if isinstance(event, int):
+        return words(f" {'':9}  {event:,} events were overwritten before they were seen", WARNING)
     style = area.style
     seconds = scene.snapshot.clock.seconds(event.timestamp)
     when = style.missing if seconds is None else f"{seconds:,.4f}"

@@ -113,7 +113,7 @@ def fit(drawn: Drawn, height: int, scroll: int) -> tuple[list[Line], int, int]:
     room = height - len(head)
     count = len(drawn.rows)
     if count <= room:
-        return [*head, *drawn.rows, *_below(drawn, room - count)], 0, max(1, room)
+        return [*head, *drawn.rows[:], *_below(drawn, room - count)], 0, max(1, room)
     room = max(0, room - 1)  # For the line that says what is not seen.
     if room == 0:
         return head, 0, 1
