@@ -4,7 +4,8 @@
 ...     print(tinyos.shell("*s"))
 ...     with tinyos.stopped():
 ...         assert all(stack.growth_count for stack in tinyos.stacks())
-...     print(tinyos.gdb("tinyos report"))
+...         print(tinyos.gdb("tinyos report"))
+...     tinyos.run_until("stack-growth", stack=3, timeout=5)
 """
 
 from gdbplugin.kernel.snapshot import Snapshot

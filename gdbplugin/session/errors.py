@@ -43,7 +43,7 @@ class CommandFailedError(SessionError):
     """
 
     def __init__(self, command: str, reason: str, output: str = "") -> None:
-        super().__init__(f"{command}: {reason}")
+        super().__init__(f"{command}: {' '.join(reason.split())}")
         self.command = command
         self.reason = reason
         self.output = output

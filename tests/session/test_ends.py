@@ -17,11 +17,11 @@ from gdbplugin.session import EndedError, SessionError, TinyOS, WaitTimeoutError
 from tests.session.processes import is_alive
 
 CALLS: dict[str, Callable[[TinyOS], object]] = {
-    "gdb": lambda tinyos: tinyos.gdb("tinyos report"),
-    "mi": lambda tinyos: tinyos.mi("-tinyos-report"),
+    "gdb": lambda tinyos: at_a_stop(tinyos, lambda: tinyos.gdb("tinyos report")),
+    "mi": lambda tinyos: at_a_stop(tinyos, lambda: tinyos.mi("-tinyos-report")),
     "json": lambda tinyos: tinyos.json("stats"),
     "typed": lambda tinyos: tinyos.registers(),
-    "stopped": lambda tinyos: stop_and_go(tinyos),
+    "stopped": lambda tinyos: at_a_stop(tinyos, lambda: None),
     "run_until": lambda tinyos: tinyos.run_until("task-ended", task=4711, timeout=5),
 }
 OF_QEMU: dict[str, Callable[[TinyOS], object]] = {
@@ -31,9 +31,9 @@ OF_QEMU: dict[str, Callable[[TinyOS], object]] = {
 }
 
 
-def stop_and_go(tinyos: TinyOS) -> None:
+def at_a_stop(tinyos: TinyOS, ask: Callable[[], object]) -> None:
     with tinyos.stopped():
-        pass
+        ask()
 
 
 @contextlib.contextmanager
