@@ -54,8 +54,8 @@ def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock
     title = style.title(f"Stacks ({len(rows)} active, {len(stacks.stacks) - len(rows)} ended on record)")
     if not rows:
         return title
-    headers = ("id", "task", "policy", "range", "size", "of", "", "SP", "most", "+/-", "seen")
-    right = ("id", "size", "of", "most", "+/-", "seen")
+    headers = ("id", "task", "policy", "range", "mapped/max", "", "SP", "most", "+/-", "seen")
+    right = ("id", "mapped/max", "most", "+/-", "seen")
     lines = [title, indented(table(headers, rows, right))]
     lines += [
         f"  * as core {entry.core} has it, which runs task {owner(stack.owner, names, style)}"
@@ -74,9 +74,8 @@ def _row(
         owner(stack.owner, names, style),
         style.text(stack.policy),
         _range(stack, style),
-        style.short_size(stack.current_size),
-        style.short_size(stack.max_size),
-        style.gauge(stack.current_size, stack.max_size, 6),
+        f"{style.short_size(stack.current_size)}/{style.short_size(stack.max_size)}",
+        style.gauge(stack.current_size, stack.max_size, 4),
         _pointer_in(stack, live, style),
         style.short_size(stack.high_water_mark),
         f"{style.text(stack.growth_count)}/{style.text(stack.shrink_count)}",
@@ -89,7 +88,7 @@ def _range(stack: DynamicStack, style: Style) -> str:
     base, size = stack.base_address, stack.current_size
     if base is None or size is None or size > base:
         return style.address(base)
-    return f"{base - size:#x}{_differing(base, base - size)}"
+    return f"{base - size:#x}..{_differing(base, base - size)}"
 
 
 def _pointer_in(stack: DynamicStack, live: RunningStack | None, style: Style) -> str:
@@ -102,12 +101,12 @@ def _pointer_in(stack: DynamicStack, live: RunningStack | None, style: Style) ->
 
 
 def _differing(address: int, other: int) -> str:
-    """An address behind another one: `..` and the digits from the first on that is not the same."""
+    """An address behind another one: its digits from the first on that is not the same."""
     whole, known = f"{address:x}", f"{other:x}"
     if len(whole) != len(known):
-        return f"..{address:#x}"
+        return f"{address:#x}"
     digits = len(f"{address ^ other:x}")
-    return f"..{whole[-max(digits, _DIGITS) :]}"
+    return whole[-max(digits, _DIGITS) :]
 
 
 def _depth(stack: DynamicStack, pointer: int | None) -> int | None:

@@ -11,21 +11,9 @@ from gdbplugin.render import report as report_view
 from gdbplugin.render.encoding import dumps
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style
-from tests.kernel.synthetic import LAZY_BASE, World
+from tests.kernel.synthetic import LAZY_BASE, STATISTICS, World
 
 ASCII = Style("ascii")
-TEN_COUNTERS = {
-    "total_dynamic_stacks",
-    "active_dynamic_stacks",
-    "total_stack_growth_events",
-    "total_stack_shrink_events",
-    "total_lazy_pages",
-    "allocated_lazy_pages",
-    "total_lazy_page_faults",
-    "memory_pressure_events",
-    "optimization_events",
-    "context_switch_count",
-}
 
 
 def report_of(world):
@@ -36,7 +24,7 @@ def report_of(world):
 def test_the_report_as_json():
     report, journal = report_of(World())
     content = json.loads(dumps(report_view.content(report, journal)))
-    assert set(content["stats"]) == TEN_COUNTERS
+    assert set(content["stats"]) == set(STATISTICS)
     assert content["stacks"][0]["current_size"] == 0x3000
     assert content["stacks"][0]["is_active"] is True
     assert content["pages"][3]["virtual_address"] == LAZY_BASE + 3 * 4096
@@ -60,7 +48,7 @@ def test_the_report_as_text():
     report, journal = report_of(World())
     text = report_view.text(report, journal, ASCII)
     assert "2 active of 3 created" in text
-    assert "1 worker  Conservative  0x7000003fd000..400000  12 K  64 K  #.....  ..3fffc0" in text
+    assert "1 worker  Conservative  0x7000003fd000..400000   12 K/64 K  #...  3fffc0" in text
     assert "Lazy pages (5: 2 pending, 1 zero, 2 allocated; zero page at 0x8000000)" in text
     assert "Medium below 48 until 52" in text
     assert "0     EL1    on   TTBR0_EL1  0x000b" in text
@@ -90,8 +78,7 @@ def test_findings_and_notes_stand_behind_the_report():
     assert "  stack 1: policy: expected one of Conservative, Aggressive, Predictive; found 0x63" in lines
     assert lines[-2].startswith("Note: the kernel was stopped in the middle of a change")
     assert lines[-1].startswith("  ")
-    assert max(map(len, lines[lines.index("Findings: 1") :])) <= 100
-    assert max(map(len, lines)) <= 110
+    assert max(map(len, lines)) <= 100
 
 
 def test_what_is_missing_is_shown_as_missing():

@@ -8,8 +8,8 @@ class Stacks(Command):
 
     Its task and policy; the range that is mapped, up to its base; how much that is, of the most it may have;
     its stack pointer, as last noted by the kernel, or with a * as the core has it that runs its task; the
-    most that ever was mapped; growths and shrinks (+/-); and how long ago it was last seen in use. Behind ..
-    stand the last digits of an address that begins as the range does.
+    most that ever was mapped; growths and shrinks (+/-); and how long ago it was last seen in use. Of the
+    base and the stack pointer only the last digits are given where the others are the range's.
     With an ID: its addresses, its events, and the pages that the hardware's tables map there.
     """
 
