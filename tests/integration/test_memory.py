@@ -9,6 +9,7 @@ import pytest
 from gdbplugin.session import TinyOS
 from tests.integration import guest
 from tests.integration.answers import PAGE_BYTES, Value, figures, table
+from tests.integration.load import fill_pool
 
 _LONG = 120.0
 
@@ -93,6 +94,31 @@ def test_what_tasks_wrote_survives_the_strategies(machine: TinyOS) -> None:
     assert machine.json("check")["findings"] == []
     still = {row["task"] for row in table(machine.shell("tasks"), "task") if row["state"] != "ended"}
     assert alive <= still
+
+
+@pytest.mark.parametrize(("command", "test"), [("*c", "context switching test"), ("*t", "stress test")])
+def test_without_room_for_its_tasks_a_test_says_so(machine: TinyOS, command: str, test: str) -> None:
+    fill_pool(machine)
+    tasks = "test_tasks" if command == "*c" else "stress_tasks"
+    found = figures(machine.shell(command, _LONG))
+    assert found[test] == "no room for its tasks: the pool has too few free frames"
+    started, asked = map(int, str(found[tasks]).split(" of "))
+    assert started < asked
+    assert machine.json("check")["findings"] == []
+    machine.shell("pool all")
+    assert figures(machine.shell(command, _LONG))[test] == "passed"
+
+
+def test_a_task_gives_its_unneeded_stack_back_and_grows_again(machine: TinyOS) -> None:
+    def worker() -> dict[str, Value]:
+        return next(row for row in table(machine.shell("*d"), "id") if row["policy"] == "Predictive")
+
+    before = worker()
+    deadline = time.monotonic() + 30
+    while int(worker()["growths"]) == before["growths"] or int(worker()["shrinks"]) == before["shrinks"]:
+        assert time.monotonic() < deadline, f"the worker's stack is still as it was: {worker()}"
+    assert figures(machine.shell("*p"))["level"] == "Low", "it was not taken from it under pressure"
+    assert machine.json("check")["findings"] == []
 
 
 def test_a_page_moves_to_the_frame_that_was_named(machine: TinyOS) -> None:

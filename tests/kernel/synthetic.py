@@ -58,24 +58,20 @@ KIND = enum("EventKind", 2, "None", "TaskStarted", "TaskEnded", "StackGrowth")
 STATE = enum("TaskState", 1, "Unused", "Ready", "Sleeping", "Stopped", "Ended")
 REASON = enum("EndReason", 1, "None", "Exited", "StackOverflow")
 
-STATS = record(
-    "DynamicMemoryStats",
-    **dict.fromkeys(
-        (
-            "total_dynamic_stacks",
-            "active_dynamic_stacks",
-            "total_stack_growth_events",
-            "total_stack_shrink_events",
-            "total_lazy_pages",
-            "allocated_lazy_pages",
-            "total_lazy_page_faults",
-            "memory_pressure_events",
-            "optimization_events",
-            "context_switch_count",
-        ),
-        U32,
-    ),
+STATISTICS = (
+    "total_dynamic_stacks",
+    "active_dynamic_stacks",
+    "total_stack_growth_events",
+    "total_stack_shrink_events",
+    "total_lazy_pages",
+    "allocated_lazy_pages",
+    "total_lazy_page_faults",
+    "memory_pressure_events",
+    "optimization_events",
+    "context_switch_count",
 )
+"""The fields of DynamicMemoryStats, to the letter and in their order."""
+STATS = record("DynamicMemoryStats", **dict.fromkeys(STATISTICS, U32))
 STACK = record(
     "DynamicStack",
     id=U32,
