@@ -36,7 +36,7 @@ def content(found: AddressMap, journal: Journal) -> dict[str, Any]:
 def text(found: AddressMap, journal: Journal, style: Style) -> str:
     """The map as a table for each range of addresses, and what is wrong with it below."""
     view = found.view
-    lines = [f"Map of {view_line(view)}"]
+    lines = wrapped(f"Map of {view_line(view)}", "  ")
     if not view.regime.enabled:
         bits = view.regime.output_bits
         lines.append(f"  every address of up to {bits} bits is its own physical address")
@@ -163,12 +163,12 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
             memory_words(area.memory_type, area.attributes.shareability, style),
             _asid(area, has_el0, style),
             ", ".join(_what(area)),
-            f"{area.start:#x}+{area.end - area.start:#x}",
+            style.short_size(area.end - area.start),
         )
         for area in found.areas[:_ROWS_SHOWN]
     ]
-    headers = ("address", "EL0", f"EL{found.view.regime.level}", "memory", "ASID", "what", "within")
-    lines.append(indented(table(headers, rows)))
+    headers = ("address", "EL0", f"EL{found.view.regime.level}", "memory", "ASID", "what", "in a range of")
+    lines.append(indented(table(headers, rows, headers[-1:])))
     if count > _ROWS_SHOWN:
         lines.append(f"  the first {_ROWS_SHOWN} are shown; --json has all")
     return lines

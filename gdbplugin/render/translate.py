@@ -16,7 +16,7 @@ from gdbplugin.render.mmu import (
     view_content,
     view_line,
 )
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.style import Style, indented, table, wrapped
 
 
 def content(found: AddressTranslation, journal: Journal) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _meaning(found: AddressTranslation, level: Level) -> str:
 def text(found: AddressTranslation, journal: Journal, style: Style) -> str:
     """The translation, level by level, and what came of it."""
     walk = found.walk
-    lines = [f"{walk.input:#018x} by {view_line(found.view)}"]
+    lines = wrapped(f"{walk.input:#018x} by {view_line(found.view)}", "  ")
     if found.view.regime.enabled:
         lines.append("  " + range_line(found.control, style))
     if walk.levels:
@@ -127,7 +127,7 @@ def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
         words.append("non-secure")
     if found.walk.contiguous_bytes is not None:
         words.append(f"contiguous, {style.size(found.walk.contiguous_bytes)} together")
-    return ["  " + ", ".join(words)]
+    return wrapped("  " + ", ".join(words), "    ")
 
 
 def _outcome(found: AddressTranslation, style: Style) -> str:

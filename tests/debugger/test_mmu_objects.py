@@ -35,6 +35,7 @@ def test_the_object_is_what_its_schema_says(shared_machine, command):
     assert by_mi == content
     assert content["findings"] == []
     assert text.strip()
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_the_map_names_what_the_kernel_has(shared_machine):
