@@ -110,6 +110,17 @@ lost:
     mov     x0, #-1
     report_and_exit 1
 
+// To the next page (X24) and its number (X22) and place in the six (X23), and there unless X19 pages are done.
+.macro next_of_six there
+    add     x24, x24, #PAGE
+    add     x22, x22, #1
+    add     x23, x23, #1
+    cmp     x23, #6
+    csel    x23, xzr, x23, eq
+    cmp     x22, x19
+    b.lo    \there
+.endm
+
 // lazy: X0 pages to reserve, X1 milliseconds to pause. Of each six pages it leaves two pending, reads two, writes a
 // pattern to one and zeros to one; then checks them again and again.
 .global program_lazy
@@ -135,13 +146,7 @@ program_lazy:
     b       4f
 2:  ldr     x10, [x24]
     cbnz    x10, lost_page
-4:  add     x24, x24, #PAGE
-    add     x22, x22, #1
-    add     x23, x23, #1
-    cmp     x23, #6
-    csel    x23, xzr, x23, eq
-    cmp     x22, x19
-    b.lo    1b
+4:  next_of_six 1b
     mov     x25, #0             // rounds
 5:  bl      check_pages
     add     x25, x25, #1
@@ -166,13 +171,7 @@ check_pages:
     csel    x10, x10, xzr, eq
     cmp     x10, x11
     b.ne    lost_page
-2:  add     x24, x24, #PAGE
-    add     x22, x22, #1
-    add     x23, x23, #1
-    cmp     x23, #6
-    csel    x23, xzr, x23, eq
-    cmp     x22, x19
-    b.lo    1b
+2:  next_of_six 1b
     ret
 
 lost_page:
