@@ -167,7 +167,7 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
         )
         for area in found.areas[:_ROWS_SHOWN]
     ]
-    headers = ("address", "EL0", f"EL{found.view.regime.level}", "memory", "ASID", "what", "in a range of")
+    headers = ("address", "EL0", f"EL{found.view.regime.level}", "memory", "ASID", "what", "within")
     lines.append(indented(table(headers, rows, headers[-1:])))
     if count > _ROWS_SHOWN:
         lines.append(f"  the first {_ROWS_SHOWN} are shown; --json has all")
