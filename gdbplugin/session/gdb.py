@@ -10,6 +10,7 @@ import collections
 import contextlib
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,7 @@ from gdbplugin.session.pump import Pump
 
 _COMMAND_SECONDS = 20.0
 _CANCEL_SECONDS = 2.0
+_AGAIN_SECONDS = 0.05
 _SETTINGS = (
     "set confirm off",
     "set pagination off",
@@ -246,12 +248,21 @@ class Gdb:
         self.mi("-exec-continue")
 
     def interrupt(self, timeout: float = _COMMAND_SECONDS) -> Stop:
-        """Stop the running target and return where it was stopped."""
+        """Stop the running target and return where it was stopped.
+
+        It is asked for until it comes: while GDB steps, or sees to the condition of a breakpoint, what it
+        sends is lost if the target stands still just then.
+        """
         if self._in_foreground:
+            # Once only: GDB takes a second one for the wish to give the target up.
             self._child.send_signal(signal.SIGINT)
-        else:
+            return self.wait_for_stop(timeout)
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
             self.mi("-exec-interrupt")
-        return self.wait_for_stop(timeout)
+            with contextlib.suppress(WaitTimeoutError):
+                return self.wait_for_stop(_AGAIN_SECONDS)
+        raise WaitTimeoutError(f"waited {timeout:g} s for the target to stop", self._pump.evidence())
 
     def take_stop(self) -> Stop | None:
         """A stop that nobody has waited for; None where there is none."""
