@@ -16,6 +16,9 @@ _STOPPING = frozenset({"interrupt", "stop"})  # GDB's own `stop` is there to be 
 # GDB's commands that let the target run until something stops it: their names and shortest abbreviations.
 _CONTINUING = {"continue": 4, "jump": 1, "signal": 3}
 _CONTINUING_WORDS = frozenset({"c", "fg"})
+# Those that let it run until it has come somewhere.
+_STEPPING = {"step": 3, "stepi": 5, "next": 3, "nexti": 5, "until": 2, "advance": 3, "finish": 3}
+_STEPPING_WORDS = frozenset({"s", "si", "n", "ni", "u", "fin"})
 # Those that go on to read lines, or take the terminal: through GDB's machine interface neither is possible.
 _READING = {"commands": 4, "define": 3, "document": 3, "while": 4, "if": 2, "guile-repl": 7}
 _READING_WORDS = frozenset({"pi", "python-interactive", "gr", "edit", "tui", "layout", "focus", "winheight"})
@@ -100,6 +103,13 @@ class Continue:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A command of GDB's that lets the target run until it has come somewhere: soon, most often."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Interrupt:
     """Stop the target."""
 
@@ -128,6 +138,7 @@ Action = (
     | Live
     | Ours
     | Continue
+    | Step
     | Interrupt
     | ToGdb
     | Refused
@@ -211,8 +222,10 @@ def _to_gdb(word: str, rest: str, text: str) -> Action:
             f"{command} reads further lines or takes the terminal, which is not possible here: "
             "put it in a file for `source FILE`, or use tinyos-gdb"
         )
-    continues = command in _CONTINUING_WORDS or _abbreviates(command, _CONTINUING)
-    return Continue(text.rstrip("& ")) if continues else ToGdb(text)
+    if command in _CONTINUING_WORDS or _abbreviates(command, _CONTINUING):
+        return Continue(text.rstrip("& "))
+    steps = command in _STEPPING_WORDS or _abbreviates(command, _STEPPING)
+    return Step(text) if steps and not text.endswith("&") else ToGdb(text)
 
 
 def _takes_lines(command: str, rest: str) -> bool:

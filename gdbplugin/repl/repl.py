@@ -134,6 +134,8 @@ class Repl:
                 self.target.gdb(text)
             case lines.Continue(text):
                 self.target.resume(text)
+            case lines.Step(text):
+                self.target.step(text)
             case lines.Interrupt():
                 self.target.interrupt()
             case lines.ToConsole(text):

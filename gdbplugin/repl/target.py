@@ -74,6 +74,25 @@ class Target:
         with self._still(moves_on=False):
             self._run(command)
 
+    def step(self, command: str) -> None:
+        """Let the target run by `step` or the like, and wait for the stop."""
+        if not self._interactive:
+            self.gdb(command)
+            return
+        # In the background GDB still takes commands: in the foreground an interrupt may be lost.
+        thread = self._thread()
+        if self._in_background(command + "&") != "running":
+            return
+        try:
+            with self._screen.progress(command):
+                self._session.debugger.wait_for_stop(self._timeout)
+        except KeyboardInterrupt:
+            with self._screen.caught():
+                self._session.interrupt()
+            self._select(thread)
+            self._session.gdb("frame", show=self._screen.gdb)
+            raise
+
     def interrupt(self) -> None:
         """Stop the target and leave it so; GDB shows where."""
         if self._session.running:
@@ -164,9 +183,10 @@ class Target:
         else:
             self._held = latest
 
-    def _in_background(self, command: str) -> None:
+    def _in_background(self, command: str) -> str:
+        """Have GDB begin a command that lets the target run; returns `running` where it did."""
         with self._still(moves_on=False):
-            self._session.mi(f"-interpreter-exec console {quote(command)}")
+            return self._session.mi(f"-interpreter-exec console {quote(command)}").message
 
     def _run(self, command: str) -> None:
         """Have GDB carry out a command, its text and its warnings shown as they come.

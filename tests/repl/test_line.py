@@ -15,6 +15,7 @@ from gdbplugin.repl.line import (
     Quit,
     Refused,
     Restart,
+    Step,
     Submenu,
     ToConsole,
     ToGdb,
@@ -46,7 +47,7 @@ def test_the_vocabulary_is_read_from_gdbs_help() -> None:
         ("tinyos stats --json", Ours("stats --json")),
         ("tinyos", Ours("")),
         # A letter without its star is GDB's own.
-        ("s", ToGdb("s")),
+        ("s", Step("s")),
         ("c", Continue("c")),
         ("l", ToGdb("l")),
         ("stack", ToGdb("stack")),
@@ -143,8 +144,10 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(line: str, said: str) -> N
     assert "\n" not in refused.reason
 
 
-def test_gdbs_own_list_has_the_continuing_commands() -> None:
+def test_gdbs_commands_that_let_the_target_run_are_known() -> None:
     for word in ("c", "fg", "continue", "contin", "j", "jump", "sig", "signal"):
         assert isinstance(parse(f"{word} 1", VOCABULARY), Continue), word
-    for word in ("s", "step", "next", "finish", "until", "stepi", "si", "info", "set", "show"):
+    for word in ("s", "step", "next", "n", "finish", "fin", "until", "u", "stepi", "si", "ni", "advance"):
+        assert isinstance(parse(f"{word} 1", VOCABULARY), Step), word
+    for word in ("info", "set", "show", "stepping", "st", "f"):
         assert isinstance(parse(f"{word} 1", VOCABULARY), ToGdb), word

@@ -124,15 +124,15 @@ def test_a_command_that_moves_a_running_kernel_leaves_it_where_it_came_to(conver
 
 
 @pytest.mark.parametrize(
-    "command", ["python import time; print('begun', flush=True); time.sleep(60)", "until *0x1234"]
+    "command", ["python import time; print('begun', flush=True); time.sleep(60)", "until *0x1234", "finish"]
 )
 def test_ctrl_c_ends_a_command_not_the_repl(converse: Conversations, command: str) -> None:
     def script(person: Person) -> None:
         person.types("interrupt\n" + command + "\n")
+        person.sees("#0 ")
         if "begun" in command:
             person.sees("begun")
         else:
-            person.sees("#0 ")
             person.waits(lambda: debugger.runs > runs, lambda: "running command")
         os.kill(os.getpid(), signal.SIGINT)
         person.says_and_sees("output 6*7", "42")
