@@ -2,6 +2,8 @@
 
 import itertools
 
+import pytest
+
 from tests.debugger.conftest import PLUGIN, gdb
 from tests.debugger.stub_proxy import StubProxy
 
@@ -174,3 +176,36 @@ def test_loading_changes_no_setting_but_adds_its_own():
 
     assert PLUGIN.exists()
     assert settings() == settings(plugin=None)
+
+
+LOOKS = ("x/4gx 0xffff800000080000", "x/4gx 0xffff000000080000")
+
+
+@pytest.mark.parametrize(
+    ("setting", "looks"),
+    [
+        ("set trust-readonly-sections on", LOOKS),
+        ("mem 0 0 rw cache", LOOKS),
+        ("set code-cache off", LOOKS),
+        # By these GDB itself cannot read the kernel any more.
+        ("mem 0 0x100000000 wo", ()),
+        ("set remoteaddresssize 32", ()),
+    ],
+)
+def test_what_gdb_was_told_of_memory_changes_no_answer(proxy, kernel_elf, setting, looks):
+    """Nor does GDB learn anything wrong by it: physical memory stays apart from what it keeps of its own."""
+
+    def answers(*told):
+        # A core that is parked in the kernel, so that GDB itself can read there.
+        connect = (f"target remote {proxy.address}", "thread 2", *told)
+        done = gdb(*connect, *looks, "tinyos maps --json", "echo \\n", *looks, elf=kernel_elf)
+        assert done.errors == ""
+        lines = done.output.splitlines()
+        seen = [line for line in lines if line.startswith("0xffff") and ":\t" in line]
+        return [line for line in lines if line.startswith("{")], seen
+
+    mapped, seen = answers(setting)
+    assert len(mapped) == 1
+    assert mapped == answers()[0]
+    assert len(seen) == 4 * len(looks)
+    assert seen[: len(seen) // 2] == seen[len(seen) // 2 :]
