@@ -168,6 +168,8 @@ class Repl:
 
     def _warned(self, text: str) -> None:
         """Take what GDB warns of: a person is to see it now, others behind the output."""
+        if self.screen.is_catching and not self._manner.json:
+            return  # Of a question of our own.
         self._warnings += text
         if self._manner.interactive:
             self.screen.warning(text)

@@ -46,10 +46,13 @@ class Screen:
             whole, end, self._begun = (self._begun + text).rpartition("\n")
             self._write(whole + end)
 
+    @property
+    def is_catching(self) -> bool:
+        """Whether GDB's text is collected just now, in place of being shown."""
+        return self._caught is not None
+
     def warning(self, text: str) -> None:
         """Show what GDB warns of, in whatever pieces, by lines."""
-        if self._caught is not None:
-            return
         whole, end, self._warning = (self._warning + text).rpartition("\n")
         self.complain(whole + end)
 
@@ -103,7 +106,7 @@ class Screen:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[list[str]]:
-        """Collect GDB's text in the list given, in place of showing it; its warnings are not shown either."""
+        """Collect GDB's text in the list given, in place of showing it."""
         before, self._caught = self._caught, []
         try:
             yield self._caught

@@ -68,6 +68,7 @@ def test_help_is_gdbs_for_all_but_our_own(converse: Conversations) -> None:
         person.says_and_sees("help *d", gdbs)
         person.says_and_sees("help live", "full-screen view")
         person.says_and_sees("help info line", "Core addresses")
+        person.says_and_sees("help nonsense", 'Undefined command: "nonsense"')
 
     converse(script)
 
