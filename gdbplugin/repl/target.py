@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from gdbplugin.repl.screen import Screen
 from gdbplugin.session import TinyOS, WaitTimeoutError
+from gdbplugin.session.console import PROMPT
 from gdbplugin.session.mi import Stop, quote
 
 NO_LIMIT_SECONDS = 86_400.0
@@ -106,19 +107,40 @@ class Target:
     def console(self, text: str) -> str:
         """Type a line to the kernel and return its answer; empty where a person sees it come.
 
-        Then it is waited for only a little: the kernel may have much to do.
+        Then it is waited for only a little: the kernel may have much to do. If something stops the kernel
+        before it has answered, what it has written by then is all.
         """
-        self._session.console  # noqa: B018 (an attached session has none, and says so)
+        console = self._session.console
+        if not text.isprintable():
+            raise TargetError(f"{text!r} cannot be typed: give one line of printable characters")
         if not self._session.running:
             if self._held is None:
                 raise TargetError("the kernel is stopped and reads nothing: `continue` lets it run")
             self._session.resume()
             self._held = None
+        start = len(console.transcript)
+        console.send(text + "\r")
         if not self._interactive:
-            return self._session.shell(text, self._timeout)
+            return self._answer(text, start, self._timeout)
         with contextlib.suppress(WaitTimeoutError):
-            self._session.shell(text, _ANSWER_SECONDS)
+            self._answer(text, start, _ANSWER_SECONDS)
         return ""
+
+    def _answer(self, typed: str, start: int, timeout: float) -> str:
+        """What the kernel writes after the echo of what was typed, up to its prompt or a stop."""
+        session, console = self._session, self._session.console
+        echo = f"{typed}\n"
+
+        def written() -> str:
+            return console.transcript[start:].partition(echo)[2]
+
+        def is_over() -> bool:
+            return bool(PROMPT.search(written())) or not session.running or session.lost is not None
+
+        session.pump.wait(is_over, timeout, f"the kernel's answer to {typed!r}")
+        if session.lost is not None:
+            raise session.lost
+        return PROMPT.sub("", written())
 
     @contextlib.contextmanager
     def core_kept(self) -> Iterator[None]:

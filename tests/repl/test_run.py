@@ -183,9 +183,12 @@ def test_commands_tell_of_one_moment_and_the_kernel_runs_on_for_its_console(run:
     assert after == before + 1
 
 
-def test_the_kernels_console_needs_it_running(run: Runner) -> None:
-    done = run("-c", "tbreak task_interrupted", "-c", "continue", "-c", "console uptime")
+def test_the_kernels_console_leads_to_a_breakpoint_and_then_reads_nothing(run: Runner) -> None:
+    point = "kernel::shell::control::uptime"
+    done = run("-c", f"tbreak {point}", "-c", "console uptime", "-c", "frame", "-c", "console uptime")
     assert done.returncode == 1
+    assert "hit Temporary breakpoint" in done.stdout
+    assert re.search(rf"^#0 .*{point}", done.stdout, re.MULTILINE)
     assert "the kernel is stopped and reads nothing: `continue` lets it run" in done.stderr
 
 
