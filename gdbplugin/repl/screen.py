@@ -161,7 +161,7 @@ class Screen:
         self.erase_progress()
         self._out.write(text)
         self._at_line_start = text.endswith("\n")
-        if self._above is not None:
+        if self._at_line_start:
             self._out.flush()
 
     def _write(self, text: str) -> None:
