@@ -74,13 +74,17 @@ def _row(
         owner(stack.owner, names, style),
         style.text(stack.policy),
         _range(stack, style),
-        f"{style.short_size(stack.current_size)}/{style.short_size(stack.max_size)}",
+        f"{_size(stack.current_size, style)}/{_size(stack.max_size, style)}",
         style.gauge(stack.current_size, stack.max_size, 4),
         _pointer_in(stack, live, style),
-        style.short_size(stack.high_water_mark),
+        _size(stack.high_water_mark, style),
         f"{style.text(stack.growth_count)}/{style.text(stack.shrink_count)}",
         style.duration(clock.ago(stack.last_access_time)),
     )
+
+
+def _size(size: int | None, style: Style) -> str:
+    return style.short_size(size).replace(" ", "")
 
 
 def _range(stack: DynamicStack, style: Style) -> str:
