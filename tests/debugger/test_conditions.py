@@ -85,6 +85,7 @@ def test_errors_are_one_line(kernel_elf, expression, reason):
 
 
 def test_a_value_that_is_no_number_is_one_line(shared_machine, kernel_elf):
+    shared_machine.detach()  # QEMU has one GDB at a time.
     outcome = gdb(
         f"target remote {shared_machine.qemu.gdb_address}",
         'print $tinyos_stack($_gdb_setting("width"))',
@@ -92,6 +93,7 @@ def test_a_value_that_is_no_number_is_one_line(shared_machine, kernel_elf):
         elf=kernel_elf,
     )
     assert "Python Exception" not in outcome.errors
+    assert len(outcome.errors.strip().splitlines()) == 2
 
 
 def test_they_have_help():
