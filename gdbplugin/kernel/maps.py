@@ -14,7 +14,7 @@ from gdbplugin.aarch64.extents import Malformed
 from gdbplugin.aarch64.maps import Bounds, extents, regions
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.areas import Area, Mapping, Owners
-from gdbplugin.kernel.journal import Journal, Noticed
+from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.permissions import PermissionFilter
 from gdbplugin.kernel.places import NoSymbols, Places, Symbols, places_of_program, read_places
 from gdbplugin.kernel.selection import Selection, View, choose
@@ -34,6 +34,7 @@ class AddressMap(Noticed):
     of that, only what has a part in it is looked at. With the MMU off
     there are no mappings: every address is its own output. `aliases` is the physical address whose aliases
     were asked for: the mappings are then those that contain it, of every address space that is known.
+    `stopped_at` is the input address from which on there is more than is read at once.
     """
 
     view: View
@@ -45,6 +46,7 @@ class AddressMap(Noticed):
     spaces: int
     filtered: bool
     limit: int | None
+    stopped_at: int | None
     aliases: int | None
 
     @cached_property
@@ -108,7 +110,11 @@ def read_maps(
     else:
         spaces = [_Space(view.regime, control, view.asid, view.task) for control in view.regime.controls]
     areas = [area for space in spaces for area in reader.areas(space)]
-    reader.say_where_it_stopped(stopped.journal)
+    if reader.stopped_at is not None:
+        stopped.journal.note(
+            f"the map goes on from {reader.stopped_at:#x}: {reader.limit} are the most that is read at once. "
+            "Tables that lead back to themselves have no end; --range reads a part"
+        )
     kept = areas if limit is None else _first(areas, limit)
     return AddressMap(
         view=view,
@@ -120,6 +126,7 @@ def read_maps(
         spaces=len(spaces),
         filtered=wanted.any,
         limit=limit if kept != areas else None,
+        stopped_at=reader.stopped_at,
         aliases=find_physical,
     )
 
@@ -222,11 +229,12 @@ class _Reader:
         else:
             yield area
 
-    def say_where_it_stopped(self, journal: Journal) -> None:
-        """Note that the map has more than was read."""
-        bounds = self._bounds
-        if bounds.stopped_at is not None:
-            journal.note(
-                f"the map goes on from {bounds.stopped_at:#x}: {bounds.limit} are the most that is read at "
-                "once. Tables that lead back to themselves have no end; --range reads a part"
-            )
+    @property
+    def stopped_at(self) -> int | None:
+        """The input address from which on there is more than was read."""
+        return self._bounds.stopped_at
+
+    @property
+    def limit(self) -> str:
+        """What there is too much of then."""
+        return self._bounds.limit

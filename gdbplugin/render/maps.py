@@ -23,6 +23,7 @@ def content(found: AddressMap, journal: Journal) -> dict[str, Any]:
     return {
         "mappings": MappingObjects(found.areas, found.aliases),
         "limited": found.limit is not None,
+        "stopped_at": found.stopped_at,
         "malformed": [entry._asdict() for entry in found.malformed],
         "malformed_count": found.malformed_count,
         "tables": found.tables,

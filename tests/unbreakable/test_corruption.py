@@ -250,3 +250,5 @@ def test_a_map_without_an_end_has_no_more_than_its_bound(world, entries):
     assert sum(area.piece_count for area in found.areas) <= maps.MAXIMUM_ENTRIES + 512
     assert len(found.areas) <= maps.MAXIMUM_ENTRIES // 2 + 512
     assert found.malformed_count == 0
+    last = found.areas[-1]
+    assert last.start < found.stopped_at <= last.end
