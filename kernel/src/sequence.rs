@@ -130,6 +130,34 @@ mod tests {
         assert_eq!((cell.sequence(), *cell.change()), (2, 7));
     }
 
+    /// A copy of the words by somebody who takes no part in the agreement; None for a torn one.
+    fn copy(cell: &SequenceCell<[AtomicU64; 16]>) -> Option<(u64, [u64; 16])> {
+        let before = cell.sequence.load(Ordering::Acquire);
+        // SAFETY: atomic words can be read while they are written.
+        let words = unsafe { &*cell.value.get() };
+        let copy = core::array::from_fn(|place| words[place].load(Ordering::Relaxed));
+        fence(Ordering::Acquire);
+        (before & 1 == 0 && cell.sequence() == before).then_some((before, copy))
+    }
+
+    #[test]
+    fn a_reader_on_another_core_takes_no_torn_copy_for_a_whole_one() {
+        const CHANGES: u64 = 20_000;
+        static CELL: SequenceCell<[AtomicU64; 16]> = SequenceCell::new([const { AtomicU64::new(0) }; 16]);
+        let writer = std::thread::spawn(|| {
+            for number in 1..=CHANGES {
+                CELL.change().iter().for_each(|word| word.store(number, Ordering::Relaxed));
+            }
+        });
+        while !writer.is_finished() {
+            if let Some((sequence, words)) = copy(&CELL) {
+                assert_eq!(words, [sequence / 2; 16]);
+            }
+        }
+        writer.join().expect("the writer comes to its end");
+        assert_eq!(copy(&CELL), Some((2 * CHANGES, [CHANGES; 16])));
+    }
+
     #[test]
     #[should_panic(expected = "changed while it is looked at")]
     fn a_change_during_a_look_is_refused() {
