@@ -86,6 +86,7 @@ def test_while_it_runs_it_is_what_the_library_says(shared_machine: TinyOS) -> No
 def test_where_a_running_core_is_comes_from_qemu(shared_machine: TinyOS) -> None:
     shared_machine.shell("hold")
     lookout = Lookout(shared_machine, _screen())
+    assert shared_machine.gdb("output 1") == "1"  # GDB has told by now that it runs.
     runs = shared_machine.debugger.runs
     asyncio.run(lookout.peek())
     seen = lookout.look()
