@@ -41,9 +41,11 @@ def test_a_program_of_the_readme_runs(
         command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(program)]
     else:
         command = [str(program), shared_machine.qemu.gdb_address]
-    # In the checkout, as a reader's first try would be.
+    # As in a checkout, with the kernel of this run.
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "kernel.elf").symlink_to(kernel_elf)
     done = subprocess.run(
-        [sys.executable, *command], cwd=TOP, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip()
