@@ -31,6 +31,7 @@ from gdbplugin.session.kernel_file import KernelFile
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.occurrences import SWITCH_KIND, Occurrence, occurrence
 from gdbplugin.session.reading import Reading
+from gdbplugin.session.signals import deferred
 
 _WATCHPOINT = re.compile(r"atchpoint (\d+)")
 _CHANGE_SECONDS = 10.0
@@ -81,14 +82,16 @@ class EventBreakpoint:
         self._session = session
         self._wanted = wanted
         self._numbers: list[str] = []
-        with session.reading() as reading:
-            marks = reading.look(lambda kernel: _marks(session.kernel, kernel, wanted))
-            try:
-                for mark in marks:
-                    self._numbers.append(_insert(session.debugger, mark, wanted.condition(mark)))
-            except BaseException:
-                _delete(session.debugger, self._numbers)
-                raise
+        try:
+            with session.reading() as reading:
+                marks = reading.look(lambda kernel: _marks(session.kernel, kernel, wanted))
+                with deferred():  # One whose number nobody has noted could not be deleted.
+                    for mark in marks:
+                        self._numbers.append(_insert(session.debugger, mark, wanted.condition(mark)))
+        except BaseException:
+            with contextlib.suppress(SessionError):  # What went wrong says more than this.
+                self.delete()
+            raise
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -123,7 +126,7 @@ class EventBreakpoint:
     def delete(self) -> None:
         """Remove it from the target; a second call does nothing."""
         if self._numbers:
-            with self._session.stopped() as gdb:
+            with deferred(), self._session.stopped() as gdb:
                 _delete(gdb, self._numbers)
 
     def __enter__(self) -> EventBreakpoint:

@@ -23,6 +23,7 @@ from gdbplugin.session.pump import Pump
 
 _COMMAND_SECONDS = 20.0
 _CANCEL_SECONDS = 2.0
+_GRACE_SECONDS = 0.1
 _AGAIN_SECONDS = 0.05
 _SETTINGS = (
     "set confirm off",
@@ -221,17 +222,21 @@ class Gdb:
 
         Where it does not in time, the result is dropped when it comes.
         """
-        if not self._ended:
+        if not self._has_answered(tokens[-1], _GRACE_SECONDS):
+            # Only now: where GDB is done already, that would be meant for the target.
             self._child.send_signal(signal.SIGINT)
-            with contextlib.suppress(WaitTimeoutError):
-                self._pump.wait(
-                    lambda: self._ended or tokens[-1] in self._results,
-                    _CANCEL_SECONDS,
-                    "GDB to give up a command",
-                )
+            self._has_answered(tokens[-1], _CANCEL_SECONDS)
         for token in tokens:
             self._awaited.discard(token)
             self._results.pop(token, None)
+
+    def _has_answered(self, token: int, timeout: float) -> bool:
+        """Whether a command's result comes in time, or never will."""
+        try:
+            self._pump.wait(lambda: token in self._results or self._ended, timeout, "GDB")
+        except WaitTimeoutError:
+            return False
+        return True
 
     def connect(self, address: str, timeout: float = _COMMAND_SECONDS) -> Result:
         """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from gdbplugin.session.errors import WaitTimeoutError
+from gdbplugin.session.signals import deferred
 
 _READ_BYTES = 1 << 16
 _EVIDENCE_LINES = 12
@@ -71,12 +72,15 @@ class Pump:
 
     def _read_ready(self, timeout: float) -> bool:
         ready = self._selector.select(timeout)
-        for key, _ in ready:
-            data = _read(key.fd)
-            if not data:
-                self.remove(key.fd)
-            key.data(data)
-        return bool(ready)
+        if not ready:
+            return False
+        with deferred():  # What was read and not yet handed on would be lost.
+            for key, _ in ready:
+                data = _read(key.fd)
+                if not data:
+                    self.remove(key.fd)
+                key.data(data)
+        return True
 
 
 def _read(descriptor: int) -> bytes:

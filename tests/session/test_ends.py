@@ -85,6 +85,21 @@ def test_gdb_killed_amid_each_call(machine: TinyOS) -> None:
         assert machine.shell("uptime").endswith(" ms\n")
 
 
+@pytest.mark.parametrize("name", [*CALLS, "shell"])
+def test_ctrl_c_amid_each_call_leaves_a_session_that_answers(name: str, shared_machine: TinyOS) -> None:
+    call = (CALLS | OF_QEMU)[name]
+    for delay in (0.02, 0.035, 0.05):
+        timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            again_and_again(shared_machine, call)
+        shared_machine.resume()
+        assert shared_machine.stats().stats.context_switch_count
+        with shared_machine.stopped() as gdb:
+            assert gdb.execute("info breakpoints") == "No breakpoints or watchpoints.\n"
+    assert shared_machine.shell("uptime").endswith(" ms\n")
+
+
 def test_ctrl_c_amid_a_command_leaves_gdb_answering(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
 
