@@ -88,11 +88,20 @@ class Target:
             with self._screen.progress(command):
                 self._session.debugger.wait_for_stop(self._timeout)
         except KeyboardInterrupt:
-            with self._screen.caught():
-                self._session.interrupt()
-            self._select(thread)
-            self._session.gdb("frame", show=self._screen.gdb)
+            self._end_stepping(thread)
             raise
+
+    def _end_stepping(self, thread: str) -> None:
+        """Stop a target that GDB is stepping, and show where.
+
+        QEMU may still have the end of the last step to tell of, as a SIGTRAP when the target next runs: one
+        more step takes that.
+        """
+        with self._screen.caught():
+            self._session.interrupt()
+            self._select(thread)
+            self._session.gdb("stepi")
+        self._session.gdb("frame", show=self._screen.gdb)
 
     def interrupt(self) -> None:
         """Stop the target and leave it so; GDB shows where."""
