@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,6 +22,7 @@ from gdbplugin.repl.looking import Lookout
 from gdbplugin.repl.repl import Outcome, Repl
 from gdbplugin.repl.status import Status
 from gdbplugin.repl.target import TargetError
+from gdbplugin.repl.terminal import without_echo
 from gdbplugin.session import SessionError
 
 _REFRESH_SECONDS = 0.5
@@ -54,7 +56,8 @@ class Prompt:
             try:
                 # What was pasted may be several lines.
                 for line in self._read().splitlines():
-                    outcome = self._repl.run(line)
+                    with without_echo(sys.stdin):
+                        outcome = self._repl.run(line)
                     if outcome is Outcome.QUIT:
                         return
                     if outcome is Outcome.FAILED:

@@ -17,6 +17,7 @@ from gdbplugin.session.mi import Stop, quote
 
 NO_LIMIT_SECONDS = 86_400.0
 _ANSWER_SECONDS = 0.5
+_STEP_SECONDS = 0.2
 
 
 class TargetError(Exception):
@@ -82,11 +83,10 @@ class Target:
             return
         # In the background GDB still takes commands: in the foreground an interrupt may be lost.
         thread = self._thread()
-        if self._in_background(command + "&") != "running":
-            return
         try:
             with self._screen.progress(command):
-                self._session.debugger.wait_for_stop(self._timeout)
+                if self._in_background(command + "&") == "running":
+                    self._session.debugger.wait_for_stop(self._timeout)
         except KeyboardInterrupt:
             self._end_stepping(thread)
             raise
@@ -95,12 +95,16 @@ class Target:
         """Stop a target that GDB is stepping, and show where.
 
         QEMU may still have the end of the last step to tell of, as a SIGTRAP when the target next runs: one
-        more step takes that.
+        more step takes that. At an instruction that waits for an interrupt there is none to come.
         """
         with self._screen.caught():
             self._session.interrupt()
             self._select(thread)
-            self._session.gdb("stepi")
+            self._session.mi('-interpreter-exec console "stepi&"')
+            with contextlib.suppress(WaitTimeoutError):
+                self._session.debugger.wait_for_stop(_STEP_SECONDS)
+            self._session.interrupt()
+            self._select(thread)
         self._session.gdb("frame", show=self._screen.gdb)
 
     def interrupt(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import termios
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
 from gdbplugin.session.showing import Style
 
+_LOCAL_MODES = 3  # Where termios has them.
 _AS_STARTED = Path("/proc/self/environ")
 
 
@@ -17,6 +20,23 @@ def style_of(stream: TextIO, environment: Mapping[str, str] | None = None) -> St
     values = _environment() if environment is None else environment
     colour = stream.isatty() and not values.get("NO_COLOR") and values.get("TERM", "dumb") != "dumb"
     return Style(encoding=_encoding(values), colour=colour)
+
+
+@contextlib.contextmanager
+def without_echo(keys: TextIO) -> Iterator[None]:
+    """What is typed in the `with` is kept for later, but not shown amid what a command prints."""
+    if not keys.isatty():
+        yield
+        return
+    terminal = keys.fileno()
+    before = termios.tcgetattr(terminal)
+    silent = [*before]
+    silent[_LOCAL_MODES] = before[_LOCAL_MODES] & ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def _encoding(values: Mapping[str, str]) -> str:

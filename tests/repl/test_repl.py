@@ -125,7 +125,8 @@ def test_a_command_that_moves_a_running_kernel_leaves_it_where_it_came_to(conver
 
 
 @pytest.mark.parametrize(
-    "command", ["python import time; print('begun', flush=True); time.sleep(60)", "until *0x1234", "finish"]
+    "command",
+    ["python import time; print('begun', flush=True); time.sleep(60)", "until *0x1234", "stepi 100000000"],
 )
 def test_ctrl_c_ends_a_command_not_the_repl(converse: Conversations, command: str) -> None:
     def script(person: Person) -> None:

@@ -106,6 +106,7 @@ def test_events_a_second_are_counted_between_two_looks(shared_machine: TinyOS) -
 
 
 def test_stopped_it_follows_the_core_and_frame_selected_in_gdb(shared_machine: TinyOS) -> None:
+    shared_machine.shell("hold")
     lookout = Lookout(shared_machine, _screen())
     with shared_machine.stopped() as gdb:
         gdb.execute("thread 1")
@@ -120,6 +121,7 @@ def test_stopped_it_follows_the_core_and_frame_selected_in_gdb(shared_machine: T
         gdb.execute("up")
         assert lookout.look().place not in (first.place, second.place)
     assert lookout.look().running
+    shared_machine.shell("go")
 
 
 def test_attached_it_says_what_the_last_stop_said(shared_machine: TinyOS) -> None:
