@@ -10,8 +10,8 @@ import gdb
 _ADDRESS = re.compile(r"is (?:at|a function at address|static storage at address) (0x[0-9a-f]+)")
 _SECTION = re.compile(r"^\s*(0x[0-9a-f]+) - (0x[0-9a-f]+) is (\S+)$", re.MULTILINE)
 
-_HASH = re.compile(r"::h[0-9a-f]{16}\b")
-"""What rustc adds to a function's path to make its symbol unique."""
+_HASH = re.compile(r"::h[0-9a-f]{16}\b|(?<=\w)\[[0-9a-f]{8,16}\]")
+"""What rustc adds to make a symbol unique: to a function's path (legacy mangling), to a crate's name (v0)."""
 
 
 class GdbSymbols:

@@ -16,6 +16,7 @@ from typing import Any
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.status import Status
 from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError, qmp
+from gdbplugin.session.machine import SessionSymbols
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.showing import Context, PressureState, owner, task_names
 from gdbplugin.session.watch import Snapshot
@@ -23,8 +24,6 @@ from gdbplugin.session.watch import Snapshot
 # The prompt waits meanwhile.
 _WHOLE_SECONDS = 0.05
 _PEEK_SECONDS = 2.0
-# What the Rust compiler adds to each function's name.
-_HASH = re.compile(r"::h[0-9a-f]{16}$")
 _REGISTERS = re.compile(r"PC=([0-9a-f]+).*?PSTATE=\S+ .*?EL([0-3])", re.DOTALL)
 
 
@@ -75,15 +74,13 @@ class Lookout:
         found = _REGISTERS.search(str(said))
         if found is not None and self.session.lost is None:
             address, level = int(found[1], 16), int(found[2])
-            place = self._symbol(address)
+            place = self._function(address)
             self._peeked = Status(running=True, place=place, core=0, exception_level=level)
 
-    def _symbol(self, address: int) -> str:
+    def _function(self, address: int) -> str:
         """The function at an address, by GDB; the address where there is none."""
-        with self._screen.caught():
-            told = self.session.debugger.ask(f'-interpreter-exec console "info symbol {address:#x}"').console
-        name, within, _ = told.partition(" in section ")
-        return _HASH.sub("", name.partition(" + ")[0]) if within else f"{address:#x}"
+        name = SessionSymbols(self.session.debugger).name(address)
+        return name.partition(" + ")[0] if name else f"{address:#x}"
 
     def _running(self, snapshot: Snapshot) -> Status:
         tasks, spaces = snapshot.tasks, snapshot.spaces
