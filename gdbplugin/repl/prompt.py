@@ -83,9 +83,11 @@ class Prompt:
         loop, app = asyncio.get_running_loop(), get_app()
 
         def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-            # What died says for itself what broke with it.
-            if not app.is_done and self._repl.lost is None:
-                app.exit(exception=context.get("exception") or RuntimeError(context["message"]))
+            error = context.get("exception") or RuntimeError(context["message"])
+            # What was cancelled with a line was meant to be; what died says for itself what broke with it.
+            is_news = not isinstance(error, asyncio.CancelledError) and self._repl.lost is None
+            if is_news and app.is_running and not app.is_done:
+                app.exit(exception=error)
 
         loop.set_exception_handler(fail)
         if self._repl.lost is None:

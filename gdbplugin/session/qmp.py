@@ -15,6 +15,9 @@ from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
 
+# An assertion where the connection is lost in the instant it is made.
+_LOST = (QMPError, AssertionError, EOFError, OSError)
+_GOODBYE_SECONDS = 2.0
 # What it would log as an error is raised as one; only who asks for its log gets it.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 
@@ -35,6 +38,18 @@ def execute(socket: Path, command: str, arguments: Mapping[str, object] | None, 
 
 async def ask(socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float) -> object:
     """As `execute`, within an event loop."""
+    try:
+        return await _converse(socket, command, arguments, timeout)
+    finally:
+        # A cancellation that meets that library as it connects may come out of it as another error.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+
+
+async def _converse(
+    socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float
+) -> object:
     client = QMPClient("session")
     try:
         async with asyncio.timeout(timeout):
@@ -45,7 +60,7 @@ async def ask(socket: Path, command: str, arguments: Mapping[str, object] | None
     except TimeoutError as error:
         waited = f"waited {timeout:g} s for QEMU's answer to {command}"
         raise WaitTimeoutError(f"{waited}: it serves one program at a time at {socket}") from error
-    except (QMPError, AssertionError) as error:  # An assertion where it is lost in the instant it is made.
+    except _LOST as error:
         raise EndedError(f"QEMU did not answer {command}: {error}") from error
     finally:
         await _disconnect(client)
@@ -53,6 +68,7 @@ async def ask(socket: Path, command: str, arguments: Mapping[str, object] | None
 
 async def _disconnect(client: QMPClient) -> None:
     try:
-        await client.disconnect()
-    except (QMPError, AssertionError, EOFError, OSError):
+        async with asyncio.timeout(_GOODBYE_SECONDS):
+            await client.disconnect()
+    except (*_LOST, TimeoutError):
         return  # QEMU was the first to close it: after `quit` that is as it should be.
