@@ -1,4 +1,4 @@
-"""What a typed line means. Pure: text in, an action out; `commands.py` carries it out."""
+"""What a typed line means. Pure: text in, an action out; `repl.py` carries it out."""
 
 from __future__ import annotations
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +41,6 @@ with TinyOS.boot(kernel) as tinyos:
     run_live(tinyos)
     print("left, running", tinyos.running)
 """
-
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
-
-
-@pytest.fixture
-def pane(tmp_path: Path) -> Iterator[Pane]:
-    made = Pane(tmp_path)
-    yield made
-    made.end()
 
 
 @pytest.fixture

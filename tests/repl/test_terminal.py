@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +38,6 @@ with Repl(Opening(kernel), screen, Manner(interactive=True)) as repl:
     Prompt(repl, open_history(history_file())[0]).loop()
     print("left, lost", repl.session.lost)
 """
-
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
-
-
-@pytest.fixture
-def pane(tmp_path: Path) -> Iterator[Pane]:
-    made = Pane(tmp_path)
-    yield made
-    made.end()
 
 
 @pytest.fixture
