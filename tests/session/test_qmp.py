@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from pathlib import Path
 
 import pytest
+from qemu.qmp import ConnectError
 
-from gdbplugin.session import CommandFailedError, SessionError, TinyOS, WaitTimeoutError
+from gdbplugin.session import CommandFailedError, SessionError, TinyOS, WaitTimeoutError, qmp
 
 
 def test_qemu_says_what_the_machine_does(shared_machine: TinyOS) -> None:
@@ -66,3 +68,36 @@ def test_quit_ends_it_and_that_is_said(machine: TinyOS) -> None:
     assert machine.qemu.has_ended(20)
     with pytest.raises(SessionError, match=r"^QEMU exited with status 0$"):
         _ = machine.qemu.status
+
+
+def test_a_cancellation_while_it_connects_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the library makes an error of its own of it, as it was seen to do now and then."""
+
+    class Converts(qmp.QMPClient):
+        async def connect(self, *arguments: object, **named: object) -> None:
+            try:
+                await super().connect(*arguments, **named)  # type: ignore[arg-type]
+            except asyncio.CancelledError as error:
+                raise ConnectError("it was cancelled", EOFError()) from error
+
+    monkeypatch.setattr(qmp, "QMPClient", Converts)
+
+    async def cancelled() -> None:
+        came = asyncio.Event()
+        peers: list[asyncio.StreamWriter] = []
+
+        def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peers.append(writer)
+            came.set()
+
+        server = await asyncio.start_unix_server(accept, tmp_path / "qmp")
+        async with server:
+            asked = asyncio.create_task(qmp.ask(tmp_path / "qmp", "query-status", None, 30))
+            await came.wait()
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            for peer in peers:
+                peer.close()
+
+    asyncio.run(cancelled())
