@@ -11,6 +11,20 @@ from gdbplugin.aarch64.registers import asid_bits, bits, decode, exception_level
 from gdbplugin.aarch64.settings import RangeSetting, control_of
 from gdbplugin.machine import Machine, MachineError
 
+OF_TRANSLATION: tuple[str, ...] = (
+    "CPSR",
+    "SCTLR_EL1",
+    "TCR_EL1",
+    "TTBR0_EL1",
+    "TTBR1_EL1",
+    "ID_AA64MMFR0_EL1",
+    "ID_AA64MMFR2_EL1",
+    "HCR_EL2",
+    "SCR_EL3",
+    "MAIR_EL1",
+)
+"""What every translation at EL1 and EL0 needs: worth fetching together where each question costs."""
+
 ADDRESS_MASK = (1 << 64) - 1
 
 

@@ -11,26 +11,13 @@ from collections.abc import Callable
 
 import gdb
 
+from gdbplugin.aarch64.regime import OF_TRANSLATION
 from gdbplugin.machine import MachineGoneError
 
 _SPELLINGS = {
     "CPSR": ("cpsr", "CPSR"),
     "PC": ("pc", "PC"),
 }
-
-# What every translation needs: fetched together, as looking at a thread costs more than a register.
-_TOGETHER = (
-    "CPSR",
-    "SCTLR_EL1",
-    "TCR_EL1",
-    "TTBR0_EL1",
-    "TTBR1_EL1",
-    "ID_AA64MMFR0_EL1",
-    "ID_AA64MMFR2_EL1",
-    "HCR_EL2",
-    "SCR_EL3",
-    "MAIR_EL1",
-)
 
 
 def spellings(name: str) -> tuple[str, ...]:
@@ -56,7 +43,8 @@ class RegisterReader:
         """
         key = (thread.num, name)
         if key not in self._values:
-            self._fetch(thread, _TOGETHER if name in _TOGETHER else (name,))
+            # Looking at a thread costs more than a register.
+            self._fetch(thread, OF_TRANSLATION if name in OF_TRANSLATION else (name,))
         return self._values[key]
 
     def _fetch(self, thread: gdb.InferiorThread, names: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdbplugin.aarch64.description import REGISTERS
+from gdbplugin.aarch64.regime import OF_TRANSLATION
 from gdbplugin.machine import PhysicalReadError
 from gdbplugin.session import mi
 from gdbplugin.session.errors import CommandFailedError, ReadFailedError
@@ -17,25 +18,16 @@ from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.ram import MappedRam
 
 # A question costs more than a register: what is mostly wanted together is asked for together.
-_OF_TRANSLATION = (
-    "CPSR",
-    "SCTLR_EL1",
-    "TCR_EL1",
-    "TTBR0_EL1",
-    "TTBR1_EL1",
-    "ID_AA64MMFR0_EL1",
+_OF_STATE = (
+    *OF_TRANSLATION,
     "ID_AA64MMFR1_EL1",
-    "ID_AA64MMFR2_EL1",
     "TCR2_EL1",
-    "HCR_EL2",
-    "SCR_EL3",
-    "MAIR_EL1",
     "CNTFRQ_EL0",
     "CNTVCT_EL0",
     "CNTV_CVAL_EL0",
 )
-_OF_EXCEPTIONS = ("PC", *(name for name in REGISTERS if name not in _OF_TRANSLATION))
-_GROUPS = (_OF_TRANSLATION, _OF_EXCEPTIONS)
+_OF_EXCEPTIONS = ("PC", *(name for name in REGISTERS if name not in _OF_STATE))
+_GROUPS = (_OF_STATE, _OF_EXCEPTIONS)
 
 
 def ask(gdb: Gdb, question: str, *words: str) -> Any:
