@@ -103,7 +103,7 @@ def _show_commands(terminal: Terminal) -> None:
     for line, answer in (
         ("console spawn worker", "started on stack"),
         ("*d", "Stacks ("),
-        ("tbreak task_interrupted", "hit Temporary breakpoint"),
+        ("tbreak shell_interrupted", "hit Temporary breakpoint"),
         ("events 4", "Events ("),
     ):
         terminal.type(line)

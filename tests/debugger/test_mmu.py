@@ -9,7 +9,7 @@ import pytest
 from tests.aarch64 import stub
 from tests.debugger.conftest import gdb
 from tests.debugger.test_packets import MARK, between_marks, memory
-from tests.integration.load import tasks_at_el0
+from tests.integration.load import stop_at_el0, tasks_at_el0
 from tests.schemas.validation import validate
 
 IMAGE = 0xFFFF_8000_0008_0000
@@ -25,6 +25,8 @@ def compared_at(machine, level):
     for _ in range(300):
         with machine.stopped():
             machine.gdb("thread 1")
+            if level == 0:
+                stop_at_el0(machine)
             state = int(machine.gdb("python print(int(gdb.parse_and_eval('$cpsr')))"))
             if state >> 2 & 3 != level or not machine.json("translate 0")["regime"]["asid"]:
                 continue

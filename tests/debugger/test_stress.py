@@ -16,7 +16,7 @@ from gdbplugin.session import CommandFailedError
 from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
 from tests.debugger.test_anywhere import EXCEPTION_LEVEL
-from tests.integration.load import fill_pool, tasks_at_el0
+from tests.integration.load import fill_pool, stop_at_el0, tasks_at_el0
 from tests.schemas.validation import validate
 
 # The beginning of DEBUGGER_INTERFACE, as kernel/src/debugger.rs has it: magic, version, request, served,
@@ -234,14 +234,12 @@ def test_stopped_at_el0(machine):
 def test_what_is_asked_for_at_el0_is_carried_out(machine):
     tasks_at_el0(machine)
     with machine.stopped() as debugger:
-        debugger.execute("thbreak check_pages")
-        debugger.execute("continue")
+        stop_at_el0(machine)
         assert debugger.execute(EXCEPTION_LEVEL).strip() == "0"
         run = stress(debugger)
         assert (run["result"], run["frames_lost"]) == ("passed", 0)
         assert run["changes"]["total_lazy_page_faults"] > 1000
-        debugger.execute("thbreak check_pages")
-        debugger.execute("continue")
+        stop_at_el0(machine)
         assert debugger.execute(EXCEPTION_LEVEL).strip() == "0"
         assert "Context switching test: passed" in debugger.execute("tinyos context --test", timeout=60)
         leaves_nothing_behind(debugger)

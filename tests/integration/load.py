@@ -30,6 +30,15 @@ def tasks_at_el0(machine: TinyOS) -> int:
         assert time.monotonic() < deadline, f"the tasks have not touched all their pages: {found}"
 
 
+def stop_at_el0(machine: TinyOS) -> None:
+    """Have core 0, which is stopped, stop in one of those tasks, while that checks its pages.
+
+    However fast the host: a task that is stopped at random is mostly asleep there.
+    """
+    machine.gdb("thbreak check_pages")
+    machine.gdb("continue", timeout=_SECONDS)
+
+
 def end_tasks(machine: TinyOS) -> None:
     """End every task but the shell."""
     for row in table(machine.shell("tasks"), "task"):

@@ -97,9 +97,9 @@ def test_batch_fails_when_any_command_fails_and_still_runs_the_others(run: Runne
 
 
 def test_batch_waits_for_the_stop_of_a_command_that_runs_the_target(run: Runner) -> None:
-    done = run("--batch", "tbreak task_interrupted", "continue", "output 5")
+    done = run("--batch", "tbreak shell_interrupted", "continue", "output 5")
     assert (done.returncode, done.stdout[-1:]) == (0, "5")
-    assert "task_interrupted" in done.stdout
+    assert "shell_interrupted" in done.stdout
 
 
 def test_batch_ends_a_command_that_takes_too_long(run: Runner) -> None:

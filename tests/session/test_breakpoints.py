@@ -165,11 +165,11 @@ def test_it_is_deleted_after_an_exception_as_well(tinyos: TinyOS) -> None:
 
 def test_what_else_stops_the_target_is_named(tinyos: TinyOS) -> None:
     with tinyos.stopped() as gdb:
-        gdb.execute("tbreak task_interrupted")
-        with pytest.raises(SessionError, match=r"\(breakpoint-hit in .*task_interrupted\) while waiting for"):
+        gdb.execute("tbreak shell_interrupted")
+        with pytest.raises(SessionError, match=r"\(breakpoint-hit in .*shell_interrupted\) while"):
             tinyos.run_until("task-ended", task=4711, timeout=SECONDS)
         assert tinyos.last_stop is not None
-        assert "task_interrupted" in tinyos.last_stop.frame["func"]
+        assert "shell_interrupted" in tinyos.last_stop.frame["func"]
 
 
 def test_the_language_in_use_does_not_matter(tinyos: TinyOS) -> None:

@@ -66,8 +66,8 @@ def test_stopping_nests_and_ends_running(shared_machine: TinyOS) -> None:
 
 def test_a_command_that_runs_the_target_returns_at_its_stop(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
-        gdb.execute("tbreak task_interrupted")
-        assert "task_interrupted" in gdb.execute("continue")
+        gdb.execute("tbreak shell_interrupted")
+        assert "shell_interrupted" in gdb.execute("continue")
         assert not gdb.running
 
 
