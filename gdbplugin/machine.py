@@ -8,8 +8,8 @@ dump each answer them; the code that decodes never learns which it is talking to
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 
 class MachineError(Exception):
@@ -50,6 +50,28 @@ class Machine(Protocol):
 
     def register(self, name: str, core: int) -> int | None:
         """The value of a core's register by its name in the Arm manual; None where it is not known."""
+
+
+@runtime_checkable
+class ReadsRanges(Protocol):
+    """What a machine may be able to do beside: read several ranges in less time than one by one."""
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | None]:
+        """The contents of ranges, (address, length); None for one that is to be read by itself.
+
+        Raises `MachineGoneError`.
+        """
+
+
+@runtime_checkable
+class Prefetches(Protocol):
+    """A machine that keeps what it reads, and so may read what is wanted soon."""
+
+    def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Fetch ranges, (address, length), that are about to be read; raises `MachineGoneError`.
+
+        What cannot be read is left to whoever reads it.
+        """
 
 
 class BytesMachine:
@@ -146,15 +168,51 @@ class CachedMachine:
         offset = address - first * size
         return whole[offset : offset + length]
 
+    def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """See `Prefetches`: nothing is done where nothing would be gained."""
+        source, chunks = self._machine, self._chunks
+        if not isinstance(source, ReadsRanges):
+            return
+        missing = {
+            number
+            for address, length in ranges
+            for number in range(address // self.CHUNK_BYTES, (address + length - 1) // self.CHUNK_BYTES + 1)
+            if number not in chunks
+        }
+        runs = _runs(sorted(missing))
+        if len(runs) < 2:
+            return
+        size = self.CHUNK_BYTES
+        found = source.read_ranges([(number * size, count * size) for number, count in runs])
+        for (number, _), data in zip(runs, found, strict=True):
+            if data is not None:
+                self._keep(number, data)
+
     def _fetch(self, missing: list[int]) -> None:
         """Fetch the chunks of these numbers, each contiguous run of them in one read."""
         size = self.CHUNK_BYTES
-        start = 0
-        for position in range(1, len(missing) + 1):
-            if position < len(missing) and missing[position] == missing[position - 1] + 1:
-                continue
-            number, count = missing[start], position - start
-            data = self._machine.read_physical(number * size, count * size)
-            for index in range(count):
-                self._chunks[number + index] = data[index * size : (index + 1) * size]
-            start = position
+        for number, count in _runs(missing):
+            self._keep(number, self._machine.read_physical(number * size, count * size))
+
+    def _keep(self, number: int, data: bytes) -> None:
+        """Remember the contents of the chunks from a number on."""
+        size = self.CHUNK_BYTES
+        for index, start in enumerate(range(0, len(data), size), number):
+            self._chunks[index] = data[start : start + size]
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as runs of those that follow on each other: the first of each, and how many."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and sum(runs[-1]) == number:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((number, 1))
+    return runs
+
+
+def prefetch(machine: Machine, ranges: Iterable[tuple[int, int]]) -> None:
+    """Tell a machine of ranges, (address, length), that are about to be read; it may heed that or not."""
+    if isinstance(machine, Prefetches):
+        machine.prefetch(ranges)

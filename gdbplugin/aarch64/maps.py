@@ -1,7 +1,8 @@
 """Everything that translation tables map, in order of input address (DDI 0487, D8.2).
 
-Each table is read once, whole, in one read. A walk of a map stops after a number of tables and of leaves:
-tables that lead back to themselves are legitimate, and yet have no end worth the wait.
+Each table is read once, whole, in one read, and those that come next are announced to the machine. A walk of
+a map stops after a number of tables and of leaves: tables that lead back to themselves are legitimate, and
+yet have no end worth the wait.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from gdbplugin.aarch64.descriptor import ATTRIBUTE_BITS, Attributes, attributes,
 from gdbplugin.aarch64.extents import Extent, Leaf, Malformed, count_joined, joined
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.tables import Entry, Table, read_entries
-from gdbplugin.machine import Machine, PhysicalReadError
+from gdbplugin.machine import Machine, PhysicalReadError, prefetch
 
 MAXIMUM_TABLES = 4096
 MAXIMUM_ENTRIES = 150_000
 """What a map is read up to: what takes a second or so, even over a debug stub and as JSON."""
+_PREFETCHED_TABLES = 32
+"""How many tables are asked for together: enough of them that few waits are left."""
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
 
 
@@ -116,6 +119,7 @@ def extents(
         return
     bounds = bounds or Bounds()
     pending: list[Entry] = [root]  # What is still to come, the next last.
+    announced: set[int] = set()
     while pending:
         item = pending.pop()
         if not isinstance(item, Table):
@@ -124,6 +128,10 @@ def extents(
         size = control.table_bytes(item.level)
         if not bounds.take_table(size, item.start):
             return
+        if item.address not in announced:
+            following = _following(item, pending)
+            announced |= following
+            prefetch(machine, [(address, size) for address in following])
         try:
             data = machine.read_physical(item.address, size)
         except PhysicalReadError as error:
@@ -135,6 +143,16 @@ def extents(
         bounds.take_entries(found)
         found.reverse()
         pending += found
+
+
+def _following(table: Table, pending: Sequence[Entry]) -> set[int]:
+    """The addresses of a table and of the next ones of its level, as far as they are known by now."""
+    found = {table.address}
+    for item in reversed(pending):
+        if len(found) >= _PREFETCHED_TABLES or not isinstance(item, Table) or item.level != table.level:
+            break
+        found.add(item.address)
+    return found
 
 
 def leaves(

@@ -39,6 +39,10 @@ class LinearMapMemory:
         """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
         return self._read_virtual(self._core, self._offset + address, address, length)
 
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | None]:
+        """See `ReadsRanges`: nothing is gained here."""
+        return [None] * len(ranges)
+
     def write(self, address: int, data: bytes) -> None:
         """Write through the map; raises `PhysicalWriteError` or `MachineGoneError`."""
         with self._machine.selected(self._core):

@@ -23,6 +23,9 @@ class _Memory(Protocol):
     def read(self, address: int, length: int) -> bytes:
         """Physical memory; raises a `MachineError`."""
 
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | None]:
+        """See `ReadsRanges`."""
+
     def write(self, address: int, data: bytes) -> None:
         """A few bytes into physical memory; raises a `MachineError`."""
 
@@ -31,7 +34,7 @@ class _Memory(Protocol):
 
 
 class GdbMachine:
-    """The selected inferior, stopped; satisfies `gdbplugin.machine.Machine`. Valid for one stop."""
+    """The selected inferior, stopped; satisfies `Machine` and `ReadsRanges`. Valid for one stop."""
 
     def __init__(self) -> None:
         self._inferior = gdb.selected_inferior()
@@ -58,6 +61,10 @@ class GdbMachine:
     def read_physical(self, address: int, length: int) -> bytes:
         """See `Machine`."""
         return self._physical_memory().read(address, length)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | None]:
+        """See `ReadsRanges`."""
+        return self._physical_memory().read_ranges(ranges)
 
     def write_physical(self, address: int, data: bytes) -> None:
         """Write a few bytes: only for a command that says that it changes the target.

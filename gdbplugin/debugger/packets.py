@@ -3,17 +3,23 @@
 `Qqemu.PhyMemMode:1` makes the stub take the addresses of memory packets as physical ones. The mode is
 switched on with the first read and put back as it was found before GDB itself is used again.
 
-The packets are GDB's own, of the size that it has agreed on with the stub, sent by its native code: half the
-time of packets sent one by one from here. That is right as long as GDB passes an address on as it is and has
-no memory of its own to answer from; where a user has told it otherwise, the packets are sent from here.
+They go past GDB where its socket is found, else one by one through it; never by GDB's own reading of memory,
+in which its settings, and what it keeps of memory, have a part.
 """
 
 from __future__ import annotations
 
+import binascii
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+
 import gdb
 
+from gdbplugin.debugger.stub_socket import StubSocket
 from gdbplugin.machine import MachineGoneError, PhysicalReadError, PhysicalWriteError
 
+_MODE, _SET_MODE = "qqemu.PhyMemMode", "Qqemu.PhyMemMode"
 # QEMU answers at most 4,096 hexadecimal digits to one packet.
 _PACKET_BYTES = 2048
 _SMALL_PACKET_BYTES = 256
@@ -22,12 +28,11 @@ _SMALL_PACKET_BYTES = 256
 class PacketMemory:
     """Reads by `m` packets, writes by `M` packets; made by `probe`."""
 
-    def __init__(self, inferior: gdb.Inferior, connection: gdb.RemoteTargetConnection, found: bytes) -> None:
-        self._inferior = inferior
+    def __init__(self, connection: gdb.RemoteTargetConnection, found: bytes) -> None:
         self._connection = connection
         self._found = found
         self._physical = found == b"1"
-        self._native = _asks_the_target(inferior)
+        self._socket = StubSocket.find(connection)
 
     @classmethod
     def probe(cls, inferior: gdb.Inferior) -> PacketMemory | None:
@@ -35,29 +40,45 @@ class PacketMemory:
         connection = inferior.connection
         if not isinstance(connection, gdb.RemoteTargetConnection):
             return None
-        found = _send(connection, "qqemu.PhyMemMode")
-        return cls(inferior, connection, found) if found in (b"0", b"1") else None
+        found = _send(connection, _MODE)
+        return cls(connection, found) if found in (b"0", b"1") else None
 
     def read(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
-        self._set(True)
-        if not self._native:
-            return self._read_by_packets(address, length)
-        try:
-            return bytes(self._inferior.read_memory(address, length))
-        except gdb.MemoryError as error:
-            raise PhysicalReadError(address, length) from error
-        except (gdb.error, OverflowError) as error:
-            raise MachineGoneError(f"the connection to the target was lost: {error}") from error
-
-    def _read_by_packets(self, address: int, length: int) -> bytes:
+        (found,) = self.read_ranges([(address, length)])
+        if found is not None:
+            return found
+        # A stub with smaller packets, or memory that ends within the piece of one.
         parts = []
-        position, end = address, address + length
-        while position < end:
-            part = self._packet(position, min(_PACKET_BYTES, end - position))
+        for place, size in _pieces(address, length, _SMALL_PACKET_BYTES):
+            (part,) = self.read_ranges([(place, size)])
+            if part is None:
+                raise PhysicalReadError(address, length)
             parts.append(part)
-            position += len(part)
         return b"".join(parts)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """See `ReadsRanges`."""
+        self._set(True)
+        packets = [
+            [f"m{place:x},{size:x}" for place, size in _pieces(address, length, _PACKET_BYTES)]
+            for address, length in ranges
+        ]
+        answers = iter(self._answers([packet for of_range in packets for packet in of_range]))
+        return [
+            _contents(list(itertools.islice(answers, len(of_range))), length)
+            for of_range, (_, length) in zip(packets, ranges, strict=True)
+        ]
+
+    def _answers(self, packets: list[str]) -> list[bytes]:
+        try:
+            found = self._socket.ask(packets) if self._socket is not None else None
+            return [_send(self._connection, packet) for packet in packets] if found is None else found
+        except MachineGoneError:
+            # GDB learns of it now, not from whatever it is to do next.
+            with contextlib.suppress(MachineGoneError):
+                _send(self._connection, _MODE)
+            raise
 
     def write(self, address: int, data: bytes) -> None:
         """Write one packet's worth; raises `PhysicalWriteError` or `MachineGoneError`."""
@@ -73,34 +94,26 @@ class PacketMemory:
     def _set(self, physical: bool) -> None:
         if self._physical == physical:
             return
-        answer = _send(self._connection, f"Qqemu.PhyMemMode:{int(physical)}")
+        answer = _send(self._connection, f"{_SET_MODE}:{int(physical)}")
         if answer != b"OK":
             raise MachineGoneError(f"the debug stub refused to switch to physical addresses: {answer!r}")
         self._physical = physical
 
-    def _packet(self, address: int, length: int) -> bytes:
-        answer = _send(self._connection, f"m{address:x},{length:x}")
-        if len(answer) == 2 * length:
-            return bytes.fromhex(answer.decode("ascii"))
-        if length > _SMALL_PACKET_BYTES:
-            # A stub with smaller packets, or memory that ends within this piece.
-            return self._packet(address, _SMALL_PACKET_BYTES)
-        raise PhysicalReadError(address, length)
+
+def _pieces(address: int, length: int, size: int) -> Iterator[tuple[int, int]]:
+    """A range in pieces of up to `size` bytes."""
+    end = address + length
+    return ((place, min(size, end - place)) for place in range(address, end, size))
 
 
-def _asks_the_target(inferior: gdb.Inferior) -> bool:
-    """Whether GDB, asked for memory, asks the target for just that: the same address, and nothing kept.
-
-    GDB's stack and code caches have no part in reads of this kind. What has: `set trust-readonly-sections`
-    (answers from the program's file), `mem` regions of the user's (which may be cached, or closed), and an
-    architecture or `set remoteaddresssize` of fewer bits, to which GDB cuts addresses.
-    """
-    return (
-        not gdb.parameter("trust-readonly-sections")
-        and not gdb.parameter("remoteaddresssize")
-        and "There are no memory regions defined" in gdb.execute("info mem", to_string=True)
-        and inferior.architecture().name().startswith("aarch64")
-    )
+def _contents(answers: Sequence[bytes], length: int) -> bytes | None:
+    """The bytes that answers hold in hexadecimal digits; None where one of them is an error instead."""
+    try:
+        found = binascii.unhexlify(b"".join(answers))
+    except binascii.Error:
+        return None
+    # An error has three digits, and is shorter than any piece of which it could be all there is.
+    return found if len(found) == length else None
 
 
 def _send(connection: gdb.RemoteTargetConnection, packet: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gdbplugin.aarch64.cores import read_cores
@@ -12,7 +12,7 @@ from gdbplugin.aarch64.registers import decode, exception_level
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
-from gdbplugin.machine import Machine, MachineError
+from gdbplugin.machine import Machine, MachineError, prefetch
 
 HIGHEST_LEVEL = 3
 
@@ -81,6 +81,10 @@ class SubstitutedMachine:
     def read_physical(self, address: int, length: int) -> bytes:
         """See `Machine`."""
         return self._machine.read_physical(address, length)
+
+    def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """See `Prefetches`."""
+        prefetch(self._machine, ranges)
 
     def register(self, name: str, core: int) -> int | None:
         """See `Machine`."""

@@ -303,3 +303,33 @@ def test_with_the_mmu_off_nothing_is_forbidden():
     machine = small_map()
     machine.registers["SCTLR_EL1"] = 0
     assert fault_of(machine, 0x1234, Access.WRITE, EL0) is None
+
+
+class Announced(WordMachine):
+    """A machine that notes what is announced to it."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.announced = []
+
+    def prefetch(self, ranges):
+        self.announced.append(list(ranges))
+
+
+def test_the_tables_of_a_level_are_announced_together_each_once_and_no_others():
+    root, level1, level2, level3 = 0x1000, 0x2000, 0x10000, 0x100000
+    words = {root: level1 | TABLE}
+    for outer in range(40):
+        words[level1 + 8 * outer] = level2 + 0x1000 * outer | TABLE
+        for inner in range(3):
+            words[level2 + 0x1000 * outer + 8 * inner] = level3 + 0x1000 * (3 * outer + inner) | TABLE
+    machine = Announced(words, el1_registers(ttbr0=root))
+    visited = []
+    assert list(extents(machine, el1_regime(machine, 0).lower, visited=visited)) == []
+    assert len(visited) == 1 + 1 + 40 + 120
+    announced = [address for ranges in machine.announced for address, _ in ranges]
+    assert sorted(announced) == sorted(visited)
+    assert all(size == 4096 for ranges in machine.announced for _, size in ranges)
+    assert max(map(len, machine.announced)) == 32
+    # The root, what follows it, 40 by 32, and the three of each of those.
+    assert len(machine.announced) == 1 + 1 + 2 + 40

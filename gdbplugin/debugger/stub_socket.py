@@ -1,0 +1,157 @@
+"""GDB's own socket to the stub, used past GDB: many packets on their way at once.
+
+GDB sends one packet, waits for its answer, and takes that apart digit by digit. So 1 MiB takes it 40 to
+300 ms, depending on how fast the host wakes who waits; the same packets from here take a tenth of that. While
+a command runs here, the target being stopped, nothing else uses the connection: when `ask` returns or raises
+it is GDB's again, and no answer is outstanding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+
+import gdb
+
+from gdbplugin.machine import MachineGoneError
+
+# As many answers as there may be at once without QEMU, which writes them, having to wait for room.
+_BURST = 32
+_RECEIVED_BYTES = 1 << 16
+# As often as GDB asks for an answer again.
+_TRIES = 3
+_DESCRIPTORS = "/dev/fd"
+
+
+class StubSocket:
+    """The socket of one connection of GDB's; made by `find`."""
+
+    def __init__(self, connection: gdb.RemoteTargetConnection, descriptor: int) -> None:
+        self._connection = connection
+        self._descriptor = descriptor
+
+    @classmethod
+    def find(cls, connection: gdb.RemoteTargetConnection) -> StubSocket | None:
+        """The socket behind a connection; None where it has none, or which one it is cannot be told."""
+        if not os.path.isdir(_DESCRIPTORS) or socket.getdefaulttimeout() is not None:
+            # With such a default a socket cannot be looked at without a change to GDB's own.
+            return None
+        found = [number for number in _descriptors() if _leads_to(number, connection.details)]
+        return cls(connection, found[0]) if len(found) == 1 else None
+
+    def ask(self, packets: Sequence[str]) -> list[bytes] | None:
+        """The stub's answers to packets, in their order; None where GDB had better ask.
+
+        Packets and answers are without the protocol's frame. Raises `MachineGoneError`.
+        """
+        if not self._connection.is_valid() or gdb.parameter("debug remote") or gdb.parameter("remotelogfile"):
+            # What is sent from here stands in no log of GDB's.
+            return None
+        answers: list[bytes] = []
+        with socket.socket(fileno=os.dup(self._descriptor)) as channel:
+            if _is_readable(channel, 0):
+                # Something is there that nobody has asked for: GDB knows what to do with it.
+                return None
+            for start in range(0, len(packets), _BURST):
+                answers += _exchange(channel, packets[start : start + _BURST])
+        return answers
+
+
+def _descriptors() -> Iterator[int]:
+    """The numbers of this process's open files that are sockets."""
+    for name in os.listdir(_DESCRIPTORS):
+        try:
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                yield int(name)
+        except OSError:
+            continue  # The listing's own, which is closed by now.
+
+
+def _leads_to(descriptor: int, details: str | None) -> bool:
+    """Whether a socket is connected to what GDB's connection says that it is to: HOST:PORT, or a path."""
+    with socket.socket(fileno=os.dup(descriptor)) as channel:
+        try:
+            peer = channel.getpeername()
+        except OSError:
+            return False
+        if channel.type != socket.SOCK_STREAM or not details:
+            return False
+        if channel.family in (socket.AF_INET, socket.AF_INET6):
+            return details.rpartition(":")[2] == str(peer[1])
+    # The stub may have been told of its path by another name of the directory.
+    return isinstance(peer, str) and bool(peer) and os.path.basename(peer) == os.path.basename(details)
+
+
+def _exchange(channel: socket.socket, packets: Sequence[str]) -> list[bytes]:
+    """One burst; Ctrl-C waits for its end, so that no answer is left for GDB to stumble upon."""
+    is_over = False
+    try:
+        with _interrupts_held():
+            channel.sendall(b"".join(map(_framed, packets)))
+            answers = _received(channel, len(packets))
+            is_over = True
+        return answers
+    except OSError as error:
+        reason = error.strerror or error
+        raise MachineGoneError(f"the connection to the target was lost: {reason}") from error
+    finally:
+        if not is_over:
+            # GDB is to find the connection ended, not an answer that it did not ask for. So too where a
+            # thread of somebody else's in this process has taken the signal, and the exchange was interrupted.
+            with contextlib.suppress(OSError):
+                channel.shutdown(socket.SHUT_RDWR)
+
+
+def _framed(packet: str) -> bytes:
+    """A packet as it is sent, behind the acknowledgement of the answer before it.
+
+    The last answer's is whatever packet comes next, from here or from GDB, as QEMU takes it.
+    """
+    content = packet.encode("ascii")
+    return b"+$%b#%02x" % (content, sum(content) & 0xFF)
+
+
+def _received(channel: socket.socket, count: int) -> list[bytes]:
+    """The next answers. Raises `OSError` where they do not come, or are none."""
+    seconds = _TRIES * max(1, int(gdb.parameter("remotetimeout") or 0))
+    answers: list[bytes] = []
+    pending = bytearray()
+    while len(answers) < count:
+        if not _is_readable(channel, seconds):
+            raise OSError(f"the debug stub did not answer within {seconds} s")
+        data = channel.recv(_RECEIVED_BYTES)
+        if not data:
+            raise OSError("the debug stub closed it")
+        pending += data
+        # A frame ends with two digits of checksum, which a stream that loses nothing has no need of.
+        while (end := pending.find(b"#")) >= 0 and len(pending) >= end + 3:
+            acknowledgement, _, answer = pending[:end].partition(b"$")
+            if acknowledgement.strip(b"+"):
+                raise OSError(f"the debug stub said {bytes(acknowledgement[:20])!r} instead of an answer")
+            answers.append(bytes(answer))
+            del pending[: end + 3]
+    return answers
+
+
+def _is_readable(channel: socket.socket, seconds: float) -> bool:
+    """Whether there is something to read, or the end, within that time."""
+    waiting = select.poll()
+    waiting.register(channel, select.POLLIN)
+    return bool(waiting.poll(1000 * seconds))
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Have Ctrl-C come after a `with`, not in it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        # Within: what has come by then is raised by this call.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
