@@ -19,8 +19,10 @@ class MachineError(Exception):
 class PhysicalReadError(MachineError):
     """A range of physical memory could not be read."""
 
-    def __init__(self, address: int, length: int, reason: str = "there is no memory") -> None:
-        super().__init__(f"cannot read {length} bytes of physical memory at {address:#x}: {reason}")
+    def __init__(
+        self, address: int, length: int, reason: str = "there is no memory", *, kind: str = "physical"
+    ) -> None:
+        super().__init__(f"cannot read {length} bytes of {kind} memory at {address:#x}: {reason}")
         self.address = address
         self.length = length
 

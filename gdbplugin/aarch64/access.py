@@ -36,10 +36,24 @@ def access_fault(
     """
     if regime.enabled and level == 0 and regime.control(translation.input).rules.el0_disabled:
         return Fault("translation", 0, "EL0 may not use this range (TCR_ELx.E0PD)")
-    if translation.fault is not None or translation.attributes is None:
-        return translation.fault
+    second = translation.second
+    if second is None:
+        return translation.fault or _forbidden(translation, access, level, pan)
+    return (
+        _forbidden(translation, access, level, pan)
+        or second.fault
+        or _forbidden(second, access, level, pan=False, stage=2)
+    )
+
+
+def _forbidden(
+    translation: Translation, access: Access, level: int, pan: bool, stage: int = 1
+) -> Fault | None:
+    """The permission fault that one stage alone has for an access, where its walk has found a leaf."""
+    if translation.attributes is None:
+        return None
     allowed = permissions_at(translation.attributes, level, pan=pan)
     if {Access.READ: allowed.read, Access.WRITE: allowed.write, Access.EXECUTE: allowed.execute}[access]:
         return None
     reason = f"EL{level} may not {access.value} there ({allowed})"
-    return Fault("permission", translation.levels[-1].level, reason)
+    return Fault("permission", translation.levels[-1].level, reason, stage)

@@ -31,8 +31,10 @@ _CONTIGUOUS_ENTRIES = {
 class TranslationControl:
     """One range of input addresses and the tables that translate it: a TTBR and its part of a TCR.
 
-    All widths are in bits. `defect` says why the setting cannot translate anything; every access
-    through it is then a translation fault at level 0.
+    All widths are in bits. `root_level` is the level of the root table where a register names it, as at
+    stage 2: the root may then be up to 16 tables that follow on each other. Where it is None the widths
+    decide. `defect` says why the setting cannot translate anything; every access through it is then a
+    translation fault at level 0.
     """
 
     name: str
@@ -50,6 +52,7 @@ class TranslationControl:
     big_endian: bool = False
     address_format: AddressFormat = AddressFormat.BITS_48
     rules: AttributeRules = DEFAULT_RULES
+    root_level: int | None = None
     defect: str | None = None
 
     @property
@@ -58,14 +61,11 @@ class TranslationControl:
         return self.granule_bits - 3
 
     @property
-    def levels(self) -> int:
-        """Number of levels of tables, from 1 to 5."""
-        return -(-(self.input_bits - self.granule_bits) // self.stride)
-
-    @property
     def start_level(self) -> int:
         """The level of the root table: -1 for addresses of more than 48 bits by the 4 KiB granule."""
-        return 4 - self.levels
+        if self.root_level is not None:
+            return self.root_level
+        return 4 - -(-(self.input_bits - self.granule_bits) // self.stride)
 
     @property
     def block_levels(self) -> frozenset[int]:
@@ -92,7 +92,7 @@ class TranslationControl:
         return self.shifts[level]
 
     def table_bytes(self, level: int) -> int:
-        """Size of a table of `level`; the root table may be smaller than a granule."""
+        """Size of a table of `level`; the root may be smaller than a granule or, at stage 2, larger."""
         if level == self.start_level:
             return 8 << (self.input_bits - self.shift(level))
         return 1 << self.granule_bits

@@ -17,7 +17,14 @@ from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.syndromes import class_name, fault_status
 
 RESERVED = "reserved"
-_STEMS = {"CPSR": "PSTATE", "SPSR": "PSTATE", "TTBR0": "TTBR", "TTBR1": "TTBR"}
+_STEMS = {
+    "CPSR": "PSTATE",
+    "SPSR": "PSTATE",
+    "TTBR0": "TTBR",
+    "TTBR1": "TTBR",
+    "VTTBR": "TTBR",
+    "VTCR": "TCR",
+}
 _SIZES = ("T0SZ", "T1SZ")
 _STATUS = ("DFSC", "IFSC", "FST")
 
@@ -82,6 +89,8 @@ def _meaning(stem: str, field: str, value: int, low: int) -> str | None:
         return f"{64 - value}-bit addresses" if value else "no size"
     if field in ("BADDR", "PA", "VBA"):
         return f"{value << low:#x}"
+    if field == "FIPA":
+        return f"{value << 12:#x}"
     if stem == "MAIR" or (stem == "PAR" and field == "ATTR"):
         return memory_type(value)
     if field == "EC":

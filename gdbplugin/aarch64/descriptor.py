@@ -1,4 +1,4 @@
-"""Stage 1 translation table descriptors in the VMSAv8-64 format (DDI 0487, D8.3, D8.4)."""
+"""Translation table descriptors in the VMSAv8-64 format (DDI 0487, D8.3, D8.4)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ DIRTY_BIT_MODIFIER = 1 << 51
 CONTIGUOUS = 1 << 52
 PXN = 1 << 53
 UXN = 1 << 54
+STAGE2_READ = 1 << 6
+STAGE2_WRITE = 1 << 7
 PXN_TABLE = 1 << 59
 UXN_TABLE = 1 << 60
 AP_TABLE_NO_EL0 = 1 << 61
@@ -94,7 +96,8 @@ class AttributeRules:
     `has_el0`: the regime serves EL0 as well. `write_implies_no_execute`: SCTLR_ELx.WXN.
     `enhanced_pan`: SCTLR_ELx.EPAN. `hardware_dirty_state`: TCR_ELx.HD and HA, by which DBM makes a
     read-only mapping one that the first write turns writable. `el0_disabled`: TCR_ELx.E0PDn.
-    `shareability`: TCR_ELx.SHn where descriptors hold none, else None.
+    `shareability`: TCR_ELx.SHn where descriptors hold none, else None. `stage` is 1 or 2; at stage 2
+    `execute_never_by_level` tells that XN speaks of EL0 and EL1 apart (FEAT_XNX).
     """
 
     has_el0: bool = True
@@ -103,6 +106,8 @@ class AttributeRules:
     hardware_dirty_state: bool = False
     el0_disabled: bool = False
     shareability: int | None = None
+    stage: int = 1
+    execute_never_by_level: bool = False
 
 
 DEFAULT_RULES = AttributeRules()
@@ -116,7 +121,8 @@ class Attributes:
     `el1` speaks for the regime's own exception level. `el1_with_pan` is what is left of `el1` while
     PSTATE.PAN is set. `uxn` is XN in a regime without EL0. `shareability` is the field's, which
     device and non-cacheable memory does not heed. `dirty` is None where the dirty state is not
-    tracked in the descriptor (DBM clear).
+    tracked in the descriptor (DBM clear). At stage 2 `access_permissions` is S2AP, `attribute_index` is
+    MemAttr, whole, and nothing is not global.
     """
 
     el0: Permissions
@@ -196,6 +202,8 @@ def _permissions(
 
 def attributes(descriptor: int, inherited: int, rules: AttributeRules) -> Attributes:
     """Decode a leaf descriptor, with the hierarchical attributes `inherited` from above (D8.4, D8.5)."""
+    if rules.stage == 2:
+        return _stage2_attributes(descriptor, rules)
     modifier = bool(descriptor & DIRTY_BIT_MODIFIER)
     clean = bool(descriptor & AP_READ_ONLY)
     read_only = clean and not (modifier and rules.hardware_dirty_state)
@@ -213,10 +221,43 @@ def attributes(descriptor: int, inherited: int, rules: AttributeRules) -> Attrib
         access_flag=bool(descriptor & ACCESS_FLAG),
         not_global=bool(descriptor & NOT_GLOBAL),
         attribute_index=descriptor >> 2 & 7,
-        shareability=SHAREABILITY[descriptor >> 8 & 3 if rules.shareability is None else rules.shareability],
+        shareability=_shareability(descriptor, rules),
         contiguous=bool(descriptor & CONTIGUOUS),
         dirty_bit_modifier=modifier,
         dirty=not clean if modifier else None,
         non_secure=bool(descriptor & NON_SECURE),
         guarded=bool(descriptor & GUARDED),
+    )
+
+
+def _shareability(descriptor: int, rules: AttributeRules) -> str:
+    return SHAREABILITY[descriptor >> 8 & 3 if rules.shareability is None else rules.shareability]
+
+
+def _stage2_attributes(descriptor: int, rules: AttributeRules) -> Attributes:
+    """Decode a leaf descriptor of stage 2 (D8.4.2, D8.5.5): what a hypervisor leaves of a guest's memory."""
+    modifier = bool(descriptor & DIRTY_BIT_MODIFIER)
+    dirty = bool(descriptor & STAGE2_WRITE)
+    readable = bool(descriptor & STAGE2_READ)
+    writable = dirty or (modifier and rules.hardware_dirty_state)
+    # Bit 54 forbids execution; with FEAT_XNX, bit 53 turns that round for the privileged level alone.
+    el0_never = bool(descriptor & UXN)
+    el1_never = el0_never ^ bool(descriptor & PXN and rules.execute_never_by_level)
+    el1 = Permissions(readable, writable, not el1_never)
+    return Attributes(
+        el0=Permissions(readable, writable, not el0_never),
+        el1=el1,
+        el1_with_pan=el1,
+        uxn=el0_never,
+        pxn=el1_never,
+        access_permissions=descriptor >> 6 & 3,
+        access_flag=bool(descriptor & ACCESS_FLAG),
+        not_global=False,
+        attribute_index=descriptor >> 2 & 15,
+        shareability=_shareability(descriptor, rules),
+        contiguous=bool(descriptor & CONTIGUOUS),
+        dirty_bit_modifier=modifier,
+        dirty=dirty if modifier else None,
+        non_secure=False,
+        guarded=False,
     )

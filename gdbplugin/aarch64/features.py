@@ -6,12 +6,14 @@ then believed, as a running system asks for what it has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gdbplugin.aarch64.registers import decode, physical_address_bits
 from gdbplugin.machine import Machine
 
 WIDEST_ADDRESS_BITS = 52
+_AS_AT_STAGE_1, _NO_GRANULE, _LONG_ADDRESSES = 0, 1, 3
+"""Values of ID_AA64MMFR0_EL1.TGran*_2."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,22 @@ def read_features(machine: Machine, core: int) -> Features:
         small_tables=fields["ST"] != 0,
         el0_can_be_disabled=fields["E0PD"] != 0,
     )
+
+
+def of_stage2(features: Features, machine: Machine, core: int) -> Features:
+    """The same core's features as far as stage 2 is concerned: its granules may be others (D24.2.81)."""
+    model = machine.register("ID_AA64MMFR0_EL1", core)
+    if model is None:
+        return features
+    fields = decode("ID_AA64MMFR0_EL1", model)
+    granules, long_addresses = set(features.granules), set(features.long_addresses)
+    for width, field in ((12, "TGran4_2"), (14, "TGran16_2"), (16, "TGran64_2")):
+        support = fields[field]
+        if support == _AS_AT_STAGE_1:
+            continue
+        (granules.discard if support == _NO_GRANULE else granules.add)(width)
+        (long_addresses.add if support == _LONG_ADDRESSES else long_addresses.discard)(width)
+    return replace(features, granules=frozenset(granules), long_addresses=frozenset(long_addresses))
 
 
 def hardware_updates(machine: Machine, core: int) -> int:

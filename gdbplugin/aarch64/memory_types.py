@@ -10,6 +10,9 @@ _WHOLE = {
 }
 """Values with a meaning of their own: FEAT_XS, FEAT_MTE2."""
 _NON_CACHEABLE = 4
+_STAGE2 = (None, "non-cacheable", "write-through", "write-back")
+_FORCED = {5: "Normal non-cacheable", 6: "Normal write-back", 7: "as at stage 1"}
+_RESERVED = "unpredictable (reserved)"
 _ALLOCATION = (" no-allocate", " write-allocate only", " read-allocate only", "")
 
 
@@ -21,19 +24,36 @@ def memory_type(attribute: int) -> str:
     """
     if attribute >> 4 == 0:
         if attribute & 0b10:
-            return "unpredictable (reserved)"
+            return _RESERVED
         return _DEVICE[attribute >> 2 & 3] + (", XS 0" if attribute & 1 else "")
     if attribute in _WHOLE:
         return _WHOLE[attribute]
     outer, inner = _cacheability(attribute >> 4), _cacheability(attribute & 0xF)
     if inner is None or outer is None:
-        return "unpredictable (reserved)"
+        return _RESERVED
     return f"Normal {outer}" if outer == inner else f"Normal, outer {outer}, inner {inner}"
 
 
 def memory_type_at(mair: int | None, index: int) -> str | None:
     """The memory type of an attribute index (AttrIndx, 0 to 7); None where the MAIR_ELx is not known."""
     return None if mair is None else memory_type(mair >> 8 * index & 0xFF)
+
+
+def stage2_memory_type(attribute: int, forced: bool) -> str:
+    """The name of what stage 2's MemAttr holds (D8.6.6), `forced` being HCR_EL2.FWB.
+
+    Without it the weaker of both stages counts, with it stage 2 alone, where it does not leave it to stage 1.
+    """
+    if forced:
+        if not attribute & 4:
+            return _DEVICE[attribute & 3]
+        return _FORCED.get(attribute & 7, _RESERVED)
+    outer, inner = _STAGE2[attribute >> 2], _STAGE2[attribute & 3]
+    if outer is None:
+        return _DEVICE[attribute & 3]
+    if inner is None:
+        return _RESERVED
+    return f"Normal {outer}" if outer == inner else f"Normal, outer {outer}, inner {inner}"
 
 
 def is_device(name: str | None) -> bool:

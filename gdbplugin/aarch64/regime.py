@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import AttributeRules
-from gdbplugin.aarch64.features import hardware_updates, read_features
+from gdbplugin.aarch64.features import hardware_updates, of_stage2, read_features
 from gdbplugin.aarch64.registers import asid_bits, bits, decode, exception_level
-from gdbplugin.aarch64.settings import RangeSetting, control_of
+from gdbplugin.aarch64.settings import RangeSetting, control_of, stage2_control
 from gdbplugin.machine import Machine, MachineError
 
 OF_TRANSLATION: tuple[str, ...] = (
@@ -38,8 +38,9 @@ class TranslationRegime:
 
     `upper` is None in regimes of one range. With `enabled` false the MMU is off and every input
     address is its own output address. `level` is the exception level whose registers rule. With
-    `second_stage` what comes out are intermediate addresses, which a hypervisor translates once more.
-    `notes` are what a reader of the regime should know, one sentence each.
+    `second_stage` what comes out are intermediate physical addresses, which a hypervisor translates once
+    more; `stage2` is the regime that does so, itself of `stage` 2, and None where it is not known.
+    `vmid` is that of stage 2. `notes` are what a reader of the regime should know, one sentence each.
     """
 
     name: str
@@ -51,6 +52,13 @@ class TranslationRegime:
     output_bits: int
     level: int = 1
     second_stage: bool = False
+    stage2: TranslationRegime | None = None
+    stage: int = 1
+    vmid: int | None = None
+    protects_walks: bool = False
+    """HCR_EL2.PTW: stage 1 tables may not lie in what stage 2 has as device memory."""
+    forced_memory_types: bool = False
+    """HCR_EL2.FWB, by which stage 2 encodes memory types otherwise."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -171,9 +179,45 @@ def el1_regime(machine: Machine, core: int) -> TranslationRegime:
         notes.append(f"HCR_EL2.{reason} has the MMU of EL1 and EL0 off, whatever SCTLR_EL1.M says")
         regime = replace(regime, enabled=False)
     second_stage = bool(hypervisor["VM"] or hypervisor["DC"])
+    stage2 = None
     if second_stage:
-        notes.append("a hypervisor translates the output addresses once more (HCR_EL2.VM)")
-    return replace(regime, second_stage=second_stage, notes=tuple(notes))
+        try:
+            stage2 = _stage2_regime(machine, core, hypervisor)
+        except RegimeUnknownError as error:
+            notes.append(f"the output addresses are intermediate ones, and stage 2 is not known: {error}")
+    return replace(regime, second_stage=second_stage, stage2=stage2, notes=tuple(notes))
+
+
+def _stage2_regime(machine: Machine, core: int, hypervisor: dict[str, int]) -> TranslationRegime:
+    """Stage 2 of the EL1&0 regime (D8.2.1, D8.4.2); raises `RegimeUnknownError`."""
+    security = machine.register("SCR_EL3", core)
+    if security is not None and not decode("SCR_EL3", security)["NS"]:
+        raise RegimeUnknownError("that of Secure state (VSTTBR_EL2) is not known here")
+    vtcr = decode("VTCR_EL2", _required(machine, "VTCR_EL2", core))
+    table = _required(machine, "VTTBR_EL2", core)
+    sctlr = decode("SCTLR_EL2", _required(machine, "SCTLR_EL2", core))
+    features = of_stage2(read_features(machine, core), machine, core)
+    updates = hardware_updates(machine, core) if vtcr["HA"] else 0
+    model = machine.register("ID_AA64MMFR1_EL1", core)
+    rules = AttributeRules(
+        stage=2,
+        hardware_dirty_state=updates == 2 and bool(vtcr["HD"]),
+        execute_never_by_level=model is None or decode("ID_AA64MMFR1_EL1", model)["XNX"] != 0,
+    )
+    control = stage2_control(vtcr, table, features, rules)
+    return TranslationRegime(
+        name="EL1&0 stage 2",
+        enabled=True,
+        lower=replace(control, hardware_access_flag=updates > 0, big_endian=bool(sctlr["EE"])),
+        upper=None,
+        has_el0=True,
+        write_implies_no_execute=False,
+        output_bits=features.physical_bits,
+        stage=2,
+        vmid=bits(table, 63 if vtcr["VS"] else 55, 48),
+        protects_walks=bool(hypervisor["PTW"]),
+        forced_memory_types=bool(hypervisor["FWB"]),
+    )
 
 
 def el2_regime(machine: Machine, core: int) -> TranslationRegime:

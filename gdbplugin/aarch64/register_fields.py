@@ -39,6 +39,13 @@ TCR_ONE_RANGE = _layout(
 )
 """TCR_EL2 while HCR_EL2.E2H is clear, and TCR_EL3."""
 
+VTTBR = _layout("VMID:63-48 BADDR:47-1 CnP:0")
+VTCR = _layout(
+    "SL2:33 DS:32 NSA:30 NSW:29 HWU62:28 HWU61:27 HWU60:26 HWU59:25 HD:22 HA:21 VS:19 PS:18-16 TG0:15-14 "
+    "SH0:13-12 ORGN0:11-10 IRGN0:9-8 SL0:7-6 T0SZ:5-0"
+)
+"""Stage 2 of the EL1&0 regime."""
+
 TCR2 = _layout("DisCH1:15 DisCH0:14 HAFT:11 PTTWI:10 D128:5 AIE:4 POE:3 E0POE:2 PIE:1 PnCH:0")
 """TCR2_EL1 and TCR2_EL2."""
 
@@ -75,6 +82,7 @@ CONTEXTIDR = _layout("PROCID:31-0")
 VBAR = _layout("VBA:63-11")
 ADDRESS = _layout("address:63-0")
 """FAR_ELx and ELR_ELx."""
+HPFAR = _layout("NS:63 FIPA:47-4")
 
 PAR_TRANSLATED = _layout("ATTR:63-56 PA:51-12 NSE:11 NS:9 SH:8-7 F:0")
 """PAR_EL1 where F is clear: the translation succeeded."""
@@ -138,6 +146,9 @@ FORMATS: Mapping[str, Layout] = MappingProxyType(
         **{f"CONTEXTIDR_EL{level}": CONTEXTIDR for level in (1, 2)},
         "PAR_EL1": PAR_TRANSLATED,
         "HCR_EL2": HCR_EL2,
+        "VTTBR_EL2": VTTBR,
+        "VTCR_EL2": VTCR,
+        "HPFAR_EL2": HPFAR,
         "SCR_EL3": SCR_EL3,
         "ID_AA64MMFR0_EL1": ID_AA64MMFR0,
         "ID_AA64MMFR1_EL1": ID_AA64MMFR1,

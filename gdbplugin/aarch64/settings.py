@@ -17,6 +17,11 @@ _LARGEST_SIZE_OFFSET_SMALL_TABLES = {12: 48, 14: 48, 16: 47}
 _SMALLEST_SIZE_OFFSET = 16
 _SMALLEST_SIZE_OFFSET_LARGE_ADDRESSES = 12
 _SELECTS_52_BITS = 6
+_STAGE2_ROOT_LEVELS = {12: {0: 2, 1: 1, 2: 0, 3: 3}, 14: {0: 3, 1: 2, 2: 1, 3: 0}, 16: {0: 3, 1: 2, 2: 1}}
+"""By granule and VTCR_EL2.SL0 (D24.2)."""
+_LEAST_BITS_FOR_TWO = {12: 44, 14: 42, 16: 44}
+"""Width of physical addresses from which on SL0 may be 2."""
+_CONCATENATED_BITS = 4
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,57 @@ def _base(table: int, setting: RangeSetting, address_format: AddressFormat) -> i
     if wide:
         return bits(table, 5, 2) << 48 | bits(table, 47, 6) << 6
     return bits(table, 47, 1) << 1
+
+
+def stage2_control(
+    vtcr: Mapping[str, int], table: int, features: Features, rules: AttributeRules
+) -> TranslationControl:
+    """The control that a VTTBR_EL2 holding `table` makes with the fields of VTCR_EL2 (D8.2.3, D24.2).
+
+    `features` are those of stage 2.
+    """
+    setting = RangeSetting(
+        0,
+        size_offset=vtcr["T0SZ"],
+        granule=vtcr["TG0"],
+        shareability=vtcr["SH0"],
+        top_byte_ignored=False,
+        walks_disabled=False,
+        hierarchical_disabled=True,  # No descriptor of stage 2 has such attributes.
+        el0_disabled=False,
+        physical_size=vtcr["PS"],
+        long_descriptors=bool(vtcr["DS"]),
+    )
+    control = control_of(setting, 2, table, features, rules)
+    level = _stage2_root_level(vtcr, control.granule_bits, control.address_format, features)
+    defect = control.defect and control.defect.replace("TCR_EL2", "VTCR_EL2")
+    wide = control.address_format is not AddressFormat.BITS_48
+    widest = features.physical_bits if wide else min(features.physical_bits, 48)
+    if defect is None and control.input_bits > widest:
+        defect = f"VTCR_EL2.T0SZ asks for {control.input_bits} bits, and there are {widest}"
+    if defect is None and level is None:
+        defect = f"VTCR_EL2.SL0 is {vtcr['SL0']}, which is reserved here"
+    if level is not None:
+        # By 1 to 16 tables, of up to a granule each, that follow on each other.
+        index_bits = control.input_bits - control.shift(level)
+        if not 1 <= index_bits <= control.stride + _CONCATENATED_BITS:
+            defect = defect or f"VTCR_EL2.SL0 is {vtcr['SL0']}, which does not go with T0SZ {vtcr['T0SZ']}"
+    return replace(control, name="VTTBR_EL2", root_level=None if defect else level, defect=defect)
+
+
+def _stage2_root_level(
+    vtcr: Mapping[str, int], granule_bits: int, address_format: AddressFormat, features: Features
+) -> int | None:
+    """The level at which stage 2 starts, by VTCR_EL2.SL0 and SL2; None for what is reserved."""
+    chosen = vtcr["SL0"]
+    long = address_format is AddressFormat.LPA2
+    if granule_bits == 12 and long and vtcr["SL2"]:
+        return -1 if chosen == 0 else None
+    if chosen == 3 and not (features.small_tables if granule_bits == 12 else long):
+        return None
+    if chosen == 2 and features.physical_bits < _LEAST_BITS_FOR_TWO[granule_bits]:
+        return None
+    return _STAGE2_ROOT_LEVELS[granule_bits].get(chosen)
 
 
 def control_of(

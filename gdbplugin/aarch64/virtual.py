@@ -70,7 +70,7 @@ class VirtualMemory:
         control = self.regime.control(address)
         size = 1 << control.granule_bits
         count = control.table_bytes(LAST_LEVEL) // 8 - leaf.index - 1
-        if leaf.level != LAST_LEVEL or count <= 0:
+        if leaf.level != LAST_LEVEL or count <= 0 or self.regime.stage2 is not None:
             return
         try:
             data = self.machine.read_physical(leaf.address + 8, 8 * count)

@@ -1,12 +1,15 @@
 """The translation table walk of one address (DDI 0487, D8.2).
 
-Bounded by construction: a walk descends at most five levels. What the tables hold is data: a malformed
-descriptor is reported in its place and nothing is raised for it.
+Where a hypervisor translates once more, every address of stage 1 is an intermediate one, those of its tables
+included. Bounded by construction: a walk descends at most five levels, and stage 1 has a walk of stage 2 for
+each of its own. What the tables hold is data: a malformed descriptor is reported in its place and nothing is
+raised for it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from gdbplugin.aarch64.control import TranslationControl
@@ -20,9 +23,13 @@ from gdbplugin.aarch64.descriptor import (
     kind_of,
 )
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.machine import Machine, PhysicalReadError
+from gdbplugin.machine import Machine, PhysicalReadError, prefetch
 
 _PHYSICAL_MASK = (1 << 52) - 1
+_DEVICE_MEMORY = 0b1100
+"""The bits of stage 2's MemAttr that are clear for device memory, without HCR_EL2.FWB."""
+_FORCED_NORMAL = 0b0100
+"""The bit that is set for anything else, with it."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +52,15 @@ class Level:
 class Fault:
     """Why an address has no translation: the architecture's kind of fault, its level, and the reason.
 
-    Kinds: `translation`, `address size`, `access flag`, `permission`, `external abort`.
+    Kinds: `translation`, `address size`, `access flag`, `permission`, `external abort`. `stage` is the stage
+    of translation that it is of, `on_walk` marks one of stage 2 on the way to a table of stage 1.
     """
 
     kind: str
     level: int
     reason: str
+    stage: int = 1
+    on_walk: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,8 @@ class Translation:
     that the leaf found (or the missing entry) spans around the input address. `contiguous_bytes` is
     what a leaf with the contiguous bit spans together with its neighbours. `no_translation` is a block's
     nT bit, which marks one about to be replaced by a table. `attributes` is None where no leaf was found,
-    or the MMU is off.
+    or the MMU is off. With two stages `levels` and `attributes` are stage 1's, `second` is what stage 2 makes
+    of its output, which is `second.input`, and `size` is the smaller of both.
     """
 
     input: int
@@ -72,6 +83,7 @@ class Translation:
     fault: Fault | None = None
     contiguous_bytes: int | None = None
     no_translation: bool = False
+    second: Translation | None = None
 
 
 def translate(machine: Machine, regime: TranslationRegime, address: int) -> Translation:
@@ -81,12 +93,26 @@ def translate(machine: Machine, regime: TranslationRegime, address: int) -> Tran
     will set the flag. Permissions are left to `access.access_fault`. Only losing the machine itself is
     raised.
     """
+    found = _one_stage(memory_of(machine, regime), regime, address)
+    if regime.stage2 is None or found.output is None:
+        return found
+    second = _one_stage(machine, regime.stage2, found.output)
+    size, fault = min(found.size, second.size), second.fault
+    return replace(found, output=second.output, size=size, fault=fault, second=second)
+
+
+def memory_of(machine: Machine, regime: TranslationRegime) -> Machine:
+    """The machine as stage 1 sees it: its memory by intermediate addresses, where there is a stage 2."""
+    return machine if regime.stage2 is None else IntermediateMemory(machine, regime.stage2)
+
+
+def _one_stage(machine: Machine, regime: TranslationRegime, address: int) -> Translation:
     if not regime.enabled:
         return _translate_without_mmu(regime, address)
     control = regime.control(address)
     obstacle = _obstacle(control, address)
     if obstacle is not None:
-        return Translation(address, None, 1, fault=Fault("translation", 0, obstacle))
+        return Translation(address, None, 1, fault=Fault("translation", 0, obstacle, regime.stage))
     return _walk(machine, control, address)
 
 
@@ -117,7 +143,8 @@ def _walk(machine: Machine, control: TranslationControl, address: int) -> Transl
 
     def faulted(kind: str, level: int, reason: str, found: Attributes | None = None) -> Translation:
         size = 1 << control.shift(levels[-1].level if levels else control.start_level)
-        return Translation(address, None, size, tuple(levels), found, Fault(kind, level, reason))
+        fault = Fault(kind, level, reason, control.rules.stage)
+        return Translation(address, None, size, tuple(levels), found, fault)
 
     if control.base >> control.output_bits:
         return faulted("address size", 0, f"{control.name} points beyond {control.output_bits} bits")
@@ -126,6 +153,9 @@ def _walk(machine: Machine, control: TranslationControl, address: int) -> Transl
         index = (address >> shift) & (control.table_bytes(level) // 8 - 1)
         try:
             descriptor = int.from_bytes(machine.read_physical(table + 8 * index, 8), byte_order)
+        except SecondStageError as error:
+            size = 1 << control.shift(level)
+            return Translation(address, None, size, tuple(levels), fault=error.fault)
         except PhysicalReadError as error:
             return faulted("external abort", level, str(error))
         kind = kind_of(descriptor, level, control.block_levels)
@@ -161,3 +191,70 @@ def _mapped(
         contiguous_bytes=control.contiguous_bytes(leaf.level) if found.contiguous else None,
         no_translation=leaf.kind is Kind.BLOCK and bool(leaf.descriptor & NO_TRANSLATION),
     )
+
+
+class SecondStageError(PhysicalReadError):
+    """Stage 2 lets a table of stage 1 not be read: `fault` is its."""
+
+    def __init__(self, address: int, length: int, fault: Fault) -> None:
+        reason = f"{fault.kind} fault of stage 2 at level {fault.level}, {fault.reason}"
+        super().__init__(address, length, reason, kind="intermediate physical")
+        self.fault = fault
+
+
+class IntermediateMemory:
+    """Memory as a guest has it: a machine that reads by intermediate physical address, as table walks do."""
+
+    def __init__(self, machine: Machine, stage2: TranslationRegime) -> None:
+        self._machine = machine
+        self._stage2 = stage2
+
+    @property
+    def cores(self) -> Sequence[int]:
+        """See `Machine`."""
+        return self._machine.cores
+
+    def register(self, name: str, core: int) -> int | None:
+        """See `Machine`."""
+        return self._machine.register(name, core)
+
+    def read_physical(self, address: int, length: int) -> bytes:
+        """See `Machine`; raises `SecondStageError` where stage 2 has it fault."""
+        parts = []
+        position, end = address, address + length
+        while position < end:
+            found = _one_stage(self._machine, self._stage2, position)
+            fault = found.fault or self._forbidden(found)
+            if found.output is None or fault is not None:
+                assert fault is not None
+                raise SecondStageError(address, length, replace(fault, on_walk=True))
+            here = min(end - position, found.size - position % found.size)
+            parts.append(self._machine.read_physical(found.output, here))
+            position += here
+        return b"".join(parts)
+
+    def _forbidden(self, found: Translation) -> Fault | None:
+        """Why a walk may not read there, though it is mapped."""
+        attributes = found.attributes
+        if attributes is None:
+            return None
+        level = found.levels[-1].level
+        if not attributes.el1.read:
+            return Fault("permission", level, "stage 2 forbids reading", stage=2)
+        if self._stage2.protects_walks and self._is_device(attributes.attribute_index):
+            return Fault("permission", level, "a table lies in device memory (HCR_EL2.PTW)", stage=2)
+        return None
+
+    def _is_device(self, memory_attribute: int) -> bool:
+        if self._stage2.forced_memory_types:
+            return not memory_attribute & _FORCED_NORMAL
+        return not memory_attribute & _DEVICE_MEMORY
+
+    def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """See `Prefetches`: what stage 2 has in one piece."""
+        known = []
+        for address, length in ranges:
+            found = _one_stage(self._machine, self._stage2, address)
+            if found.output is not None and found.size - address % found.size >= length:
+                known.append((found.output, length))
+        prefetch(self._machine, known)

@@ -22,5 +22,6 @@ SELECTION = (
     ),
     Option("--ttbr", "with this value in TTBR0, ASID and all", "number", "VALUE"),
     Option("--el", "as exception level N would, 0 to 3", "number", "N"),
+    Option("--stage", "2: of what a hypervisor has EL1's and EL0's intermediate addresses be", "number", "N"),
     CORE,
 )

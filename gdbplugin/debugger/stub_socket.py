@@ -101,8 +101,8 @@ def _exchange(channel: socket.socket, packets: Sequence[str]) -> list[bytes]:
         raise MachineGoneError(f"the connection to the target was lost: {reason}") from error
     finally:
         if not is_over:
-            # GDB is to find the connection ended, not an answer that it did not ask for. So too where a
-            # thread of somebody else's in this process has taken the signal, and the exchange was interrupted.
+            # GDB is to find the connection ended, not an answer that it did not ask for. So too where the
+            # signal was taken by a thread of somebody else's in this process, which does not hold it.
             with contextlib.suppress(OSError):
                 channel.shutdown(socket.SHUT_RDWR)
 

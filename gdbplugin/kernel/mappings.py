@@ -9,6 +9,7 @@ from gdbplugin.aarch64.descriptor import ADDRESS_BITS
 from gdbplugin.aarch64.extents import Leaf, Malformed
 from gdbplugin.aarch64.maps import Bounds, leaf_attributes, leaves
 from gdbplugin.aarch64.regime import TranslationRegime
+from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces
 from gdbplugin.kernel.target import Kernel
 
@@ -98,7 +99,7 @@ def _read_map(
     tables: list[int] = []
     pages: dict[int, Leaf] = {}
     malformed = []
-    for entry in leaves(kernel.machine, control, bounds, tables, within):
+    for entry in leaves(memory_of(kernel.machine, kernel.regime), control, bounds, tables, within):
         if isinstance(entry, Leaf):
             pages[entry.start] = entry
         else:

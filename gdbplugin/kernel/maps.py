@@ -13,6 +13,7 @@ from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.extents import Malformed
 from gdbplugin.aarch64.maps import Bounds, extents, regions
 from gdbplugin.aarch64.regime import TranslationRegime
+from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.areas import Area, Mapping, Owners
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.permissions import PermissionFilter
@@ -20,7 +21,7 @@ from gdbplugin.kernel.places import NoSymbols, Places, Symbols, places_of_progra
 from gdbplugin.kernel.selection import Selection, View, choose
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.machine import Machine, MachineError, MachineGoneError
+from gdbplugin.machine import MachineError, MachineGoneError
 
 _MALFORMED_KEPT = 1000
 
@@ -102,7 +103,9 @@ def read_maps(
     view = choose(stopped, Selection(**selection))
     pattern = None if permissions is None else PermissionFilter(permissions)
     wanted = _Wanted(range, pattern, owner.lower() if owner else None, find_physical)
-    reader = _Reader(view, _places(stopped, symbols or NoSymbols()), wanted)
+    # What is on record is so by the addresses of stage 1.
+    named = _places(stopped, symbols or NoSymbols()) if view.regime.stage == 1 else Places(())
+    reader = _Reader(view, named, wanted)
     if not view.regime.enabled:
         spaces = []
     elif find_physical is not None and not {"asid", "ttbr"} & selection.keys():
@@ -149,7 +152,7 @@ def _all_spaces(stopped: Stopped, view: View) -> list[_Space]:
     """The selected regime's tables, and the lower half of every other address space that is known."""
     regime = view.regime
     spaces = [_Space(regime, control, view.asid, None) for control in regime.controls]
-    if regime.level != 1:
+    if regime.level != 1 or regime.stage == 2:
         return spaces
     known = {regime.lower.root_address}
     kernel = stopped.kernel
@@ -186,7 +189,7 @@ class _Reader:
 
     def __init__(self, view: View, places: Places, wanted: _Wanted) -> None:
         self._view = view
-        self._machine: Machine = view.machine
+        self._machine = memory_of(view.machine, view.regime)
         self._owners = Owners(places)
         self._wanted = wanted
         self._bounds = Bounds()

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gdbplugin.aarch64.cores import read_cores
-from gdbplugin.aarch64.memory_types import memory_type_at
-from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, regime_at
+from gdbplugin.aarch64.memory_types import memory_type_at, stage2_memory_type
+from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime, regime_at
 from gdbplugin.aarch64.registers import decode, exception_level
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
@@ -25,13 +25,15 @@ class SelectionError(MachineError):
 class Selection:
     """A choice of the user's; what is None is as the machine has it.
 
-    `ttbr` is a value for TTBR0 of the exception level's regime, its ASID included.
+    `ttbr` is a value for TTBR0 of the exception level's regime, its ASID included. `stage` 2 is what a
+    hypervisor makes of the intermediate physical addresses of EL1 and EL0; `ttbr` is one for VTTBR_EL2 then.
     """
 
     core: int | None = None
     el: int | None = None
     ttbr: int | None = None
     asid: int | None = None
+    stage: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class View:
 
     def memory_type(self, index: int) -> str | None:
         """The memory type of a descriptor's attribute index; None where MAIR_ELx is not known."""
+        if self.regime.stage == 2:
+            return stage2_memory_type(index, self.regime.forced_memory_types)
         return memory_type_at(self.mair, index)
 
     @property
@@ -63,6 +67,12 @@ class View:
             if control.asid is not None:
                 return control.asid
         return None
+
+    @property
+    def vmid(self) -> int | None:
+        """The VMID of stage 2; None where there is none, or it is not known."""
+        stage2 = self.regime if self.regime.stage == 2 else self.regime.stage2
+        return None if stage2 is None else stage2.vmid
 
 
 class SubstitutedMachine:
@@ -113,6 +123,10 @@ def choose(stopped: Stopped, selection: Selection) -> View:
         raise SelectionError(f"there is no EL{selection.el}; exception levels are 0 to {HIGHEST_LEVEL}")
     if selection.asid is not None and selection.ttbr is not None:
         raise SelectionError("--asid and --ttbr both say which tables to take: give one of them")
+    if selection.stage not in (None, 1, 2):
+        raise SelectionError(f"there is no stage {selection.stage} of translation; they are 1 and 2")
+    if selection.stage == 2:
+        return _stage2(machine, core, selection)
     here = exception_level(machine, core)
     level = selection.el if selection.el is not None else here
     if level is None:
@@ -137,6 +151,26 @@ def choose(stopped: Stopped, selection: Selection) -> View:
         mair=machine.register(f"MAIR_EL{regime.level}", core),
         task=task,
     )
+
+
+def _stage2(machine: Machine, core: int, selection: Selection) -> View:
+    """Stage 2 of the EL1&0 regime; raises `SelectionError`, `RegimeUnknownError`."""
+    if selection.asid is not None:
+        raise SelectionError("--asid chooses tables of stage 1: it does not go with --stage 2")
+    if selection.el not in (None, 0, 1):
+        raise SelectionError(f"--stage 2 is of EL1 and EL0: it does not go with --el {selection.el}")
+    table = selection.ttbr
+    here, own = exception_level(machine, core), machine.register("VTTBR_EL2", core)
+    if table is not None:
+        machine = SubstitutedMachine(machine, core, {"VTTBR_EL2": table})
+    guest = el1_regime(machine, core)
+    regime = guest.stage2
+    if regime is None:
+        unknown = guest.notes[-1] if guest.second_stage else "no hypervisor has it on (HCR_EL2.VM)"
+        raise SelectionError(f"core {core} has no stage 2: {unknown}")
+    level = 1 if selection.el is None else selection.el
+    current = here in (0, 1) and table in (None, own)
+    return View(machine, core, level, regime, current, pan=False, mair=None)
 
 
 def _pan(machine: Machine, core: int) -> bool:

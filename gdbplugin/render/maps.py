@@ -40,12 +40,15 @@ def text(found: AddressMap, journal: Journal, style: Style) -> str:
     lines = wrapped(f"Map of {view_line(view)}", "  ")
     if not view.regime.enabled:
         bits = view.regime.output_bits
-        lines.append(f"  every address of up to {bits} bits is its own physical address")
+        kind = "intermediate physical" if view.regime.second_stage else "physical"
+        lines.append(f"  every address of up to {bits} bits is its own {kind} address")
     if found.aliases is not None:
         lines += ["  " + range_line(control, style) for control in view.regime.controls]
         lines += _aliases(found, style)
     else:
         lines += _tables(found, style)
+    if view.vmid is not None and view.regime.stage == 1:
+        lines.append(f"  stage 2 translates once more, with VMID {view.vmid}: see --stage 2")
     lines += [f"  {note}" for note in view.regime.notes]
     if found.malformed_count:
         lines.append(f"Malformed: {style.count(found.malformed_count)}")
@@ -72,7 +75,8 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
             areas = [area for area in areas if area.start < regime.upper.first_address]
         shown, rows_left = areas[:rows_left], max(0, rows_left - len(areas))
         if shown:
-            headers = ("start", "end", "size", "physical", "EL0", f"EL{regime.level}", "memory", "what")
+            output = "intermediate" if regime.second_stage else "physical"
+            headers = ("start", "end", "size", output, "EL0", f"EL{regime.level}", "memory", "what")
             rows = [_row(area, control, found, style) for area in shown]
             lines.append(indented(table(headers, rows, ("size",))))
     total = sum(area.end - area.start for area in found.areas)
@@ -111,7 +115,9 @@ def _row(area: Area, control: TranslationControl, found: AddressMap, style: Styl
 
 def _scope(area: Area, control: TranslationControl, found: AddressMap) -> list[str]:
     """Global, or of an ASID: where that is not what is usual in the range."""
-    if not found.view.regime.has_el0 or area.attributes.not_global != control.upper:
+    if found.view.regime.stage == 2 or not found.view.regime.has_el0:
+        return []
+    if area.attributes.not_global != control.upper:
         return []
     if not area.attributes.not_global:
         return ["global"]

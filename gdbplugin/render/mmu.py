@@ -20,7 +20,9 @@ def view_content(view: View) -> dict[str, Any]:
         "name": regime.name,
         "enabled": regime.enabled,
         "current": view.current,
+        "stage": regime.stage,
         "second_stage": regime.second_stage,
+        "vmid": view.vmid,
         "asid": view.asid,
         "task": view.task,
         "ranges": [control_content(control) for control in regime.controls],
@@ -72,6 +74,8 @@ def view_line(view: View) -> str:
         parts.append(f"address space of task {view.task}")
     if view.asid is not None:
         parts.append(f"ASID {view.asid}")
+    if view.vmid is not None:
+        parts.append(f"VMID {view.vmid}")
     if not view.current:
         parts.append("not what the core does now")
     return ", ".join(parts)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from gdbplugin.aarch64.descriptor import Kind, hierarchical_names
-from gdbplugin.aarch64.walk import Level
+from gdbplugin.aarch64.control import TranslationControl
+from gdbplugin.aarch64.descriptor import Attributes, Kind, hierarchical_names
+from gdbplugin.aarch64.walk import Level, Translation
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.translate import AddressTranslation
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.mmu import (
     attribute_content,
+    control_content,
     permission_words,
     range_line,
     view_content,
@@ -23,23 +25,40 @@ def content(found: AddressTranslation, journal: Journal) -> dict[str, Any]:
     """The translation's part of its JSON object."""
     del journal  # Its findings and notes stand beside, in every command's object.
     walk = found.walk
-    attributes = walk.attributes
     return {
         "input": walk.input,
         "output": found.output,
         "size": walk.size,
         "contiguous_bytes": walk.contiguous_bytes,
-        "levels": [_level_content(found, level) for level in walk.levels],
-        "attributes": None
-        if attributes is None
-        else attribute_content(attributes, found.memory_type, found.asid),
+        "levels": [_level_content(found.control, level) for level in walk.levels],
+        "attributes": _attribute_content(walk, found.memory_type, found.asid),
+        "stage2": _stage2_content(found),
         "fault": None if found.fault is None else vars(found.fault),
         "mapped_to": walk.output,
         "regime": view_content(found.view),
     }
 
 
-def _level_content(found: AddressTranslation, level: Level) -> dict[str, Any]:
+def _stage2_content(found: AddressTranslation) -> dict[str, Any] | None:
+    """What stage 2 makes of stage 1's output; null where there is none of the one or of the other."""
+    walk, regime = found.walk.second, found.view.regime.stage2
+    if walk is None or regime is None:
+        return None
+    return {
+        "input": walk.input,
+        "size": walk.size,
+        "contiguous_bytes": walk.contiguous_bytes,
+        "levels": [_level_content(regime.lower, level) for level in walk.levels],
+        "attributes": _attribute_content(walk, found.stage2_memory_type, None),
+        "range": control_content(regime.lower),
+    }
+
+
+def _attribute_content(walk: Translation, memory_type: str | None, asid: int | None) -> dict[str, Any] | None:
+    return None if walk.attributes is None else attribute_content(walk.attributes, memory_type, asid)
+
+
+def _level_content(control: TranslationControl, level: Level) -> dict[str, Any]:
     return {
         "level": level.level,
         "table": level.table,
@@ -47,14 +66,13 @@ def _level_content(found: AddressTranslation, level: Level) -> dict[str, Any]:
         "address": level.address,
         "descriptor": level.descriptor,
         "kind": level.kind.value,
-        "output": _output(found, level),
-        "meaning": _meaning(found, level),
+        "output": _output(control, level),
+        "meaning": _meaning(control, level),
     }
 
 
-def _output(found: AddressTranslation, level: Level) -> int | None:
+def _output(control: TranslationControl, level: Level) -> int | None:
     """The address a descriptor holds: of the next table, or of the memory."""
-    control = found.control
     if level.kind is Kind.TABLE:
         return control.output_address(level.descriptor, control.granule_bits)
     if level.kind in (Kind.BLOCK, Kind.PAGE):
@@ -62,46 +80,58 @@ def _output(found: AddressTranslation, level: Level) -> int | None:
     return None
 
 
-def _meaning(found: AddressTranslation, level: Level) -> str:
+def _meaning(control: TranslationControl, level: Level) -> str:
     """What a descriptor says, in words."""
-    output = _output(found, level)
+    output = _output(control, level)
     if output is None:
         if level.kind is Kind.RESERVED:
             return "reserved at this level: a translation fault"
         return "invalid" if level.descriptor == 0 else "invalid (bit 0 is clear)"
-    span = Style().size(1 << found.control.shift(level.level))
+    span = Style().size(1 << control.shift(level.level))
     if level.kind is Kind.TABLE:
-        limits = hierarchical_names(level.descriptor)
-        ignored = " (ignored: HPD)" if limits and found.control.hierarchical_disabled else ""
+        limits = hierarchical_names(level.descriptor) if control.rules.stage == 1 else ()
+        ignored = " (ignored: HPD)" if limits and control.hierarchical_disabled else ""
         return ", ".join([f"table at {output:#x}", *limits]) + ignored
     return f"{level.kind.value} of {span} at {output:#x}"
 
 
 def text(found: AddressTranslation, journal: Journal, style: Style) -> str:
     """The translation, level by level, and what came of it."""
-    walk = found.walk
+    walk, regime = found.walk, found.view.regime
     lines = wrapped(f"{walk.input:#018x} by {view_line(found.view)}", "  ")
-    if found.view.regime.enabled:
+    if regime.enabled:
         lines.append("  " + range_line(found.control, style))
-    if walk.levels:
-        rows = [
-            (
-                str(level.level),
-                style.address(level.table),
-                str(level.index),
-                style.address(level.address),
-                f"{level.descriptor:#018x}",
-                _meaning(found, level),
-            )
-            for level in walk.levels
-        ]
-        lines.append(
-            indented(table(("level", "table", "index", "at", "descriptor", "meaning"), rows, ("index",)))
-        )
+    lines += _level_lines(found.control, walk, style)
     lines += _attribute_lines(found, style)
+    if regime.stage2 is not None and walk.second is not None:
+        second, control = walk.second, regime.stage2.lower
+        lines.append(
+            f"  intermediate physical {style.address(second.input)} by stage 2, VMID {regime.stage2.vmid}"
+        )
+        lines.append("  " + range_line(control, style))
+        lines += _level_lines(control, second, style)
+        lines += _stage2_lines(found, second, style)
     lines.append(_outcome(found, style))
-    lines += [f"  {note}" for note in found.view.regime.notes]
+    lines += [f"  {note}" for note in regime.notes]
     return "\n".join(lines) + "\n" + journal_text(journal)
+
+
+def _level_lines(control: TranslationControl, walk: Translation, style: Style) -> list[str]:
+    """A row for each descriptor that was read."""
+    if not walk.levels:
+        return []
+    rows = [
+        (
+            str(level.level),
+            style.address(level.table),
+            str(level.index),
+            style.address(level.address),
+            f"{level.descriptor:#018x}",
+            _meaning(control, level),
+        )
+        for level in walk.levels
+    ]
+    return [indented(table(("level", "table", "index", "at", "descriptor", "meaning"), rows, ("index",)))]
 
 
 def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
@@ -115,8 +145,25 @@ def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
     memory = found.memory_type
     unknown = f"memory type of index {attributes.attribute_index}, MAIR not known"
     words += [memory or unknown, attributes.shareability]
-    if regime.has_el0:
+    if regime.has_el0 and regime.stage == 1:
         words.append("global" if not attributes.not_global else f"ASID {style.text(found.asid)}")
+    words += _flag_words(attributes, found.walk, style)
+    return wrapped("  " + ", ".join(words), "    ")
+
+
+def _stage2_lines(found: AddressTranslation, walk: Translation, style: Style) -> list[str]:
+    attributes = walk.attributes
+    if attributes is None:
+        return []
+    words = [f"{level} {letters}" for level, letters in permission_words(attributes, 1, True).items()]
+    words += [found.stage2_memory_type or style.missing, attributes.shareability]
+    words += _flag_words(attributes, walk, style)
+    return wrapped("  " + ", ".join(words), "    ")
+
+
+def _flag_words(attributes: Attributes, walk: Translation, style: Style) -> list[str]:
+    """What of a leaf's flags is not as usual."""
+    words = []
     if not attributes.access_flag:
         words.append("access flag clear")
     if attributes.dirty is not None:
@@ -125,18 +172,21 @@ def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
         words.append("guarded (BTI)")
     if attributes.non_secure:
         words.append("non-secure")
-    if found.walk.contiguous_bytes is not None:
-        words.append(f"contiguous, {style.size(found.walk.contiguous_bytes)} together")
-    return wrapped("  " + ", ".join(words), "    ")
+    if walk.contiguous_bytes is not None:
+        words.append(f"contiguous, {style.size(walk.contiguous_bytes)} together")
+    return words
 
 
 def _outcome(found: AddressTranslation, style: Style) -> str:
     arrow = "->" if style.plain else "→"
-    what = "intermediate physical" if found.view.regime.second_stage else "physical"
-    if found.fault is None:
+    regime, fault = found.view.regime, found.fault
+    is_intermediate = regime.second_stage and regime.stage2 is None
+    what = "intermediate physical" if is_intermediate else "physical"
+    if fault is None:
         return f"{arrow} {what} {style.address(found.output)}"
-    fault = found.fault
-    said = f"{arrow} {fault.kind} fault at level {fault.level}: {fault.reason}"
+    stage = f" of stage {fault.stage}" if regime.second_stage or regime.stage == 2 else ""
+    stage += ", on the way to a table of stage 1" if fault.on_walk else ""
+    said = f"{arrow} {fault.kind} fault{stage} at level {fault.level}: {fault.reason}"
     if found.walk.output is not None:
         said += f"; the memory is at {what} {found.walk.output:#x}"
     return said

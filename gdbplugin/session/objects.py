@@ -92,11 +92,18 @@ class Objects:
         el: int | None = None,
         ttbr: int | None = None,
         asid: int | None = None,
+        stage: int | None = None,
     ) -> AddressTranslation:
         """The walk of the translation tables for one address, and what a read from there comes to."""
         with self.reading() as reading:
             return reading.of_stopped(
-                read_translation, address=reading.address(address), core=core, el=el, ttbr=ttbr, asid=asid
+                read_translation,
+                address=reading.address(address),
+                core=core,
+                el=el,
+                ttbr=ttbr,
+                asid=asid,
+                stage=stage,
             )
 
     def maps(
@@ -111,6 +118,7 @@ class Objects:
         el: int | None = None,
         ttbr: int | None = None,
         asid: int | None = None,
+        stage: int | None = None,
     ) -> AddressMap:
         """Every mapped range of an address space and what it is; `range` is a start and an exclusive end."""
         with self.reading() as reading:
@@ -126,6 +134,7 @@ class Objects:
                 el=el,
                 ttbr=ttbr,
                 asid=asid,
+                stage=stage,
             )
 
     def registers(self: Readable, name: str | None = None, *, core: int | None = None) -> Registers:

@@ -30,7 +30,7 @@ class Processor:
             | tgran16 << 20
             | tgran64 << 24
             | tgran4 << 28,
-            "ID_AA64MMFR1_EL1": 2,
+            "ID_AA64MMFR1_EL1": 2 | self.virtualization_host << 28,
             "ID_AA64MMFR2_EL1": self.large_virtual << 16 | self.small_tables << 28 | 1 << 60,
         }
 

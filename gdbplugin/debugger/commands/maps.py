@@ -12,7 +12,8 @@ class Maps(Command):
     WB, WT or NC for Normal memory (write-back, write-through, non-cacheable) with its shareability (ISH, OSH
     or NSH: inner, outer, non-shareable), else the device type. TTBR1's mappings are global, TTBR0's are of
     its ASID, unless a row says otherwise. With --range only the tables that have a part in it are read. Of
-    tables that have no end, or very many, a second's worth is read, and a note says where that stopped.
+    tables that have no end, or very many, a second's worth is read, and a note says where that stopped. Under
+    a hypervisor the outputs are intermediate addresses, whose own map --stage 2 shows.
     """
 
     word = "maps"

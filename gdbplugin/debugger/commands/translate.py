@@ -9,7 +9,8 @@ class Translate(Command):
 
     Shows each level's table, index and descriptor with what it says, the attributes that come of all
     levels together, and the output address, or the fault that a read from there takes and why.
-    At most one descriptor is read for each level.
+    At most one descriptor is read for each level. Where a hypervisor translates EL1's and EL0's addresses
+    once more, both stages are walked; --stage 2 takes ADDRESS for an intermediate physical one.
     """
 
     word = "translate"
