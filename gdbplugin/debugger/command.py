@@ -227,8 +227,14 @@ class Prefix(gdb.Command):
     """
 
     def __init__(self) -> None:
-        super().__init__("tinyos", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, True)
+        super().__init__("tinyos", gdb.COMMAND_DATA, prefix=True)
         self.commands: list[Command] = []
+
+    def complete(self, text: str, word: str) -> list[str]:
+        """GDB's call for whatever begins no subcommand: a shell letter with its star."""
+        letters = [f"*{command.letter}" for command in self.commands if command.letter]
+        head = text[: len(text) - len(word)]
+        return [letter[len(head) :] for letter in letters if letter.startswith(text)]
 
     def invoke(self, argument: str, from_tty: bool) -> None:
         """GDB's call for whatever is no subcommand: a shell letter with its star, nothing, or a mistake."""
@@ -241,4 +247,6 @@ class Prefix(gdb.Command):
                 command.invoke(rest, from_tty)
                 return
         known = ", ".join(command.word for command in self.commands)
-        raise gdb.GdbError(f'tinyos: there is no "{first}"; the commands are: {known}')
+        raise gdb.GdbError(
+            f'tinyos: there is no "{first}"; the commands are: {known}. Usage: tinyos COMMAND [WORDS]'
+        )

@@ -30,8 +30,9 @@ def complete(command: Command, text: str, word: str) -> list[str] | int:
         return gdb.COMPLETE_EXPRESSION
     if expected is not None:
         offered = [*offered, *values(expected)]
-    if "=" in typed and "=" not in head:
-        name, _, start = typed.partition("=")
+    # At an equals sign as well, or not, as the language has it.
+    name, equals, start = typed.partition("=")
+    if equals:
         return [f"{name}={choice}"[len(head) :] for choice in offered if choice.startswith(start)]
     return [choice[len(head) :] for choice in offered if choice.startswith(typed)]
 

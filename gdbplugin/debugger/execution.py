@@ -12,6 +12,7 @@ import gdb
 
 from gdbplugin.debugger import stop, words
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.selection import SelectionError
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel, WrongWordError
 from gdbplugin.layout.types import LayoutError
@@ -130,6 +131,8 @@ def _errors_in_one_line(command: Command) -> Iterator[None]:
         yield
     except WrongWordError as error:
         raise words.WordError(command, error.word, error.reason) from error
+    except SelectionError as error:
+        raise gdb.GdbError(f"tinyos {command.word}: {error}. Usage: {command.usage}") from error
     except (MachineError, LayoutError) as error:
         raise gdb.GdbError(str(error)) from error
     except gdb.GdbError:

@@ -18,6 +18,7 @@ _ADDRESSES = frozenset(
         "pc",
         "pstate",
         "saved_state",
+        "shell_context",
         "sp",
         "stack_pointer",
         "syndrome",

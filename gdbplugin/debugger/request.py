@@ -125,7 +125,7 @@ def _run(test: _Test, journal: Journal, quiet: bool) -> Any:
         with waiting.prepared(_changed_address(), begun=bool(interface.active)):
             if not interface.active:
                 _write_request(test.number)
-            steps = _wait(test, waiting, former)
+            steps = _wait(test, waiting, former, quiet)
     return _finish(test, former, steps, journal)
 
 
@@ -141,7 +141,7 @@ def _finish(test: _Test, former: _UnderWay, steps: int | None, journal: Journal)
     return run
 
 
-def _wait(test: _Test, waiting: Waiting, former: _UnderWay) -> int | None:
+def _wait(test: _Test, waiting: Waiting, former: _UnderWay, quiet: bool) -> int | None:
     """Until the request was carried out; raises `RequestError` if it was not.
 
     The steps that were done when it was cancelled; None if it was not.
@@ -164,6 +164,8 @@ def _wait(test: _Test, waiting: Waiting, former: _UnderWay) -> int | None:
         if waiting.interrupted and not waiting.timed_out and test.can_cancel and cancelled_at is None:
             cancelled_at = interface.progress or 0
             _write_request(CANCEL)
+            if not quiet:
+                _say(f"The {test.name} is told to end, and lets its tasks end first.")
             continue
         raise RequestError(_why_not_ended(test, waiting, interface))
 
@@ -283,10 +285,12 @@ def _write_request(number: int) -> None:
 
 
 def _announce(test: _Test, goes_on: bool) -> None:
-    gdb.write(
-        f"The target runs now: the kernel's {test.name}"
-        + (" goes on. " if goes_on else ", asked for by DEBUGGER_INTERFACE.request. ")
-        + ("Ctrl-C ends it early.\n" if test.can_cancel else "Ctrl-C stops the target.\n"),
-        gdb.STDERR,
-    )
+    how = "goes on" if goes_on else "asked for by DEBUGGER_INTERFACE.request"
+    end = "Ctrl-C ends it early." if test.can_cancel else "Ctrl-C stops the target."
+    _say(f"The target runs now: the kernel's {test.name}{' ' if goes_on else ', '}{how}. {end}")
+
+
+def _say(text: str) -> None:
+    """At once, though what the command prints is to come at its end."""
+    gdb.write(text + "\n", gdb.STDERR)
     gdb.flush(gdb.STDERR)

@@ -21,7 +21,13 @@ SELECTION = (
         complete="gdbplugin.kernel.selection:asids",
     ),
     Option("--ttbr", "with this value in TTBR0, ASID and all", "number", "VALUE"),
-    Option("--el", "as exception level N would, 0 to 3", "number", "N"),
-    Option("--stage", "2: of what a hypervisor has EL1's and EL0's intermediate addresses be", "number", "N"),
+    Option("--el", "as this exception level would", "number", "N", choices=("0", "1", "2", "3")),
+    Option(
+        "--stage",
+        "of stage 2: what a hypervisor makes of EL1's and EL0's intermediate addresses",
+        "number",
+        "N",
+        choices=("1", "2"),
+    ),
     CORE,
 )

@@ -185,7 +185,13 @@ def _require_stopped() -> None:
     thread = gdb.selected_thread()
     if thread is None or not thread.is_valid():
         raise NoTargetError("there is no target: connect to one first (target remote HOST:PORT)")
-    if thread.is_running():
+    require_not_running()
+
+
+def require_not_running() -> None:
+    """Raises `NoTargetError` where there is a target that runs."""
+    thread = gdb.selected_thread()
+    if thread is not None and thread.is_running():
         raise NoTargetError("the target is running: stop it first (Ctrl-C, or interrupt)")
 
 

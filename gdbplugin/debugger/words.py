@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
+from gdbplugin.debugger import stop
+
 if TYPE_CHECKING:
     from gdbplugin.debugger.command import Argument, Command, Option, Word
 
 _WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F_]{1,40}|[0-9][0-9_]{0,40})\Z")
 _ADDRESS_MASK = (1 << 64) - 1
+_TOO_LARGE = "has more than 64 bits"
 # Of an expression: what would write or call. `==`, `!=`, `<=` and `>=` only compare.
 _CHANGES = re.compile(r"\+\+|--|(?<![=!<>])=(?!=)|<<=|>>=")
 _CALLS = re.compile(r"(?<![\w$:])(?!sizeof\b|alignof\b|_Alignof\b|as\b)[A-Za-z_][\w:]*\s*\(")
@@ -111,7 +114,10 @@ def value(command: Command, word: Word, text: str) -> Any:
 def _number(command: Command, word: Word, text: str) -> int:
     if not _NUMBER.match(text):
         raise WordError(command, text, f"is no number: {word.metavar} is decimal, or hexadecimal as 0x1f")
-    return _integer(text)
+    found = _integer(text)
+    if found > _ADDRESS_MASK:
+        raise WordError(command, text, _TOO_LARGE)
+    return found
 
 
 def _integer(text: str) -> int:
@@ -142,17 +148,22 @@ def address(command: Command, text: str) -> int:
 
 
 def expression(text: str) -> int:
-    """A number, or what GDB makes of an expression that neither writes nor calls. Raises `ExpressionError`.
+    """A number, or what GDB makes of an expression that neither writes nor calls. Raises `ExpressionError`,
+    and `NoTargetError` for one that cannot be had while the target runs.
 
     What lies in memory as a whole, a function or a struct, stands for the address where it lies.
     """
     if _NUMBER.match(text):
-        return _integer(text) & _ADDRESS_MASK
+        found = _integer(text)
+        if found > _ADDRESS_MASK:
+            raise ExpressionError(_TOO_LARGE)
+        return found
     if _CHANGES.search(text) or _CALLS.search(text):
         raise ExpressionError("would assign or call something, which no expression here may")
     try:
         return _evaluate(text) if _MAY_CALL.isdisjoint(text) else _evaluate_without_calls(text)
     except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
+        stop.require_not_running()
         raise ExpressionError(f"is no address: {str(error).rstrip('.')}") from error
 
 

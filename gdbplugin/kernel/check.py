@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdbplugin.kernel.check_frames import check_frames
+from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Finding, Journal, Noticed
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
 from gdbplugin.kernel.mappings import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
@@ -33,6 +34,7 @@ class Check(Noticed):
 
 def read_check(kernel: Kernel) -> Check:
     """Read and compare. Findings go into the kernel's journal, unless the kernel was amid a change."""
+    note_failure(kernel)
     changing = kernel.is_changing(MANAGER)
     state = read_state(kernel)
     seen = Journal()

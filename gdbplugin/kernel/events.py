@@ -117,12 +117,18 @@ def read_event_list(
     core: int | None = None,
     since_stop: bool = False,
 ) -> EventList:
-    """The newest `n` events that pass the filters. Raises `WrongWordError` for a kind that there is not."""
+    """The newest `n` events that pass the filters.
+
+    Raises `WrongWordError` for a kind of event or a core that there is not.
+    """
     kernel.note_change()
-    if kind is not None and kind not in kinds(kernel):
-        raise WrongWordError(kind, f"is no kind of event: they are {', '.join(kinds(kernel))}")
+    if kind is not None:
+        kind = _known_kind(kernel, kind)
     filtered = since_stop or any(entry is not None for entry in (kind, stack, asid, core))
     ring = read_events(kernel, None if filtered else n)
+    cores = {*kernel.machine.cores, *(event.core for event in ring.events if event.core is not None)}
+    if core is not None and core not in cores:
+        raise WrongWordError(str(core), f"is no core: they are {', '.join(map(str, sorted(cores)))}")
     earlier = _earlier_count(kernel, ring.recorded) if since_stop else None
     matching = [
         event
@@ -137,6 +143,15 @@ def read_event_list(
     shown = tuple(matching[-n:] if n else ())
     count = len(matching) if filtered else kept
     return EventList(ring.recorded, kept, count, shown, event_names(kernel), read_clock(kernel), earlier)
+
+
+def _known_kind(kernel: Kernel, wanted: str) -> str:
+    """A kind of event as the kernel spells it; raises `WrongWordError`."""
+    known = kinds(kernel)
+    found = next((kind for kind in known if kind.lower() == wanted.lower()), None)
+    if found is None:
+        raise WrongWordError(wanted, f"is no kind of event: they are {', '.join(known)}")
+    return found
 
 
 def _kept(kernel: Kernel, ring: Events) -> int:

@@ -40,13 +40,18 @@ class FailureRecord:
 
 @dataclass(frozen=True)
 class EndedTask:
-    """A task that an exception ended: why, and ESR_EL1 and FAR_EL1 as they were."""
+    """A task that an exception ended: why, and ESR_EL1 as it was.
+
+    `end_address` is FAR_EL1 as it was or, for an exception that leaves none there, the instruction's address.
+    `stack` is the id of the stack that it had.
+    """
 
     id: int | None
     name: str
     end_reason: str | None
     end_syndrome: int
     end_address: int | None
+    stack: int | None
 
 
 def read_failure(kernel: Kernel) -> FailureRecord | None:
@@ -67,11 +72,21 @@ def read_failure(kernel: Kernel) -> FailureRecord | None:
     return kernel.record(FailureRecord, values, "failure record")
 
 
+def note_failure(kernel: Kernel) -> None:
+    """Make it a finding if the kernel has halted: what is shown of it is how that left it."""
+    if kernel.layout.static(FAILURE_RECORD) is None:
+        return
+    failure = read_failure(kernel)
+    if failure is not None:
+        what = f"{failure.kind_name} on core {failure.core}: {failure.message or 'no message'}"
+        kernel.journal.find("the kernel", "a kernel that runs", f"it has halted, see `tinyos fault`; {what}")
+
+
 def read_ended_tasks(kernel: Kernel) -> tuple[EndedTask, ...]:
     """The tasks on record that ended by an exception, in the order of their slots."""
     tasks = read_tasks(kernel)
     return tuple(
-        EndedTask(task.id, task.name, task.end_reason, task.end_syndrome, task.end_address)
+        EndedTask(task.id, task.name, task.end_reason, task.end_syndrome, task.end_address, task.stack)
         for task in (tasks.tasks if tasks else ())
         if task.state == "Ended" and task.end_reason not in _ORDERLY_ENDS and task.end_syndrome
     )

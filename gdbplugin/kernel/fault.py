@@ -15,6 +15,7 @@ from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.failure import EndedTask, FailureRecord, read_ended_tasks, read_failure
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.places import (
+    STACK_REGION,
     Description,
     NoSymbols,
     Symbols,
@@ -23,6 +24,7 @@ from gdbplugin.kernel.places import (
     read_places,
 )
 from gdbplugin.kernel.selection import choose_core
+from gdbplugin.kernel.stacks import DynamicStack, read_stacks
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.machine import Machine, MachineError, MachineGoneError, PhysicalReadError
@@ -322,7 +324,20 @@ def _failure(kernel: Kernel, around: _Surroundings) -> KernelFailure | None:
 def _task_ends(kernel: Kernel, around: _Surroundings) -> list[TaskEnd]:
     found = []
     for task in read_ended_tasks(kernel):
-        syndrome = explain_syndrome(task.end_syndrome)
-        known = syndrome.far_valid and task.end_address is not None
-        found.append(TaskEnd(task, syndrome, around.describe(task.end_address or 0) if known else None))
+        where = None if task.end_address is None else _place_then(kernel, around, task, task.end_address)
+        found.append(TaskEnd(task, explain_syndrome(task.end_syndrome), where))
     return found
+
+
+def _place_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address: int) -> Description:
+    """What lay at an address when a task ended, of whose stack the record may be another's by now."""
+    now = around.describe(address)
+    if not STACK_REGION[0] <= address < STACK_REGION[1] or not task.stack:
+        return now
+    nothing: tuple[DynamicStack, ...] = ()
+    stacks = around.attempt(lambda: read_stacks(kernel).stacks, nothing)
+    owner = next((stack.owner for stack in stacks if stack.id == task.stack), None)
+    if owner == task.id:
+        return now
+    text = f"among the stacks; stack {task.stack}, which it had, has been another task's since"
+    return replace(now, place=None, text=text)

@@ -62,8 +62,9 @@ class LazyPage:
 
 @dataclass(frozen=True)
 class LazyRange:
-    """A range as it was reserved: the number of its first record, its pages, and the task that did."""
+    """A range as it was reserved: its number, that of its first record, its pages, and the task that did."""
 
+    number: int | None
     first: int | None
     pages: int | None
     owner: int | None
@@ -219,7 +220,7 @@ def _read_lazy_pages(kernel: Kernel, whole: bool, records: bool) -> LazyPages:
             values[name] = counter.value
     part = kernel.part(MANAGER, "lazy_allocator.ranges")
     ranges = tuple(
-        kernel.record(LazyRange, entry, f"lazy range {place}")
+        kernel.record(LazyRange, entry, f"lazy range {place}", number=place)
         for place, entry in enumerate(part.value if part else ())
         if entry.get("pages") != 0
     )

@@ -31,9 +31,13 @@ class LazyPageDetail:
 
 @dataclass(frozen=True)
 class LazyList(Noticed):
-    """The lazy pages that pass the filters, of which `limit` (None: all) are to be shown."""
+    """The lazy pages that pass the filters, of which `limit` (None: all) are to be shown.
+
+    `ranges` are the reserved ranges that have such pages.
+    """
 
     lazy: LazyPages
+    ranges: tuple[LazyRange, ...]
     matching: LazyTable
     limit: int | None
     tasks: Tasks | None
@@ -56,23 +60,32 @@ def read_lazy_list(
 ) -> LazyList:
     """Decode the lazy pages of a state, of the address space with an ASID, or the one at an address.
 
-    Raises `WrongWordError` where no active space has that ASID, and where no lazy page is at that address.
+    Raises `WrongWordError` where no active space has that ASID, where no lazy page is at that address, and
+    for a filter beside an address.
     """
     kernel.note_change()
+    for name, given in (("--state", state), ("--asid", asid)):
+        if address is not None and given is not None:
+            raise WrongWordError(name, "chooses among pages: it does not go with an ADDRESS")
     lazy, matching = read_lazy_pages(kernel), None
     if asid is not None:
-        owners = {space.number for space in read_spaces(kernel).spaces if space.asid == asid}
-        if not owners:
-            raise WrongWordError(str(asid), "is the ASID of no active address space")
-        matching = lazy.pages.where(owners=owners)
+        spaces = read_spaces(kernel).by_asid
+        if asid not in spaces:
+            known = ", ".join(map(str, sorted(spaces))) or "none"
+            raise WrongWordError(str(asid), f"is the ASID of no address space; those known are: {known}")
+        matching = lazy.pages.where(owners={spaces[asid].number})
     if state is not None:
         matching = (lazy.pages if matching is None else matching).where(state=state)
     detail = None if address is None else _detail(kernel, lazy, address)
     if detail is not None:
         place = lazy.pages.records.index(detail.record)
         matching = lazy.pages[place : place + 1]
-    chosen = lazy.pages if matching is None else matching
-    return LazyList(lazy, chosen, limit, read_tasks(kernel), read_clock(kernel), detail)
+    chosen, ranges = lazy.pages, lazy.ranges
+    if matching is not None:
+        chosen = matching
+        records = set(matching.records)
+        ranges = tuple(entry for entry in ranges if not records.isdisjoint(lazy.pages_of(entry).records))
+    return LazyList(lazy, ranges, chosen, limit, read_tasks(kernel), read_clock(kernel), detail)
 
 
 def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
@@ -104,4 +117,4 @@ def offered_asids(stopped: Stopped) -> list[int]:
     """For completion: the ASIDs of the active address spaces."""
     if stopped.kernel is None:
         return []
-    return sorted({space.asid for space in read_spaces(stopped.kernel).spaces if space.asid is not None})
+    return sorted(read_spaces(stopped.kernel).by_asid)

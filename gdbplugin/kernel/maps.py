@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 from gdbplugin.aarch64.control import TranslationControl
@@ -30,22 +31,25 @@ _MALFORMED_KEPT = 1000
 class AddressMap(Noticed):
     """A map, or the part of one that was asked for.
 
-    `areas` are what it shows, `mappings` the same with each of their pieces for itself. `tables` counts the
-    tables that were read, `leaves` the blocks and pages found in them, before any other filter than a range:
-    of that, only what has a part in it is looked at. With the MMU off
-    there are no mappings: every address is its own output. `aliases` is the physical address whose aliases
-    were asked for: the mappings are then those that contain it, of every address space that is known.
+    `areas` are what it shows, `area_count` how many of them there are without the `limit`; `mappings` are the
+    same with each of their pieces for itself, again no more than `limit`. `tables` counts the tables that
+    were read, `leaves` the blocks and pages found in them, before any other filter than a range: of that,
+    only what has a part in it is looked at. With the MMU off there are no mappings: every address is its own.
+    `aliases` is the physical address whose aliases were asked for: the mappings are then those that contain
+    it, of every address space that is known; `filters_aliases` tells that not each of them was wanted.
     `stopped_at` is the input address from which on there is more than is read at once.
     """
 
     view: View
     areas: tuple[Area, ...]
+    area_count: int
     malformed: tuple[Malformed, ...]
     malformed_count: int
     tables: int
     leaves: int
     spaces: int
     filtered: bool
+    filters_aliases: bool
     limit: int | None
     stopped_at: int | None
     aliases: int | None
@@ -53,7 +57,12 @@ class AddressMap(Noticed):
     @cached_property
     def mappings(self) -> tuple[Mapping, ...]:
         """The pieces of the areas."""
-        return tuple(mapping for area in self.areas for mapping in area.mappings())
+        return tuple(islice((mapping for area in self.areas for mapping in area.mappings()), self.limit))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is more than `areas` have."""
+        return self.area_count > len(self.areas)
 
     def __iter__(self) -> Iterator[Mapping]:
         return iter(self.mappings)
@@ -98,7 +107,8 @@ def read_maps(
     """Walk all tables of an address space, or for `find_physical` of all known if none is chosen.
 
     `range` is a start and an exclusive end: only tables with a part in it are read. `limit` is the most
-    mappings to keep; `selection` are the fields of `Selection`. Raises what `choose` raises.
+    areas, and the most mappings, to keep; `selection` are the fields of `Selection`. Raises what `choose`
+    raises.
     """
     view = choose(stopped, Selection(**selection))
     pattern = None if permissions is None else PermissionFilter(permissions)
@@ -118,17 +128,18 @@ def read_maps(
             f"the map goes on from {reader.stopped_at:#x}: {reader.limit} are the most that is read at once. "
             "Tables that lead back to themselves have no end; --range reads a part"
         )
-    kept = areas if limit is None else _first(areas, limit)
     return AddressMap(
         view=view,
-        areas=tuple(kept),
+        areas=tuple(areas if limit is None else areas[:limit]),
+        area_count=len(areas),
         malformed=tuple(reader.malformed[:_MALFORMED_KEPT]),
         malformed_count=len(reader.malformed),
         tables=len(reader.visited),
         leaves=reader.leaves,
         spaces=len(spaces),
         filtered=wanted.any,
-        limit=limit if kept != areas else None,
+        filters_aliases=find_physical is not None and wanted._replace(physical=None).any,
+        limit=limit,
         stopped_at=reader.stopped_at,
         aliases=find_physical,
     )
@@ -172,16 +183,15 @@ def _all_spaces(stopped: Stopped, view: View) -> list[_Space]:
     return spaces
 
 
-def _first(areas: list[Area], limit: int) -> list[Area]:
-    """The areas that hold the first mappings; the last may be a part of one."""
-    kept: list[Area] = []
-    for area in areas:
-        if limit <= 0:
-            break
-        count = area.piece_count
-        kept.append(area if count <= limit else area.first(limit))
-        limit -= count
-    return kept
+def _is_called(name: str, wanted: str) -> bool:
+    """Whether a word of a user's is in a name; `stack 1` is not in `stack 10`."""
+    found = name.find(wanted)
+    while found >= 0:
+        end = found + len(wanted)
+        if not (wanted[-1:].isdigit() and name[end : end + 1].isdigit()):
+            return True
+        found = name.find(wanted, found + 1)
+    return False
 
 
 class _Reader:
@@ -221,7 +231,7 @@ class _Reader:
 
     def _wanted_of(self, area: Area) -> Iterator[Area]:
         wanted = self._wanted
-        if wanted.owner is not None and wanted.owner not in area.owner.lower():
+        if wanted.owner is not None and not _is_called(area.owner.lower(), wanted.owner):
             return
         if wanted.range is not None:
             if area.end <= wanted.range[0] or wanted.range[1] <= area.start:

@@ -239,7 +239,7 @@ def _lazy_places(kernel: Kernel) -> list[Place]:
     for slot, entry in enumerate(part.value if part else ()):
         if entry.get("pages") == 0:
             continue
-        reserved = kernel.record(LazyRange, entry, f"lazy range {slot}")
+        reserved = kernel.record(LazyRange, entry, f"lazy range {slot}", number=slot)
         if not reserved.pages or reserved.first is None:
             continue
         start = LAZY_REGION[0] + reserved.first * PAGE_BYTES

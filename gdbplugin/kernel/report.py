@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gdbplugin.kernel.context import Context, read_context
 from gdbplugin.kernel.events import EventList, read_event_list
+from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
 from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
@@ -32,6 +33,7 @@ class Report(Noticed):
 
 def read_report(kernel: Kernel) -> Report:
     """Decode it all; what is noticed goes into the kernel's journal."""
+    note_failure(kernel)
     counters = read_counters(kernel)
     stacks, context = read_stacks(kernel), read_context(kernel)
     return Report(

@@ -182,13 +182,11 @@ def _by_asid(machine: Machine, core: int, asid: int, kernel: Kernel | None) -> t
     """A value for TTBR0 with that ASID, and the task it is of: from TinyOS's records, or from a core."""
     known: list[int] = []
     if kernel is not None:
-        spaces = read_spaces(kernel)
-        for space in spaces.spaces:
-            if space.table is None or space.asid is None or space.generation != spaces.asids.generation:
-                continue
-            if space.asid == asid:
-                return space.table | asid << 48, space.number
-            known.append(space.asid)
+        spaces = read_spaces(kernel).by_asid
+        found = spaces.get(asid)
+        if found is not None and found.table is not None:
+            return found.table | asid << 48, found.number
+        known += [number for number, space in spaces.items() if space.table is not None]
     for other in sorted(read_cores(machine), key=lambda entry: entry.core != core):
         if other.ttbr0 is None:
             continue
@@ -209,5 +207,5 @@ def asids(stopped: Stopped) -> list[int]:
     kernel = stopped.kernel
     found = {core.ttbr0.asid for core in read_cores(stopped.machine) if core.ttbr0 is not None}
     if kernel is not None:
-        found |= {space.asid for space in read_spaces(kernel).spaces if space.asid is not None}
+        found |= read_spaces(kernel).by_asid.keys()
     return sorted(found)

@@ -56,6 +56,15 @@ class AddressSpaces:
         """The active space of that number."""
         return next((space for space in self.spaces if space.number == number), None)
 
+    @property
+    def by_asid(self) -> dict[int, AddressSpace]:
+        """The active spaces by their ASIDs; one of an older generation is nobody's."""
+        return {
+            space.asid: space
+            for space in self.spaces
+            if space.asid is not None and space.generation == self.asids.generation
+        }
+
 
 def read_spaces(kernel: Kernel) -> AddressSpaces:
     """Decode the context switcher; one read."""

@@ -75,13 +75,19 @@ def read_statistics(kernel: Kernel) -> DynamicMemoryStats:
     return kernel.record(DynamicMemoryStats, part.value if part else None, "statistics")
 
 
+def read_other_counters(kernel: Kernel) -> dict[str, int | None]:
+    """Decode the counters of the manager's parts, and the scheduler's ticks."""
+    counters = {name: kernel.integer(MANAGER, path) for name, path in _COUNTERS.items()}
+    if kernel.layout.static(SCHEDULER) is not None:
+        counters["ticks"] = kernel.integer(SCHEDULER, "tick_count")
+    return counters
+
+
 def read_counters(kernel: Kernel) -> Counters:
     """Decode every counter, and compare with those that were last read at an earlier stop."""
     changing = kernel.note_change()
     stats, clock = read_statistics(kernel), read_clock(kernel)
-    counters = {name: kernel.integer(MANAGER, path) for name, path in _COUNTERS.items()}
-    if kernel.layout.static(SCHEDULER) is not None:
-        counters["ticks"] = kernel.integer(SCHEDULER, "tick_count")
+    counters = read_other_counters(kernel)
     values = {**asdict(stats), **counters}
     since = _compare(kernel.history.earlier(_HISTORY), values, clock)
     kernel.history.keep(_HISTORY, (values, clock))

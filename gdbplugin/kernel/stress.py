@@ -9,7 +9,7 @@ from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.interface import NAMES, STRESS_TEST, Interface
 from gdbplugin.kernel.outcome import difference, judged, seconds_between
 from gdbplugin.kernel.pressure import LEVELS, Pressure, read_pressure
-from gdbplugin.kernel.statistics import DynamicMemoryStats, read_statistics
+from gdbplugin.kernel.statistics import DynamicMemoryStats, read_other_counters, read_statistics
 from gdbplugin.kernel.target import MANAGER, Kernel
 
 
@@ -18,6 +18,7 @@ class StressState:
     """What the test is judged by, at one stop. `frames` is None where the kernel was amid a change."""
 
     stats: DynamicMemoryStats
+    counters: dict[str, int | None]
     pressure: Pressure
     frames: Accounting | None
     clock: Clock
@@ -36,8 +37,9 @@ class StressRun:
 
     @property
     def changes(self) -> dict[str, int | None]:
-        """The change of every counter of DynamicMemoryStats."""
-        before, after = asdict(self.before.stats), asdict(self.after.stats)
+        """The change of every counter: of DynamicMemoryStats, and of the others."""
+        before = {**asdict(self.before.stats), **self.before.counters}
+        after = {**asdict(self.after.stats), **self.after.counters}
         return {name: difference(after[name], before[name]) for name in after}
 
     @property
@@ -73,6 +75,7 @@ def read_stress_state(kernel: Kernel) -> StressState:
     changing = kernel.is_changing(MANAGER)
     return StressState(
         stats=read_statistics(kernel),
+        counters=read_other_counters(kernel),
         pressure=read_pressure(kernel),
         frames=None if changing else read_accounting(kernel),
         clock=read_clock(kernel),

@@ -28,4 +28,4 @@ def text(check: Check, journal: Journal, style: Style) -> str:
     lines = f"Compared {compared}.\n" + journal_text(journal)
     if check.changing:
         lines += f"{style.count(check.passing_count)} disagreements amid the change are no findings.\n"
-    return lines + f"{style.count(journal.finding_count)} findings\n"
+    return lines + f"{style.counted(journal.finding_count, 'finding')}\n"

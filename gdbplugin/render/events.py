@@ -61,10 +61,8 @@ def text(shown: EventList, journal: Journal, style: Style) -> str:
 def section(shown: EventList, style: Style) -> str:
     """The events under a title that counts them."""
     matching = f" of {shown.matching:,} that match" if shown.matching != shown.kept else ""
-    title = (
-        f"Events (newest {len(shown.events):,}{matching}; "
-        f"{style.count(shown.recorded)} since boot, {shown.kept:,} of them kept)"
-    )
+    which = f"newest {len(shown.events):,}{matching}" if shown.matching else "none that match"
+    title = f"Events ({which}; {style.count(shown.recorded)} since boot, {shown.kept:,} of them kept)"
     return style.title(title) + ("\n" + indented(event_table(shown, style)) if shown.events else "")
 
 

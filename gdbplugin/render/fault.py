@@ -193,16 +193,19 @@ def _failure_lines(failure: KernelFailure, style: Style) -> list[str]:
         lines.append(f"  address      {failure.where.address:#018x}, {failure.where.text}")
     if failure.instruction is not None:
         lines.append(f"  instruction  {failure.instruction.address:#018x}, {failure.instruction.text}")
-    lines.append(f"  stack pointer {style.address(record.stack_pointer)}, task {style.text(record.task)}")
+    pointer = record.stack_pointer
+    shown = style.missing if pointer is None else f"{pointer:#018x}"
+    lines.append(f"  SP           {shown}, task {style.text(record.task)}")
     return lines
 
 
 def _end_lines(end: TaskEnd, style: Style) -> list[str]:
     task = end.task
-    lines = [
+    lines = wrapped(
         f"  task {style.text(task.id)} {task.name}, {style.text(task.end_reason)}: "
-        f"{syndrome_text(end.syndrome)}"
-    ]
+        f"{syndrome_text(end.syndrome)}",
+        "    ",
+    )
     if end.where is not None:
-        lines.append(f"    at {end.where.address:#x}, {end.where.text}")
+        lines += wrapped(f"    at {end.where.address:#x}, {end.where.text}", "      ")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -107,11 +108,12 @@ def text(shown: LazyList, journal: Journal, style: Style) -> str:
     names = task_names(shown.tasks)
     if shown.detail is not None:
         return sections([_detail(shown.detail, names, shown.clock, style)], journal)
-    return sections([section(shown.lazy, names, style), _runs(shown, names, style)], journal)
+    parts = [section(shown.lazy, shown.ranges, names, style), _runs(shown, names, style)]
+    return sections(parts, journal)
 
 
-def section(lazy: LazyPages, names: Names, style: Style) -> str:
-    """Totals by state, and the ranges."""
+def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: Style) -> str:
+    """Totals by state of all pages, and some of the ranges."""
     states = lazy.pages.count_states()
     totals = ", ".join(
         f"{states[state]:,} {state}" for state in STATES if state != "corrupt" or states[state]
@@ -125,12 +127,12 @@ def section(lazy: LazyPages, names: Names, style: Style) -> str:
         f"{count(lazy.allocate_fault_count)} allocated, {count(lazy.upgrade_fault_count)} replaced it",
         f"  {count(lazy.access_flag_count)} access flag hits, {count(lazy.fold_count)} folded back",
     ]
-    rows = [_range(reserved, lazy, names, style) for reserved in lazy.ranges[:_RANGES_SHOWN]]
+    rows = [_range(reserved, lazy, names, style) for reserved in ranges[:_RANGES_SHOWN]]
     if rows:
-        headers = ("range", "size", "pages", "pending", "zero", "allocated", "accesses", "task")
-        lines.append(indented(table(headers, rows, headers[1:-1])))
-    if len(lazy.ranges) > _RANGES_SHOWN:
-        lines.append(f"  and {len(lazy.ranges) - _RANGES_SHOWN:,} more ranges")
+        headers = ("range", "from", "size", "pages", "pending", "zero", "allocated", "accesses", "task")
+        lines.append(indented(table(headers, rows, (headers[0], *headers[2:-1]))))
+    if len(ranges) > _RANGES_SHOWN:
+        lines.append(f"  and {style.counted(len(ranges) - _RANGES_SHOWN, 'more range')}")
     return "\n".join(lines)
 
 
@@ -138,6 +140,7 @@ def _range(reserved: LazyRange, lazy: LazyPages, names: Names, style: Style) -> 
     pages = lazy.pages_of(reserved)
     states = pages.count_states()
     return (
+        style.text(reserved.number),
         style.address(pages[0].virtual_address if pages else None),
         style.size(None if reserved.pages is None else reserved.pages * PAGE_BYTES),
         style.count(reserved.pages),
@@ -175,7 +178,7 @@ def _detail(detail: LazyPageDetail, names: Names, clock: Clock, style: Style) ->
     lines = [
         ("state", detail.state),
         ("owner", f"task {owner(page.owner, names, style)}"),
-        ("frame", style.address(page.physical_address)),
+        ("frame", style.address(None if detail.state == "pending" else page.physical_address)),
         ("accesses", style.count(page.access_count)),
         (
             "allocated",

@@ -11,11 +11,15 @@ from gdbplugin.render.mmu import attribute_content
 
 
 class MappingObjects:
-    """The pieces of areas as a list of objects. With `physical` each has the `alias` at which it is seen."""
+    """The pieces of areas as a list of objects, the first `limit` of them or (None) all.
 
-    def __init__(self, areas: Sequence[Area], physical: int | None) -> None:
+    With `physical` each has the `alias` at which it is seen.
+    """
+
+    def __init__(self, areas: Sequence[Area], physical: int | None, limit: int | None) -> None:
         self._areas = areas
         self._physical = physical
+        self._limit = limit
 
     def json(self) -> str:
         """The text."""
@@ -31,7 +35,9 @@ class MappingObjects:
                     f'{{"start": {start}, "end": {end}, "size": {end - start}, "physical": {output}, '
                     f'"leaves": {{{leaves}}}, {alias}{tail}'
                 )
-        return "[" + ", ".join(texts) + "]"
+            if self._limit is not None and len(texts) >= self._limit:
+                break
+        return "[" + ", ".join(texts[: self._limit]) + "]"
 
 
 def _common(area: Area) -> dict[str, Any]:

@@ -21,8 +21,8 @@ def content(found: AddressMap, journal: Journal) -> dict[str, Any]:
     """The map's part of its JSON object."""
     del journal  # Its findings and notes stand beside, in every command's object.
     return {
-        "mappings": MappingObjects(found.areas, found.aliases),
-        "limited": found.limit is not None,
+        "mappings": MappingObjects(found.areas, found.aliases, found.limit),
+        "limited": found.limit is not None and _has_more(found, found.limit),
         "stopped_at": found.stopped_at,
         "malformed": [entry._asdict() for entry in found.malformed],
         "malformed_count": found.malformed_count,
@@ -34,6 +34,11 @@ def content(found: AddressMap, journal: Journal) -> dict[str, Any]:
     }
 
 
+def _has_more(found: AddressMap, limit: int) -> bool:
+    """Whether there are more mappings than that."""
+    return found.is_limited or sum(area.piece_count for area in found.areas) > limit
+
+
 def text(found: AddressMap, journal: Journal, style: Style) -> str:
     """The map as a table for each range of addresses, and what is wrong with it below."""
     view = found.view
@@ -42,25 +47,31 @@ def text(found: AddressMap, journal: Journal, style: Style) -> str:
         bits = view.regime.output_bits
         kind = "intermediate physical" if view.regime.second_stage else "physical"
         lines.append(f"  every address of up to {bits} bits is its own {kind} address")
-    if found.aliases is not None:
-        lines += ["  " + range_line(control, style) for control in view.regime.controls]
+    elif found.aliases is not None:
+        lines += [range_line(control, style) for control in view.regime.controls]
         lines += _aliases(found, style)
     else:
         lines += _tables(found, style)
     if view.vmid is not None and view.regime.stage == 1:
         lines.append(f"  stage 2 translates once more, with VMID {view.vmid}: see --stage 2")
     lines += [f"  {note}" for note in view.regime.notes]
-    if found.malformed_count:
-        lines.append(f"Malformed: {style.count(found.malformed_count)}")
-        for entry in found.malformed[:_MALFORMED_SHOWN]:
-            lines += wrapped(
-                f"  level {entry.level} for {entry.start:#x}, entry {entry.entry} of the table at "
-                f"{entry.table:#x}, {entry.descriptor:#x}: {entry.reason}",
-                "    ",
-            )
-        if found.malformed_count > _MALFORMED_SHOWN:
-            lines.append(f"  and {style.count(found.malformed_count - _MALFORMED_SHOWN)} more")
+    lines += _malformed_lines(found, style)
     return "\n".join(lines) + "\n" + journal_text(journal)
+
+
+def _malformed_lines(found: AddressMap, style: Style) -> list[str]:
+    if not found.malformed_count:
+        return []
+    lines = [f"Malformed: {style.count(found.malformed_count)}"]
+    for entry in found.malformed[:_MALFORMED_SHOWN]:
+        lines += wrapped(
+            f"  level {entry.level} for {entry.start:#x}, entry {entry.entry} of the table at "
+            f"{entry.table:#x}, {entry.descriptor:#x}: {entry.reason}",
+            "    ",
+        )
+    if found.malformed_count > _MALFORMED_SHOWN:
+        lines.append(f"  and {style.count(found.malformed_count - _MALFORMED_SHOWN)} more")
+    return lines
 
 
 def _tables(found: AddressMap, style: Style) -> list[str]:
@@ -79,19 +90,17 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
             headers = ("start", "end", "size", output, "EL0", f"EL{regime.level}", "memory", "what")
             rows = [_row(area, control, found, style) for area in shown]
             lines.append(indented(table(headers, rows, ("size",))))
-    total = sum(area.end - area.start for area in found.areas)
-    what = "of those asked for " if found.filtered else ""
-    lines.append(
-        f"{_counted(len(found.areas), 'range', style)} {what}with {_bytes(total, style)}, "
-        f"{style.count(found.leaves)} blocks and pages in {style.count(found.tables)} tables"
-    )
+    total = _bytes(sum(area.end - area.start for area in found.areas), style)
+    ranges = style.counted(found.area_count, "range") + (" of those asked for" if found.filtered else "")
+    if found.is_limited:
+        ranges = f"The first {style.count(len(found.areas))} of {ranges}, as --limit says,"
+    leaves = "1 block or page" if found.leaves == 1 else f"{style.count(found.leaves)} blocks and pages"
+    lines.append(f"{ranges} with {total}; {leaves} in {style.counted(found.tables, 'table')}")
     if len(found.areas) > _ROWS_SHOWN:
         lines.append(
             f"  the first {_ROWS_SHOWN} are shown; narrow it by --range, --permissions or --owner, "
             "or take --json for all"
         )
-    if found.limit is not None:
-        lines.append(f"  only the first {style.count(found.limit)} mappings, as --limit says")
     return lines
 
 
@@ -154,11 +163,13 @@ def _bytes(size: int, style: Style) -> str:
 def _aliases(found: AddressMap, style: Style) -> list[str]:
     """Each virtual address at which a frame is seen."""
     physical = found.aliases or 0
-    count = len(found.areas)
+    others = ", and otherwise as asked for," if found.filters_aliases else ""
     lines = [
-        f"Physical {physical:#x} is mapped {_counted(count, 'time', style)} "
-        f"in the {_counted(found.spaces, 'range', style)} of addresses that are known"
+        f"Physical {physical:#x} is mapped {style.counted(found.area_count, 'time')}{others} "
+        f"in the {style.counted(found.spaces, 'range')} of addresses that are known"
     ]
+    if found.is_limited:
+        lines.append(f"  the first {style.count(len(found.areas))} of them, as --limit says")
     if not found.areas:
         return lines
     has_el0 = found.view.regime.has_el0
@@ -176,7 +187,7 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
     ]
     headers = ("address", "EL0", f"EL{found.view.regime.level}", "memory", "ASID", "what", "within")
     lines.append(indented(table(headers, rows, headers[-1:])))
-    if count > _ROWS_SHOWN:
+    if len(found.areas) > _ROWS_SHOWN:
         lines.append(f"  the first {_ROWS_SHOWN} are shown; --json has all")
     return lines
 
@@ -185,8 +196,3 @@ def _asid(area: Area, has_el0: bool, style: Style) -> str:
     if not has_el0:
         return style.missing
     return style.text(area.asid) if area.attributes.not_global else "global"
-
-
-def _counted(count: int, name: str, style: Style) -> str:
-    """A number of things: `1 range`, `2 ranges`."""
-    return f"{style.count(count)} {name}{'' if count == 1 else 's'}"

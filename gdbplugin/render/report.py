@@ -35,7 +35,7 @@ def text(report: Report, journal: Journal, style: Style) -> str:
         [
             _summary(report, style),
             stacks.section(report.stacks, report.running, names, report.context.clock, style),
-            lazy.section(report.lazy, names, style),
+            lazy.section(report.lazy, report.lazy.ranges, names, style),
             pressure.section(report.pressure, style),
             context.summary(report.context, style),
             context.cores(report.context, style),

@@ -126,7 +126,12 @@ def _details(
 ) -> str:
     base, size = stack.base_address, stack.current_size
     lowest = None if base is None or size is None else base - size
-    growth = style.duration(clock.ago(stack.last_growth_time))
+    growth = "none so far"
+    if stack.growth_count != 0:
+        last = (
+            f"{style.count(stack.last_growth_pages)}, {style.duration(clock.ago(stack.last_growth_time))} ago"
+        )
+        growth = f"{style.count(stack.growth_count)}; pages added by the last: {last}"
     lines = [
         ("owner", f"task {owner(stack.owner, names, style)}"),
         ("policy", style.text(stack.policy)),
@@ -139,11 +144,7 @@ def _details(
         ),
         ("last noted" if running else "stack pointer", _pointer(stack, stack.stack_pointer, style)),
         ("highest", f"{style.size(stack.high_water_mark)} were mapped at once"),
-        (
-            "growths",
-            f"{style.count(stack.growth_count)}; pages added by the last: "
-            f"{style.count(stack.last_growth_pages)}, {growth} ago",
-        ),
+        ("growths", growth),
         (
             "shrinks",
             f"{style.count(stack.shrink_count)}; pages given back: {style.count(stack.pages_returned)}",

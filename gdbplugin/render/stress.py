@@ -9,7 +9,7 @@ from gdbplugin.kernel.accounting import Accounting
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.stress import StressRun
 from gdbplugin.render.journal import journal_text
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.style import Style, indented, table, wrapped
 
 
 def content(run: StressRun, journal: Journal) -> dict[str, Any]:
@@ -22,6 +22,8 @@ def content(run: StressRun, journal: Journal) -> dict[str, Any]:
         "seconds": run.seconds,
         "stats": asdict(run.after.stats),
         "stats_before": asdict(run.before.stats),
+        "counters": run.after.counters,
+        "counters_before": run.before.counters,
         "changes": run.changes,
         "level": run.after.pressure.level,
         "levels_entered": run.levels_entered,
@@ -56,10 +58,13 @@ def _headline(run: StressRun, style: Style) -> str:
 
 
 def _counters(run: StressRun, style: Style) -> str:
-    before, after = asdict(run.before.stats), asdict(run.after.stats)
+    stats = asdict(run.before.stats)
+    before = {**stats, **run.before.counters}
+    after = {**asdict(run.after.stats), **run.after.counters}
     rows = [
         (name, style.count(before[name]), style.count(after[name]), signed(change, style))
         for name, change in run.changes.items()
+        if name in stats or change != 0
     ]
     headers = ("counter", "before", "after", "change")
     return indented(table(headers, rows, headers[1:]))
@@ -75,14 +80,13 @@ def signed(change: int | None, style: Style) -> str:
 def _pressure(run: StressRun, style: Style) -> str:
     entered = ", ".join(f"{level} {count:,}" for level, count in run.levels_entered.items())
     strategies = "; ".join(
-        f"{name} {style.count(runs)} runs, won {style.count(won)}"
+        f"{name} {style.counted(runs, 'run')}, won {style.count(won)}"
         for name, (runs, won) in run.strategies.items()
     )
     level = style.text(run.after.pressure.level)
-    return (
-        f"  Pressure: {level} again; levels entered: {entered or style.missing}\n"
-        f"  Strategies: {strategies or style.missing}"
-    )
+    lines = [f"  Pressure: {level} again; levels entered: {entered or style.missing}"]
+    lines += wrapped(f"  Strategies: {strategies or style.missing}", "    ")
+    return "\n".join(lines)
 
 
 def _frame_lines(run: StressRun, style: Style) -> str:
@@ -92,8 +96,12 @@ def _frame_lines(run: StressRun, style: Style) -> str:
     lost = run.frames_lost or 0
     said = style.good("none lost") if not lost else style.bad(f"{lost:,} LOST")
     used = style.count(before.used if before is not None else None)
-    return (
-        f"  Frames: {said}; {used} used before, {after.used:,} after, all owned by "
-        f"{after.tables:,} tables, {after.lazy_pages:,} lazy pages, {after.stack_pages:,} stack pages, "
-        f"{after.task_pages:,} task pages, {after.zero_pages} zero page"
-    )
+    owned = [
+        style.counted(after.tables, "table"),
+        style.counted(after.lazy_pages, "lazy page"),
+        style.counted(after.stack_pages, "stack page"),
+        style.counted(after.task_pages, "task page"),
+        style.counted(after.zero_pages, "zero page"),
+    ]
+    line = f"  Frames: {said}; {used} used before, {after.used:,} after, all owned by {', '.join(owned)}"
+    return "\n".join(wrapped(line, "    "))

@@ -73,6 +73,10 @@ class Style:
         """A number of things, its thousands apart."""
         return self.missing if number is None else f"{number:,}"
 
+    def counted(self, number: int | None, name: str) -> str:
+        """A number of things with their name: `1 range`, `2 ranges`."""
+        return f"{self.count(number)} {name}{'' if number == 1 else 's'}"
+
     def address(self, number: int | None) -> str:
         """An address, hexadecimal."""
         return self.missing if number is None else f"{number:#x}"

@@ -161,7 +161,7 @@ def test_a_strict_check_fails_where_there_are_findings(machine):
         assert gdb.execute("tinyos check --strict").endswith("\n0 findings\n")
         gdb.execute("set language rust")
         gdb.execute(f"set var {counter} = {counter} + 1")
-        assert gdb.execute("tinyos check").endswith("\n1 findings\n")
+        assert gdb.execute("tinyos check").endswith("\n1 finding\n")
         with pytest.raises(CommandFailedError, match="tinyos check: 1 finding") as failure:
             gdb.execute("tinyos check --strict")
         assert "total_lazy_pages: expected" in failure.value.output

@@ -76,9 +76,10 @@ def test_stress_shows_what_changed_and_that_no_frame_is_lost(shared_machine):
         assert (run["schema"], run["result"], run["findings"]) == ("tinyos.stress/1", "passed", [])
         assert run["progress"] == run["progress_total"] == 100
         assert run["changes"]["total_lazy_page_faults"] > 1000
-        assert run["changes"] == {
-            name: run["stats"][name] - run["stats_before"][name] for name in run["stats"]
-        }
+        after = {**run["stats"], **run["counters"]}
+        before = {**run["stats_before"], **run["counters_before"]}
+        assert run["changes"] == {name: after[name] - before[name] for name in after}
+        assert run["changes"]["frame_allocations"] > 0
         assert run["levels_entered"]["Critical"] >= 1
         assert run["frames_lost"] == 0
         assert run["frames_after"]["used"] == run["frames_after"]["owned"]
@@ -274,6 +275,14 @@ def test_a_kernel_that_has_halted_is_not_asked(machine):
         for command in ("tinyos stress", "tinyos context --test"):
             said = failure(debugger, command)
             assert "the kernel has halted after a failure (panicked at" in said
+        for command in ("report", "check"):
+            (found,) = (
+                entry for entry in machine.json(command)["findings"] if entry["object"] == "the kernel"
+            )
+            assert found["found"].startswith(
+                "it has halted, see `tinyos fault`; panic on core 0: panicked at"
+            )
+        assert "1 finding" in failure(debugger, "tinyos check --strict")
 
 
 def test_a_kernel_that_fails_meanwhile_ends_the_wait(machine):

@@ -33,6 +33,14 @@ LAZY_USAGE = "Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N
         ("tinyos lazy malloc(1)", ("would assign or call", LAZY_USAGE)),
         ("tinyos lazy $answer += 1", ("would assign or call", LAZY_USAGE)),
         ("tinyos events --since-stop=5", ("--since-stop takes no value",)),
+        (
+            "tinyos translate 0x1_0000_0000_0000_0000",
+            ("has more than 64 bits", "Usage: tinyos translate ADDRESS"),
+        ),
+        ("tinyos translate 0 --ttbr 99999999999999999999999", ("has more than 64 bits", "--ttbr VALUE")),
+        ("tinyos translate 0 --el 4", ('"4" is none of 0, 1, 2, 3', "Usage: tinyos translate")),
+        ("tinyos maps --stage 3", ('"3" is none of 1, 2', "Usage: tinyos maps")),
+        ("tinyos nothing", ('there is no "nothing"', "the commands are: ", "Usage: tinyos COMMAND")),
     ],
 )
 def test_wrong_words_are_named_with_the_usage(command, words):
@@ -119,6 +127,11 @@ def completions(text, *before, elf=None):
         ("tinyos check --st", ["--strict"]),
         ("tinyos stacks ", ["--json"]),
         ("tinyos s --j", ["--json"]),
+        ("tinyos translate 0 --el ", ["0", "1", "2", "3"]),
+        ("tinyos *", ["*c", "*d", "*e", "*l", "*p", "*r", "*s", "*t"]),
+        ("tinyos *l", ["*l"]),
+        ("tinyos lazy --state=", ["--state=allocated", "--state=pending", "--state=zero"]),
+        ("tinyos lazy --state=p", ["--state=pending"]),
     ],
 )
 def test_completion_without_a_target(text, offered):
@@ -136,6 +149,42 @@ def test_completion_of_what_lives_in_the_target(shared_machine, kernel_elf):
         "tinyos events --kind StackGrowth"
     ]
     assert "tinyos lazy --asid 1" in completions("tinyos lazy --asid ", connect, elf=kernel_elf)
+    assert completions("tinyos events --kind=StackG", connect, elf=kernel_elf) == [
+        "tinyos events --kind=StackGrowth"
+    ]
+    assert completions("tinyos events --core ", connect, elf=kernel_elf) == [
+        f"tinyos events --core {core}" for core in range(4)
+    ]
+
+
+def test_words_that_the_target_knows_better_are_named_with_the_usage(shared_machine, kernel_elf):
+    wrong = {
+        "translate 0 --asid 4444": "no address space has ASID 4444; those known are: ",
+        "translate 0 --core 7": "there is no core 7; the cores are: 0, 1, 2, 3",
+        "registers xyz": 'no register "xyz" is known here',
+        "maps --permissions zzz": '"zzz" is no pattern of permissions',
+        "maps --asid 4 --ttbr 0x8000": "--asid and --ttbr both say which tables to take",
+        "maps --stage 2": "core 0 has no stage 2: no hypervisor has it on (HCR_EL2.VM)",
+        "lazy 0x200000004000 --state zero": '"--state" chooses among pages: it does not go with an ADDRESS',
+        "lazy --asid 4444": '"4444" is the ASID of no address space; those known are: ',
+        "events --core 9": '"9" is no core: they are 0, 1, 2, 3',
+        "events --kind growth": '"growth" is no kind of event: they are ',
+    }
+    connect = f"target remote {shared_machine.qemu.gdb_address}"
+    done = gdb(connect, "thread 1", *(f"tinyos {command}" for command in wrong), elf=kernel_elf)
+    lines = done.errors.splitlines()
+    assert len(lines) == len(wrong), lines
+    for line, (command, said) in zip(lines, wrong.items(), strict=True):
+        word = command.split()[0]
+        assert line.startswith(f"tinyos {word}: {said}"), line
+        assert f"Usage: tinyos {word}" in line
+
+
+def test_an_expression_needs_the_target_stopped(shared_machine, kernel_elf):
+    connect = f"target remote {shared_machine.qemu.gdb_address}"
+    done = gdb("set mi-async on", connect, "continue &", "tinyos translate $pc", elf=kernel_elf)
+    assert "the target is running: stop it first" in done.errors
+    assert "is no address" not in done.errors
     names = completions("tinyos lazy DYNAMIC_MEM", connect, elf=kernel_elf)
     assert names == [] or all("DYNAMIC_MEM" in name for name in names)
 

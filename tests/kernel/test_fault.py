@@ -166,6 +166,28 @@ def test_a_task_that_an_exception_ended_is_told_and_others_are_not():
     assert "StackOverflow: data abort" in view.text(found, Journal(), Style("ascii"))
 
 
+def test_a_stack_that_another_task_has_had_since_is_not_taken_for_the_ended_ones():
+    world = World()
+    world.scheduler["tasks"][1].update(
+        state="Ended", end_reason="StackOverflow", end_syndrome=DATA_ABORT, end_address=GUARD
+    )
+    world.manager["stack_manager"]["stacks"][0]["owner"] = 2
+    (end,) = read_fault(stopped_world(world)).ended
+    assert end.where.text == "among the stacks; stack 1, which it had, has been another task's since"
+    assert end.where.place is None
+
+
+def test_an_undefined_instruction_that_ended_a_task_is_told_by_its_address():
+    world = World()
+    world.scheduler["tasks"][1].update(
+        state="Ended", end_reason="StackOverflow", end_syndrome=0x0200_0000, end_address=0x40_0010
+    )
+    found = read_fault(stopped_world(world))
+    (end,) = found.ended
+    assert "programs" in end.where.text
+    assert "    at 0x400010, programs" in view.text(found, Journal(), Style("ascii"))
+
+
 def test_what_cannot_be_read_of_tinyos_is_noted_and_the_rest_is_told():
     world = World()
     world.registers.update(ESR_EL1=DATA_ABORT, FAR_EL1=LAZY_BASE + 0x1000, ELR_EL1=0x40_0000, SPSR_EL1=0x3C0)

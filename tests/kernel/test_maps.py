@@ -6,11 +6,14 @@ import pytest
 
 from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.kernel.maps import read_maps
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.maps import _is_called, read_maps
 from gdbplugin.kernel.permissions import PermissionFilter
 from gdbplugin.kernel.selection import SelectionError, asids
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.machine import BytesMachine
+from gdbplugin.render import maps as view
+from gdbplugin.render.style import Style
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
 from tests.kernel.stopped import Names, bare, stopped_machine, stopped_world
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, TASK_PAGE, ZERO_FRAME, World
@@ -137,9 +140,48 @@ def test_an_owner_is_found_by_a_part_of_its_name_and_a_limit_holds():
     found = read_maps(stopped_world(), owner="LAZY")
     assert {mapping.owner for mapping in found.mappings} == {"lazy range 0"}
     assert found.filtered
+    whole = read_maps(stopped_world())
     limited = read_maps(stopped_world(), limit=2)
-    assert (len(limited.mappings), limited.limit) == (2, 2)
-    assert read_maps(stopped_world(), limit=1000).limit is None
+    assert (len(limited.mappings), len(limited.areas)) == (2, 2)
+    # What is shown of it is whole.
+    assert limited.areas == whole.areas[:2]
+    assert limited.is_limited
+    assert limited.area_count == whole.area_count == len(whole.areas)
+    assert not read_maps(stopped_world(), limit=1000).is_limited
+
+
+def test_a_number_in_an_owners_name_is_not_the_beginning_of_another():
+    assert _is_called("stack 1", "stack 1")
+    assert _is_called("guard of stack 1", "stack 1")
+    assert _is_called("stack 1 and stack 10", "stack 1")
+    assert not _is_called("stack 10", "stack 1")
+    assert _is_called("stack 10", "stack")
+    assert not _is_called("stack 10", "stack 2")
+
+
+def test_a_limit_does_not_change_how_often_a_frame_is_mapped():
+    world = World()
+    shared = world.mappings[1][TASK_PAGE]
+    for place in range(5):
+        world.mappings[2][TASK_PAGE + 0x5000 + 0x2000 * place] = shared
+    physical = shared & 0xFFFF_FFFF_F000
+    whole = read_maps(stopped_world(world), find_physical=physical)
+    limited = read_maps(stopped_world(world), find_physical=physical, limit=2)
+    assert whole.area_count >= 6
+    said = view.text(limited, Journal(), Style("ascii"))
+    assert f"is mapped {whole.area_count} times in the" in said
+    assert "the first 2 of them, as --limit says" in said
+    part = read_maps(stopped_world(world), find_physical=physical, owner="nobody")
+    assert "mapped 0 times, and otherwise as asked for, in the" in view.text(part, Journal(), Style("ascii"))
+
+
+def test_with_the_mmu_off_a_frame_is_where_it_is():
+    world = World()
+    world.registers["SCTLR_EL1"] = 0
+    found = read_maps(stopped_world(world), find_physical=0x8_0000)
+    said = view.text(found, Journal(), Style("ascii"))
+    assert "is its own physical address" in said
+    assert "times" not in said
 
 
 def test_every_alias_of_a_frame_is_found_in_every_space():

@@ -13,6 +13,7 @@ from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRun, LazyTable
 from gdbplugin.kernel.lazy_list import offered_asids, read_lazy_list
+from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stack_list import offered_ids, read_stack_list
 from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.kernel.stopped import Stopped
@@ -69,8 +70,23 @@ def test_lazy_pages_of_a_state_and_of_an_address_space():
     assert len(read_lazy_list(kernel, asid=11).matching) == 5
     assert len(read_lazy_list(kernel, asid=12).matching) == 0
     assert len(read_lazy_list(kernel, asid=11, state="pending").matching) == 2
-    with pytest.raises(WrongWordError, match='"99" is the ASID of no active address space'):
+    assert len(read_lazy_list(kernel, state="zero").ranges) == 1
+    assert read_lazy_list(kernel, asid=12).ranges == ()
+    with pytest.raises(WrongWordError, match="does not go with an ADDRESS"):
+        read_lazy_list(kernel, address=LAZY_BASE, state="zero")
+    with pytest.raises(WrongWordError, match='"99" is the ASID of no address space; those known are: 11, 12'):
         read_lazy_list(kernel, asid=99)
+
+
+def test_an_asid_of_an_older_generation_chooses_nothing_and_is_not_offered():
+    world = World()
+    world.manager["context_switcher"]["spaces"][1].update(generation=2, asid=12)
+    kernel = world.kernel()
+    assert read_spaces(kernel).by_asid.keys() == {12}
+    assert len(read_lazy_list(kernel, asid=12).matching) == 0
+    with pytest.raises(WrongWordError, match="is the ASID of no address space; those known are: 12"):
+        read_lazy_list(kernel, asid=11)
+    assert offered_asids(stopped(world)) == [12]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_the_report_as_json():
     assert content["pages"][3]["is_allocated"] is True
     assert content["pages"][3]["is_zero_page"] is False
     assert content["lazy"]["states"] == {"pending": 2, "zero": 1, "allocated": 2, "corrupt": 0}
-    assert content["lazy"]["ranges"] == [{"first": 0, "pages": 5, "owner": 1}]
+    assert content["lazy"]["ranges"] == [{"number": 0, "first": 0, "pages": 5, "owner": 1}]
     assert [run["state"] for run in content["lazy"]["runs"]] == ["pending", "zero", "allocated"]
     assert content["pressure"]["level"] == "Medium"
     assert content["pressure"]["thresholds"][0] == {"enter_below": 48, "leave_at": 52}

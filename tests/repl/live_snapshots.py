@@ -229,7 +229,7 @@ def workload(step: int = 0) -> Snapshot:
             0,
             160,
             56,
-            (LazyRange(0, 96, 5), LazyRange(96, 240, 6)),
+            (LazyRange(0, 0, 96, 5), LazyRange(1, 96, 240, 6)),
             LazyTable(rows, list(range(336))),
         ),
         sequence=2 * step,

@@ -93,6 +93,7 @@ def test_overwritten_events_are_counted_where_they_would_stand() -> None:
 
 def test_the_frames_of_a_range_are_those_whose_record_the_reverse_map_names() -> None:
     table = workload(0).frame_table
-    ranges = (LazyRange(0, 10, 5), LazyRange(10, 90, 5), LazyRange(None, 5, 5), LazyRange(1000, 5, 6))
+    reserved = ((0, 10, 5), (10, 90, 5), (None, 5, 5), (1000, 5, 6))
+    ranges = tuple(LazyRange(number, *entry) for number, entry in enumerate(reserved))
     assert frames_by_range(table, ranges) == {0: 10, 10: 46, 1000: 0}
     assert frames_by_range(None, ranges) == {}

@@ -37,6 +37,12 @@ class Events(Command):
             "N",
             complete="gdbplugin.kernel.lazy_list:offered_asids",
         ),
-        Option("--core", "only events that this core recorded", "number", "N"),
+        Option(
+            "--core",
+            "only events that this core recorded",
+            "number",
+            "N",
+            complete="gdbplugin.kernel.selection:cores",
+        ),
         Option("--since-stop", "only events since the last look at an earlier stop"),
     )
