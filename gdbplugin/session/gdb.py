@@ -288,9 +288,15 @@ class Gdb:
 
     @contextlib.contextmanager
     def stopped(self, *, resume: bool) -> Iterator[None]:
-        """Hold the target still in the `with`; afterwards it runs again if `resume`."""
+        """Hold the target still in the `with`; afterwards it runs again if `resume`.
+
+        The core that was selected stays so, whichever one the stub says that it has stopped.
+        """
         if self.running:
-            self.interrupt()
+            thread = self.ask("-data-evaluate-expression $_thread").payload["value"]
+            # Where a breakpoint stopped it just then, its core is the one to look at.
+            if self.interrupt().reason == "signal-received" and thread != "0":
+                self.ask(f"-thread-select {thread}")
         try:
             yield
         finally:

@@ -241,3 +241,17 @@ def test_a_stopped_kernel_is_not_waited_for(machine: TinyOS) -> None:
 def test_qemu_says_why_it_did_not_start(kernel_elf: Path) -> None:
     with pytest.raises(EndedError, match=r"QEMU exited with status 1: .*no-such-option"):
         Qemu.start(QemuOptions(kernel_elf, extra=("-no-such-option",)))
+
+
+def test_holding_it_still_leaves_the_selected_core(shared_machine: TinyOS) -> None:
+    seen = set()
+    for core in (2, 0, 3, 0):
+        with shared_machine.stopped() as gdb:
+            gdb.execute(f"thread {core + 1}")
+        for _ in range(3):
+            with shared_machine.stopped() as gdb:
+                assert int(gdb.ask("-data-evaluate-expression $_thread").payload["value"]) == core + 1
+                assert shared_machine.last_stop is not None
+                seen.add(shared_machine.last_stop.core)
+            assert shared_machine.translate(0).view.core == core
+    assert seen
