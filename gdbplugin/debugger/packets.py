@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import gdb
 
+from gdbplugin.debugger.memory_map import ASK, MemoryMap
 from gdbplugin.debugger.stub_socket import StubSocket
 from gdbplugin.machine import MachineGoneError, PhysicalReadError, PhysicalWriteError
 
@@ -23,6 +24,8 @@ _MODE, _SET_MODE = "qqemu.PhyMemMode", "Qqemu.PhyMemMode"
 # QEMU answers at most 4,096 hexadecimal digits to one packet.
 _PACKET_BYTES = 2048
 _SMALL_PACKET_BYTES = 256
+# By the number of the connection, which GDB gives to no other: a machine's devices stay where they are.
+_maps: dict[int, MemoryMap] = {}
 
 
 class PacketMemory:
@@ -33,6 +36,7 @@ class PacketMemory:
         self._found = found
         self._physical = found == b"1"
         self._socket = StubSocket.find(connection)
+        self._map = self._memory_map()
 
     @classmethod
     def probe(cls, inferior: gdb.Inferior) -> PacketMemory | None:
@@ -43,8 +47,21 @@ class PacketMemory:
         found = _send(connection, _MODE)
         return cls(connection, found) if found in (b"0", b"1") else None
 
+    def _memory_map(self) -> MemoryMap:
+        number = self._connection.num
+        if number not in _maps and self._socket is not None:
+            said = self._socket.monitor(ASK)
+            if not said:
+                return MemoryMap()
+            _maps[number] = MemoryMap.parse(said)
+        return _maps.get(number, MemoryMap())
+
     def read(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
+        device = self._map.device(address, length)
+        if device is not None:
+            reason = f"the device {device} is there, which reading might change"
+            raise PhysicalReadError(address, length, reason)
         (found,) = self.read_ranges([(address, length)])
         if found is not None:
             return found
@@ -61,7 +78,9 @@ class PacketMemory:
         """See `ReadsRanges`."""
         self._set(True)
         packets = [
-            [f"m{place:x},{size:x}" for place, size in _pieces(address, length, _PACKET_BYTES)]
+            []
+            if self._map.device(address, length)
+            else [f"m{place:x},{size:x}" for place, size in _pieces(address, length, _PACKET_BYTES)]
             for address, length in ranges
         ]
         answers = iter(self._answers([packet for of_range in packets for packet in of_range]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -26,6 +27,8 @@ _RECEIVED_BYTES = 1 << 16
 # As often as GDB asks for an answer again.
 _TRIES = 3
 _DESCRIPTORS = "/dev/fd"
+# `OK`, which is no output, ends what a monitor writes.
+_IS_OUTPUT = re.compile(rb"O(?:[0-9a-fA-F]{2})*\Z")
 
 
 class StubSocket:
@@ -49,17 +52,36 @@ class StubSocket:
 
         Packets and answers are without the protocol's frame. Raises `MachineGoneError`.
         """
+        with self._channel() as channel:
+            if channel is None:
+                return None
+            answers: list[bytes] = []
+            for start in range(0, len(packets), _BURST):
+                burst = packets[start : start + _BURST]
+                answers += _exchange(channel, burst, len(burst))
+            return answers
+
+    def monitor(self, command: str) -> str:
+        """What QEMU's monitor says to a command; nothing where GDB had better ask, or it is refused.
+
+        GDB's `monitor` would run a user's hooks of it. Raises `MachineGoneError`.
+        """
+        with self._channel() as channel:
+            if channel is None:
+                return ""
+            said = _exchange(channel, [f"qRcmd,{command.encode().hex()}"], None)
+        return b"".join(bytes.fromhex(part[1:].decode()) for part in said[:-1]).decode(errors="replace")
+
+    @contextlib.contextmanager
+    def _channel(self) -> Iterator[socket.socket | None]:
+        """The socket for the length of a `with`; None where GDB had better ask."""
         if not self._connection.is_valid() or gdb.parameter("debug remote") or gdb.parameter("remotelogfile"):
             # What is sent from here stands in no log of GDB's.
-            return None
-        answers: list[bytes] = []
+            yield None
+            return
         with socket.socket(fileno=os.dup(self._descriptor)) as channel:
-            if _is_readable(channel, 0):
-                # Something is there that nobody has asked for: GDB knows what to do with it.
-                return None
-            for start in range(0, len(packets), _BURST):
-                answers += _exchange(channel, packets[start : start + _BURST])
-        return answers
+            # If something is there that nobody has asked for, GDB knows what to do with it.
+            yield None if _is_readable(channel, 0) else channel
 
 
 def _descriptors() -> Iterator[int]:
@@ -87,13 +109,16 @@ def _leads_to(descriptor: int, details: str | None) -> bool:
     return isinstance(peer, str) and bool(peer) and os.path.basename(peer) == os.path.basename(details)
 
 
-def _exchange(channel: socket.socket, packets: Sequence[str]) -> list[bytes]:
-    """One burst; Ctrl-C waits for its end, so that no answer is left for GDB to stumble upon."""
+def _exchange(channel: socket.socket, packets: Sequence[str], count: int | None) -> list[bytes]:
+    """One burst, and so many answers, or (None) all up to the one behind what a monitor writes.
+
+    Ctrl-C waits for its end, so that no answer is left for GDB to stumble upon.
+    """
     is_over = False
     try:
         with _interrupts_held():
             channel.sendall(b"".join(map(_framed, packets)))
-            answers = _received(channel, len(packets))
+            answers = _received(channel, count)
             is_over = True
         return answers
     except OSError as error:
@@ -116,26 +141,34 @@ def _framed(packet: str) -> bytes:
     return b"+$%b#%02x" % (content, sum(content) & 0xFF)
 
 
-def _received(channel: socket.socket, count: int) -> list[bytes]:
-    """The next answers. Raises `OSError` where they do not come, or are none."""
-    seconds = _TRIES * max(1, int(gdb.parameter("remotetimeout") or 0))
+def _received(channel: socket.socket, count: int | None) -> list[bytes]:
+    """The next answers, as for `_exchange`. Raises `OSError` where they do not come, or are none."""
     answers: list[bytes] = []
+    for answer in _answers(channel):
+        answers.append(answer)
+        if len(answers) == count or (count is None and not _IS_OUTPUT.match(answer)):
+            break
+    return answers
+
+
+def _answers(channel: socket.socket) -> Iterator[bytes]:
+    """What comes, frame by frame. Raises `OSError` where it does not, or is no frame."""
+    seconds = _TRIES * max(1, int(gdb.parameter("remotetimeout") or 0))
     pending = bytearray()
-    while len(answers) < count:
+    while True:
+        # A frame ends with two digits of checksum, which a stream that loses nothing has no need of.
+        while (end := pending.find(b"#")) >= 0 and len(pending) >= end + 3:
+            acknowledgement, _, answer = pending[:end].partition(b"$")
+            if acknowledgement.strip(b"+"):
+                raise OSError(f"the debug stub said {bytes(acknowledgement[:20])!r} instead of an answer")
+            del pending[: end + 3]
+            yield bytes(answer)
         if not _is_readable(channel, seconds):
             raise OSError(f"the debug stub did not answer within {seconds} s")
         data = channel.recv(_RECEIVED_BYTES)
         if not data:
             raise OSError("the debug stub closed it")
         pending += data
-        # A frame ends with two digits of checksum, which a stream that loses nothing has no need of.
-        while (end := pending.find(b"#")) >= 0 and len(pending) >= end + 3:
-            acknowledgement, _, answer = pending[:end].partition(b"$")
-            if acknowledgement.strip(b"+"):
-                raise OSError(f"the debug stub said {bytes(acknowledgement[:20])!r} instead of an answer")
-            answers.append(bytes(answer))
-            del pending[: end + 3]
-    return answers
 
 
 def _is_readable(channel: socket.socket, seconds: float) -> bool:

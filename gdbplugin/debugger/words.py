@@ -148,10 +148,10 @@ def address(command: Command, text: str) -> int:
 
 
 def expression(text: str) -> int:
-    """A number, or what GDB makes of an expression that neither writes nor calls. Raises `ExpressionError`,
-    and `NoTargetError` for one that cannot be had while the target runs.
+    """A number, or what GDB makes of an expression that neither writes nor calls.
 
-    What lies in memory as a whole, a function or a struct, stands for the address where it lies.
+    What lies in memory as a whole, a function or a struct, stands for the address where it lies. Raises
+    `ExpressionError`, and `NoTargetError` for one that cannot be had while the target runs.
     """
     if _NUMBER.match(text):
         found = _integer(text)
