@@ -198,10 +198,11 @@ def test_the_commands_show_both_stages():
     assert own["physical"] + intermediate - own["start"] == asked
     assert "intermediate physical" in done.output
     assert f"VTTBR_EL2: table {both['stage2']['range']['table']:#x}" in done.output
-    assert complaints(wrong) == [
-        "--asid chooses tables of stage 1: it does not go with --stage 2",
-        "--stage 2 is of EL1 and EL0: it does not go with --el 3",
-        "there is no stage 3 of translation; they are 1 and 2",
+    said = [line.partition(". Usage: ")[0] for line in complaints(wrong)]
+    assert said == [
+        "tinyos translate: --asid chooses tables of stage 1: it does not go with --stage 2",
+        "tinyos translate: --stage 2 is of EL1 and EL0: it does not go with --el 3",
+        'tinyos maps: "3" is none of 1, 2',
     ]
 
 
