@@ -185,16 +185,19 @@ def _detail(detail: LazyPageDetail, names: Names, clock: Clock, style: Style) ->
             f"{style.duration(clock.ago(page.allocation_time))} ago" if page.allocation_time else "never",
         ),
         ("record", f"{detail.record:,}"),
-        (
-            "range",
-            style.missing
-            if reserved is None
-            else f"{style.count(reserved.pages)} pages from record {style.count(reserved.first)}",
-        ),
+        ("range", _reserved(reserved, style)),
     ]
     body = "\n".join(f"  {name:<10} {value}" for name, value in lines)
     title = style.title(f"Lazy page {style.address(page.virtual_address)}")
     return f"{title}\n{body}\n{_walk(detail.translation, style)}"
+
+
+def _reserved(reserved: LazyRange | None, style: Style) -> str:
+    """A range by its number, as other commands name it."""
+    if reserved is None:
+        return style.missing
+    first = style.count(reserved.first)
+    return f"{style.text(reserved.number)}, {style.counted(reserved.pages, 'page')} from record {first}"
 
 
 def _walk(walk: Translation | None, style: Style) -> str:
