@@ -74,8 +74,8 @@ def values(word: Word) -> list[str]:
         return []
     module, _, function = word.complete.partition(":")
     try:
-        with stop.machine() as machine:
-            found = getattr(importlib.import_module(module), function)(stopped(machine, Journal()))
-            return [str(value) for value in found]
+        machine = stop.machine()
+        found = getattr(importlib.import_module(module), function)(stopped(machine, Journal()))
+        return [str(value) for value in found]
     except (MachineError, LayoutError, gdb.error):
         return []  # Nothing is stopped, or it is not TinyOS: nothing to offer, and nowhere to say why.

@@ -86,13 +86,10 @@ def _standing_still() -> Iterator[tuple[Machine, int]]:
     try:
         if _is_stopped_for_gdb_alone():
             source = GdbMachine()
-            try:
-                yield CachedMachine(source), source.selected_core
-            finally:
-                source.restore()
+            yield CachedMachine(source), source.selected_core
         else:
-            with stop.machine() as machine:
-                yield machine, stop.selected_core()
+            machine = stop.machine()
+            yield machine, stop.selected_core()
     except (MachineError, LayoutError) as error:
         raise gdb.GdbError(str(error)) from error
     except gdb.GdbError:

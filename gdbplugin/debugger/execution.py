@@ -94,10 +94,10 @@ def _read(command: Command, form: Form, given: dict[str, Any], quiet: bool) -> t
     reader = getattr(importlib.import_module(module), function)
     if form.needs == "journal":
         return reader(journal, quiet, **values), journal
-    with stop.machine() as machine:
-        if form.needs == "stopped":
-            return reader(stopped(machine, journal), **values), journal
-        return reader(find_kernel(machine, journal), **values), journal
+    machine = stop.machine()
+    if form.needs == "stopped":
+        return reader(stopped(machine, journal), **values), journal
+    return reader(find_kernel(machine, journal), **values), journal
 
 
 def _require_alone(command: Command, form: Form, values: dict[str, Any]) -> None:

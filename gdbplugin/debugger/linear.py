@@ -53,9 +53,6 @@ class LinearMapMemory:
             except gdb.error as error:
                 raise MachineGoneError(f"the connection to the target was lost: {error}") from error
 
-    def suspend(self) -> None:
-        """There is no mode to put back."""
-
     def _find(self) -> tuple[int, int]:
         """The map's offset, and a core through which it can be read."""
         for core in self._machine.cores:

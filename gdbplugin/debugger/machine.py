@@ -29,9 +29,6 @@ class _Memory(Protocol):
     def write(self, address: int, data: bytes) -> None:
         """A few bytes into physical memory; raises a `MachineError`."""
 
-    def suspend(self) -> None:
-        """Have the stub take addresses as the user's GDB expects them to be taken."""
-
 
 class GdbMachine:
     """The selected inferior, stopped; satisfies `Machine` and `ReadsRanges`. Valid for one stop."""
@@ -78,17 +75,10 @@ class GdbMachine:
             self._memory = PacketMemory.probe(self._inferior) or LinearMapMemory(self, self._inferior)
         return self._memory
 
-    def restore(self) -> None:
-        """Leave the stub as it was found; called when a command ends, however it ends."""
-        if self._memory is not None:
-            self._memory.suspend()
-
     def register(self, name: str, core: int) -> int | None:
         """See `Machine`: None for a register this stub does not have."""
         if core not in self._threads:
             return None
-        # GDB itself may read memory now: by virtual addresses.
-        self.restore()
         return self._registers.read(name, self._threads[core])
 
     @contextlib.contextmanager

@@ -1,10 +1,10 @@
 """Physical memory by packets of the remote protocol, as QEMU's stub offers it.
 
-`Qqemu.PhyMemMode:1` makes the stub take the addresses of memory packets as physical ones. The mode is
-switched on with the first read and put back as it was found before GDB itself is used again.
+`Qqemu.PhyMemMode:1` makes the stub take the addresses of memory packets as physical ones. The mode is on for
+one burst of packets at a time, and never when anything else may use the connection, GDB itself first of all.
 
-They go past GDB where its socket is found, else one by one through it; never by GDB's own reading of memory,
-in which its settings, and what it keeps of memory, have a part.
+The packets go past GDB where its socket is found, else one by one through it; never by GDB's own reading of
+memory, in which its settings, and what it keeps of memory, have a part.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 
 import gdb
 
+from gdbplugin.debugger import interrupts
 from gdbplugin.debugger.memory_map import ASK, MemoryMap
-from gdbplugin.debugger.stub_socket import StubSocket
+from gdbplugin.debugger.stub_socket import BURST, StubSocket
 from gdbplugin.machine import MachineGoneError, PhysicalReadError, PhysicalWriteError
 
 _MODE, _SET_MODE = "qqemu.PhyMemMode", "Qqemu.PhyMemMode"
@@ -33,8 +34,8 @@ class PacketMemory:
 
     def __init__(self, connection: gdb.RemoteTargetConnection, found: bytes) -> None:
         self._connection = connection
-        self._found = found
-        self._physical = found == b"1"
+        # Where the user has it on, it stays on.
+        self._around = None if found == b"1" else (f"{_SET_MODE}:1", f"{_SET_MODE}:0")
         self._socket = StubSocket.find(connection)
         self._map = self._memory_map()
 
@@ -76,7 +77,6 @@ class PacketMemory:
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
         """See `ReadsRanges`."""
-        self._set(True)
         packets = [
             []
             if self._map.device(address, length)
@@ -91,32 +91,38 @@ class PacketMemory:
 
     def _answers(self, packets: list[str]) -> list[bytes]:
         try:
-            found = self._socket.ask(packets) if self._socket is not None else None
-            return [_send(self._connection, packet) for packet in packets] if found is None else found
+            found = self._socket.ask(packets, self._around) if self._socket is not None else None
+            return self._through_gdb(packets) if found is None else found
         except MachineGoneError:
             # GDB learns of it now, not from whatever it is to do next.
             with contextlib.suppress(MachineGoneError):
                 _send(self._connection, _MODE)
             raise
 
+    def _through_gdb(self, packets: list[str]) -> list[bytes]:
+        answers = []
+        for start in range(0, len(packets), BURST):
+            with interrupts.held(), self._switched():
+                answers += [_send(self._connection, packet) for packet in packets[start : start + BURST]]
+        return answers
+
+    @contextlib.contextmanager
+    def _switched(self) -> Iterator[None]:
+        """Have the stub take addresses as physical ones for the length of a `with`."""
+        if self._around is None:
+            yield
+            return
+        try:
+            if _send(self._connection, self._around[0]) != b"OK":
+                raise MachineGoneError(f"the debug stub refused {self._around[0]}")
+            yield
+        finally:
+            _send(self._connection, self._around[1])
+
     def write(self, address: int, data: bytes) -> None:
         """Write one packet's worth; raises `PhysicalWriteError` or `MachineGoneError`."""
-        self._set(True)
-        if _send(self._connection, f"M{address:x},{len(data):x}:{data.hex()}") != b"OK":
+        if self._through_gdb([f"M{address:x},{len(data):x}:{data.hex()}"]) != [b"OK"]:
             raise PhysicalWriteError(address, len(data))
-
-    def suspend(self) -> None:
-        """Put the mode back as it was found. A connection that is gone has no mode."""
-        if self._connection.is_valid():
-            self._set(self._found == b"1")
-
-    def _set(self, physical: bool) -> None:
-        if self._physical == physical:
-            return
-        answer = _send(self._connection, f"{_SET_MODE}:{int(physical)}")
-        if answer != b"OK":
-            raise MachineGoneError(f"the debug stub refused to switch to physical addresses: {answer!r}")
-        self._physical = physical
 
 
 def _pieces(address: int, length: int, size: int) -> Iterator[tuple[int, int]]:

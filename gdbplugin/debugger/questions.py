@@ -42,23 +42,23 @@ def answer(arguments: Sequence[str]) -> str:
 
 def _cores() -> dict[str, Any]:
     """`cores`, and the one that is `selected` in GDB."""
-    with stop.machine() as machine:
-        return {"cores": list(machine.cores), "selected": stop.selected_core()}
+    machine = stop.machine()
+    return {"cores": list(machine.cores), "selected": stop.selected_core()}
 
 
 def _registers(core: str, *names: str) -> dict[str, int | None]:
     """The values of a core's registers by name; null where one is not to be had."""
-    with stop.machine() as machine:
-        return {name: machine.register(name, int(core)) for name in names}
+    machine = stop.machine()
+    return {name: machine.register(name, int(core)) for name in names}
 
 
 def _physical(address: str, length: str) -> dict[str, str]:
     """Physical memory as hexadecimal `contents`, or why there is a `lack` of it."""
-    with stop.machine() as machine:
-        try:
-            return {"contents": machine.read_physical(int(address, 0), int(length, 0)).hex()}
-        except PhysicalReadError as error:
-            return {"lack": str(error)}
+    machine = stop.machine()
+    try:
+        return {"contents": machine.read_physical(int(address, 0), int(length, 0)).hex()}
+    except PhysicalReadError as error:
+        return {"lack": str(error)}
 
 
 def _address(text: str) -> int:
@@ -87,8 +87,8 @@ def _sections() -> list[tuple[int, int, str]]:
 
 def _disassembled(core: str, address: str, word: str) -> str | None:
     """The text of an instruction, as seen from a core."""
-    with stop.machine():
-        return disassemble(int(core, 0), int(address, 0), int(word, 0))
+    stop.machine()
+    return disassemble(int(core, 0), int(address, 0), int(word, 0))
 
 
 _QUESTIONS: dict[str, Callable[..., Any]] = {

@@ -72,9 +72,9 @@ class RegisterReader:
             return None
         try:
             value = gdb.parse_and_eval(f"${spelled}")
+            return int(value) & ((1 << 8 * value.type.sizeof) - 1)
         except gdb.error:
             return None  # Known to the stub, and yet not to be read: on a core that is powered off, say.
-        return int(value) & ((1 << 8 * value.type.sizeof) - 1)
 
     def _spelling(self, name: str) -> str | None:
         if self._known is None:

@@ -109,14 +109,13 @@ def _latest(test: _Test, journal: Journal) -> Any:
 
 
 def _run(test: _Test, journal: Journal, quiet: bool) -> Any:
-    with stop.machine() as machine:
-        kernel = find_kernel(machine, journal)
-        interface = read_interface(kernel)
-        former = _known(test, interface)
-        if former is None:
-            _require_able(kernel, interface)
-            former = _UnderWay(test, _connection(), interface.served or 0, test.read(kernel))
-        waiting = Waiting(test.name, *_lookers(kernel), interface)
+    kernel = find_kernel(stop.machine(), journal)
+    interface = read_interface(kernel)
+    former = _known(test, interface)
+    if former is None:
+        _require_able(kernel, interface)
+        former = _UnderWay(test, _connection(), interface.served or 0, test.read(kernel))
+    waiting = Waiting(test.name, *_lookers(kernel), interface)
     _under_way[test.number] = former
     steps = None
     if not _is_over(interface, former):
@@ -130,12 +129,11 @@ def _run(test: _Test, journal: Journal, quiet: bool) -> Any:
 
 
 def _finish(test: _Test, former: _UnderWay, steps: int | None, journal: Journal) -> Any:
-    with stop.machine() as machine:
-        kernel = find_kernel(machine, journal)
-        interface = read_interface(kernel)
-        if steps is not None:
-            interface = replace(interface, progress=steps)
-        run = test.compare(kernel, former.before, interface)
+    kernel = find_kernel(stop.machine(), journal)
+    interface = read_interface(kernel)
+    if steps is not None:
+        interface = replace(interface, progress=steps)
+    run = test.compare(kernel, former.before, interface)
     _under_way.pop(test.number, None)
     _last[test.number] = (run, journal)
     return run
@@ -260,27 +258,21 @@ def _connection() -> int:
 
 
 def _read_interface() -> Interface:
-    with stop.machine() as machine:
-        return read_interface(find_kernel(machine, Journal()))
+    return read_interface(find_kernel(stop.machine(), Journal()))
 
 
 def _read_failure() -> str:
-    with stop.machine() as machine:
-        failure = read_failure(find_kernel(machine, Journal()))
+    failure = read_failure(find_kernel(stop.machine(), Journal()))
     return "it left no record" if failure is None else failure.message or failure.kind_name
 
 
 def _write_request(number: int) -> None:
-    with stop.machine() as machine:
-        kernel = find_kernel(machine, Journal())
-        place = kernel.place(INTERFACE, "request")
-        assert place is not None, "read_interface has found it"
-        ((address, length),) = VirtualMemory(machine, kernel.regime).extents(place.address, place.type.size)
-    source = GdbMachine()
-    try:
-        source.write_physical(address, number.to_bytes(length, "little"))
-    finally:
-        source.restore()
+    machine = stop.machine()
+    kernel = find_kernel(machine, Journal())
+    place = kernel.place(INTERFACE, "request")
+    assert place is not None, "read_interface has found it"
+    ((address, length),) = VirtualMemory(machine, kernel.regime).extents(place.address, place.type.size)
+    GdbMachine().write_physical(address, number.to_bytes(length, "little"))
     stop.forget()
 
 

@@ -1,8 +1,8 @@
 """What is known of the target as long as it stays stopped: the machine with its cache, and the layout.
 
-Everything read is kept until the target runs, is written to, or goes, or is given a `monitor` command, which
-may be a reset or the restoring of a snapshot; then the next command reads anew. Nothing here happens before
-the first command asks.
+Everything read is kept until the target runs, is written to, or goes, or is given a command such as
+`monitor`, which may be a reset or the restoring of a snapshot; then the next command reads anew. Nothing here
+happens before the first command asks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from gdbplugin.layout import cache
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.types import Static
 from gdbplugin.machine import CachedMachine, Machine, MachineError, PhysicalReadError
+
+_SILENT_COMMANDS = ("monitor", "restore", "load")
+"""What may change the target without an event of GDB's."""
 
 
 class NoTargetError(MachineError):
@@ -64,7 +67,7 @@ class _State:
         events.connection_removed.connect(self.gone)
         events.new_objfile.connect(self.replaced)
         events.clear_objfiles.connect(self.replaced)
-        _hook_monitor()
+        _hook_commands()
 
     def ran(self, event: Any) -> None:
         """The target goes on."""
@@ -91,12 +94,10 @@ class _State:
 _state = _State()
 
 
-@contextlib.contextmanager
-def machine() -> Iterator[Machine]:
-    """The stopped machine, for the length of one command.
+def machine() -> Machine:
+    """The stopped machine, for one command.
 
-    Raises `NoTargetError` where nothing is stopped. Whatever mode the debug stub was put into to read
-    physical memory is put back at the end.
+    Raises `NoTargetError` where nothing is stopped.
     """
     _require_stopped()
     _require_aarch64()
@@ -107,10 +108,7 @@ def machine() -> Iterator[Machine]:
         _state.changed(None)
         source = _state.source = GdbMachine()
         cached = _state.cached = CachedMachine(source)
-    try:
-        yield cached
-    finally:
-        source.restore()
+    return cached
 
 
 def forget() -> None:
@@ -119,22 +117,23 @@ def forget() -> None:
 
 
 def monitored() -> None:
-    """Called by GDB behind a `monitor` command, of whose effect it tells nobody, itself included."""
+    """Called by GDB behind commands of whose effect it tells nobody, itself included."""
     forget()
     # Its own copy of the registers is no better: a GDB that has no such command has no way to be told.
     with contextlib.suppress(gdb.error):
         gdb.execute("maintenance flush register-cache", to_string=True)
 
 
-def _hook_monitor() -> None:
-    """Have `monitored` called; a hook of the user's own is left as it is."""
-    hook = "hookpost-monitor"
-    try:
-        gdb.execute(f"show user {hook}", to_string=True)
-    except gdb.error:
-        # The user's Python gets no name by it.
-        call = f"__import__({__name__!r}, fromlist=['']).monitored()"
-        gdb.execute(f"define {hook}\npython {call}\nend", to_string=True)
+def _hook_commands() -> None:
+    """Have `monitored` called; hooks of the user's own are left as they are."""
+    for command in _SILENT_COMMANDS:
+        hook = f"hookpost-{command}"
+        try:
+            gdb.execute(f"show user {hook}", to_string=True)
+        except gdb.error:
+            # The user's Python gets no name by it.
+            call = f"__import__({__name__!r}, fromlist=['']).monitored()"
+            gdb.execute(f"define {hook}\npython {call}\nend", to_string=True)
 
 
 def history() -> History:
@@ -143,22 +142,21 @@ def history() -> History:
 
 
 def decoded() -> dict[str, Any]:
-    """What was decoded at this stop already; within `machine` only."""
+    """What was decoded at this stop already."""
     return _state.decoded
 
 
 def selected_core() -> int:
-    """The number of the core that the user looks at; within `machine` only."""
+    """The number of the core that the user looks at, once `machine` was asked for."""
     return _state.source.selected_core if _state.source is not None else 0
 
 
 @contextlib.contextmanager
 def seen_from(core: int) -> Iterator[None]:
-    """Have GDB itself look at memory from a core, by virtual addresses; within `machine` only."""
+    """Have GDB itself look at memory from a core, once `machine` was asked for."""
     source = _state.source
     if source is None:
         raise NoTargetError("there is no target any more")
-    source.restore()
     with source.selected(core):
         yield
 

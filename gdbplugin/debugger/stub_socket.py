@@ -12,20 +12,24 @@ import contextlib
 import os
 import re
 import select
-import signal
 import socket
 import stat
+import time
 from collections.abc import Iterator, Sequence
 
 import gdb
 
+from gdbplugin.debugger import interrupts
 from gdbplugin.machine import MachineGoneError
 
 # As many answers as there may be at once without QEMU, which writes them, having to wait for room.
-_BURST = 32
+BURST = 32
 _RECEIVED_BYTES = 1 << 16
 # As often as GDB asks for an answer again.
 _TRIES = 3
+# For so long Ctrl-C waits for a stub that says nothing.
+_PATIENCE_SECONDS = 2.0
+_GLANCE_SECONDS = 0.1
 _DESCRIPTORS = "/dev/fd"
 # `OK`, which is no output, ends what a monitor writes.
 _IS_OUTPUT = re.compile(rb"O(?:[0-9a-fA-F]{2})*\Z")
@@ -44,21 +48,28 @@ class StubSocket:
         if not os.path.isdir(_DESCRIPTORS) or socket.getdefaulttimeout() is not None:
             # With such a default a socket cannot be looked at without a change to GDB's own.
             return None
-        found = [number for number in _descriptors() if _leads_to(number, connection.details)]
+        if any(inferior.connection not in (None, connection) for inferior in gdb.inferiors()):
+            return None
+        found = [number for number in _descriptors() if _leads_to(number, connection.details or "")]
         return cls(connection, found[0]) if len(found) == 1 else None
 
-    def ask(self, packets: Sequence[str]) -> list[bytes] | None:
+    def ask(self, packets: Sequence[str], around: tuple[str, str] | None = None) -> list[bytes] | None:
         """The stub's answers to packets, in their order; None where GDB had better ask.
 
-        Packets and answers are without the protocol's frame. Raises `MachineGoneError`.
+        Packets and answers are without the protocol's frame. What is `around` them is sent before and behind
+        each burst of them, and is to be answered with OK. Raises `MachineGoneError`.
         """
+        before, behind = ([around[0]], [around[1]]) if around is not None else ([], [])
         with self._channel() as channel:
             if channel is None:
                 return None
             answers: list[bytes] = []
-            for start in range(0, len(packets), _BURST):
-                burst = packets[start : start + _BURST]
-                answers += _exchange(channel, burst, len(burst))
+            for start in range(0, len(packets), BURST):
+                burst = [*before, *packets[start : start + BURST], *behind]
+                found = _exchange(channel, burst, len(burst))
+                if around is not None and (found.pop(0), found.pop()) != (b"OK", b"OK"):
+                    raise MachineGoneError(f"the debug stub refused {around[0]}")
+                answers += found
             return answers
 
     def monitor(self, command: str) -> str:
@@ -94,19 +105,26 @@ def _descriptors() -> Iterator[int]:
             continue  # The listing's own, which is closed by now.
 
 
-def _leads_to(descriptor: int, details: str | None) -> bool:
-    """Whether a socket is connected to what GDB's connection says that it is to: HOST:PORT, or a path."""
+def _leads_to(descriptor: int, details: str) -> bool:
+    """Whether a socket is connected to what GDB's connection says that it is to: HOST:PORT, or a path.
+
+    GDB's connection may as well be a program's (`|`), a serial line, or UDP: then no socket is taken for it.
+    """
     with socket.socket(fileno=os.dup(descriptor)) as channel:
         try:
             peer = channel.getpeername()
         except OSError:
             return False
-        if channel.type != socket.SOCK_STREAM or not details:
+        if channel.type != socket.SOCK_STREAM or details.startswith(("|", "udp", "/dev/")):
             return False
         if channel.family in (socket.AF_INET, socket.AF_INET6):
             return details.rpartition(":")[2] == str(peer[1])
-    # The stub may have been told of its path by another name of the directory.
-    return isinstance(peer, str) and bool(peer) and os.path.basename(peer) == os.path.basename(details)
+    if not isinstance(peer, str) or not peer:
+        return False
+    if os.path.isabs(peer):
+        return os.path.realpath(peer) == os.path.realpath(details)
+    # By the stub's own working directory.
+    return os.path.basename(peer) == os.path.basename(details)
 
 
 def _exchange(channel: socket.socket, packets: Sequence[str], count: int | None) -> list[bytes]:
@@ -114,22 +132,21 @@ def _exchange(channel: socket.socket, packets: Sequence[str], count: int | None)
 
     Ctrl-C waits for its end, so that no answer is left for GDB to stumble upon.
     """
-    is_over = False
-    try:
-        with _interrupts_held():
+    with interrupts.held():
+        is_over = False
+        try:
             channel.sendall(b"".join(map(_framed, packets)))
             answers = _received(channel, count)
             is_over = True
-        return answers
-    except OSError as error:
-        reason = error.strerror or error
-        raise MachineGoneError(f"the connection to the target was lost: {reason}") from error
-    finally:
-        if not is_over:
-            # GDB is to find the connection ended, not an answer that it did not ask for. So too where the
-            # signal was taken by a thread of somebody else's in this process, which does not hold it.
-            with contextlib.suppress(OSError):
-                channel.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            reason = error.strerror or error
+            raise MachineGoneError(f"the connection to the target was lost: {reason}") from error
+        finally:
+            if not is_over:
+                # GDB is to find the connection ended, not an answer that it did not ask for.
+                with contextlib.suppress(OSError):
+                    channel.shutdown(socket.SHUT_RDWR)
+    return answers
 
 
 def _framed(packet: str) -> bytes:
@@ -153,7 +170,6 @@ def _received(channel: socket.socket, count: int | None) -> list[bytes]:
 
 def _answers(channel: socket.socket) -> Iterator[bytes]:
     """What comes, frame by frame. Raises `OSError` where it does not, or is no frame."""
-    seconds = _TRIES * max(1, int(gdb.parameter("remotetimeout") or 0))
     pending = bytearray()
     while True:
         # A frame ends with two digits of checksum, which a stream that loses nothing has no need of.
@@ -163,12 +179,26 @@ def _answers(channel: socket.socket) -> Iterator[bytes]:
                 raise OSError(f"the debug stub said {bytes(acknowledgement[:20])!r} instead of an answer")
             del pending[: end + 3]
             yield bytes(answer)
-        if not _is_readable(channel, seconds):
-            raise OSError(f"the debug stub did not answer within {seconds} s")
+        _wait(channel)
         data = channel.recv(_RECEIVED_BYTES)
         if not data:
             raise OSError("the debug stub closed it")
         pending += data
+
+
+def _wait(channel: socket.socket) -> None:
+    """Wait for something to read; raises `OSError` where it takes longer than GDB, or its user, waits."""
+    if _is_readable(channel, _GLANCE_SECONDS):
+        return
+    timeout = int(gdb.parameter("remotetimeout") or 0)
+    seconds = _TRIES * max(1, timeout) if timeout >= 0 else None
+    began = time.monotonic()
+    while not _is_readable(channel, _GLANCE_SECONDS):
+        waited = time.monotonic() - began
+        if seconds is not None and waited > seconds:
+            raise OSError(f"the debug stub did not answer within {seconds} s")
+        if waited > _PATIENCE_SECONDS and interrupts.is_waiting():
+            raise OSError("interrupted while the debug stub did not answer")
 
 
 def _is_readable(channel: socket.socket, seconds: float) -> bool:
@@ -176,15 +206,3 @@ def _is_readable(channel: socket.socket, seconds: float) -> bool:
     waiting = select.poll()
     waiting.register(channel, select.POLLIN)
     return bool(waiting.poll(1000 * seconds))
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Have Ctrl-C come after a `with`, not in it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
-        # Within: what has come by then is raised by this call.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F_]{1,40}|[0-9][0-9_]{0,40})\Z")
 _ADDRESS_MASK = (1 << 64) - 1
+_DIGITS = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F_]{41,}|[0-9_]{41,})\Z")
 _TOO_LARGE = "has more than 64 bits"
 # Of an expression: what would write or call. `==`, `!=`, `<=` and `>=` only compare.
 _CHANGES = re.compile(r"\+\+|--|(?<![=!<>])=(?!=)|<<=|>>=")
@@ -158,6 +159,8 @@ def expression(text: str) -> int:
         if found > _ADDRESS_MASK:
             raise ExpressionError(_TOO_LARGE)
         return found
+    if _DIGITS.match(text):
+        raise ExpressionError(_TOO_LARGE)  # Before GDB, which very many of them make abort.
     if _CHANGES.search(text) or _CALLS.search(text):
         raise ExpressionError("would assign or call something, which no expression here may")
     try:

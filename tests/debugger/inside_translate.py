@@ -20,23 +20,23 @@ def answer(address):
     return int(said.removeprefix("gpa: "), 16) if said.startswith("gpa: ") else None
 
 
-with stop.machine() as machine:
-    regime = el1_regime(machine, 0)
-    mapped = [
-        leaf
-        for control in (regime.lower, regime.upper)
-        for leaf in leaves(machine, control)
-        if isinstance(leaf, Leaf)
+machine = stop.machine()
+regime = el1_regime(machine, 0)
+mapped = [
+    leaf
+    for control in (regime.lower, regime.upper)
+    for leaf in leaves(machine, control)
+    if isinstance(leaf, Leaf)
+]
+probes = []
+for leaf in random.sample(mapped, min(len(mapped), 150)):
+    probes += [
+        leaf.start,
+        leaf.start + random.randrange(leaf.size),
+        leaf.start - 1,
+        leaf.start + leaf.size,
     ]
-    probes = []
-    for leaf in random.sample(mapped, min(len(mapped), 150)):
-        probes += [
-            leaf.start,
-            leaf.start + random.randrange(leaf.size),
-            leaf.start - 1,
-            leaf.start + leaf.size,
-        ]
-    probes += [random.getrandbits(64) for _ in range(50)] + [random.getrandbits(48) for _ in range(50)]
-    probes = [address & (1 << 64) - 1 for address in probes]
-    ours = [translate(machine, regime, address).output for address in probes]
+probes += [random.getrandbits(64) for _ in range(50)] + [random.getrandbits(48) for _ in range(50)]
+probes = [address & (1 << 64) - 1 for address in probes]
+ours = [translate(machine, regime, address).output for address in probes]
 print(json.dumps([[address, output, answer(address)] for address, output in zip(probes, ours, strict=True)]))

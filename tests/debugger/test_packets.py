@@ -104,6 +104,39 @@ def test_a_monitor_command_has_everything_read_anew_the_registers_included(proxy
     assert "False" in outcome.output.splitlines()
 
 
+def test_what_is_restored_from_a_file_has_everything_read_anew(proxy, kernel_elf, tmp_path):
+    """Bytes as they are there already: what counts is that they are asked for again."""
+    file, address = tmp_path / "bytes", "&DEBUGGER_INTERFACE"
+    gdb(
+        f"target remote {proxy.address}",
+        "thread 2",
+        "set language c",
+        f"dump binary memory {file} {address} (char *) {address} + 8",
+        "tinyos report",
+        MARK,
+        f"restore {file} binary {address}",
+        MARK,
+        "tinyos report",
+        MARK,
+        elf=kernel_elf,
+    )
+    assert file.read_bytes().startswith(b"TinyOSdb")
+    assert memory(between_marks(proxy.packets)[-1])
+
+
+def test_registers_that_gdb_cannot_fetch_are_named(proxy, kernel_elf):
+    outcome = gdb(
+        "set remote fetch-register-packet off",
+        f"target remote {proxy.address}",
+        "tinyos translate 0x80000",
+        "tinyos registers TCR_EL1",
+        "tinyos context",
+        elf=kernel_elf,
+    )
+    assert "Error while executing Python code" not in outcome.errors
+    assert "of core 0 cannot be read from this target" in outcome.errors
+
+
 def test_a_users_own_hook_of_monitor_stays(proxy, kernel_elf):
     outcome = gdb(
         f"target remote {proxy.address}",

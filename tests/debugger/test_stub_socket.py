@@ -1,7 +1,6 @@
 """Memory past GDB: the same by every way to the stub, in step with GDB whatever comes in between."""
 
-import os
-import socket
+import json
 import sys
 import textwrap
 
@@ -65,17 +64,55 @@ def test_what_gdb_is_to_log_goes_through_gdb(held, kernel_elf, tmp_path):
     assert "$m" in log.read_text()
 
 
-def test_another_socket_of_that_name_is_never_taken_for_gdbs(held, kernel_elf, tmp_path):
-    other = tmp_path / "other" / "proxy"
-    other.parent.mkdir()
-    with socket.socket(socket.AF_UNIX) as listener, StubProxy(tmp_path, held.qemu.gdb_address) as proxy:
-        listener.bind(str(other))
-        listener.listen(1)
-        assert os.path.basename(proxy.address) == other.name
-        connect = f"python import socket; s = socket.socket(socket.AF_UNIX); s.connect({str(other)!r})"
-        found, is_direct = maps(proxy.address, kernel_elf, connect)
-    assert not is_direct
-    assert found == maps(held.qemu.gdb_address, kernel_elf)[0]
+def test_with_two_machines_each_answers_for_itself(held, shared_machine, kernel_elf, tmp_path):
+    """One of them by a program, whose words end as the other's address does."""
+    own, other = held.qemu.gdb_address, shared_machine.qemu.gdb_address
+    with StubProxy(tmp_path, own) as proxy:
+        bridge = tmp_path / "bridge.py"
+        bridge.write_text(BRIDGE)
+        done = gdb(
+            f"target remote | {sys.executable} {bridge} {proxy.address}",
+            "tinyos maps --json",
+            "add-inferior -no-connection",
+            "inferior 2",
+            f"file {kernel_elf}",
+            f"target remote {other}",
+            "tinyos stats --json",
+            IS_DIRECT,
+            "inferior 1",
+            IS_DIRECT,
+            "stepi",
+            "tinyos maps --json",
+            elf=kernel_elf,
+        )
+    found = [json.loads(line) for line in done.output.splitlines() if line.startswith("{")]
+    assert [one["schema"] for one in found] == ["tinyos.maps/1", "tinyos.stats/1", "tinyos.maps/1"], done
+    assert found[0]["mappings"] == found[2]["mappings"]
+    assert "direct True" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("details", "leads"),
+    [
+        ("{path}", True),
+        ("{folder}/./{name}", True),
+        ("{folder}/other/{name}", False),
+        ("| socat - {path}", False),
+        ("/dev/ttyUSB0", False),
+        ("udp:localhost:{name}", False),
+        ("", False),
+    ],
+)
+def test_which_socket_is_gdbs(kernel_elf, held, tmp_path, details, leads):
+    with StubProxy(tmp_path, held.qemu.gdb_address) as proxy:
+        said = details.format(path=proxy.address, folder=tmp_path, name="proxy")
+        done = gdb(
+            f"target remote {proxy.address}",
+            "python from gdbplugin.debugger import stub_socket as s",
+            f"python print('leads', any(s._leads_to(number, {said!r}) for number in s._descriptors()))",
+            elf=kernel_elf,
+        )
+    assert f"leads {leads}" in done.output.splitlines(), done
 
 
 def inside(address, elf, directory, script):
@@ -109,13 +146,76 @@ def test_ctrl_c_amid_an_exchange_comes_behind_it(held, kernel_elf, tmp_path):
         stub_socket._received = received
         print("same", gdb.execute("tinyos maps --json", to_string=True) == before)
         print("masked", signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        gdb.execute("maint packet qqemu.PhyMemMode")
         """,
     )
+    assert 'received: "0"' in done.output
     lines = done.output.splitlines()
     assert any(line.startswith("interrupted ") for line in lines), done
     assert "same True" in lines
     assert "masked False" in lines
     assert done.output.count("→ physical 0x80000") == 2
+
+
+def test_ctrl_c_before_an_exchange_harms_nothing(held, kernel_elf, tmp_path):
+    done = inside(
+        held.qemu.gdb_address,
+        kernel_elf,
+        tmp_path,
+        """
+        import gdb, os, signal
+        from gdbplugin.debugger import interrupts
+        held = interrupts.held
+        def interrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            return held()
+        interrupts.held = interrupted
+        gdb.execute("monitor info status", to_string=True)
+        try:
+            gdb.execute("tinyos maps --json", to_string=True)
+        except (KeyboardInterrupt, gdb.error):
+            print("interrupted")
+        interrupts.held = held
+        """,
+    )
+    assert "interrupted" in done.output.splitlines()
+    assert done.output.count("→ physical 0x80000") == 2
+
+
+def test_ctrl_c_amid_packets_through_gdb_leaves_the_mode_as_it_was(held, kernel_elf, tmp_path):
+    script = """
+        import gdb, os, signal
+        from gdbplugin.debugger import packets
+        send = packets._send
+        def interrupted(connection, packet):
+            answer = send(connection, packet)
+            if packet.startswith("Qqemu.PhyMemMode:1"):
+                os.kill(os.getpid(), signal.SIGINT)
+            return answer
+        packets._send = interrupted
+        gdb.execute("monitor info status", to_string=True)
+        try:
+            gdb.execute("tinyos maps --json", to_string=True)
+        except (KeyboardInterrupt, gdb.error):
+            print("interrupted")
+        packets._send = send
+        gdb.execute("maint packet qqemu.PhyMemMode")
+        """
+    file = tmp_path / "script.py"
+    file.write_text(textwrap.dedent(script))
+    log = f"set remotelogfile {tmp_path / 'log'}"
+    connect = f"target remote {held.qemu.gdb_address}"
+    done = gdb(log, connect, TRANSLATE, f"source {file}", TRANSLATE, elf=kernel_elf)
+    assert "interrupted" in done.output.splitlines()
+    assert 'received: "0"' in done.output
+    assert done.output.count("→ physical 0x80000") == 2
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 2_147_483])
+def test_any_timeout_of_gdbs(held, kernel_elf, seconds):
+    connect = f"target remote {held.qemu.gdb_address}"
+    done = gdb(connect, f"set remotetimeout {seconds}", TRANSLATE, elf=kernel_elf)
+    assert "→ physical 0x80000" in done.output, done
 
 
 def test_an_exchange_broken_off_ends_the_connection_rather_than_mislead_gdb(held, kernel_elf, tmp_path):
@@ -148,7 +248,10 @@ class Instead(StubProxy):
     said = b""
 
     def _answer(self, packet):
-        return self.said if packet.startswith("m") and self.packets.count("qqemu.PhyMemMode") else None
+        if not self.packets.count("qqemu.PhyMemMode"):
+            return None
+        # In the order of the packets: QEMU's own answers would come later.
+        return b"+$OK#9a" if packet.startswith("Qqemu") else self.said if packet.startswith("m") else None
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ LAZY_USAGE = "Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N
             ("has more than 64 bits", "Usage: tinyos translate ADDRESS"),
         ),
         ("tinyos translate 0 --ttbr 99999999999999999999999", ("has more than 64 bits", "--ttbr VALUE")),
+        (f"tinyos translate {'9' * 5000}", ("has more than 64 bits", "Usage: tinyos translate ADDRESS")),
         ("tinyos translate 0 --el 4", ('"4" is none of 0, 1, 2, 3', "Usage: tinyos translate")),
         ("tinyos maps --stage 3", ('"3" is none of 1, 2', "Usage: tinyos maps")),
         ("tinyos nothing", ('there is no "nothing"', "the commands are: ", "Usage: tinyos COMMAND")),
