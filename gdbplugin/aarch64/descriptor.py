@@ -97,7 +97,8 @@ class AttributeRules:
     `enhanced_pan`: SCTLR_ELx.EPAN. `hardware_dirty_state`: TCR_ELx.HD and HA, by which DBM makes a
     read-only mapping one that the first write turns writable. `el0_disabled`: TCR_ELx.E0PDn.
     `shareability`: TCR_ELx.SHn where descriptors hold none, else None. `stage` is 1 or 2; at stage 2
-    `execute_never_by_level` tells that XN speaks of EL0 and EL1 apart (FEAT_XNX).
+    `execute_never_by_level` tells that XN speaks of EL0 and EL1 apart (FEAT_XNX). `nested`: HCR_EL2.NV and
+    NV1, by which EL1 is a guest's hypervisor and its descriptors are as EL2's; PSTATE.PAN counts as 0 then.
     """
 
     has_el0: bool = True
@@ -108,6 +109,7 @@ class AttributeRules:
     shareability: int | None = None
     stage: int = 1
     execute_never_by_level: bool = False
+    nested: bool = False
 
 
 DEFAULT_RULES = AttributeRules()
@@ -204,13 +206,16 @@ def attributes(descriptor: int, inherited: int, rules: AttributeRules) -> Attrib
     """Decode a leaf descriptor, with the hierarchical attributes `inherited` from above (D8.4, D8.5)."""
     if rules.stage == 2:
         return _stage2_attributes(descriptor, rules)
+    if rules.nested:
+        descriptor, inherited = _as_of_el2(descriptor), _hierarchical_as_of_el2(inherited)
     modifier = bool(descriptor & DIRTY_BIT_MODIFIER)
     clean = bool(descriptor & AP_READ_ONLY)
     read_only = clean and not (modifier and rules.hardware_dirty_state)
     writable = not (read_only or inherited & AP_TABLE_NO_WRITE)
     el0, el1 = _permissions(descriptor, inherited, rules, writable)
     # PAN takes away what EL0 may read; with EPAN also what EL0 may only execute (D8.4.1).
-    kept_from_el1 = rules.has_el0 and (el0.read or (rules.enhanced_pan and el0.execute))
+    heeds_pan = rules.has_el0 and not rules.nested
+    kept_from_el1 = heeds_pan and (el0.read or (rules.enhanced_pan and el0.execute))
     return Attributes(
         el0=NOTHING if rules.el0_disabled else el0,
         el1=el1,
@@ -228,6 +233,17 @@ def attributes(descriptor: int, inherited: int, rules: AttributeRules) -> Attrib
         non_secure=bool(descriptor & NON_SECURE),
         guarded=bool(descriptor & GUARDED),
     )
+
+
+def _as_of_el2(descriptor: int) -> int:
+    """A leaf of EL1's under nested virtualization in the usual form: bit 54 is PXN, AP[1] counts as 0."""
+    return descriptor & ~(AP_EL0 | PXN | UXN) | (PXN if descriptor & UXN else 0)
+
+
+def _hierarchical_as_of_el2(inherited: int) -> int:
+    """The same for hierarchical attributes: bit 60 is PXNTable, and APTable[0] clear."""
+    forbids = _HIERARCHICAL & ~AP_TABLE_NO_WRITE
+    return inherited & ~forbids | (PXN_TABLE if inherited & UXN_TABLE else 0)
 
 
 def _shareability(descriptor: int, rules: AttributeRules) -> str:

@@ -179,6 +179,9 @@ def el1_regime(machine: Machine, core: int) -> TranslationRegime:
         notes.append(f"HCR_EL2.{reason} has the MMU of EL1 and EL0 off, whatever SCTLR_EL1.M says")
         regime = replace(regime, enabled=False)
     second_stage = bool(hypervisor["VM"] or hypervisor["DC"])
+    if hypervisor["NV"] and hypervisor["NV1"]:
+        notes.append("HCR_EL2.NV1 has EL1's descriptors be as EL2's: no access from EL0, bit 54 is PXN")
+        regime = _nested(regime)
     stage2 = None
     if second_stage:
         try:
@@ -186,6 +189,15 @@ def el1_regime(machine: Machine, core: int) -> TranslationRegime:
         except RegimeUnknownError as error:
             notes.append(f"the output addresses are intermediate ones, and stage 2 is not known: {error}")
     return replace(regime, second_stage=second_stage, stage2=stage2, notes=tuple(notes))
+
+
+def _nested(regime: TranslationRegime) -> TranslationRegime:
+    """A regime of EL1&0 whose EL1 is a guest's hypervisor (HCR_EL2.NV1)."""
+    lower, upper = regime.lower, regime.upper
+    lower = replace(lower, rules=replace(lower.rules, nested=True))
+    if upper is not None:
+        upper = replace(upper, rules=replace(upper.rules, nested=True))
+    return replace(regime, lower=lower, upper=upper)
 
 
 def _stage2_regime(machine: Machine, core: int, hypervisor: dict[str, int]) -> TranslationRegime:

@@ -87,6 +87,8 @@ class Setting:
             self.size, encoded = cut(tcr, 5, 0), TG0[cut(tcr, 15, 14)]
             places = (20, 24, None, None)
         flags = ["0" if place is None else cut(tcr, place, place) for place in places]
+        hypervisor = registers["HCR_EL2"]
+        self.nested = owner == 1 and cut(hypervisor, 43, 42) == "11"
         self.tbi, self.hpd, self.epd, self.e0pd = (flag == "1" for flag in flags)
         self.granule = registers.granule(encoded)
         self.ps = cut(tcr, 34, 32) if two else cut(tcr, 18, 16)
@@ -200,6 +202,11 @@ def walk(setting: Setting, memory: Callable[[int], bytes | None], relevant: str)
 def rights(setting: Setting, descriptor: str, parents: list[str]) -> tuple[str, str, str]:
     """What EL0 may do, what EL1 may, and what EL1 may with PAN: as `r-x`."""
     parents = [] if setting.hpd else parents
+    if (
+        setting.nested
+    ):  # AP[1] and APTable[0] count as 0; bits 54 and 60 are PXN and PXNTable, the lower ones none.
+        descriptor = descriptor[:9] + "0" + descriptor[9] + descriptor[11:57] + "0" + descriptor[58:]
+        parents = [p[:2] + "0" + "0" + p[3] + p[5:] for p in parents]
 
     def above(bit: int) -> bool:
         return any(cut(parent, bit, bit) == "1" for parent in parents)
@@ -225,7 +232,7 @@ def rights(setting: Setting, descriptor: str, parents: list[str]) -> tuple[str, 
     else:
         never1 = never1 or uxn
     el1 += "" if never1 else "x"
-    forbidden = setting.two and ("r" in el0 or (setting.epan and "x" in el0))
+    forbidden = setting.two and not setting.nested and ("r" in el0 or (setting.epan and "x" in el0))
     pan = el1.replace("r", "").replace("w", "") if forbidden else el1
     if setting.e0pd:
         el0 = ""

@@ -107,6 +107,8 @@ class Generator:
         # With TGE, the MMU of EL1&0 is off (D24.2.49); QEMU 10 leaves it on.
         if self.kind is STRICT and owner == 1 and level == 0 and control >> 34 & 1 == 0 and self.chance(0.05):
             registers["HCR_EL2"] |= 1 << 27
+        if self.processor.virtualization_host and owner == 1 and self.chance(0.12):
+            registers["HCR_EL2"] |= self.random.choice((1, 3, 3)) << 42
         regime = "EL1&0" if owner == 1 else f"EL{owner}" + "&0" * two_ranges
         setup = Setup(level, regime, registers)
         sctlr = self.bits(1) << 19 | (not self.chance(0.05))

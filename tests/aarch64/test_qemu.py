@@ -63,6 +63,7 @@ class Seen:
                 f"{granule}, {found.levels[-1].kind.value} at level {found.levels[-1].level}",
                 f"root at level {control.start_level}",
                 "big-endian" if control.big_endian else "little-endian",
+                "nested" if control.rules.nested else "not nested",
                 "tagged" if address >> 56 not in (0, 0xFF) else "plain",
             }
 
@@ -82,7 +83,7 @@ EXPECTED |= {f"{granule}, page at level 3" for granule in ("4 KiB", "64 KiB")}
 EXPECTED |= {"4 KiB, block at level 1", "4 KiB, block at level 2", "64 KiB, block at level 2"}
 EXPECTED_OF_MAX = EXPECTED | {"EL2&0", "4 KiB, LPA2", "16 KiB, LPA2", "64 KiB, LPA", "16 KiB, BITS_48"}
 EXPECTED_OF_MAX |= {"4 KiB, block at level 0", "16 KiB, block at level 1", "16 KiB, block at level 2"}
-EXPECTED_OF_MAX |= {"64 KiB, block at level 1", "root at level -1", "root at level 3"}
+EXPECTED_OF_MAX |= {"64 KiB, block at level 1", "root at level -1", "root at level 3", "nested"}
 
 
 @pytest.mark.parametrize(
