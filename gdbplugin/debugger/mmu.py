@@ -1,4 +1,4 @@
-"""The readers of the MMU's commands, with what GDB adds to them: the program's names, its disassembler."""
+"""The readers of commands to which GDB adds something: the program's names, its disassembler."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from typing import Any
 
 from gdbplugin.debugger.disassembly import disassemble
 from gdbplugin.debugger.symbols import GdbSymbols
-from gdbplugin.kernel import fault, maps
+from gdbplugin.kernel import check, fault, maps
 from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import Kernel
 
 
 def read_maps(stopped: Stopped, **words: Any) -> maps.AddressMap:
     """See `gdbplugin.kernel.maps.read_maps`."""
     return maps.read_maps(stopped, GdbSymbols(), **words)
+
+
+def read_check(kernel: Kernel) -> check.Check:
+    """See `gdbplugin.kernel.check.read_check`."""
+    return check.read_check(kernel, GdbSymbols())
 
 
 def read_fault(stopped: Stopped, **words: Any) -> fault.Fault:

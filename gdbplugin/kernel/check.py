@@ -1,4 +1,4 @@
-"""The kernel's records held against the hardware's tables, and against each other.
+"""The kernel's records held against the hardware's tables, and against each other; and its own tables.
 
 What must hold is written in the kernel's own interface for debuggers (`kernel/src/debugger.rs`). While
 the kernel is in the middle of a change it need not hold: what is seen then is passing, and no finding.
@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdbplugin.kernel.check_frames import check_frames
+from gdbplugin.kernel.check_kernel_half import check_kernel_half
 from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Finding, Journal, Noticed
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
 from gdbplugin.kernel.mappings import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
+from gdbplugin.kernel.places import NoSymbols, Symbols
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.state import State, read_state
 from gdbplugin.kernel.target import CHANGING, MANAGER, Kernel
+from gdbplugin.machine import MachineError, MachineGoneError
 
 # More than any stack can have: a size beyond it is a corrupt one.
 _LARGEST_STACK_BYTES = 64 * 1024 * 1024
@@ -32,11 +35,23 @@ class Check(Noticed):
     passing_count: int
 
 
-def read_check(kernel: Kernel) -> Check:
-    """Read and compare. Findings go into the kernel's journal, unless the kernel was amid a change."""
+def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
+    """Read and compare. Findings go into the kernel's journal, unless the kernel was amid a change.
+
+    Its own half of the address space never changes; without `symbols` that is not looked at. Where its
+    records cannot be read for what was found there, those findings are all there is.
+    """
     note_failure(kernel)
-    changing = kernel.is_changing(MANAGER)
-    state = read_state(kernel)
+    own = check_kernel_half(kernel, symbols or NoSymbols(), kernel.journal)
+    try:
+        changing, state = kernel.is_changing(MANAGER), read_state(kernel)
+    except MachineGoneError:
+        raise
+    except MachineError as error:
+        if not kernel.journal.finding_count:
+            raise
+        kernel.journal.find("the kernel's records", "readable", str(error))
+        return Check(changing=False, checked=_checked(None, own), passing=(), passing_count=0)
     seen = Journal()
     compare(state, seen)
     if changing:
@@ -47,17 +62,24 @@ def read_check(kernel: Kernel) -> Check:
         kernel.journal.finding_count += seen.finding_count - len(seen.findings)
     return Check(
         changing=changing,
-        checked={
-            "address_spaces": len(state.maps),
-            "stacks": len(state.stacks.active),
-            "lazy_pages": len(state.lazy.pages),
-            "mapped_pages": sum(len(space.pages) for space in state.maps.values()),
-            "tables": sum(len(space.tables) for space in state.maps.values()),
-            "frames": state.frames.total_frames or 0,
-        },
+        checked=_checked(state, own),
         passing=tuple(seen.findings) if changing else (),
         passing_count=seen.finding_count if changing else 0,
     )
+
+
+def _checked(state: State | None, own: int | None) -> dict[str, int]:
+    """How much was compared, of the kernel's records and of its own half."""
+    maps = list(state.maps.values()) if state is not None else []
+    return {
+        "address_spaces": len(maps),
+        "stacks": len(state.stacks.active) if state is not None else 0,
+        "lazy_pages": len(state.lazy.pages) if state is not None else 0,
+        "mapped_pages": sum(len(space.pages) for space in maps),
+        "tables": sum(len(space.tables) for space in maps),
+        "frames": state.frames.total_frames or 0 if state is not None else 0,
+        "kernel_mappings": own or 0,
+    }
 
 
 def compare(state: State, journal: Journal) -> None:

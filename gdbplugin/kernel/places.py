@@ -151,7 +151,7 @@ def read_places(kernel: Kernel, symbols: Symbols) -> Places:
     return Places(
         [
             *_static_places(),
-            *_image_places(symbols),
+            *image_places(symbols),
             *_stack_places(kernel),
             *_lazy_places(kernel),
         ]
@@ -177,7 +177,7 @@ def _static_places() -> list[Place]:
     ]
 
 
-def _image_places(symbols: Symbols) -> list[Place]:
+def image_places(symbols: Symbols) -> list[Place]:
     """The parts of the kernel's image, and its own stacks with the unmapped page below each."""
     found = []
     for name, first, last in _IMAGE_PARTS:

@@ -150,7 +150,7 @@ class Objects:
     def check(self: Readable) -> Check:
         """The kernel's records held against the hardware's tables: `findings` has what does not agree."""
         with self.reading() as reading:
-            return reading.of_kernel(read_check)
+            return reading.of_kernel(read_check, symbols=reading.symbols)
 
     def report(self: Readable) -> Report:
         """All of it at one stop."""

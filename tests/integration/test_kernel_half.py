@@ -1,0 +1,147 @@
+"""`check` of the kernel's own half of the address space: each kind of corruption of its tables is found."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+import pytest
+
+from gdbplugin.kernel.target import MANAGER
+from gdbplugin.layout import cache
+from gdbplugin.session import QemuOptions, TinyOS
+
+RAM_BYTES = 2 << 30
+IMAGE, LINEAR, DEVICES = 0xFFFF_8000_0000_0000, 0xFFFF_0000_0000_0000, 0xFFFF_C000_0000_0000
+TEXT = IMAGE + 0x9_0000
+PRIVILEGED_EXECUTE_NEVER = 1 << 53
+ADDRESS = 0x0000_FFFF_FFFF_F000
+
+
+@pytest.fixture(scope="module")
+def guest(kernel_elf, tmp_path_factory):
+    """TinyOS, stopped, and its memory, which can be written behind GDB's back."""
+    ram = tmp_path_factory.mktemp("guest") / "ram"
+    backend = f"memory-backend-file,id=ram,size=2G,mem-path={ram},share=on"
+    extra = ("-object", backend, "-machine", "memory-backend=ram")
+    options = QemuOptions(kernel=kernel_elf, extra=extra, share_ram=False)
+    with TinyOS.boot(kernel_elf, options=options) as machine, ram.open("r+b") as file:
+        machine.shell("hold")
+        with mmap.mmap(file.fileno(), RAM_BYTES) as memory, machine.stopped():
+            machine.gdb("thread 1")
+            yield machine, memory
+
+
+def records(elf):
+    """The page that the kernel's records begin in."""
+    return cache.load(elf).static(MANAGER).address & ~0xFFF
+
+
+def levels(machine, address):
+    """The descriptors on the way to an address: physical address and value, the root's first."""
+    return [(level.address, level.descriptor) for level in machine.translate(address).walk.levels]
+
+
+def findings(machine, memory, place, descriptor):
+    """What `check` finds while a descriptor is another."""
+    old = memory[place : place + 8]
+    memory[place : place + 8] = struct.pack("<Q", descriptor)
+    machine.gdb("monitor info status")
+    try:
+        found = machine.json("check")["findings"]
+    finally:
+        memory[place : place + 8] = old
+        machine.gdb("monitor info status")
+    return [(entry["object"], entry["expected"], entry["found"]) for entry in found]
+
+
+def test_as_it_was_booted_nothing_is_found(guest):
+    machine, _ = guest
+    checked = machine.json("check")
+    assert checked["findings"] == []
+    assert checked["checked"]["kernel_mappings"] > 900
+
+
+def test_text_elsewhere(guest):
+    machine, memory = guest
+    place, descriptor = levels(machine, TEXT)[-1]
+    (found,) = findings(machine, memory, place, descriptor & ~ADDRESS | 0x111_1000)
+    assert found == (
+        f"kernel text at {TEXT:#x}",
+        "physical 0x90000",
+        f"physical 0x1111000, up to {TEXT + 0x1000:#x}",
+    )
+
+
+def test_text_that_can_be_written_and_is_el0s(guest):
+    machine, memory = guest
+    place, descriptor = levels(machine, TEXT)[-1]
+    (found,) = findings(machine, memory, place, descriptor & ~(1 << 7) | 1 << 6)
+    assert found[:2] == (f"kernel text at {TEXT:#x}", "r-x at EL1, --- at EL0")
+    # What EL0 may write, EL1 never executes.
+    assert found[2] == f"rw- at EL1, rw- at EL0, up to {TEXT + 0x1000:#x}"
+
+
+def test_data_that_can_be_executed(guest, kernel_elf):
+    machine, memory = guest
+    address = records(kernel_elf)
+    place, descriptor = levels(machine, address)[-1]
+    (found,) = findings(machine, memory, place, descriptor & ~PRIVILEGED_EXECUTE_NEVER)
+    assert found[1:] == ("rw- at EL1, --- at EL0", f"rwx at EL1, --- at EL0, up to {address + 0x1000:#x}")
+
+
+def test_a_block_where_nothing_is_mapped(guest):
+    machine, memory = guest
+    address = LINEAR + 0x3C00_0000
+    place, descriptor = levels(machine, address)[-1]
+    assert descriptor == 0
+    (found,) = findings(machine, memory, place, 0x3C00_0000 | 0x701 | 1 << 53 | 1 << 54)
+    assert found == (
+        f"kernel half at {address:#x}",
+        "nothing mapped",
+        f"mapped up to {address + (2 << 20):#x}, to physical 0x3c000000",
+    )
+
+
+def test_a_root_that_is_its_own_table(guest):
+    machine, memory = guest
+    root, _ = levels(machine, TEXT)[0]
+    table = root & ~0xFFF
+    found = findings(machine, memory, table + 8 * 300, table | 3)
+    assert found
+    assert all(
+        entry[0].startswith("kernel half at 0xffff960000000000") or "at most" in entry[1]
+        for entry in found[:1]
+    )
+
+
+def test_a_table_in_a_device(guest):
+    machine, memory = guest
+    root, _ = levels(machine, LINEAR)[1]
+    (found,) = findings(machine, memory, (root & ~0xFFF) + 8 * 5, 0xFE20_1003)
+    assert found[:2] == (f"kernel half at {LINEAR + (5 << 30):#x}", "a well-formed table entry")
+    assert "the device" in found[2]
+
+
+def test_a_page_that_is_not_mapped_any_more(guest):
+    machine, memory = guest
+    place, _ = levels(machine, TEXT)[-1]
+    (found,) = findings(machine, memory, place, 0)
+    assert found == (f"kernel text at {TEXT:#x}", "mapped", f"not mapped, up to {TEXT + 0x1000:#x}")
+
+
+def test_devices_as_memory(guest):
+    machine, memory = guest
+    address = DEVICES + 0xFE20_0000
+    place, descriptor = levels(machine, address)[-1]
+    found = findings(machine, memory, place, descriptor & ~(7 << 2))
+    assert [entry[:2] for entry in found] == [(f"devices at {address:#x}", "device memory")]
+
+
+def test_records_that_cannot_be_read_leave_the_findings_that_say_why(guest, kernel_elf):
+    machine, memory = guest
+    address = records(kernel_elf) + 0x1000
+    place, descriptor = levels(machine, address)[-1]
+    found = findings(machine, memory, place, descriptor & ~2)
+    assert any(entry[0] == f"kernel half at {address:#x}" for entry in found), found
+    assert found[-1][:2] == ("the kernel's records", "readable")
