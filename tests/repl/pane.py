@@ -25,6 +25,8 @@ class Pane:
         size = ["-x", str(width), "-y", str(height)]
         self._do("new-session", "-d", *size, "env", *assignments, *command)
         self._do("set-option", "remain-on-exit", "on")
+        # Else its own line takes the place of the last that the program has written.
+        self._do("set-option", "remain-on-exit-format", "")
 
     @property
     def pid(self) -> int:
