@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from gdbplugin.debugger.command import Command, Form
 
 
+_WIDEST = Style().width
+"""A table is no wider than this anyway."""
+
+
 def run(command: Command, argument: str) -> None:
     """Run a command; whatever goes wrong with the target or the words becomes a `gdb.GdbError`."""
     with _errors_in_one_line(command):
@@ -58,7 +62,9 @@ def style() -> Style:
             and os.environ.get("TERM", "dumb") != "dumb"
             and os.isatty(1)
         )
-    return Style(encoding=encoding, colour=colour)
+    # 0 in GDB's words, None in Python's: unlimited.
+    width = int(gdb.parameter("width") or 0)
+    return Style(encoding, colour, width) if 0 < width < _WIDEST else Style(encoding, colour)
 
 
 def _setting(name: str) -> str:

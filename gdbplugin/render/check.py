@@ -7,7 +7,7 @@ from typing import Any
 from gdbplugin.kernel.check import Check
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.render.journal import journal_text
-from gdbplugin.render.style import Style, wrapped
+from gdbplugin.render.style import Style
 
 
 def content(check: Check, journal: Journal) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def text(check: Check, journal: Journal, style: Style) -> str:
     compared = ", ".join(
         f"{style.count(count)} {name.replace('_', ' ')}" for name, count in check.checked.items()
     )
-    lines = "\n".join(wrapped(f"Compared {compared}.", "  ")) + "\n" + journal_text(journal)
+    lines = "\n".join(style.wrapped(f"Compared {compared}.", "  ")) + "\n" + journal_text(journal, style)
     if check.changing:
         lines += f"{style.count(check.passing_count)} disagreements amid the change are no findings.\n"
     return lines + f"{style.counted(journal.finding_count, 'finding')}\n"

@@ -37,7 +37,7 @@ def text(context: Context, journal: Journal, style: Style) -> str:
     """The cores, the counters of switching, and the address spaces."""
     names = task_names(context.tasks)
     parts = [cores(context, style), f"{summary(context, style)}\n{_spaces(context, names, style)}"]
-    return sections(parts, journal)
+    return sections(parts, journal, style)
 
 
 def summary(context: Context, style: Style) -> str:
@@ -88,7 +88,9 @@ def cores(context: Context, style: Style) -> str:
     rows = [_core(core, context, style) for core in context.cores]
     headers = ("core", "level", "MMU", "", "value", "table", "ASID", "CnP", "holds")
     flat = [line for lines in rows for line in lines]
-    return style.title("Cores") + "\n" + indented(table(headers, flat, ("ASID", "CnP")))
+    least = ("CnP", "MMU")
+    found = table(headers, flat, ("ASID", "CnP"), room=style.room, dispensable=least)
+    return style.title("Cores") + "\n" + indented(found)
 
 
 def _core(core: Core, context: Context, style: Style) -> list[tuple[str, ...]]:

@@ -56,7 +56,7 @@ def text(run: ContextTestRun, journal: Journal, style: Style) -> str:
     if rows:
         headers = ("task", "name", "", "switches", "now")
         lines.append(indented(table(headers, rows, ("task", "switches"))))
-    return "\n".join(lines) + "\n" + journal_text(journal)
+    return "\n".join(lines) + "\n" + journal_text(journal, style)
 
 
 def _end(task: TaskChange, style: Style) -> str:

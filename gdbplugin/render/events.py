@@ -55,7 +55,7 @@ def content(shown: EventList, journal: Journal) -> dict[str, Any]:
 
 def text(shown: EventList, journal: Journal, style: Style) -> str:
     """The events, the newest last."""
-    return sections([section(shown, style)], journal)
+    return sections([section(shown, style)], journal, style)
 
 
 def section(shown: EventList, style: Style) -> str:

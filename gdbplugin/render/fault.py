@@ -11,7 +11,7 @@ from gdbplugin.kernel.fault import ExceptionReport, Fault, Instruction, KernelFa
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.places import Description
 from gdbplugin.render.journal import journal_text
-from gdbplugin.render.style import Style, wrapped
+from gdbplugin.render.style import Style
 
 _ENDS_SHOWN = 8
 
@@ -138,19 +138,19 @@ def text(fault: Fault, journal: Journal, style: Style) -> str:
     if fault.failure is not None:
         lines += _failure_lines(fault.failure, style)
     for report in fault.reports:
-        lines += _report_lines(report)
+        lines += _report_lines(report, style)
     for sentence in fault.silent:
-        lines += wrapped(f"{sentence}.", "  ")
+        lines += style.wrapped(f"{sentence}.", "  ")
     if fault.ended:
         lines.append(f"Tasks ended by exceptions: {len(fault.ended)}")
         for end in fault.ended[-_ENDS_SHOWN:]:
             lines += _end_lines(end, style)
         if len(fault.ended) > _ENDS_SHOWN:
             lines.append(f"  and {len(fault.ended) - _ENDS_SHOWN} before")
-    return "\n".join(lines) + "\n" + journal_text(journal)
+    return "\n".join(lines) + "\n" + journal_text(journal, style)
 
 
-def _report_lines(report: ExceptionReport) -> list[str]:
+def _report_lines(report: ExceptionReport, style: Style) -> list[str]:
     record = report.record
     source = "" if report.overwritten or record.from_level is None else f" from EL{record.from_level}"
     lines = [
@@ -170,7 +170,7 @@ def _report_lines(report: ExceptionReport) -> list[str]:
         else:
             lines.append(f"               {found.text or f'.inst {found.word:#010x}'}")
     for remark in report.remarks:
-        lines += wrapped(f"  {remark}", "    ")
+        lines += style.wrapped(f"  {remark}", "    ")
     return lines
 
 
@@ -201,11 +201,11 @@ def _failure_lines(failure: KernelFailure, style: Style) -> list[str]:
 
 def _end_lines(end: TaskEnd, style: Style) -> list[str]:
     task = end.task
-    lines = wrapped(
+    lines = style.wrapped(
         f"  task {style.text(task.id)} {task.name}, {style.text(task.end_reason)}: "
         f"{syndrome_text(end.syndrome)}",
         "    ",
     )
     if end.where is not None:
-        lines += wrapped(f"    at {end.where.address:#x}, {end.where.text}", "      ")
+        lines += style.wrapped(f"    at {end.where.address:#x}, {end.where.text}", "      ")
     return lines

@@ -107,9 +107,9 @@ def text(shown: LazyList, journal: Journal, style: Style) -> str:
     """Totals, ranges and runs; or one page and its descriptor."""
     names = task_names(shown.tasks)
     if shown.detail is not None:
-        return sections([_detail(shown.detail, names, shown.clock, style)], journal)
+        return sections([_detail(shown.detail, names, shown.clock, style)], journal, style)
     parts = [section(shown.lazy, shown.ranges, names, style), _runs(shown, names, style)]
-    return sections(parts, journal)
+    return sections(parts, journal, style)
 
 
 def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: Style) -> str:
@@ -130,7 +130,8 @@ def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: S
     rows = [_range(reserved, lazy, names, style) for reserved in ranges[:_RANGES_SHOWN]]
     if rows:
         headers = ("range", "from", "size", "pages", "pending", "zero", "allocated", "accesses", "task")
-        lines.append(indented(table(headers, rows, (headers[0], *headers[2:-1]))))
+        right, least = (headers[0], *headers[2:-1]), ("accesses", "size")
+        lines.append(indented(table(headers, rows, right, room=style.room, dispensable=least)))
     if len(ranges) > _RANGES_SHOWN:
         lines.append(f"  and {style.counted(len(ranges) - _RANGES_SHOWN, 'more range')}")
     return "\n".join(lines)

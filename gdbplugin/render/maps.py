@@ -11,7 +11,7 @@ from gdbplugin.kernel.maps import AddressMap
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.map_objects import MappingObjects, task_of
 from gdbplugin.render.mmu import memory_words, range_line, view_content, view_line
-from gdbplugin.render.style import Style, indented, table, wrapped
+from gdbplugin.render.style import Style, indented, table
 
 _ROWS_SHOWN = 400
 _MALFORMED_SHOWN = 20
@@ -42,7 +42,7 @@ def _has_more(found: AddressMap, limit: int) -> bool:
 def text(found: AddressMap, journal: Journal, style: Style) -> str:
     """The map as a table for each range of addresses, and what is wrong with it below."""
     view = found.view
-    lines = wrapped(f"Map of {view_line(view)}", "  ")
+    lines = style.wrapped(f"Map of {view_line(view)}", "  ")
     if not view.regime.enabled:
         bits = view.regime.output_bits
         kind = "intermediate physical" if view.regime.second_stage else "physical"
@@ -56,7 +56,7 @@ def text(found: AddressMap, journal: Journal, style: Style) -> str:
         lines.append(f"  stage 2 translates once more, with VMID {view.vmid}: see --stage 2")
     lines += [f"  {note}" for note in view.regime.notes]
     lines += _malformed_lines(found, style)
-    return "\n".join(lines) + "\n" + journal_text(journal)
+    return "\n".join(lines) + "\n" + journal_text(journal, style)
 
 
 def _malformed_lines(found: AddressMap, style: Style) -> list[str]:
@@ -64,7 +64,7 @@ def _malformed_lines(found: AddressMap, style: Style) -> list[str]:
         return []
     lines = [f"Malformed: {style.count(found.malformed_count)}"]
     for entry in found.malformed[:_MALFORMED_SHOWN]:
-        lines += wrapped(
+        lines += style.wrapped(
             f"  level {entry.level} for {entry.start:#x}, entry {entry.entry} of the table at "
             f"{entry.table:#x}, {entry.descriptor:#x}: {entry.reason}",
             "    ",
@@ -89,7 +89,8 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
             output = "intermediate" if regime.second_stage else "physical"
             headers = ("start", "end", "size", output, "EL0", f"EL{regime.level}", "memory", "what")
             rows = [_row(area, control, found, style) for area in shown]
-            lines.append(indented(table(headers, rows, ("size",))))
+            least = ("size", "memory")
+            lines.append(indented(table(headers, rows, ("size",), room=style.room, dispensable=least)))
     total = _bytes(sum(area.end - area.start for area in found.areas), style)
     ranges = style.counted(found.area_count, "range") + (" of those asked for" if found.filtered else "")
     if found.is_limited:

@@ -37,9 +37,9 @@ def tasks_content(tasks: Tasks | None) -> dict[str, Any]:
     }
 
 
-def sections(parts: list[str], journal: Journal) -> str:
+def sections(parts: list[str], journal: Journal, style: Style) -> str:
     """Sections with an empty line between each two, and the findings and notes behind them."""
-    behind = journal_text(journal).rstrip("\n")
+    behind = journal_text(journal, style).rstrip("\n")
     return "\n\n".join(part for part in [*parts, behind] if part) + "\n"
 
 

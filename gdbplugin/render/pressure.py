@@ -12,6 +12,8 @@ from gdbplugin.render.parts import clock_content, sections
 from gdbplugin.render.style import Style, indented, table
 
 _WIDTH = 60
+_BESIDE = 40
+"""What is said beside the bar takes no more than that."""
 
 
 def content(state: PressureState, journal: Journal) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def content(state: PressureState, journal: Journal) -> dict[str, Any]:
 
 def text(state: PressureState, journal: Journal, style: Style) -> str:
     """The level, the frames, the thresholds on a bar, and the strategies."""
-    return sections([section(state, style)], journal)
+    return sections([section(state, style)], journal, style)
 
 
 def section(state: PressureState, style: Style) -> str:
@@ -37,9 +39,12 @@ def section(state: PressureState, style: Style) -> str:
     since = "" if changed is None else f", for {style.duration(changed)}"
     lines = [
         style.title("Pressure: ") + style.level(pressure.level) + since,
-        f"  {count(frames.free_frames)} free, {count(frames.cached_frames)} cached, "
-        f"{count(frames.used_frames)} used, {count(frames.retired_frames)} retired of "
-        f"{count(frames.total_frames)} frames of 4 KiB at {style.address(frames.base)}",
+        *style.wrapped(
+            f"  {count(frames.free_frames)} free, {count(frames.cached_frames)} cached, "
+            f"{count(frames.used_frames)} used, {count(frames.retired_frames)} retired of "
+            f"{count(frames.total_frames)} frames of 4 KiB at {style.address(frames.base)}",
+            "    ",
+        ),
         *_bar(state, style),
     ]
     if pressure.level_events is not None:
@@ -54,20 +59,21 @@ def _bar(state: PressureState, style: Style) -> list[str]:
     pressure, count = state.pressure, style.count
     limit = pressure.limit_frames
     borders = list(zip(LEVELS[1:], pressure.thresholds, strict=False))
+    width = min(_WIDTH, style.width - _BESIDE)
     lines = [
-        f"  {style.gauge(state.free, limit, _WIDTH)}  {count(state.free)} of {count(limit)} frames to be had"
+        f"  {style.gauge(state.free, limit, width)}  {count(state.free)} of {count(limit)} frames to be had"
     ]
-    marks = [" "] * _WIDTH
+    marks = [" "] * width
     for level, border in borders:
         if limit and border.enter_below is not None:
-            marks[min(_WIDTH - 1, max(0, _WIDTH * border.enter_below // limit))] = level[0]
+            marks[min(width - 1, max(0, width * border.enter_below // limit))] = level[0]
     if any(mark != " " for mark in marks):
         lines.append(("  " + "".join(marks)).rstrip())
     levels = ", ".join(
         f"{level} below {count(border.enter_below)} until {count(border.leave_at)}"
         for level, border in borders
     )
-    return [*lines, f"  {levels or style.missing}"]
+    return [*lines, *style.wrapped(f"  {levels or style.missing}", "    ")]
 
 
 def _strategies(state: PressureState, style: Style) -> str:
@@ -86,4 +92,5 @@ def _strategies(state: PressureState, style: Style) -> str:
     headers = ("strategy", "runs", "skipped", "won last", "won in all", "", "last run")
     if not rows:
         return ""
-    return indented(table(headers, rows, ("runs", "skipped", "won last", "won in all", "last run")))
+    right = ("runs", "skipped", "won last", "won in all", "last run")
+    return indented(table(headers, rows, right, room=style.room, dispensable=("last run", "won last")))

@@ -10,7 +10,7 @@ from gdbplugin.aarch64.description import Field
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.registers import Register, Registers, RegisterValue
 from gdbplugin.render.journal import journal_text
-from gdbplugin.render.style import Style, indented, table, wrapped
+from gdbplugin.render.style import Style, indented, table
 
 _WHOLE_REGISTER = ("address", "PROCID")
 """Fields that say no more than the value."""
@@ -50,11 +50,11 @@ def text(found: Registers, journal: Journal, style: Style) -> str:
     """Each register: by field, one a row, where asked for by name; else in a line or two."""
     blocks = []
     for register in found.known:
-        blocks.append(_in_full(register, found, style) if found.chosen else _in_short(register, found))
+        blocks.append(_in_full(register, found, style) if found.chosen else _in_short(register, found, style))
     if found.unknown:
         said = "Not to be had from this target: " + ", ".join(found.unknown)
-        blocks.append("\n".join(wrapped(said, "  ")))
-    return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + journal_text(journal)
+        blocks.append("\n".join(style.wrapped(said, "  ")))
+    return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + journal_text(journal, style)
 
 
 def _in_full(register: Register, found: Registers, style: Style) -> str:
@@ -86,7 +86,7 @@ def _number(field: Field) -> str:
     return str(field.value) if field.value < 10 else f"{field.value:#x}"
 
 
-def _in_short(register: Register, found: Registers) -> str:
+def _in_short(register: Register, found: Registers, style: Style) -> str:
     """A register's values, and of each the fields that are not zero; of others only what differs."""
     lines: list[str] = []
     first: RegisterValue | None = None
@@ -98,7 +98,7 @@ def _in_short(register: Register, found: Registers) -> str:
             said = f"{who}: {said}" if said else who
         # A field is not parted from what it means.
         bound = said.replace(" ", "\0").replace(";\0", "; ").replace(":\0", ": ")
-        parts = wrapped(head + bound, " " * len(head))
+        parts = style.wrapped(head + bound, " " * len(head))
         lines += [line.replace("\0", " ").rstrip() for line in parts]
         first = first or value
     return "\n".join(lines)

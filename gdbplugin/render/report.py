@@ -42,6 +42,7 @@ def text(report: Report, journal: Journal, style: Style) -> str:
             events.section(report.events, style),
         ],
         journal,
+        style,
     )
 
 

@@ -36,7 +36,7 @@ def text(shown: StackList, journal: Journal, style: Style) -> str:
     """A table of the stacks; of one stack everything."""
     names = task_names(shown.tasks)
     if shown.events is None:
-        return sections([section(shown.stacks, shown.running, names, shown.clock, style)], journal)
+        return sections([section(shown.stacks, shown.running, names, shown.clock, style)], journal, style)
     stack = shown.stacks.stacks[0]
     parts = [
         _details(stack, shown.running, names, shown.clock, style),
@@ -44,7 +44,7 @@ def text(shown: StackList, journal: Journal, style: Style) -> str:
     ]
     title = style.title(f"Events ({len(shown.events.events)} of {shown.events.matching} on record)")
     parts.append(title + "\n" + indented(event_table(shown.events, style)))
-    return sections(parts, journal)
+    return sections(parts, journal, style)
 
 
 def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock: Clock, style: Style) -> str:
@@ -56,7 +56,8 @@ def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock
         return title
     headers = ("id", "task", "policy", "range", "mapped/max", "", "SP", "most", "+/-", "seen")
     right = ("id", "mapped/max", "most", "+/-", "seen")
-    lines = [title, indented(table(headers, rows, right))]
+    least = ("seen", "policy", "most", "+/-")
+    lines = [title, indented(table(headers, rows, right, room=style.room, dispensable=least))]
     lines += [
         f"  * as core {entry.core} has it, which runs task {owner(stack.owner, names, style)}"
         for entry in running

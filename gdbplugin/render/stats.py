@@ -34,7 +34,9 @@ def text(counters: Counters, journal: Journal, style: Style) -> str:
     headers = ("counter", "value") if since is None else ("counter", "value", "change", "per second")
     groups = [asdict(counters.stats), counters.counters]
     rows = [_row(name, value, since, style) for group in groups for name, value in group.items()]
-    return sections([style.title(heading) + "\n" + indented(table(headers, rows, headers[1:]))], journal)
+    return sections(
+        [style.title(heading) + "\n" + indented(table(headers, rows, headers[1:]))], journal, style
+    )
 
 
 def _row(name: str, value: int | None, since: Changes | None, style: Style) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from gdbplugin.kernel.accounting import Accounting
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.stress import StressRun
 from gdbplugin.render.journal import journal_text
-from gdbplugin.render.style import Style, indented, table, wrapped
+from gdbplugin.render.style import Style, indented, table
 
 
 def content(run: StressRun, journal: Journal) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def _frames(frames: Accounting | None) -> dict[str, int] | None:
 def text(run: StressRun, journal: Journal, style: Style) -> str:
     """The run as text."""
     parts = [_headline(run, style), _counters(run, style), _pressure(run, style), _frame_lines(run, style)]
-    return "\n".join(parts) + "\n" + journal_text(journal)
+    return "\n".join(parts) + "\n" + journal_text(journal, style)
 
 
 def _headline(run: StressRun, style: Style) -> str:
@@ -85,7 +85,7 @@ def _pressure(run: StressRun, style: Style) -> str:
     )
     level = style.text(run.after.pressure.level)
     lines = [f"  Pressure: {level} again; levels entered: {entered or style.missing}"]
-    lines += wrapped(f"  Strategies: {strategies or style.missing}", "    ")
+    lines += style.wrapped(f"  Strategies: {strategies or style.missing}", "    ")
     return "\n".join(lines)
 
 
@@ -104,4 +104,4 @@ def _frame_lines(run: StressRun, style: Style) -> str:
         style.counted(after.zero_pages, "zero page"),
     ]
     line = f"  Frames: {said}; {used} used before, {after.used:,} after, all owned by {', '.join(owned)}"
-    return "\n".join(wrapped(line, "    "))
+    return "\n".join(style.wrapped(line, "    "))

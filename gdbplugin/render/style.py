@@ -9,14 +9,19 @@ from typing import Any
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _WIDTH = 100
+_GAP = "  "
 
 
 @dataclass(frozen=True)
 class Style:
-    """What the reader's terminal can show. `encoding` is the character set text is written in."""
+    """What the reader's terminal can show.
+
+    `encoding` is the character set text is written in, `width` how many characters there are in a line.
+    """
 
     encoding: str = "utf-8"
     colour: bool = False
+    width: int = _WIDTH
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -27,6 +32,17 @@ class Style:
         except (UnicodeEncodeError, LookupError):
             plain = True
         object.__setattr__(self, "plain", plain)
+
+    @property
+    def room(self) -> int:
+        """How wide a table may be, which is indented."""
+        return self.width - len(_GAP)
+
+    def wrapped(self, line: str, indent: str) -> list[str]:
+        """A line in as many as it takes, those behind the first indented."""
+        return wrap(
+            line, self.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
 
     def title(self, text: str) -> str:
         """A heading."""
@@ -124,26 +140,41 @@ class Style:
         return self.missing if value is None else str(value)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> str:
-    """A table of ready strings, without its final newline. The columns named in `right` are aligned there."""
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Iterable[str] = (),
+    *,
+    room: int | None = None,
+    dispensable: Sequence[str] = (),
+) -> str:
+    """A table of ready strings, without its final newline. The columns named in `right` are aligned there.
+
+    Where it is wider than `room`, columns are left out one after the other, those named in `dispensable` in
+    that order, and a line below says so.
+    """
     at_right, lines = set(right), [list(headers), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    columns = [(width, header in at_right) for header, width in zip(headers, widths, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, (width, to_right) in zip(line, columns, strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    columns = [
+        (header, max(map(len, cells)), cells)
+        for header, cells in zip(headers, zip(*lines, strict=True), strict=True)
+    ]
+    left_out = []
+    for name in dispensable:
+        if room is None or sum(width + len(_GAP) for _, width, _ in columns) - len(_GAP) <= room:
+            break
+        left_out.append(name)
+        columns = [column for column in columns if column[0] != name]
+    filled = [
+        [cell.rjust(width) if header in at_right else cell.ljust(width) for cell in cells]
+        for header, width, cells in columns
+    ]
+    found = [_GAP.join(cells).rstrip() for cells in zip(*filled, strict=True)]
+    found.insert(1, _GAP.join("-" * width for _, width, _ in columns))
+    if left_out:
+        found.append(f"(too narrow for: {', '.join(left_out)})")
+    return "\n".join(found)
 
 
 def indented(text: str, by: str = "  ") -> str:
     """Every line of a text moved to the right."""
     return "\n".join(by + line if line else line for line in text.splitlines())
-
-
-def wrapped(line: str, indent: str) -> list[str]:
-    """A line that is no longer than a terminal is wide; what goes on below it is indented."""
-    return wrap(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

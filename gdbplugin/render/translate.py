@@ -18,7 +18,7 @@ from gdbplugin.render.mmu import (
     view_content,
     view_line,
 )
-from gdbplugin.render.style import Style, indented, table, wrapped
+from gdbplugin.render.style import Style, indented, table
 
 
 def content(found: AddressTranslation, journal: Journal) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _meaning(control: TranslationControl, level: Level) -> str:
 def text(found: AddressTranslation, journal: Journal, style: Style) -> str:
     """The translation, level by level, and what came of it."""
     walk, regime = found.walk, found.view.regime
-    lines = wrapped(f"{walk.input:#018x} by {view_line(found.view)}", "  ")
+    lines = style.wrapped(f"{walk.input:#018x} by {view_line(found.view)}", "  ")
     if regime.enabled:
         lines.append("  " + range_line(found.control, style))
     lines += _level_lines(found.control, walk, style)
@@ -113,7 +113,7 @@ def text(found: AddressTranslation, journal: Journal, style: Style) -> str:
         lines += _stage2_lines(found, second, style)
     lines.append(_outcome(found, style))
     lines += [f"  {note}" for note in regime.notes]
-    return "\n".join(lines) + "\n" + journal_text(journal)
+    return "\n".join(lines) + "\n" + journal_text(journal, style)
 
 
 def _level_lines(control: TranslationControl, walk: Translation, style: Style) -> list[str]:
@@ -131,7 +131,8 @@ def _level_lines(control: TranslationControl, walk: Translation, style: Style) -
         )
         for level in walk.levels
     ]
-    return [indented(table(("level", "table", "index", "at", "descriptor", "meaning"), rows, ("index",)))]
+    headers = ("level", "table", "index", "at", "descriptor", "meaning")
+    return [indented(table(headers, rows, ("index",), room=style.room, dispensable=("at",)))]
 
 
 def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
@@ -148,7 +149,7 @@ def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
     if regime.has_el0 and regime.stage == 1:
         words.append("global" if not attributes.not_global else f"ASID {style.text(found.asid)}")
     words += _flag_words(attributes, found.walk, style)
-    return wrapped("  " + ", ".join(words), "    ")
+    return style.wrapped("  " + ", ".join(words), "    ")
 
 
 def _stage2_lines(found: AddressTranslation, walk: Translation, style: Style) -> list[str]:
@@ -158,7 +159,7 @@ def _stage2_lines(found: AddressTranslation, walk: Translation, style: Style) ->
     words = [f"{level} {letters}" for level, letters in permission_words(attributes, 1, True).items()]
     words += [found.stage2_memory_type or style.missing, attributes.shareability]
     words += _flag_words(attributes, walk, style)
-    return wrapped("  " + ", ".join(words), "    ")
+    return style.wrapped("  " + ", ".join(words), "    ")
 
 
 def _flag_words(attributes: Attributes, walk: Translation, style: Style) -> list[str]:

@@ -54,3 +54,23 @@ def test_the_limit_is_that_of_commands_which_take_one(shared_machine, kernel_elf
     assert again.startswith(whole)
     outcome = gdb(connect, "set tinyos limit 2", "tinyos stats", "tinyos maps --json", elf=kernel_elf)
     assert outcome.errors == ""
+
+
+def test_tables_and_lines_are_as_wide_as_gdb_says(shared_machine, kernel_elf):
+    shown = ("report", "stacks", "lazy", "pressure", "context", "events", "maps", "fault", "check")
+    done = gdb(
+        f"target remote {shared_machine.qemu.gdb_address}",
+        "set width 80",
+        "echo @@@\\n",
+        *(f"tinyos {command}" for command in (*shown, "translate 0xffff800000080000")),
+        "echo @@@\\n",
+        "set width 0",
+        "tinyos stacks",
+        elf=kernel_elf,
+    )
+    assert done.errors == ""
+    _, narrow, wide = done.output.split("@@@\n")
+    assert "too narrow for: size, memory" in narrow
+    assert [line for line in narrow.splitlines() if len(line) > 80] == []
+    assert "policy" in wide
+    assert "too narrow" not in wide

@@ -75,3 +75,24 @@ def test_tables_align_and_end_without_blanks():
     lines = table(("name", "size"), [("a", "10"), ("long", "5")], ("size",)).splitlines()
     assert lines[2:] == ["a       10", "long     5"]
     assert indented("a\n\nb") == "  a\n\n  b"
+
+
+HEADERS, ROWS = ("id", "name", "seen"), [("1", "worker", "12 ms"), ("2", "a longer one", "7 ms")]
+
+
+def test_a_table_leaves_out_what_there_is_no_room_for():
+    whole = table(HEADERS, ROWS, ("seen",))
+    assert whole == (
+        "id  name           seen\n--  ------------  -----\n1   worker        12 ms\n2   a longer one   7 ms"
+    )
+    assert table(HEADERS, ROWS, ("seen",), room=23, dispensable=("seen", "id")) == whole
+    assert table(HEADERS, ROWS, ("seen",), room=22, dispensable=("seen", "id")).splitlines() == [
+        "id  name",
+        "--  ------------",
+        "1   worker",
+        "2   a longer one",
+        "(too narrow for: seen)",
+    ]
+    least = table(HEADERS, ROWS, room=5, dispensable=("seen", "id")).splitlines()
+    assert least[0] == "name"
+    assert least[-1] == "(too narrow for: seen, id)"

@@ -128,7 +128,7 @@ def test_a_flood_of_findings_is_counted_but_not_all_shown():
     for number in range(200):
         journal.find(f"page {number}", "mapped", "not mapped")
     journal.find("page 3", "mapped", "not mapped")
-    lines = journal_text(journal).splitlines()
+    lines = journal_text(journal, ASCII).splitlines()
     assert lines[0] == "Findings: 200"
     assert lines[-1] == "  and 180 more"
     assert len(journal.findings) == 50
