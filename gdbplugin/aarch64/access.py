@@ -38,17 +38,15 @@ def access_fault(
         return Fault("translation", 0, "EL0 may not use this range (TCR_ELx.E0PD)")
     second = translation.second
     if second is None:
-        return translation.fault or _forbidden(translation, access, level, pan)
+        return translation.fault or _forbidden(translation, access, level, pan, regime.stage)
     return (
-        _forbidden(translation, access, level, pan)
+        _forbidden(translation, access, level, pan, regime.stage)
         or second.fault
         or _forbidden(second, access, level, pan=False, stage=2)
     )
 
 
-def _forbidden(
-    translation: Translation, access: Access, level: int, pan: bool, stage: int = 1
-) -> Fault | None:
+def _forbidden(translation: Translation, access: Access, level: int, pan: bool, stage: int) -> Fault | None:
     """The permission fault that one stage alone has for an access, where its walk has found a leaf."""
     if translation.attributes is None:
         return None

@@ -236,7 +236,10 @@ def attributes(descriptor: int, inherited: int, rules: AttributeRules) -> Attrib
 
 
 def _as_of_el2(descriptor: int) -> int:
-    """A leaf of EL1's under nested virtualization in the usual form: bit 54 is PXN, AP[1] counts as 0."""
+    """A leaf of EL1's under nested virtualization in the usual form.
+
+    Bit 54 is PXN; AP[1] and UXN count as 0.
+    """
     return descriptor & ~(AP_EL0 | PXN | UXN) | (PXN if descriptor & UXN else 0)
 
 

@@ -53,6 +53,8 @@ class TranslationRegime:
     level: int = 1
     second_stage: bool = False
     stage2: TranslationRegime | None = None
+    stage2_unknown: str | None = None
+    """Why `stage2` is not known, where there is one."""
     stage: int = 1
     vmid: int | None = None
     protects_walks: bool = False
@@ -138,7 +140,8 @@ def _regime(machine: Machine, core: int, source: _Source) -> TranslationRegime:
         if two_ranges and tcr["A1"] == number:
             asid = bits(table, 47 + asid_bits(machine, core, source.level), 48)
         setting = RangeSetting.of(number, tcr, two_ranges)
-        control = control_of(setting, source.level, table, features, rules)
+        names = (f"TTBR{number}_EL{source.level}", f"TCR_EL{source.level}")
+        control = control_of(setting, names, table, features, rules)
         controls.append(
             replace(control, asid=asid, hardware_access_flag=updates > 0, big_endian=bool(sctlr["EE"]))
         )
@@ -180,15 +183,20 @@ def el1_regime(machine: Machine, core: int) -> TranslationRegime:
         regime = replace(regime, enabled=False)
     second_stage = bool(hypervisor["VM"] or hypervisor["DC"])
     if hypervisor["NV"] and hypervisor["NV1"]:
-        notes.append("HCR_EL2.NV1 has EL1's descriptors be as EL2's: no access from EL0, bit 54 is PXN")
+        notes.append(
+            "HCR_EL2.NV1 has EL1's descriptors be as EL2's: EL0 neither reads nor writes, bit 54 is PXN"
+        )
         regime = _nested(regime)
-    stage2 = None
+    stage2, unknown = None, None
     if second_stage:
         try:
             stage2 = _stage2_regime(machine, core, hypervisor)
         except RegimeUnknownError as error:
-            notes.append(f"the output addresses are intermediate ones, and stage 2 is not known: {error}")
-    return replace(regime, second_stage=second_stage, stage2=stage2, notes=tuple(notes))
+            unknown = str(error)
+            notes.append(f"the output addresses are intermediate ones, and stage 2 is not known: {unknown}")
+    return replace(
+        regime, second_stage=second_stage, stage2=stage2, stage2_unknown=unknown, notes=tuple(notes)
+    )
 
 
 def _nested(regime: TranslationRegime) -> TranslationRegime:

@@ -114,9 +114,9 @@ def stage2_control(
         physical_size=vtcr["PS"],
         long_descriptors=bool(vtcr["DS"]),
     )
-    control = control_of(setting, 2, table, features, rules)
+    control = control_of(setting, ("VTTBR_EL2", "VTCR_EL2"), table, features, rules)
     level = _stage2_root_level(vtcr, control.granule_bits, control.address_format, features)
-    defect = control.defect and control.defect.replace("TCR_EL2", "VTCR_EL2")
+    defect = control.defect
     wide = control.address_format is not AddressFormat.BITS_48
     widest = features.physical_bits if wide else min(features.physical_bits, 48)
     if defect is None and control.input_bits > widest:
@@ -128,7 +128,7 @@ def stage2_control(
         index_bits = control.input_bits - control.shift(level)
         if not 1 <= index_bits <= control.stride + _CONCATENATED_BITS:
             defect = defect or f"VTCR_EL2.SL0 is {vtcr['SL0']}, which does not go with T0SZ {vtcr['T0SZ']}"
-    return replace(control, name="VTTBR_EL2", root_level=None if defect else level, defect=defect)
+    return replace(control, root_level=None if defect else level, defect=defect)
 
 
 def _stage2_root_level(
@@ -147,20 +147,21 @@ def _stage2_root_level(
 
 
 def control_of(
-    setting: RangeSetting, level: int, table: int, features: Features, rules: AttributeRules
+    setting: RangeSetting, names: tuple[str, str], table: int, features: Features, rules: AttributeRules
 ) -> TranslationControl:
-    """The control that a TTBRn_EL`level` holding `table` makes with its part of the TCR."""
+    """The control that a TTBR holding `table` makes with its part of a TCR, which `names` are of."""
+    name, tcr = names
     granule_bits = setting.granule_bits(features)
     address_format = _address_format(setting, granule_bits, features)
     smallest, largest = _size_bounds(granule_bits, address_format, features)
     defect, size_offset = None, setting.size_offset
     if not smallest <= size_offset <= largest:
-        defect = f"TCR_EL{level}.T{setting.number}SZ is {size_offset}, outside {smallest} to {largest}"
+        defect = f"{tcr}.T{setting.number}SZ is {size_offset}, outside {smallest} to {largest}"
         # The shape must still make sense to whoever asks for it, though nothing is translated by it.
         size_offset = min(max(size_offset, smallest), largest)
     widest = 48 if address_format is AddressFormat.BITS_48 else WIDEST_ADDRESS_BITS
     return TranslationControl(
-        name=f"TTBR{setting.number}_EL{level}",
+        name=name,
         base=_base(table, setting, address_format),
         asid=None,
         granule_bits=granule_bits,

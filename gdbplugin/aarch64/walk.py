@@ -22,14 +22,11 @@ from gdbplugin.aarch64.descriptor import (
     inherit,
     kind_of,
 )
+from gdbplugin.aarch64.memory_types import is_device, stage2_memory_type
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.machine import Machine, PhysicalReadError, prefetch
 
 _PHYSICAL_MASK = (1 << 52) - 1
-_DEVICE_MEMORY = 0b1100
-"""The bits of stage 2's MemAttr that are clear for device memory, without HCR_EL2.FWB."""
-_FORCED_NORMAL = 0b0100
-"""The bit that is set for anything else, with it."""
 
 
 @dataclass(frozen=True)
@@ -241,14 +238,10 @@ class IntermediateMemory:
         level = found.levels[-1].level
         if not attributes.el1.read:
             return Fault("permission", level, "stage 2 forbids reading", stage=2)
-        if self._stage2.protects_walks and self._is_device(attributes.attribute_index):
+        memory = stage2_memory_type(attributes.attribute_index, self._stage2.forced_memory_types)
+        if self._stage2.protects_walks and is_device(memory):
             return Fault("permission", level, "a table lies in device memory (HCR_EL2.PTW)", stage=2)
         return None
-
-    def _is_device(self, memory_attribute: int) -> bool:
-        if self._stage2.forced_memory_types:
-            return not memory_attribute & _FORCED_NORMAL
-        return not memory_attribute & _DEVICE_MEMORY
 
     def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
         """See `Prefetches`: what stage 2 has in one piece."""

@@ -63,7 +63,7 @@ def style() -> Style:
             and os.isatty(1)
         )
     # 0 in GDB's words, None in Python's: unlimited.
-    width = int(gdb.parameter("width") or 0)
+    width = int(gdb.parameter("tinyos width") or gdb.parameter("width") or 0)
     return Style(encoding, colour, width) if 0 < width < _WIDEST else Style(encoding, colour)
 
 

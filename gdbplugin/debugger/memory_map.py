@@ -1,4 +1,4 @@
-"""Where a machine of QEMU's has devices, which reading may change: nobody who looks at memory means them.
+"""Where a machine of QEMU's has memory: what lies elsewhere is a device, which reading may change.
 
 A table entry gone wrong may well lead there: an interrupt controller takes a read for an acknowledgement.
 """
@@ -11,34 +11,51 @@ from collections.abc import Iterable
 
 ASK = "info mtree -f"
 """What QEMU's monitor is asked for."""
+_MEMORY = ("ram", "rom", "romd")
 _SPACE = re.compile(r'^ AS "memory", root: ', re.MULTILINE)
 _RANGE = re.compile(r"^ +([0-9a-f]+)-([0-9a-f]+) \(prio -?\d+, ([\w/]+)\): ([^@\n]*)", re.MULTILINE)
 
 
 class MemoryMap:
-    """Ranges of physical addresses that are devices', each with its name; ends are exclusive."""
+    """Ranges of physical addresses (ends exclusive), each of a kind and with a name, as QEMU calls them.
 
-    def __init__(self, devices: Iterable[tuple[int, int, str]] = ()) -> None:
-        self._devices = sorted(devices)
-        self._starts = [start for start, _, _ in self._devices]
+    Where nothing is known of any, everything is taken for memory.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int, str, str]] = ()) -> None:
+        self._memory: list[tuple[int, int]] = []
+        self._devices: list[tuple[int, int, str]] = []
+        for start, end, kind, name in sorted(ranges):
+            if kind not in _MEMORY:
+                self._devices.append((start, end, name))
+            elif self._memory and self._memory[-1][1] == start:
+                self._memory[-1] = (self._memory[-1][0], end)
+            else:
+                self._memory.append((start, end))
 
     @classmethod
     def parse(cls, text: str) -> MemoryMap:
-        """What QEMU says of its address spaces (`info mtree -f`); none are devices where it says nothing."""
+        """What QEMU says of its address spaces (`info mtree -f`)."""
         for view in text.split("FlatView #"):
             if _SPACE.search(view):
                 found = (match.groups() for match in _RANGE.finditer(view))
                 return cls(
-                    (int(first, 16), int(last, 16) + 1, name.strip())
+                    (int(first, 16), int(last, 16) + 1, kind, name.strip())
                     for first, last, kind, name in found
-                    if kind == "i/o"
                 )
         return cls()
 
-    def device(self, address: int, length: int) -> str | None:
-        """The name of a device that has a part in a range; None where there is none."""
-        index = bisect_right(self._starts, address + length - 1) - 1
-        if index < 0 or length <= 0:
+    def lack(self, address: int, length: int) -> str | None:
+        """Why a range is not to be read; None where it lies in memory."""
+        if not self._memory:
             return None
-        _, end, name = self._devices[index]
-        return name if address < end else None
+        index = bisect_right(self._memory, (address, 1 << 64)) - 1
+        if index >= 0 and address + length <= self._memory[index][1]:
+            return None
+        end = address + length
+        device = next((name for start, last, name in self._devices if start < end and address < last), None)
+        return (
+            "there is no memory"
+            if device is None
+            else f"the device {device} is there, which reading might change"
+        )

@@ -25,8 +25,14 @@ _MODE, _SET_MODE = "qqemu.PhyMemMode", "Qqemu.PhyMemMode"
 # QEMU answers at most 4,096 hexadecimal digits to one packet.
 _PACKET_BYTES = 2048
 _SMALL_PACKET_BYTES = 256
-# By the number of the connection, which GDB gives to no other: a machine's devices stay where they are.
+# By the number of the connection, which GDB gives to no other: a machine's memory stays where it is.
 _maps: dict[int, MemoryMap] = {}
+_asking: list[int] = []
+
+
+def is_asking_monitor() -> bool:
+    """Whether a `monitor` command that is carried out now is one of this module's, which changes nothing."""
+    return bool(_asking)
 
 
 class PacketMemory:
@@ -50,19 +56,22 @@ class PacketMemory:
 
     def _memory_map(self) -> MemoryMap:
         number = self._connection.num
-        if number not in _maps and self._socket is not None:
-            said = self._socket.monitor(ASK)
-            if not said:
-                return MemoryMap()
-            _maps[number] = MemoryMap.parse(said)
-        return _maps.get(number, MemoryMap())
+        if number not in _maps:
+            _asking.append(number)
+            try:
+                with interrupts.held():
+                    _maps[number] = MemoryMap.parse(gdb.execute(f"monitor {ASK}", to_string=True))
+            except gdb.error:
+                _maps[number] = MemoryMap()  # A stub without a monitor: nothing is known then.
+            finally:
+                _asking.clear()
+        return _maps[number]
 
     def read(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
-        device = self._map.device(address, length)
-        if device is not None:
-            reason = f"the device {device} is there, which reading might change"
-            raise PhysicalReadError(address, length, reason)
+        lack = self._map.lack(address, length)
+        if lack is not None:
+            raise PhysicalReadError(address, length, lack)
         (found,) = self.read_ranges([(address, length)])
         if found is not None:
             return found
@@ -79,7 +88,7 @@ class PacketMemory:
         """See `ReadsRanges`."""
         packets = [
             []
-            if self._map.device(address, length)
+            if self._map.lack(address, length)
             else [f"m{place:x},{size:x}" for place, size in _pieces(address, length, _PACKET_BYTES)]
             for address, length in ranges
         ]

@@ -20,7 +20,9 @@ SELECTION = (
         "N",
         complete="gdbplugin.kernel.selection:asids",
     ),
-    Option("--ttbr", "with this value in TTBR0, ASID and all", "number", "VALUE"),
+    Option(
+        "--ttbr", "with this value in TTBR0, ASID and all; with --stage 2 in VTTBR_EL2", "number", "VALUE"
+    ),
     Option("--el", "as this exception level would", "number", "N", choices=("0", "1", "2", "3")),
     Option(
         "--stage",

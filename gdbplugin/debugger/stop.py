@@ -16,6 +16,7 @@ import gdb
 
 from gdbplugin.debugger.layout import GdbLayout
 from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.debugger.packets import is_asking_monitor
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.target import MANAGER
 from gdbplugin.layout import cache
@@ -23,7 +24,7 @@ from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.types import Static
 from gdbplugin.machine import CachedMachine, Machine, MachineError, PhysicalReadError
 
-_SILENT_COMMANDS = ("monitor", "restore", "load")
+_SILENT_COMMANDS = ("monitor", "restore", "load", "flash-erase")
 """What may change the target without an event of GDB's."""
 
 
@@ -116,8 +117,10 @@ def forget() -> None:
     _state.changed(None)
 
 
-def monitored() -> None:
+def changed_silently() -> None:
     """Called by GDB behind commands of whose effect it tells nobody, itself included."""
+    if is_asking_monitor():
+        return
     forget()
     # Its own copy of the registers is no better: a GDB that has no such command has no way to be told.
     with contextlib.suppress(gdb.error):
@@ -125,14 +128,14 @@ def monitored() -> None:
 
 
 def _hook_commands() -> None:
-    """Have `monitored` called; hooks of the user's own are left as they are."""
+    """Have `changed_silently` called; hooks of the user's own are left as they are."""
     for command in _SILENT_COMMANDS:
         hook = f"hookpost-{command}"
         try:
             gdb.execute(f"show user {hook}", to_string=True)
         except gdb.error:
             # The user's Python gets no name by it.
-            call = f"__import__({__name__!r}, fromlist=['']).monitored()"
+            call = f"__import__({__name__!r}, fromlist=['']).changed_silently()"
             gdb.execute(f"define {hook}\npython {call}\nend", to_string=True)
 
 

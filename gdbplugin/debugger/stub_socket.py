@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import socket
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import gdb
 
@@ -31,8 +31,6 @@ _TRIES = 3
 _PATIENCE_SECONDS = 2.0
 _GLANCE_SECONDS = 0.1
 _DESCRIPTORS = "/dev/fd"
-# `OK`, which is no output, ends what a monitor writes.
-_IS_OUTPUT = re.compile(rb"O(?:[0-9a-fA-F]{2})*\Z")
 
 
 class StubSocket:
@@ -66,22 +64,11 @@ class StubSocket:
             answers: list[bytes] = []
             for start in range(0, len(packets), BURST):
                 burst = [*before, *packets[start : start + BURST], *behind]
-                found = _exchange(channel, burst, len(burst))
+                found = _exchange(channel, burst)
                 if around is not None and (found.pop(0), found.pop()) != (b"OK", b"OK"):
                     raise MachineGoneError(f"the debug stub refused {around[0]}")
                 answers += found
             return answers
-
-    def monitor(self, command: str) -> str:
-        """What QEMU's monitor says to a command; nothing where GDB had better ask, or it is refused.
-
-        GDB's `monitor` would run a user's hooks of it. Raises `MachineGoneError`.
-        """
-        with self._channel() as channel:
-            if channel is None:
-                return ""
-            said = _exchange(channel, [f"qRcmd,{command.encode().hex()}"], None)
-        return b"".join(bytes.fromhex(part[1:].decode()) for part in said[:-1]).decode(errors="replace")
 
     @contextlib.contextmanager
     def _channel(self) -> Iterator[socket.socket | None]:
@@ -127,16 +114,13 @@ def _leads_to(descriptor: int, details: str) -> bool:
     return os.path.basename(peer) == os.path.basename(details)
 
 
-def _exchange(channel: socket.socket, packets: Sequence[str], count: int | None) -> list[bytes]:
-    """One burst, and so many answers, or (None) all up to the one behind what a monitor writes.
-
-    Ctrl-C waits for its end, so that no answer is left for GDB to stumble upon.
-    """
+def _exchange(channel: socket.socket, packets: Sequence[str]) -> list[bytes]:
+    """One burst; Ctrl-C waits for its end, so that no answer is left for GDB to stumble upon."""
     with interrupts.held():
         is_over = False
         try:
             channel.sendall(b"".join(map(_framed, packets)))
-            answers = _received(channel, count)
+            answers = list(islice(_answers(channel), len(packets)))
             is_over = True
         except OSError as error:
             reason = error.strerror or error
@@ -156,16 +140,6 @@ def _framed(packet: str) -> bytes:
     """
     content = packet.encode("ascii")
     return b"+$%b#%02x" % (content, sum(content) & 0xFF)
-
-
-def _received(channel: socket.socket, count: int | None) -> list[bytes]:
-    """The next answers, as for `_exchange`. Raises `OSError` where they do not come, or are none."""
-    answers: list[bytes] = []
-    for answer in _answers(channel):
-        answers.append(answer)
-        if len(answers) == count or (count is None and not _IS_OUTPUT.match(answer)):
-            break
-    return answers
 
 
 def _answers(channel: socket.socket) -> Iterator[bytes]:

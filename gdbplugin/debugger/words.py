@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F_]{1,40}|[0-9][0-9_]{0,40})\Z")
 _ADDRESS_MASK = (1 << 64) - 1
-_DIGITS = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F_]{41,}|[0-9_]{41,})\Z")
+_DIGITS = re.compile(r"(?<![\w$])[0-9][0-9a-zA-Z_]{40,}")
 _TOO_LARGE = "has more than 64 bits"
 # Of an expression: what would write or call. `==`, `!=`, `<=` and `>=` only compare.
 _CHANGES = re.compile(r"\+\+|--|(?<![=!<>])=(?!=)|<<=|>>=")
@@ -98,13 +98,16 @@ def value(command: Command, word: Word, text: str) -> Any:
     """What a word stands for. Raises `WordError`."""
     if word.kind != "address":
         text = text.strip("'\"")
+    if word.kind == "number":
+        number = _number(command, word, text)
+        if word.choices and str(number) not in word.choices:
+            raise WordError(command, text, f"is none of {', '.join(word.choices)}")
+        return number
     if word.choices and text not in word.choices:
         matching = [choice for choice in word.choices if choice.lower() == text.lower()]
         if not matching:
             raise WordError(command, text, f"is none of {', '.join(word.choices)}")
         text = matching[0]
-    if word.kind == "number":
-        return _number(command, word, text)
     if word.kind == "address":
         return address(command, text)
     if word.kind == "range":
@@ -159,8 +162,8 @@ def expression(text: str) -> int:
         if found > _ADDRESS_MASK:
             raise ExpressionError(_TOO_LARGE)
         return found
-    if _DIGITS.match(text):
-        raise ExpressionError(_TOO_LARGE)  # Before GDB, which very many of them make abort.
+    if _DIGITS.search(text):
+        raise ExpressionError(_TOO_LARGE)  # Before GDB, which very many digits make abort.
     if _CHANGES.search(text) or _CALLS.search(text):
         raise ExpressionError("would assign or call something, which no expression here may")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from operator import eq
 from typing import NamedTuple
 
@@ -85,11 +84,6 @@ class Area(NamedTuple):
         if (start, end) == (self.start, self.end):
             return self
         return self._replace(start=start, end=end, extents=cut(self.extents, start, end))
-
-    def first(self, count: int) -> Area:
-        """Its first pieces."""
-        *_, last = islice(self.pieces(), count)
-        return self.part(self.start, last.end)
 
     def containing(self, physical: int) -> Iterator[Area]:
         """Those of its pieces that map to a physical address."""

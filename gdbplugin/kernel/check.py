@@ -15,7 +15,7 @@ from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Finding, Journal, Noticed
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
 from gdbplugin.kernel.mappings import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
-from gdbplugin.kernel.places import NoSymbols, Symbols
+from gdbplugin.kernel.places import Symbols
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.state import State, read_state
 from gdbplugin.kernel.target import CHANGING, MANAGER, Kernel
@@ -30,7 +30,7 @@ class Check(Noticed):
     """The outcome: how much was compared, and what was seen while the kernel was changing it."""
 
     changing: bool
-    checked: dict[str, int]
+    checked: dict[str, int | None]
     passing: tuple[Finding, ...]
     passing_count: int
 
@@ -41,9 +41,9 @@ def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
     Its own half of the address space never changes; without `symbols` that is not looked at. Where its
     records cannot be read for what was found there, those findings are all there is.
     """
-    note_failure(kernel)
-    own = check_kernel_half(kernel, symbols or NoSymbols(), kernel.journal)
+    own = None if symbols is None else check_kernel_half(kernel, symbols)
     try:
+        note_failure(kernel)
         changing, state = kernel.is_changing(MANAGER), read_state(kernel)
     except MachineGoneError:
         raise
@@ -68,8 +68,8 @@ def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
     )
 
 
-def _checked(state: State | None, own: int | None) -> dict[str, int]:
-    """How much was compared, of the kernel's records and of its own half."""
+def _checked(state: State | None, own: int | None) -> dict[str, int | None]:
+    """How much was compared, of the kernel's records and of its own half, which may not have been (None)."""
     maps = list(state.maps.values()) if state is not None else []
     return {
         "address_spaces": len(maps),
@@ -78,7 +78,7 @@ def _checked(state: State | None, own: int | None) -> dict[str, int]:
         "mapped_pages": sum(len(space.pages) for space in maps),
         "tables": sum(len(space.tables) for space in maps),
         "frames": state.frames.total_frames or 0 if state is not None else 0,
-        "kernel_mappings": own or 0,
+        "kernel_mappings": own,
     }
 
 

@@ -11,12 +11,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from gdbplugin.aarch64.control import TranslationControl
+from gdbplugin.aarch64.descriptor import NOTHING, SHAREABILITY
 from gdbplugin.aarch64.extents import Malformed
 from gdbplugin.aarch64.maps import Bounds, MappedRange, extents, mapped_ranges
 from gdbplugin.aarch64.memory_types import is_device, memory_type_at
 from gdbplugin.aarch64.walk import memory_of
-from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.places import DEVICES, IMAGE, LINEAR_MAP, Symbols, image_places
+from gdbplugin.kernel.places import DEVICES, IMAGE, LINEAR_MAP, Place, Places, Symbols, image_places
 from gdbplugin.kernel.target import Kernel
 
 # The tables that the kernel has set aside for it are 24; its map has about a thousand leaves.
@@ -27,117 +28,119 @@ _RAM = ((0, 0x3B40_0000), (1 << 30, 2 << 30))
 _DEVICE_OFFSET = DEVICES[0] & ~0xFFFF_FFFF
 _OF_IMAGE = {"kernel text": "r-x", "kernel rodata": "r--", "programs as loaded": None}
 """What EL1 may do there; None where nothing is mapped. All else of the image is written to."""
+_SHAREABILITY = SHAREABILITY[3]
 
 
 class _Expected(NamedTuple):
-    """A range of virtual addresses (`end` exclusive) and how it is to be mapped.
+    """How a range of virtual addresses is to be mapped.
 
     `offset` is what its addresses are above the physical ones; `el1` what EL1 may do, None where nothing is
     mapped.
     """
 
-    start: int
-    end: int
-    name: str
     offset: int
     el1: str | None
     device: bool = False
 
 
-def check_kernel_half(kernel: Kernel, symbols: Symbols, journal: Journal) -> int | None:
+def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
     """Compare; what does not agree becomes a finding. Returns how many blocks and pages there are.
 
-    None where the program's symbols do not tell what is to be expected.
+    None, and a note, where the program's symbols do not tell what is to be expected, or the kernel has not
+    got as far as its own tables.
     """
-    expected = _expected(symbols)
+    places, expected = _expected(symbols)
     control = kernel.regime.upper
-    if not expected or control is None:
+    if control is None or not _uses_its_tables(kernel, control, symbols):
         return None
     bounds = Bounds(_MAXIMUM_TABLES, _MAXIMUM_ENTRIES)
-    entries = extents(memory_of(kernel.machine, kernel.regime), control, bounds)
-    mapped: list[MappedRange] = []
-    for entry in mapped_ranges(kernel.regime, entries):
+    walked = extents(memory_of(kernel.machine, kernel.regime), control, bounds)
+    entries = list(mapped_ranges(kernel.regime, walked))
+    if bounds.stopped_at is not None:
+        kernel.journal.find(
+            f"kernel half at {bounds.stopped_at:#x}", f"at most {bounds.limit}", "more of them"
+        )
+    for entry in entries:
         if isinstance(entry, Malformed):
-            journal.find(f"kernel half at {entry.start:#x}", "a well-formed table entry", entry.reason)
-        else:
-            mapped.append(entry)
+            kernel.journal.find(f"kernel half at {entry.start:#x}", "a well-formed table entry", entry.reason)
+    mapped = [entry for entry in entries if isinstance(entry, MappedRange)]
     mair = kernel.machine.register("MAIR_EL1", kernel.machine.cores[0])
     for found in mapped:
-        for start, end, wanted in _parts(found.start, found.end, expected):
-            _compare(found, start, end, wanted, mair, journal)
-    if bounds.stopped_at is not None:
-        journal.find(f"kernel half at {bounds.stopped_at:#x}", f"at most {bounds.limit}", "more of them")
-        return sum(sum(found.sizes.values()) for found in mapped)
-    for wanted in expected:
-        for start, end in _holes(wanted, mapped) if wanted.el1 is not None else ():
-            journal.find(f"{wanted.name} at {start:#x}", "mapped", f"not mapped, up to {end:#x}")
+        for start, end, place in places.split(found.start, found.end):
+            name = f"{place.name if place else 'kernel half'} at {start:#x}"
+            wanted = expected[place.name] if place else None
+            for right, wrong in _disagreements(found, start, wanted, mair):
+                kernel.journal.find(name, right, f"{wrong}, up to {end:#x}")
+    for place in places.places if bounds.stopped_at is None else ():
+        for start, end in _holes(place, mapped) if expected[place.name].el1 is not None else ():
+            kernel.journal.find(f"{place.name} at {start:#x}", "mapped", f"not mapped, up to {end:#x}")
     return sum(sum(found.sizes.values()) for found in mapped)
 
 
-def _expected(symbols: Symbols) -> list[_Expected]:
-    """How everything is to be mapped, in order; empty where the symbols do not tell."""
-    image_end = symbols.address("__image_end")
-    parts = image_places(symbols)
-    if image_end is None or not parts:
-        return []
+def _uses_its_tables(kernel: Kernel, control: TranslationControl, symbols: Symbols) -> bool:
+    """Whether TTBR1 has the kernel's own tables, as it has from early in its boot on."""
+    tables = symbols.address("KERNEL_TABLES")
+    if tables is None or symbols.address("__image_end") is None:
+        kernel.journal.note("the kernel's own half was not compared: the symbols do not tell how it is to be")
+    elif control.root_address != tables - IMAGE[0]:
+        kernel.journal.note(
+            f"the kernel's own half was not compared: {control.name} has not the kernel's tables at "
+            f"{tables - IMAGE[0]:#x}, as early in its boot, but those at {control.root_address:#x}"
+        )
+    else:
+        return True
+    return False
+
+
+def _expected(symbols: Symbols) -> tuple[Places, dict[str, _Expected]]:
+    """What is to be where, and how each of that, by its name, is to be mapped."""
     linear = LINEAR_MAP[0]
+    image_end = symbols.address("__image_end") or IMAGE[0]
     # The blocks that the image lies in are only read there.
     kept = -(-(image_end - IMAGE[0]) // _BLOCK_BYTES) * _BLOCK_BYTES
-    found = [
-        _Expected(linear, linear + kept, "linear map of the image", linear, "r--"),
-        _Expected(linear + kept, linear + _RAM[0][1], "linear map", linear, "rw-"),
-        _Expected(linear + _RAM[1][0], linear + _RAM[1][1], "linear map", linear, "rw-"),
-        _Expected(*DEVICES, "devices", _DEVICE_OFFSET, "rw-", device=True),
+    places = [
+        Place(linear, linear + kept, "linear map", "linear map of the image"),
+        Place(linear + kept, linear + _RAM[0][1], "linear map", "linear map"),
+        Place(linear + _RAM[1][0], linear + _RAM[1][1], "linear map", "linear map"),
+        Place(*DEVICES, "device", "devices"),
+        *image_places(symbols),
     ]
-    for place in parts:
+    expected = {
+        "linear map of the image": _Expected(linear, "r--"),
+        "linear map": _Expected(linear, "rw-"),
+        "devices": _Expected(_DEVICE_OFFSET, "rw-", device=True),
+    }
+    for place in places:
         el1 = None if place.kind == "guard" else _OF_IMAGE.get(place.name, "rw-")
-        found.append(_Expected(place.start, place.end, place.name, IMAGE[0], el1))
-    return sorted(found)
+        expected.setdefault(place.name, _Expected(IMAGE[0], el1))
+    return Places(places), expected
 
 
-def _parts(
-    start: int, end: int, expected: Sequence[_Expected]
-) -> Iterator[tuple[int, int, _Expected | None]]:
-    """A range, divided where what is expected differs."""
-    index = max(0, bisect_right(expected, start, key=lambda entry: entry.start) - 1)
-    while start < end:
-        while index < len(expected) and expected[index].end <= start:
-            index += 1
-        wanted = expected[index] if index < len(expected) and expected[index].start <= start else None
-        if wanted is not None:
-            stop = min(end, wanted.end)
-        else:
-            stop = min(end, expected[index].start) if index < len(expected) else end
-        yield start, stop, wanted
-        start = stop
-
-
-def _compare(
-    found: MappedRange, start: int, end: int, wanted: _Expected | None, mair: int | None, journal: Journal
-) -> None:
-    """One part of what is mapped."""
-    physical = found.physical + start - found.start
-    name = f"{wanted.name if wanted else 'kernel half'} at {start:#x}"
+def _disagreements(
+    found: MappedRange, start: int, wanted: _Expected | None, mair: int | None
+) -> Iterator[tuple[str, str]]:
+    """What is to be, and what is instead, of one part of what is mapped."""
+    physical, attributes = found.physical + start - found.start, found.attributes
     if wanted is None or wanted.el1 is None:
-        journal.find(name, "nothing mapped", f"mapped up to {end:#x}, to physical {physical:#x}")
+        yield "nothing mapped", f"physical {physical:#x}"
         return
     if physical != start - wanted.offset:
-        journal.find(name, f"physical {start - wanted.offset:#x}", f"physical {physical:#x}, up to {end:#x}")
-    attributes = found.attributes
-    allowed, right = (str(attributes.el1), str(attributes.el0)), (wanted.el1, "---")
-    if allowed != right:
-        journal.find(
-            name,
-            "{} at EL1, {} at EL0".format(*right),
-            "{} at EL1, {} at EL0, up to {:#x}".format(*allowed, end),
-        )
+        yield f"physical {start - wanted.offset:#x}", f"physical {physical:#x}"
+    if (str(attributes.el1), attributes.el0) != (wanted.el1, NOTHING):
+        yield f"{wanted.el1} at EL1, {NOTHING} at EL0", f"{attributes.el1} at EL1, {attributes.el0} at EL0"
     memory = memory_type_at(mair, attributes.attribute_index)
     if memory is not None and is_device(memory) != wanted.device:
-        journal.find(name, "device memory" if wanted.device else "Normal memory", f"{memory}, up to {end:#x}")
+        yield "device memory" if wanted.device else "Normal memory", memory
+    if attributes.not_global:
+        yield "global", "of an ASID (nG)"
+    if not attributes.access_flag:
+        yield "the access flag", "none"
+    if attributes.shareability != _SHAREABILITY:
+        yield _SHAREABILITY, attributes.shareability
 
 
-def _holes(wanted: _Expected, mapped: Sequence[MappedRange]) -> Iterator[tuple[int, int]]:
-    """The parts of what is to be mapped that are not."""
+def _holes(wanted: Place, mapped: Sequence[MappedRange]) -> Iterator[tuple[int, int]]:
+    """The parts of a place that are not mapped."""
     position = wanted.start
     index = max(0, bisect_right(mapped, wanted.start, key=lambda entry: entry.start) - 1)
     for entry in mapped[index:]:

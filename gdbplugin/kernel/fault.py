@@ -336,8 +336,8 @@ def _place_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address:
         return now
     nothing: tuple[DynamicStack, ...] = ()
     stacks = around.attempt(lambda: read_stacks(kernel).stacks, nothing)
-    owner = next((stack.owner for stack in stacks if stack.id == task.stack), None)
-    if owner == task.id:
+    record = next((stack for stack in stacks if stack.id == task.stack), None)
+    if record is not None and record.owner == task.id:
         return now
-    text = f"among the stacks; stack {task.stack}, which it had, has been another task's since"
-    return replace(now, place=None, text=text)
+    what = "is not on record" if record is None else "has been another task's since"
+    return replace(now, place=None, text=f"among the stacks; stack {task.stack}, which it had, {what}")

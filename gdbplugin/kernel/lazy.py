@@ -64,7 +64,7 @@ class LazyPage:
 class LazyRange:
     """A range as it was reserved: its number, that of its first record, its pages, and the task that did."""
 
-    number: int | None
+    number: int
     first: int | None
     pages: int | None
     owner: int | None

@@ -33,7 +33,7 @@ class LazyPageDetail:
 class LazyList(Noticed):
     """The lazy pages that pass the filters, of which `limit` (None: all) are to be shown.
 
-    `ranges` are the reserved ranges that have such pages.
+    `ranges` are those reserved ranges that have such pages; `lazy` has all.
     """
 
     lazy: LazyPages

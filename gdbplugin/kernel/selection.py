@@ -56,9 +56,7 @@ class View:
 
     def memory_type(self, index: int) -> str | None:
         """The memory type of a descriptor's attribute index; None where MAIR_ELx is not known."""
-        if self.regime.stage == 2:
-            return stage2_memory_type(index, self.regime.forced_memory_types)
-        return memory_type_at(self.mair, index)
+        return memory_type_of(self.regime, self.mair, index)
 
     @property
     def asid(self) -> int | None:
@@ -73,6 +71,13 @@ class View:
         """The VMID of stage 2; None where there is none, or it is not known."""
         stage2 = self.regime if self.regime.stage == 2 else self.regime.stage2
         return None if stage2 is None else stage2.vmid
+
+
+def memory_type_of(regime: TranslationRegime, mair: int | None, index: int) -> str | None:
+    """The memory type of an attribute index in a regime, `mair` being its MAIR_ELx at stage 1."""
+    if regime.stage == 2:
+        return stage2_memory_type(index, regime.forced_memory_types)
+    return memory_type_at(mair, index)
 
 
 class SubstitutedMachine:
@@ -166,8 +171,9 @@ def _stage2(machine: Machine, core: int, selection: Selection) -> View:
     guest = el1_regime(machine, core)
     regime = guest.stage2
     if regime is None:
-        unknown = guest.notes[-1] if guest.second_stage else "no hypervisor has it on (HCR_EL2.VM)"
-        raise SelectionError(f"core {core} has no stage 2: {unknown}")
+        if guest.stage2_unknown is not None:
+            raise SelectionError(f"stage 2 of core {core} is not known: {guest.stage2_unknown}")
+        raise SelectionError(f"core {core} has no stage 2: no hypervisor has it on (HCR_EL2.VM)")
     level = 1 if selection.el is None else selection.el
     current = here in (0, 1) and table in (None, own)
     return View(machine, core, level, regime, current, pan=False, mair=None)

@@ -23,6 +23,11 @@ class StressState:
     frames: Accounting | None
     clock: Clock
 
+    @property
+    def values(self) -> dict[str, int | None]:
+        """Every counter: those of DynamicMemoryStats, then the others."""
+        return {**asdict(self.stats), **self.counters}
+
 
 @dataclass(frozen=True)
 class StressRun:
@@ -38,8 +43,7 @@ class StressRun:
     @property
     def changes(self) -> dict[str, int | None]:
         """The change of every counter: of DynamicMemoryStats, and of the others."""
-        before = {**asdict(self.before.stats), **self.before.counters}
-        after = {**asdict(self.after.stats), **self.after.counters}
+        before, after = self.before.values, self.after.values
         return {name: difference(after[name], before[name]) for name in after}
 
     @property

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from gdbplugin.aarch64.access import Access, access_fault
 from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.memory_types import stage2_memory_type
 from gdbplugin.aarch64.walk import Fault, Translation, translate
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.selection import Selection, View, choose
+from gdbplugin.kernel.selection import Selection, View, choose, memory_type_of
 from gdbplugin.kernel.stopped import Stopped
 
 
@@ -53,8 +52,7 @@ def translate_in(view: View, address: int) -> AddressTranslation:
     found = walk.attributes
     beneath, stage2 = walk.second, None
     if regime.stage2 is not None and beneath is not None and beneath.attributes is not None:
-        index, forced = beneath.attributes.attribute_index, regime.stage2.forced_memory_types
-        stage2 = stage2_memory_type(index, forced)
+        stage2 = memory_type_of(regime.stage2, None, beneath.attributes.attribute_index)
     return AddressTranslation(
         view=view,
         control=regime.control(address),

@@ -23,7 +23,7 @@ def content(check: Check, journal: Journal) -> dict[str, Any]:
 def text(check: Check, journal: Journal, style: Style) -> str:
     """What was compared, each finding, and their number last."""
     compared = ", ".join(
-        f"{style.count(count)} {name.replace('_', ' ')}" for name, count in check.checked.items()
+        f"{count:,} {name.replace('_', ' ')}" for name, count in check.checked.items() if count is not None
     )
     lines = "\n".join(style.wrapped(f"Compared {compared}.", "  ")) + "\n" + journal_text(journal, style)
     if check.changing:

@@ -164,9 +164,10 @@ def _bytes(size: int, style: Style) -> str:
 def _aliases(found: AddressMap, style: Style) -> list[str]:
     """Each virtual address at which a frame is seen."""
     physical = found.aliases or 0
+    kind = "Intermediate physical" if found.view.regime.second_stage else "Physical"
     others = ", and otherwise as asked for," if found.filters_aliases else ""
     lines = [
-        f"Physical {physical:#x} is mapped {style.counted(found.area_count, 'time')}{others} "
+        f"{kind} {physical:#x} is mapped {style.counted(found.area_count, 'time')}{others} "
         f"in the {style.counted(found.spaces, 'range')} of addresses that are known"
     ]
     if found.is_limited:

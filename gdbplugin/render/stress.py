@@ -58,9 +58,7 @@ def _headline(run: StressRun, style: Style) -> str:
 
 
 def _counters(run: StressRun, style: Style) -> str:
-    stats = asdict(run.before.stats)
-    before = {**stats, **run.before.counters}
-    after = {**asdict(run.after.stats), **run.after.counters}
+    stats, before, after = vars(run.before.stats), run.before.values, run.after.values
     rows = [
         (name, style.count(before[name]), style.count(after[name]), signed(change, style))
         for name, change in run.changes.items()

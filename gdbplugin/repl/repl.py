@@ -50,6 +50,7 @@ class Repl:
         self._manner = manner
         self._unopened: str | None = None
         self._warnings = ""  # Of GDB's, since the line began.
+        self._columns = 0  # How wide the plugin takes the terminal to be.
         self._open()
 
     def __enter__(self) -> Repl:
@@ -75,6 +76,7 @@ class Repl:
         action = lines.parse(text, self.vocabulary, in_submenu=self.in_submenu)
         self._warnings = ""
         try:
+            self._fit()
             with self._as_json(action):
                 outcome = self._carry_out(action)
             if not self._manner.interactive:
@@ -103,6 +105,14 @@ class Repl:
             return self.target.complete(command)
         except SessionError:
             return []  # What has happened is told by the next command, not amid a line.
+
+    def _fit(self) -> None:
+        """Have the plugin write lines as wide as the terminal is now."""
+        columns = self.screen.columns
+        if self._manner.interactive and self.lost is None and columns != self._columns:
+            with self.screen.caught():
+                self.session.gdb(f"set tinyos width {columns}")
+            self._columns = columns
 
     def _carry_out(self, action: lines.Action) -> Outcome:
         match action:
@@ -204,6 +214,7 @@ class Repl:
 
     def _set_up(self) -> None:
         screen, manner = self.screen, self._manner
+        self._columns = 0
         self.target = Target(self.session, screen, interactive=manner.interactive, timeout=manner.timeout)
         screen.complain(self.session.debugger_complaints)
         gdb = self.session.debugger

@@ -36,6 +36,14 @@ class Screen:
         self._at_line_start = True
         self._shows_progress = False
 
+    @property
+    def columns(self) -> int:
+        """How wide the terminal is now; 0 where there is none."""
+        try:
+            return os.get_terminal_size(self._out.fileno()).columns
+        except (OSError, ValueError):
+            return 0
+
     def gdb(self, text: str) -> None:
         """Show what GDB prints, in whatever pieces."""
         if self._caught is not None:

@@ -148,7 +148,7 @@ class Objects:
             return reading.of_stopped(read_fault, reading.symbols, reading.disassembler(), core=core)
 
     def check(self: Readable) -> Check:
-        """The kernel's records held against the hardware's tables: `findings` has what does not agree."""
+        """The kernel's records and its own half held against the tables; `findings` has what is wrong."""
         with self.reading() as reading:
             return reading.of_kernel(read_check, symbols=reading.symbols)
 

@@ -1,12 +1,14 @@
 """Devices in physical memory: found in what QEMU says, and never read."""
 
 import re
+import sys
 
 import pytest
 
 from gdbplugin.debugger.memory_map import ASK, MemoryMap
 from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
+from tests.debugger.test_stub_socket import BRIDGE
 
 TEXT = """FlatView #0
  AS "dma", root: other
@@ -22,48 +24,60 @@ FlatView #1
   0000000010001000-0000000010001fff (prio 0, romd): flash
   0000000010002000-00000000100020ff (prio 0, i/o): a clock @0000000000001000
   0000000020000000-000000002fffffff (prio 0, ram): ram @0000000010000000
+  0000000030000000-000000003fffffff (prio 0, ram): more ram KVM
 """
 
 
+UART, CLOCK = "the device uart is there", "the device a clock is there"
+NOTHING = "there is no memory"
+
+
 @pytest.mark.parametrize(
-    ("address", "length", "device"),
+    ("address", "length", "lack"),
     [
         (0, 0x1000_0000, None),
-        (0, 0x1000_0001, "uart"),
-        (0x1000_0000, 1, "uart"),
-        (0x1000_0FFF, 1, "uart"),
+        (0, 0x1000_0001, UART),
+        (0x1000_0000, 1, UART),
+        (0x1000_0FFF, 1, UART),
         (0x1000_1000, 0x1000, None),
-        (0x1000_1FFF, 2, "a clock"),
-        (0x1000_2000, 0x1000, "a clock"),
-        (0x1000_2100, 0x1000, None),
-        (0x0FFF_F000, 0x100_0000, "a clock"),
-        (0x2000_0000, 0x1000, None),
-        (1 << 60, 8, None),
-        (0x1000_0000, 0, None),
+        (0x1000_1FFF, 2, CLOCK),
+        (0x1000_2000, 0x1000, CLOCK),
+        (0x1000_2100, 0x1000, NOTHING),
+        (0x0FFF_F000, 0x100_0000, UART),
+        (0x2000_0000, 0x2000_0000, None),
+        (0x3FFF_FFFF, 2, NOTHING),
+        (1 << 60, 8, NOTHING),
     ],
 )
-def test_a_device_in_a_range(address, length, device):
-    assert MemoryMap.parse(TEXT).device(address, length) == device
+def test_why_a_range_is_not_to_be_read(address, length, lack):
+    found = MemoryMap.parse(TEXT).lack(address, length)
+    assert found is None if lack is None else found.startswith(lack)
 
 
-def test_where_nothing_is_said_nothing_is_a_device():
+def test_where_nothing_is_said_everything_is_memory():
     for text in ("", "unknown command", "FlatView #0\n Root memory region: (none)\n"):
-        assert MemoryMap.parse(text).device(0, 1 << 52) is None
+        assert MemoryMap.parse(text).lack(0, 1 << 52) is None
 
 
 def test_the_devices_of_the_board(shared_machine):
     """As the board's manual has them: the first PL011, the distributor and the CPU interface of the GIC."""
     found = MemoryMap.parse(shared_machine.qemu.monitor(ASK))
     for address in (0xFE20_1000, 0xFF84_1000, 0xFF84_2000):
-        assert found.device(address, 4), hex(address)
-    assert found.device(0, 1 << 30) is None
+        assert "the device" in found.lack(address, 4), hex(address)
+    assert found.lack(0, 2 << 30) is None
+    assert found.lack(0, (2 << 30) + 1) is not None
 
 
-def test_no_command_reads_a_device_that_a_table_leads_to(shared_machine, kernel_elf, tmp_path):
-    """A task's root leads to the interrupt controller, as a table and as the page of a record."""
+@pytest.mark.parametrize("way", ["socket", "log", "program"])
+def test_no_command_reads_a_device_that_a_table_leads_to(shared_machine, kernel_elf, tmp_path, way):
+    """Roots of tables that lie in the interrupt controller and the UART, by each way to the stub."""
     with StubProxy(tmp_path, shared_machine.qemu.gdb_address) as proxy:
+        bridge = tmp_path / "bridge.py"
+        bridge.write_text(BRIDGE)
+        program = f"| {sys.executable} {bridge} {proxy.address}"
         done = gdb(
-            f"target remote {proxy.address}",
+            *([f"set remotelogfile {tmp_path / 'log'}"] if way == "log" else []),
+            f"target remote {program if way == 'program' else proxy.address}",
             "tinyos translate 0 --ttbr 0xff842000",
             "tinyos maps --ttbr 0xff841000",
             "tinyos maps --ttbr 0xfe201000 --json",
@@ -79,3 +93,17 @@ def test_no_command_reads_a_device_that_a_table_leads_to(shared_machine, kernel_
     assert read
     assert [place for place in read if 0xFC00_0000 <= place[0] < 1 << 32] == []
     assert done.output.count("is there, which reading might change") >= 3
+
+
+def test_a_condition_is_the_first_to_look(shared_machine, kernel_elf):
+    """The monitor is asked amid a stop that GDB makes for itself."""
+    done = gdb(
+        f"target remote {shared_machine.qemu.gdb_address}",
+        "thbreak shell_interrupted if $tinyos_translate(0xffff800000080000) == 0x80000",
+        "continue",
+        "output 6*7",
+        elf=kernel_elf,
+    )
+    assert done.errors == ""
+    assert "hit Temporary breakpoint" in done.output
+    assert "\n42" in done.output

@@ -99,7 +99,7 @@ def test_a_block_where_nothing_is_mapped(guest):
     assert found == (
         f"kernel half at {address:#x}",
         "nothing mapped",
-        f"mapped up to {address + (2 << 20):#x}, to physical 0x3c000000",
+        f"physical 0x3c000000, up to {address + (2 << 20):#x}",
     )
 
 
@@ -108,11 +108,40 @@ def test_a_root_that_is_its_own_table(guest):
     root, _ = levels(machine, TEXT)[0]
     table = root & ~0xFFF
     found = findings(machine, memory, table + 8 * 300, table | 3)
-    assert found
-    assert all(
-        entry[0].startswith("kernel half at 0xffff960000000000") or "at most" in entry[1]
-        for entry in found[:1]
-    )
+    # Below it are the tables of the half once more, each a level higher than it is meant for.
+    assert {entry[1] for entry in found} >= {"nothing mapped", "a well-formed table entry"}
+    assert all(entry[0].startswith("kernel half at 0xffff96") for entry in found)
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected", "found"),
+    [
+        (1 << 10, "the access flag", "none"),
+        (1 << 11, "global", "of an ASID (nG)"),
+        (1 << 8, "inner shareable", "outer shareable"),
+    ],
+)
+def test_flags_that_are_not_as_all_have_them(guest, bits, expected, found):
+    machine, memory = guest
+    place, descriptor = levels(machine, TEXT)[-1]
+    (entry,) = findings(machine, memory, place, descriptor ^ bits)
+    end = f", up to {TEXT + 0x1000:#x}"
+    assert entry == (f"kernel text at {TEXT:#x}", expected, found + end)
+
+
+def test_in_boot_it_is_noted_that_there_is_nothing_to_compare_yet(boot):
+    machine = boot(paused=True)
+    with machine.stopped():
+        seen = []
+        for place in ("install_kernel_table", "kernel::workload::run"):
+            machine.gdb(f"thbreak {place}")
+            machine.gdb("continue")
+            found = machine.json("check")
+            seen.append(found["checked"]["kernel_mappings"])
+            assert [entry for entry in found["findings"] if "kernel half" in entry["object"]] == []
+            assert any("own half was not compared" in note for note in found["notes"]) == (seen[-1] is None)
+        assert seen[0] is None
+        assert seen[1] > 900
 
 
 def test_a_table_in_a_device(guest):

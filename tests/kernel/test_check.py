@@ -35,7 +35,7 @@ def test_a_consistent_kernel_has_no_findings():
         "mapped_pages": 10,
         "tables": 17,
         "frames": 96,
-        "kernel_mappings": 0,
+        "kernel_mappings": None,
     }
 
 

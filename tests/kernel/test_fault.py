@@ -177,6 +177,15 @@ def test_a_stack_that_another_task_has_had_since_is_not_taken_for_the_ended_ones
     assert end.where.place is None
 
 
+def test_a_stack_that_is_not_on_record_any_more_is_nobodys():
+    world = World()
+    world.scheduler["tasks"][1].update(
+        state="Ended", end_reason="StackOverflow", end_syndrome=DATA_ABORT, end_address=GUARD, stack=77
+    )
+    (end,) = read_fault(stopped_world(world)).ended
+    assert end.where.text == "among the stacks; stack 77, which it had, is not on record"
+
+
 def test_an_undefined_instruction_that_ended_a_task_is_told_by_its_address():
     world = World()
     world.scheduler["tasks"][1].update(

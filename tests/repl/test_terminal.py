@@ -70,7 +70,7 @@ def _check_stacks(lines: list[str], report: dict[str, Any]) -> None:
     """Each stack's row has its figures."""
     shown = {}
     for line in lines:
-        found = re.match(r" +(\d+) .* (\d+)/(\d+) ", line)
+        found = re.match(r" +(\d+) .* (\d+)/(\d+)(?: |$)", line)
         if found:
             number, growths, shrinks = map(int, found.groups())
             shown[number] = (growths, shrinks)

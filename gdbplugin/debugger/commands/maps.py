@@ -36,6 +36,6 @@ class Maps(Command):
             "address",
             "ADDRESS",
         ),
-        Option("--limit", "at most so many mappings", "number", "N"),
+        Option("--limit", "at most so many ranges; with --json, mappings", "number", "N"),
         *SELECTION,
     )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
 
-_NAMES = ("color", "limit", "unicode")
+_NAMES = ("color", "limit", "unicode", "width")
 
 
 def _refuse(argument: str) -> None:
@@ -93,7 +93,25 @@ class _Limit(gdb.Parameter):
         return f"How many rows the tinyos commands show at most: {value}."
 
 
+class _Width(gdb.Parameter):
+    """Lines are broken there, and tables go without their least columns.
+
+    unlimited, or 0: as `set width` has it. 100 is as wide as it gets.
+    """
+
+    set_doc = "Set how wide what the tinyos commands write may be."
+    show_doc = "Show how wide what the tinyos commands write may be."
+
+    def __init__(self) -> None:
+        super().__init__("tinyos width", gdb.COMMAND_DATA, gdb.PARAM_UINTEGER)
+        self.value = 0
+
+    def get_show_string(self, value: str) -> str:
+        """GDB's call."""
+        return f"How wide what the tinyos commands write may be: {value}."
+
+
 def register() -> None:
     """Make the prefixes, and then what stands behind them."""
-    for kind in (_SetPrefix, _ShowPrefix, _Unicode, _Color, _Limit):
+    for kind in (_SetPrefix, _ShowPrefix, _Unicode, _Color, _Limit, _Width):
         kind()
