@@ -223,8 +223,8 @@ class Prefix(gdb.Command):
 
     The letters of the kernel's own shell work here as well: `tinyos *r` and `tinyos r` mean `tinyos report`.
     Each command takes --json, for programs. What was read is kept until the target runs or is written to, or
-    is given a command such as monitor, restore or load; of what others do to it meanwhile, such as by QMP, GDB
-    knows nothing.
+    is given a command such as monitor, restore or load; of what others do to it meanwhile, such as by QMP,
+    GDB knows nothing.
     """
 
     def __init__(self) -> None:
