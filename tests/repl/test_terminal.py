@@ -95,6 +95,8 @@ def test_what_it_shows_is_what_the_library_says(
     pane.type("*d")
     pane.see(lambda lines: "tinyos>" in lines[3:] and lines[-1].startswith("running"), "the stacks")
     _check_stacks(pane.lines("-J"), report)
+    # As wide as the terminal: what there is no room for is named.
+    assert any("(too narrow for: seen, policy)" in line for line in pane.lines()) == (width == 80)
     pane.press("C-c")
     lines = pane.see(lambda lines: lines[-1].startswith("stopped "), "the stop")
     assert "core 0 EL1" in lines[-1]
