@@ -62,8 +62,8 @@ def style() -> Style:
             and os.environ.get("TERM", "dumb") != "dumb"
             and os.isatty(1)
         )
-    # 0 in GDB's words, None in Python's: unlimited.
-    width = int(gdb.parameter("tinyos width") or gdb.parameter("width") or 0)
+    # 0 in GDB's words, None in Python's: unlimited. Without a terminal GDB supposes one of 80 columns.
+    width = int(gdb.parameter("tinyos width") or (os.isatty(1) and gdb.parameter("width")) or 0)
     return Style(encoding, colour, width) if 0 < width < _WIDEST else Style(encoding, colour)
 
 

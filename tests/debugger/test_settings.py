@@ -56,15 +56,16 @@ def test_the_limit_is_that_of_commands_which_take_one(shared_machine, kernel_elf
     assert outcome.errors == ""
 
 
-def test_tables_and_lines_are_as_wide_as_gdb_says(shared_machine, kernel_elf):
+def test_tables_and_lines_are_as_wide_as_was_said(shared_machine, kernel_elf):
     shown = ("report", "stacks", "lazy", "pressure", "context", "events", "maps", "fault", "check")
     done = gdb(
         f"target remote {shared_machine.qemu.gdb_address}",
-        "set width 80",
+        "set tinyos width 80",
         "echo @@@\\n",
         *(f"tinyos {command}" for command in (*shown, "translate 0xffff800000080000")),
         "echo @@@\\n",
-        "set width 0",
+        "set tinyos width unlimited",
+        "set width 80",
         "tinyos stacks",
         elf=kernel_elf,
     )

@@ -123,8 +123,7 @@ def test_control_c_ends_the_stress_test(shared_machine, kernel_elf):
 
 def test_control_c_in_the_instant_of_a_look_ends_it_too(shared_machine, tmp_path):
     with shared_machine.stopped() as debugger:
-        source(debugger, tmp_path, PRESSES_DURING_THE_LOOK)
-        ends_early(debugger, stress(debugger))
+        ends_early(debugger, cancelled_at_the_first_look(debugger, tmp_path))
     assert shared_machine.shell("uptime")
 
 
@@ -147,6 +146,18 @@ def cancelled_run(debugger, under_way):
             return run
         assert run["result"] == "passed"
     pytest.fail("five stress tests ended before Ctrl-C was pressed, or in spite of it")
+
+
+def cancelled_at_the_first_look(debugger, tmp_path):
+    """A run that Ctrl-C ended there. On a busy machine a stop of before may come late: then again."""
+    for _ in range(3):
+        source(debugger, tmp_path, PRESSES_DURING_THE_LOOK)
+        try:
+            return stress(debugger)
+        except CommandFailedError as error:
+            if "interrupted before the stress test began" not in error.reason:
+                raise
+    pytest.fail("three stress tests were stopped before they began")
 
 
 class UnderWay:

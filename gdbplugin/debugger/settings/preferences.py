@@ -96,7 +96,7 @@ class _Limit(gdb.Parameter):
 class _Width(gdb.Parameter):
     """Lines are broken there, and tables go without their least columns.
 
-    unlimited, or 0: as `set width` has it. 100 is as wide as it gets.
+    unlimited, or 0: on a terminal, as `set width` has it. 100 is as wide as it gets.
     """
 
     set_doc = "Set how wide what the tinyos commands write may be."
