@@ -12,6 +12,7 @@ from collections.abc import Callable
 import gdb
 
 from gdbplugin.aarch64.regime import OF_TRANSLATION
+from gdbplugin.debugger import interrupts
 from gdbplugin.machine import MachineGoneError
 
 _SPELLINGS = {
@@ -53,11 +54,13 @@ class RegisterReader:
         found: dict[str, int | None] = {}
         _pending.append(lambda: found.update({name: self._value(name) for name in names}))
         try:
-            gdb.execute(
-                f"thread apply {self._inferior.num}.{thread.num} -q "
-                "python import gdbplugin.debugger.registers as r; r.run_pending()",
-                to_string=True,
-            )
+            # Within GDB's own `python`, Ctrl-C would come out as an error in Python.
+            with interrupts.held():
+                gdb.execute(
+                    f"thread apply {self._inferior.num}.{thread.num} -q "
+                    "python import gdbplugin.debugger.registers as r; r.run_pending()",
+                    to_string=True,
+                )
         finally:
             _pending.clear()
         if not thread.is_valid():

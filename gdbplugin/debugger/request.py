@@ -59,10 +59,9 @@ class _Test:
 
 @dataclass(frozen=True)
 class _UnderWay:
-    """A test that was asked for, whose end nobody has seen yet: on which connection, and what was before."""
+    """A test that was asked for, whose end nobody has seen yet, and what was before."""
 
     test: _Test
-    connection: int
     served: int
     before: Any
 
@@ -70,8 +69,9 @@ class _UnderWay:
 _STRESS = _Test(STRESS_TEST, "tinyos stress", read_stress_state, compare_stress, can_cancel=True)
 _CONTEXT = _Test(CONTEXT_TEST, "tinyos context --test", read_context_state, compare_context)
 
-_under_way: dict[int, _UnderWay] = {}
-_last: dict[int, Any] = {}
+# By the number of the connection, and that of the test.
+_under_way: dict[tuple[int, int], _UnderWay] = {}
+_last: dict[tuple[int, int], Any] = {}
 
 
 def run_stress(journal: Journal, quiet: bool = False) -> StressRun:
@@ -101,9 +101,9 @@ def last_context_test(journal: Journal, quiet: bool = False) -> ContextTestRun:
 
 
 def _latest(test: _Test, journal: Journal) -> Any:
-    if test.number not in _last:
-        raise RequestError(f"no {test.name} was run in this session yet: {test.command} runs one")
-    run, kept = _last[test.number]
+    if _key(test) not in _last:
+        raise RequestError(f"no {test.name} was run on this connection yet: {test.command} runs one")
+    run, kept = _last[_key(test)]
     journal.add(kept)
     return run
 
@@ -114,9 +114,9 @@ def _run(test: _Test, journal: Journal, quiet: bool) -> Any:
     former = _known(test, interface)
     if former is None:
         _require_able(kernel, interface)
-        former = _UnderWay(test, _connection(), interface.served or 0, test.read(kernel))
+        former = _UnderWay(test, interface.served or 0, test.read(kernel))
     waiting = Waiting(test.name, *_lookers(kernel), interface)
-    _under_way[test.number] = former
+    _under_way[_key(test)] = former
     steps = None
     if not _is_over(interface, former):
         if not quiet:
@@ -134,8 +134,8 @@ def _finish(test: _Test, former: _UnderWay, steps: int | None, journal: Journal)
     if steps is not None:
         interface = replace(interface, progress=steps)
     run = test.compare(kernel, former.before, interface)
-    _under_way.pop(test.number, None)
-    _last[test.number] = (run, journal)
+    _under_way.pop(_key(test), None)
+    _last[_key(test)] = (run, journal)
     return run
 
 
@@ -153,11 +153,11 @@ def _wait(test: _Test, waiting: Waiting, former: _UnderWay, quiet: bool) -> int 
         if _is_over(interface, former):
             return cancelled_at
         if waiting.failed:
-            _under_way.pop(test.number, None)
+            _under_way.pop(_key(test), None)
             raise RequestError(f"the kernel failed during the {test.name}: {_read_failure()}")
         if not interface.active:
             _write_request(0)
-            _under_way.pop(test.number, None)
+            _under_way.pop(_key(test), None)
             raise RequestError(_why_not_begun(test, waiting))
         if waiting.interrupted and not waiting.timed_out and test.can_cancel and cancelled_at is None:
             cancelled_at = interface.progress or 0
@@ -191,8 +191,8 @@ def _why_not_ended(test: _Test, waiting: Waiting, interface: Interface) -> str:
 
 def _known(test: _Test, interface: Interface) -> _UnderWay | None:
     """The same test asked for before and left to itself, if it still runs, or has ended meanwhile."""
-    former = _under_way.pop(test.number, None)
-    if former is None or former.connection != _connection():
+    former = _under_way.pop(_key(test), None)
+    if former is None:
         return None
     runs = test.number in (interface.active, interface.request) and interface.served == former.served
     return former if runs or _is_over(interface, former) else None
@@ -252,9 +252,9 @@ def _changed_address() -> int:
     return int(symbol.value().address or 0)
 
 
-def _connection() -> int:
+def _key(test: _Test) -> tuple[int, int]:
     connection = gdb.selected_inferior().connection
-    return connection.num if connection is not None else 0
+    return connection.num if connection is not None else 0, test.number
 
 
 def _read_interface() -> Interface:

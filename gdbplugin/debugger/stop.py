@@ -50,8 +50,15 @@ class _State:
         self.layout: GdbLayout | None = None
         self.image: ElfImage | None = None
         self.decoded: dict[str, Any] = {}
-        self.history = History()
+        self.space: gdb.Progspace | None = None
+        self.histories: dict[int | None, History] = {}
         self.watching = False
+
+    @property
+    def history(self) -> History:
+        """That of the machine that is selected now."""
+        connection = gdb.selected_inferior().connection
+        return self.histories.setdefault(None if connection is None else connection.num, History())
 
     def watch(self) -> None:
         """Have GDB say when what is kept is no longer true."""
@@ -77,7 +84,7 @@ class _State:
 
     def gone(self, event: Any) -> None:
         """The target is gone: what comes next is another."""
-        self.history.clear()
+        self.histories.clear()
         self.changed(event)
 
     def changed(self, _: Any) -> None:
@@ -107,6 +114,10 @@ def machine() -> Machine:
     source, cached = _state.source, _state.cached
     if source is None or cached is None or not source.is_current():
         _state.changed(None)
+        if _state.space != gdb.current_progspace():
+            # Another inferior has a program of its own.
+            _state.space = gdb.current_progspace()
+            _state.layout = _state.image = None
         source = _state.source = GdbMachine()
         cached = _state.cached = CachedMachine(source)
     return cached

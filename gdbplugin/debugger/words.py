@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
-from gdbplugin.debugger import stop
+from gdbplugin.debugger import interrupts, stop
 
 if TYPE_CHECKING:
     from gdbplugin.debugger.command import Argument, Command, Option, Word
@@ -197,10 +197,12 @@ def _evaluate_without_calls(text: str) -> int:
 
     _pending.append(evaluate)
     try:
-        gdb.execute(
-            "with may-call-functions off -- python import gdbplugin.debugger.words as w; w.run_pending()",
-            to_string=True,
-        )
+        # Within GDB's own `python`, Ctrl-C would come out as an error in Python.
+        with interrupts.held():
+            gdb.execute(
+                "with may-call-functions off -- python import gdbplugin.debugger.words as w; w.run_pending()",
+                to_string=True,
+            )
     finally:
         _pending.clear()
     (found,) = outcome

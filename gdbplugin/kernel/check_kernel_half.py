@@ -16,9 +16,11 @@ from gdbplugin.aarch64.descriptor import NOTHING, SHAREABILITY
 from gdbplugin.aarch64.extents import Malformed
 from gdbplugin.aarch64.maps import Bounds, MappedRange, extents, mapped_ranges
 from gdbplugin.aarch64.memory_types import is_device, memory_type_at
+from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.places import DEVICES, IMAGE, LINEAR_MAP, Place, Places, Symbols, image_places
 from gdbplugin.kernel.target import Kernel
+from gdbplugin.machine import Machine
 
 # The tables that the kernel has set aside for it are 24; its map has about a thousand leaves.
 _MAXIMUM_TABLES, _MAXIMUM_ENTRIES = 64, 20_000
@@ -64,7 +66,7 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
         if isinstance(entry, Malformed):
             kernel.journal.find(f"kernel half at {entry.start:#x}", "a well-formed table entry", entry.reason)
     mapped = [entry for entry in entries if isinstance(entry, MappedRange)]
-    mair = kernel.machine.register("MAIR_EL1", kernel.machine.cores[0])
+    mair = _mair(kernel.machine, control)
     for found in mapped:
         for start, end, place in places.split(found.start, found.end):
             name = f"{place.name if place else 'kernel half'} at {start:#x}"
@@ -90,6 +92,20 @@ def _uses_its_tables(kernel: Kernel, control: TranslationControl, symbols: Symbo
     else:
         return True
     return False
+
+
+def _mair(machine: Machine, control: TranslationControl) -> int | None:
+    """MAIR_EL1 of a core that uses the kernel's tables: another may not have got so far."""
+    for core in machine.cores:
+        table, enabled = machine.register(control.name, core), machine.register("SCTLR_EL1", core)
+        if (
+            table is not None
+            and enabled is not None
+            and enabled & 1
+            and bits(table, 47, 1) << 1 == control.base
+        ):
+            return machine.register("MAIR_EL1", core)
+    return None
 
 
 def _expected(symbols: Symbols) -> tuple[Places, dict[str, _Expected]]:

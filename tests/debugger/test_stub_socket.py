@@ -9,6 +9,7 @@ import pytest
 from gdbplugin.session import QemuOptions, TinyOS
 from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
+from tests.debugger.test_packets import with_other_build_id
 
 FIND = "from gdbplugin.debugger.stub_socket import StubSocket"
 IS_DIRECT = f"python {FIND}; print('direct', StubSocket.find(gdb.selected_inferior().connection) is not None)"
@@ -281,3 +282,27 @@ def test_what_is_no_answer_is_one_line(held, kernel_elf, tmp_path, said, error):
         line for line in done.errors.splitlines() if "warning" not in line and "Cannot access" not in line
     )
     assert error in line
+
+
+def test_each_machine_has_its_own_program_and_past(held, shared_machine, kernel_elf, tmp_path):
+    """Two machines and two files: of another name is another program, whose layout is read anew."""
+    other_elf = tmp_path / "other.elf"
+    other_elf.write_bytes(with_other_build_id(kernel_elf))
+    done = gdb(
+        f"target remote {held.qemu.gdb_address}",
+        "add-inferior -no-connection",
+        "inferior 2",
+        f"file {other_elf}",
+        f"target remote {shared_machine.qemu.gdb_address}",
+        "tinyos stats",
+        f"file {kernel_elf}",
+        *("inferior 1", "tinyos stats", *(2 * ("thbreak shell_interrupted", "continue"))),
+        *("inferior 2", "tinyos stats", "tinyos stress --last"),
+        *("inferior 1", "tinyos stats"),
+        elf=kernel_elf,
+    )
+    first, *others = (line for line in done.output.splitlines() if line.startswith("Counters"))
+    assert first == others[0] == "Counters (rates come with a second look, at a later stop)"
+    assert others[1].startswith("Counters, and what changed in ")
+    assert f"{other_elf} is not what the machine runs" in done.errors
+    assert "no stress test was run" in done.errors

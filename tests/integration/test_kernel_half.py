@@ -129,19 +129,25 @@ def test_flags_that_are_not_as_all_have_them(guest, bits, expected, found):
     assert entry == (f"kernel text at {TEXT:#x}", expected, found + end)
 
 
-def test_in_boot_it_is_noted_that_there_is_nothing_to_compare_yet(boot):
+def test_in_boot_it_is_noted_what_there_is_not_to_compare_yet(boot):
+    """From the first instruction with the MMU on: no finding, whatever the kernel has not got to."""
     machine = boot(paused=True)
+    seen = []
     with machine.stopped():
-        seen = []
-        for place in ("install_kernel_table", "kernel::workload::run"):
+        for place in (
+            "kernel_main",
+            "install_kernel_table",
+            "kernel::interrupts::initialize",
+            "kernel::workload::run",
+        ):
             machine.gdb(f"thbreak {place}")
             machine.gdb("continue")
             found = machine.json("check")
-            seen.append(found["checked"]["kernel_mappings"])
-            assert [entry for entry in found["findings"] if "kernel half" in entry["object"]] == []
-            assert any("own half was not compared" in note for note in found["notes"]) == (seen[-1] is None)
-        assert seen[0] is None
-        assert seen[1] > 900
+            assert found["findings"] == [], place
+            seen.append((found["checked"]["kernel_mappings"] is not None, found["checked"]["frames"] > 0))
+            assert bool(found["notes"]) == (seen[-1] != (True, True)), place
+    assert seen[0] == seen[1] == (False, False)
+    assert seen[-1] == (True, True)
 
 
 def test_a_table_in_a_device(guest):

@@ -1,5 +1,6 @@
 """A guest corrupted behind GDB's back, and connections that end: never more than one line is said of it."""
 
+import json
 import random
 import struct
 
@@ -9,6 +10,7 @@ from gdbplugin.kernel.registers import REGISTERS
 from gdbplugin.kernel.target import MANAGER, SCHEDULER
 from gdbplugin.layout import cache
 from gdbplugin.session import QemuOptions, TinyOS
+from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
 from tests.unbreakable.commands import assert_unbroken, every_command, play
 
@@ -156,3 +158,47 @@ def test_a_connection_lost_amid_every_command(proxy, kernel_elf, tmp_path, lost_
     assert lost
     for one in lost:
         assert "connection" in one["error"] or "there is no target" in one["error"], one
+
+
+def test_ctrl_c_is_told_as_such(guest, kernel_elf, tmp_path):
+    """At moments all over a command, which reads registers by GDB's own `python` among others."""
+    machine, _ = guest
+    script = tmp_path / "interrupted.py"
+    script.write_text(_INTERRUPTED)
+    done = gdb(f"target remote {machine.qemu.gdb_address}", f"source {script}", elf=kernel_elf)
+    told = [line.removeprefix("told ") for line in done.output.splitlines() if line.startswith("told ")]
+    assert told, done
+    said = json.loads(told[0])
+    assert len(said) == 120
+    # None: the command was over by then.
+    assert {one for one in said if one is not None} <= {"KeyboardInterrupt", "Quit"}, said
+    assert sum(one is not None for one in said) > 40
+    assert "lost sys.stderr" not in done.errors
+
+
+_INTERRUPTED = """
+import json, os, signal, threading, time, gdb
+def told(command, delay):
+    gdb.execute("monitor info status", to_string=True)
+    timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+    # GDB's signals are for its own thread.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    timer.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    said = None
+    try:
+        gdb.execute(command, to_string=True)
+        time.sleep(0.05)
+    except KeyboardInterrupt:
+        said = "KeyboardInterrupt"
+    except gdb.error as error:
+        said = str(error)
+    try:
+        timer.join()
+        time.sleep(0.01)
+    except KeyboardInterrupt:
+        pass
+    return said
+commands = ("tinyos context", "tinyos registers", "tinyos report", "tinyos translate $pc")
+print("told", json.dumps([told(commands[n % 4], 0.0002 + 0.0004 * (n // 4)) for n in range(120)]))
+"""
