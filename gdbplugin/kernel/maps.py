@@ -34,7 +34,8 @@ class AddressMap(Noticed):
     `areas` are what it shows, `area_count` how many of them there are without the `limit`; `mappings` are the
     same with each of their pieces for itself, again no more than `limit`. `tables` counts the tables that
     were read, `leaves` the blocks and pages found in them, before any other filter than a range: of that,
-    only what has a part in it is looked at. With the MMU off there are no mappings: each address is its own.
+    only what has a part in it is looked at. With the MMU off there are no mappings: each address is its own
+    output address.
     `aliases` is the physical address whose aliases were asked for: the mappings are then those that contain
     it, of every address space that is known; `filters_aliases` tells that not each of them was wanted.
     `stopped_at` is the input address from which on there is more than is read at once.

@@ -44,6 +44,11 @@ class _ShowPrefix(gdb.Command):
             gdb.execute(f"show tinyos {name}", from_tty)
 
 
+def _subject(show_doc: str) -> str:
+    what = show_doc.removeprefix("Show ").rstrip(".")
+    return what[0].upper() + what[1:]
+
+
 class _Choice(gdb.Parameter):
     """A setting that is on, off, or as the terminal has it."""
 
@@ -55,8 +60,7 @@ class _Choice(gdb.Parameter):
 
     def get_show_string(self, value: str) -> str:
         """GDB's call."""
-        what = self.show_doc.removeprefix("Show w").rstrip(".")
-        return f'W{what}: "{value}".'
+        return f'{_subject(self.show_doc)}: "{value}".'
 
 
 class _Unicode(_Choice):
@@ -75,40 +79,40 @@ class _Color(_Choice):
     show_doc = "Show whether the tinyos commands colour what they write."
 
 
-class _Limit(gdb.Parameter):
+class _Number(gdb.Parameter):
+    """A setting that is a number, or unlimited, which GDB keeps as 0."""
+
+    name: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        super().__init__(f"tinyos {self.name}", gdb.COMMAND_DATA, gdb.PARAM_UINTEGER)
+        self.value = 0
+
+    def get_show_string(self, value: str) -> str:
+        """GDB's call."""
+        return f"{_subject(self.show_doc)}: {value}."
+
+
+class _Limit(_Number):
     """It stands for the --limit of every command that has one and is not given it, --json aside.
 
     unlimited, or 0: each command's own.
     """
 
+    name = "limit"
     set_doc = "Set how many rows the tinyos commands show at most."
     show_doc = "Show how many rows the tinyos commands show at most."
 
-    def __init__(self) -> None:
-        super().__init__("tinyos limit", gdb.COMMAND_DATA, gdb.PARAM_UINTEGER)
-        self.value = 0
 
-    def get_show_string(self, value: str) -> str:
-        """GDB's call."""
-        return f"How many rows the tinyos commands show at most: {value}."
-
-
-class _Width(gdb.Parameter):
+class _Width(_Number):
     """Lines are broken there, and tables go without their least columns.
 
     unlimited, or 0: on a terminal, as `set width` has it. 100 is as wide as it gets.
     """
 
+    name = "width"
     set_doc = "Set how wide what the tinyos commands write may be."
     show_doc = "Show how wide what the tinyos commands write may be."
-
-    def __init__(self) -> None:
-        super().__init__("tinyos width", gdb.COMMAND_DATA, gdb.PARAM_UINTEGER)
-        self.value = 0
-
-    def get_show_string(self, value: str) -> str:
-        """GDB's call."""
-        return f"How wide what the tinyos commands write may be: {value}."
 
 
 def register() -> None:
