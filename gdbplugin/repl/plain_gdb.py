@@ -6,7 +6,7 @@ import signal
 import sys
 
 from gdbplugin.session import TinyOS, process
-from gdbplugin.session.gdb_program import PLUGIN, find_gdb
+from gdbplugin.session.gdb_program import PLUGIN, find_gdb, gdb_environment
 from gdbplugin.session.signals import passed_to_child
 
 
@@ -24,6 +24,7 @@ def run(session: TinyOS) -> int:
             [find_gdb(), "--quiet", "-x", str(PLUGIN), "-ex", attach, str(session.kernel.path)],
             stdin=None,
             in_foreground=True,
+            environment=gdb_environment(),
         )
         try:
             return gdb.wait()

@@ -199,7 +199,7 @@ class Target:
         thread, self._thread_before = self._thread_before, None
         if thread is not None:
             return thread
-        return str(self._session.debugger.ask("-data-evaluate-expression $_thread").payload["value"])
+        return self._session.debugger.selected_thread()
 
     def _select(self, thread: str) -> None:
         self._session.debugger.ask(f"-thread-select {thread}")

@@ -24,7 +24,6 @@ from gdbplugin.session.errors import (
     EndedError,
     KernelUnusableError,
     SessionError,
-    WaitTimeoutError,
 )
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
@@ -153,7 +152,9 @@ class EventBreakpoint:
                 try:
                     left = max(0.0, deadline - time.monotonic())
                     stop = gdb.wait_for_stop(left, "the end of the change that it is part of")
-                except (WaitTimeoutError, KeyboardInterrupt):
+                except EndedError:
+                    raise
+                except BaseException:  # The time is up; or what a signal's handler raises.
                     gdb.interrupt()
                     raise
                 if not self._is_ours(stop):  # Else it has happened once more in the same change.

@@ -17,7 +17,13 @@ _ANSWER_SECONDS = 10.0
 class Console:
     """One end of the serial line. All that the kernel writes is kept in `transcript`."""
 
-    def __init__(self, line: socket.socket, pump: Pump, how_it_ended: Callable[[], EndedError]) -> None:
+    def __init__(
+        self,
+        line: socket.socket,
+        pump: Pump,
+        how_it_ended: Callable[[], EndedError],
+        already_read: bytes = b"",
+    ) -> None:
         self._line = line
         self._pump = pump
         self._how_it_ended = how_it_ended
@@ -27,6 +33,8 @@ class Console:
         self._ended = False
         self.on_text: Callable[[str], None] | None = None
         """Given what the kernel writes, as it comes."""
+        if already_read:
+            self._receive(already_read)
         pump.add(line.fileno(), self._receive)
         pump.witness("the kernel's console", lambda: self._transcript)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -17,14 +18,22 @@ from typing import IO
 
 from gdbplugin.session import mi, process
 from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
-from gdbplugin.session.gdb_program import find_gdb
+from gdbplugin.session.gdb_program import find_gdb, gdb_environment
 from gdbplugin.session.mi import Record, Result, Stop
 from gdbplugin.session.pump import Pump
 
 _COMMAND_SECONDS = 20.0
-_CANCEL_SECONDS = 2.0
+# How long an interrupted GDB may take to answer before it is ended.
+_GIVE_UP_SECONDS = 12.0
+_PATIENCE_SECONDS = 5.0
+_SETTLE_SECONDS = 2.0
+_TRAP_SECONDS = 0.1
 _GRACE_SECONDS = 0.1
 _AGAIN_SECONDS = 0.05
+# Of a processor, for a GDB that is not waiting.
+_WORKING = 0.1
+# A command that does nothing: GDB answers it when those before it are over.
+_NOTHING = "-gdb-show confirm"
 _SETTINGS = (
     "set confirm off",
     "set pagination off",
@@ -55,11 +64,16 @@ class Gdb:
         self._history: collections.deque[str] = collections.deque(maxlen=200)
         self._errors = ""
         self._ended = False
+        self._why_ended = ""
         self._running = False
         self._exited = False
+        # Set running by a command of its CLI, GDB reads nothing until the stop: only a signal reaches it.
         self._in_foreground = False
+        self._blocking: int | None = None
         self._show: Callable[[str], None] | None = None
         self._last_stop: Stop | None = None
+        self._address = ""
+        self._may_trap = False
         self.on_output: Callable[[str], None] | None = None
         """Given what GDB prints where no command's `show` is: of a stop while no command is out, say."""
         self.on_warning: Callable[[str], None] | None = None
@@ -94,7 +108,8 @@ class Gdb:
         if elf is not None:
             arguments.append(str(elf))
         pipe = subprocess.PIPE
-        return cls(process.start(arguments, stdin=pipe, stdout=pipe, stderr=pipe), pump)
+        child = process.start(arguments, stdin=pipe, stdout=pipe, stderr=pipe, environment=gdb_environment())
+        return cls(child, pump)
 
     @property
     def pid(self) -> int:
@@ -134,7 +149,7 @@ class Gdb:
 
         Raises `CommandFailedError` with GDB's own words, `WaitTimeoutError`, or `EndedError` if GDB dies.
         Where the time is up, and at Ctrl-C or another signal's exception, GDB is made to give up the command,
-        so that the next one is answered.
+        so that the next one is answered; a GDB that does not within 12 s is ended.
         """
         self.changes += 1
         return self.ask(command, timeout)
@@ -142,14 +157,14 @@ class Gdb:
     def ask(self, command: str, timeout: float = _COMMAND_SECONDS) -> Result:
         """As `mi`, for a command of which it is known that it leaves the target as it is."""
         self._pump.drain()
-        token = self._send(command)
-        self._console.clear()
-        self._log.clear()
-        try:
+        if self._in_foreground:
+            raise SessionError("GDB reads no commands until the target stops: interrupt it first")
+        with self._given_up(resume=self._running):
+            token = self._send(command)
+            self._console.clear()
+            self._log.clear()
+            self._blocking = token if _blocks(command) else None
             record = self._answer(token, timeout, f"GDB's answer to {command}")
-        except BaseException:  # Also what a signal's handler raises: Ctrl-C, or that a test's time is up.
-            self._cancel(token)
-            raise
         console = "".join(self._console)
         if record.message == "error":
             raise CommandFailedError(command, record.payload.get("msg") or "error", console)
@@ -164,13 +179,15 @@ class Gdb:
         """Run a GDB command as typed at its prompt and return what it printed.
 
         One that sets the target running (`continue`, `step`) returns when the target has stopped again; a
-        Ctrl-C meanwhile stops it. `show` is given each piece of the output as it comes. Raises as `mi` does.
+        Ctrl-C meanwhile stops it, and so does the end of its time. `show` is given each piece of the output
+        as it comes. Raises as `mi` does.
         """
         self._stops.clear()
         self._show = show
         try:
-            result = self.mi(f"-interpreter-exec console {mi.quote(command)}", timeout)
-            if result.message == "running":
+            line = f"-interpreter-exec console {mi.quote(command)}"
+            result = self.mi(line, timeout)
+            if result.message == "running" and _blocks(line):
                 self._wait_for_end(command, timeout)
         except CommandFailedError as error:
             raise CommandFailedError(command, error.reason, error.output) from error
@@ -183,22 +200,14 @@ class Gdb:
 
         GDB answers the next command only when it is over, and tells of a failure by a second result.
         """
-        # Set running by a CLI command, GDB reads no commands until the stop: only a signal reaches it.
-        self._in_foreground = not self._stops
         token = self._token
         self._awaited.add(token)
-        try:
+        with self._given_up(resume=False):
             self.wait_for_stop(timeout)
-        except SessionError:
-            raise
-        except BaseException:  # What a signal's handler raises.
-            self.interrupt(_CANCEL_SECONDS)
-            self._cancel(token, self._send("-gdb-show confirm"))
-            raise
-        self._answer(self._send("-gdb-show confirm"), timeout, f"the end of {command}")
+            self._answer(self._send(_NOTHING), timeout, f"the end of {command}")
         self._stops.clear()
-        self._awaited.discard(token)
         late = self._results.pop(token, None)
+        self._awaited.discard(token)
         if late is not None and late.message == "error":
             raise CommandFailedError(command, late.payload.get("msg") or "error", "".join(self._console))
 
@@ -217,18 +226,85 @@ class Gdb:
         self._awaited.discard(token)
         return self._results.pop(token)
 
-    def _cancel(self, *tokens: int) -> None:
-        """Have GDB give up what it is doing, as Ctrl-C at its prompt does.
+    @contextlib.contextmanager
+    def _given_up(self, *, resume: bool) -> Iterator[None]:
+        """Have GDB give up what it does when the `with` is left by an exception, so that it answers again.
 
-        Where it does not in time, the result is dropped when it comes.
+        The exception says that the time is up, or is what a signal's handler raises: Ctrl-C, or that a test
+        has taken too long. A target that had to be stopped for it stays so, unless `resume`.
         """
-        if not self._has_answered(tokens[-1], _GRACE_SECONDS):
-            # Only now: where GDB is done already, that would be meant for the target.
-            self._child.send_signal(signal.SIGINT)
-            self._has_answered(tokens[-1], _CANCEL_SECONDS)
-        for token in tokens:
-            self._awaited.discard(token)
-            self._results.pop(token, None)
+        try:
+            yield
+        except EndedError:
+            raise
+        except BaseException:
+            # Results that nobody waits for any more are dropped as they come.
+            self._awaited.clear()
+            self._results.clear()
+            if self._give_up():
+                self._settle(resume)
+            raise
+
+    def _give_up(self) -> bool:
+        """Interrupt GDB until it answers, and end it where it never does; returns whether that was needed."""
+        deadline = time.monotonic() + _GIVE_UP_SECONDS
+        last = self._send(_NOTHING)
+        # Where GDB is done already, an interrupt would be meant for the target.
+        if self._has_answered(last, _GRACE_SECONDS):
+            return False
+        while time.monotonic() < deadline:
+            if self._has_answered_interrupt(last):
+                # An interrupt that GDB has not yet seen would end the next command.
+                self._has_answered(self._send(_NOTHING), _GIVE_UP_SECONDS)
+                self._in_foreground = False
+                self._may_trap = True
+                return True
+        self._end(f"GDB did not answer for {_GIVE_UP_SECONDS:g} s")
+        return True
+
+    def _settle(self, resume: bool) -> None:
+        """Bring the target to a stop that GDB knows of, and let it run again if `resume`."""
+        if self._gone():
+            return
+        if self.running:
+            try:
+                self.interrupt(_SETTLE_SECONDS)
+            except WaitTimeoutError:
+                self._connect_anew()
+        if resume and not self._gone():
+            self.resume()
+
+    def _connect_anew(self) -> None:
+        """Connect once more to a target that has stopped without GDB's notice; end GDB where that fails.
+
+        GDB 13 takes no notice of a stop where Ctrl-C ended the Python, or the step, that waited for it.
+        """
+        address = self._address
+        try:
+            self.ask("-target-disconnect", _PATIENCE_SECONDS)
+            self.connect(address, _PATIENCE_SECONDS)
+        except SessionError:
+            self._end("GDB has lost track of its target")
+
+    def _end(self, why: str) -> None:
+        """End a GDB that is of no more use."""
+        self._why_ended = f"{why}, and was ended"
+        self._child.kill()
+        self._has_answered(0, _PATIENCE_SECONDS)  # Until its end is seen here: no command has that token.
+
+    def _has_answered_interrupt(self, token: int) -> bool:
+        """Send an interrupt, and say whether the result of a command comes then."""
+        working = process.processor_seconds(self.pid)
+        # To what GDB has started as well, as the terminal does: `shell`, `pipe`.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGINT)
+        if self._has_answered(token, _AGAIN_SECONDS):
+            return True
+        # A GDB that steps may have lost it between two steps. One that waits for its target would take
+        # another one for the wish to give the target up, so that has time.
+        if process.processor_seconds(self.pid) - working > _WORKING * _AGAIN_SECONDS:
+            return False
+        return self._has_answered(token, _PATIENCE_SECONDS)
 
     def _has_answered(self, token: int, timeout: float) -> bool:
         """Whether a command's result comes in time, or never will."""
@@ -236,6 +312,8 @@ class Gdb:
             self._pump.wait(lambda: token in self._results or self._ended, timeout, "GDB")
         except WaitTimeoutError:
             return False
+        self._results.pop(token, None)
+        self._awaited.discard(token)
         return True
 
     def connect(self, address: str, timeout: float = _COMMAND_SECONDS) -> Result:
@@ -243,14 +321,29 @@ class Gdb:
 
         As the first command, its result's `log` holds what GDB and the plugin complained of as they started.
         """
+        # Not quoted: GDB takes the rest of the line as it stands.
         result = self.mi(f"-target-select remote {address}", timeout)
+        self._address = address
         self._running = False
+        self._last_stop = Stop("", None)
         return result
 
     def resume(self) -> None:
         """Let the target run."""
         self._stops.clear()
         self.mi("-exec-continue")
+        if self._may_trap:
+            self._may_trap = False
+            self._pass_trap()
+
+    def _pass_trap(self) -> None:
+        """Let the target run on from the end of a step that was given up: QEMU tells of it only now."""
+        with contextlib.suppress(WaitTimeoutError):
+            stop = self.wait_for_stop(_TRAP_SECONDS)
+            if stop.payload.get("signal-name") == "SIGTRAP":
+                self.mi("-exec-continue")
+            else:
+                self._stops.insert(0, stop)
 
     def interrupt(self, timeout: float = _COMMAND_SECONDS) -> Stop:
         """Stop the running target and return where it was stopped.
@@ -259,15 +352,19 @@ class Gdb:
         sends is lost if the target stands still just then.
         """
         if self._in_foreground:
-            # Once only: GDB takes a second one for the wish to give the target up.
-            self._child.send_signal(signal.SIGINT)
-            return self.wait_for_stop(timeout)
+            self._give_up()
+            self._settle(resume=False)
+            return self.take_stop() or self._last_stop or Stop("", None)
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             self.mi("-exec-interrupt")
             with contextlib.suppress(WaitTimeoutError):
                 return self.wait_for_stop(_AGAIN_SECONDS)
         raise WaitTimeoutError(f"waited {timeout:g} s for the target to stop", self._pump.evidence())
+
+    def selected_thread(self) -> str:
+        """GDB's number of the thread, which is a core, that is selected; `0` for none."""
+        return str(self.ask("-data-evaluate-expression $_thread").payload["value"])
 
     def take_stop(self) -> Stop | None:
         """A stop that nobody has waited for; None where there is none."""
@@ -293,7 +390,7 @@ class Gdb:
         The core that was selected stays so, whichever one the stub says that it has stopped.
         """
         if self.running:
-            thread = self.ask("-data-evaluate-expression $_thread").payload["value"]
+            thread = "0" if self._in_foreground else self.selected_thread()
             # Where a breakpoint stopped it just then, its core is the one to look at.
             if self.interrupt().reason == "signal-received" and thread != "0":
                 self.ask(f"-thread-select {thread}")
@@ -330,7 +427,9 @@ class Gdb:
             raise self._how_it_ended() from error
 
     def _how_it_ended(self) -> EndedError:
-        return EndedError(f"GDB {process.describe_exit(process.end(self._child))}", self._pump.evidence())
+        status = process.end(self._child)
+        how = self._why_ended or f"GDB {process.describe_exit(status)}"
+        return EndedError(how, self._pump.evidence())
 
     def _said(self) -> str:
         return "".join([*self._history, self._errors[-2000:]])
@@ -349,7 +448,9 @@ class Gdb:
 
     def _take(self, record: Record) -> None:
         if record.kind == "result":
-            self._running = self._running or record.message == "running"
+            if record.message == "running":
+                self._running = True
+                self._in_foreground = record.token == self._blocking
             if record.token in self._awaited:
                 self._results[record.token] = record
         elif record.kind == "notify":
@@ -379,3 +480,8 @@ class Gdb:
         elif record.message == "thread-group-exited":
             self._running = False
             self._exited = True
+
+
+def _blocks(command: str) -> bool:
+    """Whether GDB, if an MI command has set the target running, reads the next one only after the stop."""
+    return command.startswith("-interpreter-exec") and not command.rstrip('" ').endswith("&")

@@ -26,6 +26,8 @@ _TRIAL = (
     "print('serves' if sys.version_info >= (3, 11) else 'its Python is older than 3.11')"
 )
 _TRIAL_SECONDS = 20.0
+# They say where a Python may write compiled files, not what it is.
+_OF_ANY_PYTHON = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 
 def find_gdb() -> str:
@@ -46,6 +48,19 @@ def find_gdb() -> str:
     raise ToolMissingError(f"GDB is missing: {found}; install it with: {_HELP}")
 
 
+def gdb_environment() -> dict[str, str]:
+    """Our environment, for GDB: without the variables that are meant for the Python out here.
+
+    GDB has a Python of its own inside, which $PYTHONHOME would keep from starting, and $PYTHONPATH would give
+    modules of another version.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON") or name in _OF_ANY_PYTHON
+    }
+
+
 @functools.cache
 def problem_of(path: str) -> str | None:
     """Why a GDB does not serve, in its own words; None where it does."""
@@ -58,6 +73,7 @@ def problem_of(path: str) -> str | None:
             errors="replace",
             timeout=_TRIAL_SECONDS,
             check=False,
+            env=gdb_environment(),
         )
     except OSError as error:
         return error.strerror or str(error)
@@ -80,4 +96,4 @@ def main() -> None:
     except SessionError as error:
         sys.exit(f"tinyos-gdb: error: {error.message}")
     # The plugin first: what follows may already use its commands, and nothing may follow `--args`.
-    os.execv(program, [program, "-x", str(PLUGIN), *sys.argv[1:]])
+    os.execve(program, [program, "-x", str(PLUGIN), *sys.argv[1:]], gdb_environment())

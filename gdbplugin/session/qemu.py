@@ -9,22 +9,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gdbplugin.session import directory as names
 from gdbplugin.session import process
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import AddressInUseError, EndedError, SessionError, ToolMissingError
+from gdbplugin.session.pump import Pump
 from gdbplugin.session.ram import MappedRam, RamUnavailableError
 
 MACHINE_FILE = Path(__file__).with_name("raspi4b.cfg")
 """In a checkout a link to the one in qemu/."""
 _QEMU_HELP = "apt install -t bookworm-backports qemu-system-arm (Debian 12); QEMU 9.0 or later elsewhere"
 _LOOPBACK = "127.0.0.1"
+_READ_BYTES = 1 << 16
 _START_SECONDS = 20.0
 _COMMAND_SECONDS = 10.0
 
@@ -75,6 +80,10 @@ class Qemu:
         self.ram = ram
         """The guest's RAM, mapped; None where that cannot be had, and then `ram_lack` says why."""
         self.ram_lack = ram_lack
+        self.pump: Pump | None = None
+        """What reads the console while QEMU is asked something."""
+        self.early_output = b""
+        """What the kernel wrote before QEMU was up."""
         self._child = child
         self._resources = resources
 
@@ -96,19 +105,19 @@ class Qemu:
                 except RamUnavailableError as error:
                     ram_lack = str(error)
             with contextlib.ExitStack() as handed_over:
-                console = handed_over.enter_context(_listen_unix(directory / "console"))
-                qmp = handed_over.enter_context(_listen_unix(directory / "qmp"))
+                console = handed_over.enter_context(_listen_unix(directory / names.CONSOLE))
+                qmp = handed_over.enter_context(_listen_unix(directory / names.QMP))
                 gdb = handed_over.enter_context(_listen_gdb(options.gdb_port, directory))
                 gdb_address = _address_of(gdb)
                 ours = resources.enter_context(socket.socket(socket.AF_UNIX))
-                ours.connect(str(directory / "console"))
-                log = handed_over.enter_context((directory / "qemu.log").open("wb"))
+                ours.connect(str(directory / names.CONSOLE))
+                log = handed_over.enter_context((directory / names.QEMU_LOG).open("wb"))
                 inherited = [console.fileno(), qmp.fileno(), gdb.fileno()]
                 shared: tuple[str, ...] = ()
                 if ram is not None:
                     handed_over.callback(ram.handed_over)
                     inherited.append(ram.descriptor)
-                    shared = _ram_arguments(ram)
+                    shared = ram_arguments(ram.path, ram.size)
                 child = process.start(
                     [program, *_arguments(options, directory, console, qmp, gdb), *shared],
                     stdout=log,
@@ -127,17 +136,17 @@ class Qemu:
     @property
     def console_socket(self) -> Path:
         """The console's socket: one program at a time may connect to it."""
-        return self.directory / "console"
+        return self.directory / names.CONSOLE
 
     @property
     def console_log(self) -> Path:
         """All that the kernel has written, whoever was connected."""
-        return self.directory / "console.log"
+        return self.directory / names.CONSOLE_LOG
 
     @property
     def qmp_socket(self) -> Path:
         """QEMU's machine protocol."""
-        return self.directory / "qmp"
+        return self.directory / names.QMP
 
     @property
     def pid(self) -> int:
@@ -156,7 +165,7 @@ class Qemu:
         from gdbplugin.session import qmp
 
         try:
-            return qmp.execute(self.qmp_socket, name, arguments, timeout)
+            return qmp.execute(self.qmp_socket, name, arguments, timeout, self.pump)
         except EndedError as error:
             raise self.ended() from error
 
@@ -173,7 +182,7 @@ class Qemu:
 
     def log(self) -> str:
         """The last of what QEMU itself has said, without its remark on waiting for our console."""
-        lines = process.last_text(self.directory / "qemu.log").splitlines()
+        lines = process.last_text(self.directory / names.QEMU_LOG).splitlines()
         return "\n".join(line for line in lines if "info: QEMU waiting for connection" not in line)
 
     def has_ended(self, within: float = 0.0) -> bool:
@@ -205,17 +214,20 @@ class Qemu:
 
     def _wait_until_up(self) -> None:
         """Wait for the machine protocol's greeting: by then QEMU has accepted its arguments."""
+        deadline = time.monotonic() + _START_SECONDS
         with socket.socket(socket.AF_UNIX) as qmp:
-            qmp.settimeout(_START_SECONDS)
-            try:
-                qmp.connect(str(self.qmp_socket))
-                greeting = qmp.recv(1)
-            except TimeoutError:
-                raise SessionError(f"QEMU did not start within {_START_SECONDS:g} s", self.log()) from None
-            except ConnectionError:
-                greeting = b""
-        if not greeting:
-            raise self._failed_start()
+            qmp.connect(str(self.qmp_socket))
+            # A kernel that writes more than a few hundred bytes at once keeps QEMU until they are read.
+            streams = [qmp, self.console]
+            while qmp not in (ready := _readable(streams, deadline - time.monotonic())):
+                if not ready:
+                    raise SessionError(f"QEMU did not start within {_START_SECONDS:g} s", self.log())
+                written = _received(self.console)
+                self.early_output += written
+                if not written:
+                    streams.remove(self.console)
+            if not _received(qmp):
+                raise self._failed_start()
 
     def _failed_start(self) -> SessionError:
         program = find_qemu()
@@ -231,7 +243,7 @@ def _arguments(
 ) -> Iterator[str]:
     yield from ("-nodefaults", "-display", "none", "-readconfig", str(MACHINE_FILE))
     yield from ("-kernel", str(options.kernel))
-    log = directory / "console.log"
+    log = option_value(directory / names.CONSOLE_LOG)
     yield from ("-chardev", f"socket,id=console,fd={console.fileno()},server=on,wait=on,logfile={log}")
     yield from ("-serial", "chardev:console")
     yield from ("-chardev", f"socket,id=qmp,fd={qmp.fileno()},server=on,wait=off")
@@ -245,22 +257,35 @@ def _arguments(
     yield from options.extra
 
 
-def _ram_arguments(ram: MappedRam) -> tuple[str, ...]:
-    # A comma in a value is written twice.
-    path = ram.path.replace(",", ",,")
-    backend = f"memory-backend-file,id=ram,size={ram.size},mem-path={path},share=on"
+def ram_arguments(path: str | os.PathLike[str], size: int) -> tuple[str, ...]:
+    """The arguments that make a file of `size` bytes the guest's RAM, so that others can map it too."""
+    backend = f"memory-backend-file,id=ram,size={size},mem-path={option_value(path)},share=on"
     return ("-object", backend, "-machine", "memory-backend=ram")
+
+
+def _readable(streams: list[socket.socket], seconds: float) -> list[socket.socket]:
+    """Those of the streams from which something can be read, once there is one; none when the time is up."""
+    return select.select(streams, [], [], max(0.0, seconds))[0]
+
+
+def _received(stream: socket.socket) -> bytes:
+    """What has come; nothing at the end of the stream."""
+    try:
+        return stream.recv(_READ_BYTES)
+    except ConnectionError:
+        return b""
+
+
+def option_value(value: str | os.PathLike[str]) -> str:
+    """A value as it stands in one of QEMU's `key=value,...` options, where a comma is written twice."""
+    return os.fspath(value).replace(",", ",,")
 
 
 def _listen_unix(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     with contextlib.ExitStack() as on_error:
         on_error.enter_context(listener)
-        try:
-            listener.bind(str(path))
-        except OSError as error:
-            advice = "set TMPDIR to a directory with a short path that can be written to"
-            raise SessionError(f"cannot make a socket at {path} ({error}): {advice}") from error
+        listener.bind(str(path))
         listener.listen(1)
         on_error.pop_all()
     return listener
@@ -268,7 +293,7 @@ def _listen_unix(path: Path) -> socket.socket:
 
 def _listen_gdb(port: int | None, directory: Path) -> socket.socket:
     if port is None:
-        return _listen_unix(directory / "gdb")
+        return _listen_unix(directory / names.GDB)
     try:
         listener = socket.create_server((_LOOPBACK, port), backlog=1)
     except OSError as error:

@@ -7,13 +7,16 @@ thread, and so cannot be had within another that runs already: there, `ask` is a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from qemu.qmp import ExecuteError, QMPClient, QMPError
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
+from qemu.qmp.qmp_client import GreetingError
 
 from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
+from gdbplugin.session.pump import Pump
 
 # An assertion where the connection is lost in the instant it is made.
 _LOST = (QMPError, AssertionError, EOFError, OSError)
@@ -22,18 +25,34 @@ _GOODBYE_SECONDS = 2.0
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 
 
-def execute(socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float) -> object:
+def execute(
+    socket: Path,
+    command: str,
+    arguments: Mapping[str, object] | None,
+    timeout: float,
+    pump: Pump | None = None,
+) -> object:
     """QEMU's answer to a command: what it returns, an empty dictionary where that is nothing.
 
-    Raises `CommandFailedError` with QEMU's own words, `WaitTimeoutError`, `EndedError` where nobody answers.
+    `pump` is kept going meanwhile: a QEMU whose console nobody reads stops as soon as the kernel has
+    written a few hundred bytes, and answers nothing. Raises `CommandFailedError` with QEMU's own words,
+    `WaitTimeoutError`, `EndedError` where nobody answers.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:  # None runs: so it ought to be.
-        return asyncio.run(ask(socket, command, arguments, timeout))
+        return asyncio.run(_ask_and_read(socket, command, arguments, timeout, pump))
     raise SessionError(
         f"{command} cannot be asked of QEMU within a running event loop: ask before it, or in another thread"
     )
+
+
+async def _ask_and_read(
+    socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float, pump: Pump | None
+) -> object:
+    if pump is not None:
+        asyncio.get_running_loop().add_reader(pump.fileno(), pump.drain)
+    return await ask(socket, command, arguments, timeout)
 
 
 async def ask(socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float) -> object:
@@ -50,11 +69,11 @@ async def ask(socket: Path, command: str, arguments: Mapping[str, object] | None
 async def _converse(
     socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float
 ) -> object:
-    client = QMPClient("session")
     try:
         async with asyncio.timeout(timeout):
-            await client.connect(str(socket))
-            return await client.execute(command, arguments)
+            while True:
+                with contextlib.suppress(_NotGreetedError):
+                    return await _converse_once(socket, command, arguments)
     except ExecuteError as error:
         raise CommandFailedError(command, str(error)) from error
     except TimeoutError as error:
@@ -62,6 +81,21 @@ async def _converse(
         raise WaitTimeoutError(f"{waited}: it serves one program at a time at {socket}") from error
     except _LOST as error:
         raise EndedError(f"QEMU did not answer {command}: {error}") from error
+
+
+class _NotGreetedError(Exception):
+    """The first that came on a connection was meant for the one before: an event, say, as that ended."""
+
+
+async def _converse_once(socket: Path, command: str, arguments: Mapping[str, object] | None) -> object:
+    client = QMPClient("session")
+    try:
+        await client.connect(str(socket))
+        return await client.execute(command, arguments)
+    except ConnectError as error:
+        if isinstance(error.exc, GreetingError):
+            raise _NotGreetedError from error
+        raise
     finally:
         await _disconnect(client)
 

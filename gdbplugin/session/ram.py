@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 from gdbplugin.machine import PhysicalReadError
+from gdbplugin.session.directory import RAM
 
 RAM_BYTES = 2 << 30
 """The RAM of the machine raspi4b, from physical address 0 on. It cannot be changed."""
 _WORD_BYTES = 8
-_FILE = "ram"
 
 
 class RamUnavailableError(Exception):
@@ -103,5 +103,5 @@ def _make_file(directory: Path, size: int) -> tuple[int, str]:
     there = os.statvfs(directory)
     if there.f_bavail * there.f_frsize < size:
         raise RamUnavailableError(f"{directory} has too little room")
-    path = directory / _FILE
+    path = directory / RAM
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), str(path)

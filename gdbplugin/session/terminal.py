@@ -12,7 +12,7 @@ import tty
 from collections.abc import Iterator
 from pathlib import Path
 
-from gdbplugin.session.directory import sessions
+from gdbplugin.session.directory import CONSOLE, sessions
 from gdbplugin.session.errors import SessionError
 
 _LEAVE = b"\x1d"  # Ctrl-], as telnet's.
@@ -40,7 +40,7 @@ def attach(path: str) -> int:
 
 def _only_session() -> Path:
     """The console of the one session of this user."""
-    consoles = [console for path in sessions() if (console := path / "console").exists()]
+    consoles = [console for path in sessions() if (console := path / CONSOLE).exists()]
     if not consoles:
         raise SessionError(
             "no session leaves its console free: start one with scripts/run --gdb; "

@@ -13,6 +13,7 @@ from typing import Any
 from gdbplugin.session.attachment import Attachment
 from gdbplugin.session.breakpoints import Breakpoints
 from gdbplugin.session.console import Console
+from gdbplugin.session.directory import ANSWER
 from gdbplugin.session.errors import CommandFailedError, EndedError, ReadFailedError, SessionError
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.gdb_program import PLUGIN
@@ -26,6 +27,8 @@ from gdbplugin.session.watch import Watch
 
 _BOOT_SECONDS = 30.0
 _COMMAND_SECONDS = 20.0
+# Not a bare "|": an expression may have that.
+_PIPE = "|to-a-shell|"
 # What QEMU's sockets tell at once, its exit status may tell a little later.
 _END_SECONDS = 0.5
 
@@ -45,7 +48,10 @@ class TinyOS(Objects, Breakpoints):
         """What reads everything that QEMU, GDB and the console say."""
         self._host = host
         self._plugin = plugin
-        self._console = None if isinstance(host, Attachment) else Console(host.console, pump, host.ended)
+        self._console = None
+        if isinstance(host, Qemu):
+            self._console = Console(host.console, pump, host.ended, host.early_output)
+            host.pump = pump
         self._debugger: Gdb | None = None
         self._reader: Reading | None = None
         self._runs_without_gdb = True
@@ -225,9 +231,10 @@ class TinyOS(Objects, Breakpoints):
         The target is held still for it. Through a file: GDB writes what a command prints to its machine
         interface with a system call for each character, which took 14 s for 33,000 lazy pages.
         """
-        answer = self._host.directory / "answer.json"
+        answer = self._host.directory / ANSWER
         with self.stopped() as gdb:
-            gdb.execute(f"pipe tinyos {command} --json | cat >{shlex.quote(str(answer))}", timeout)
+            writer = f"cat >{shlex.quote(str(answer))}"
+            gdb.execute(f"pipe -d {_PIPE} tinyos {command} --json {_PIPE} {writer}", timeout)
         return json.loads(answer.read_bytes())
 
     def watch(self, *, events: int = 256) -> Watch:

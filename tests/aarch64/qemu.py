@@ -12,6 +12,7 @@ import mmap
 import re
 import socket
 import struct
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,7 @@ from pathlib import Path
 
 from gdbplugin.machine import PhysicalReadError
 from gdbplugin.session import process
-from gdbplugin.session.directory import private_directory
-from gdbplugin.session.qemu import find_qemu
+from gdbplugin.session.qemu import find_qemu, option_value, ram_arguments
 from tests.aarch64 import stub
 
 _SECONDS = 20.0
@@ -42,14 +42,14 @@ class Board:
 
 
 RASPI4B = Board(
-    ("-machine", "raspi4b,memory-backend=ram"),
+    ("-machine", "raspi4b"),
     memory_base=0,
     memory_bytes=2 << 30,
     absent=frozenset({"TTBR1_EL2"}),
     translations=tuple(name for name in stub.TRANSLATIONS if name not in stub.WITH_PAN),
 )
 VIRT = Board(
-    ("-machine", "virt,secure=on,virtualization=on,memory-backend=ram", "-cpu", "max"),
+    ("-machine", "virt,secure=on,virtualization=on", "-cpu", "max"),
     memory_base=1 << 30,
     memory_bytes=64 << 20,
 )
@@ -184,7 +184,7 @@ class Monitor:
 def running(board: Board) -> Iterator[Target]:
     """A QEMU for the length of a `with`."""
     with contextlib.ExitStack() as resources:
-        directory = resources.enter_context(private_directory())
+        directory = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="stub-")))
         ram = resources.enter_context((directory / "ram").open("w+b"))
         ram.truncate(board.memory_bytes)
         memory = resources.enter_context(mmap.mmap(ram.fileno(), board.memory_bytes))
@@ -202,9 +202,9 @@ def running(board: Board) -> Iterator[Target]:
 
 
 def _start(board: Board, directory: Path, image: Path):
-    ram = f"memory-backend-file,id=ram,size={board.memory_bytes},mem-path={directory / 'ram'},share=on"
-    arguments = [find_qemu(), "-nodefaults", "-display", "none", "-S", "-object", ram, *board.arguments]
-    arguments += ["-kernel", str(image), "-qmp", f"unix:{directory / 'qmp'}"]
-    arguments += ["-gdb", f"unix:{directory / 'gdb'},server=on,wait=off"]
+    arguments = [find_qemu(), "-nodefaults", "-display", "none", "-S", *board.arguments]
+    arguments += ram_arguments(directory / "ram", board.memory_bytes)
+    arguments += ["-kernel", str(image), "-qmp", f"unix:{option_value(directory / 'qmp')}"]
+    arguments += ["-gdb", f"unix:{option_value(directory / 'gdb')},server=on,wait=off"]
     with (directory / "log").open("wb") as log:
         return process.start(arguments, stdout=log, stderr=log)

@@ -10,8 +10,9 @@ import pytest
 from gdbplugin.kernel.target import MANAGER
 from gdbplugin.layout import cache
 from gdbplugin.session import QemuOptions, TinyOS
+from gdbplugin.session.qemu import ram_arguments
+from gdbplugin.session.ram import RAM_BYTES
 
-RAM_BYTES = 2 << 30
 IMAGE, LINEAR, DEVICES = 0xFFFF_8000_0000_0000, 0xFFFF_0000_0000_0000, 0xFFFF_C000_0000_0000
 TEXT = IMAGE + 0x9_0000
 PRIVILEGED_EXECUTE_NEVER = 1 << 53
@@ -22,9 +23,7 @@ ADDRESS = 0x0000_FFFF_FFFF_F000
 def guest(kernel_elf, tmp_path_factory):
     """TinyOS, stopped, and its memory, which can be written behind GDB's back."""
     ram = tmp_path_factory.mktemp("guest") / "ram"
-    backend = f"memory-backend-file,id=ram,size=2G,mem-path={ram},share=on"
-    extra = ("-object", backend, "-machine", "memory-backend=ram")
-    options = QemuOptions(kernel=kernel_elf, extra=extra, share_ram=False)
+    options = QemuOptions(kernel=kernel_elf, extra=ram_arguments(ram, RAM_BYTES), share_ram=False)
     with TinyOS.boot(kernel_elf, options=options) as machine, ram.open("r+b") as file:
         machine.shell("hold")
         with mmap.mmap(file.fileno(), RAM_BYTES) as memory, machine.stopped():

@@ -158,6 +158,59 @@ def test_the_flat_image_is_booted_with_the_symbols_of_the_elf(run: Runner, kerne
     assert done.returncode == 0, done.stderr
 
 
+STRANGE = "a, b=c'd $x;#%s | é"
+
+
+def test_a_folder_of_any_name_serves_for_sockets(run: Runner) -> None:
+    run.directory = run.directory / STRANGE
+    run.directory.mkdir()
+    done = run("--batch", "stats --json", "output 6*7", "console uptime")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r'\{"schema": "tinyos\.stats/1".*\}\n42[0-9]+ ms\n', done.stdout)
+    done = run("--gdb", text="info threads\n")
+    assert "CPU#3" in done.stdout
+    assert f"--console {run.directory}/tinyos-" in done.stderr
+
+
+@pytest.mark.parametrize("way", [["--batch", "tinyos check", "output 6*7"], ["--gdb"]])
+def test_variables_of_the_hosts_python_do_not_reach_gdbs(run: Runner, tmp_path: Path, way: list[str]) -> None:
+    """A `json` of the user's own would be taken for Python's by both."""
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    start = [sys.executable, "-E", "-m", "gdbplugin.repl.main", "--kernel", str(run.kernel), *way]
+    hostile = {"PYTHONHOME": str(tmp_path), "PYTHONPATH": str(tmp_path), "PYTHONWARNINGS": "error"}
+    environment = os.environ | hostile | {"TMPDIR": str(run.directory)}
+    done = subprocess.run(
+        start,
+        input="tinyos check\noutput 6*7\n",
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "wrong json" not in done.stdout + done.stderr
+    assert "42" in done.stdout
+
+
+def test_a_temporary_folder_that_is_not_there_is_told(run: Runner) -> None:
+    done = run("--batch", "output 6*7", TMPDIR="/nowhere", XDG_RUNTIME_DIR=str(run.directory))
+    assert (done.returncode, done.stdout) == (0, "42")
+    assert done.stderr == (
+        f"tinyos: no sockets can be made in /nowhere: No such file or directory; using {run.directory}\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["continue", "finish", "stepi 100000000"])
+def test_the_next_command_is_carried_out_after_one_that_took_too_long(run: Runner, command: str) -> None:
+    done = run("--timeout", "1", "--batch", "thread 1", command, "stats --json", command, "output 6*7")
+    assert done.returncode == 1
+    # A second `stepi` may end at once, by the trap that was on its way when the first was given up.
+    assert f"tinyos: error: {command}: waited 1 s for " in done.stderr
+    assert "error: stats" not in done.stderr
+    assert '{"schema": "tinyos.stats/1"' in done.stdout
+    assert done.stdout.endswith("42")
+
+
 def test_gdbs_own_prompt_is_attached_and_the_session_ends_with_gdb(run: Runner) -> None:
     done = run("--gdb", text="info threads\nhelp tinyos report\n")
     assert done.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 from pathlib import Path
@@ -101,3 +102,36 @@ def test_a_cancellation_while_it_connects_is_one(tmp_path: Path, monkeypatch: py
                 peer.close()
 
     asyncio.run(cancelled())
+
+
+def test_qemu_answers_while_the_kernel_writes(shared_machine: TinyOS) -> None:
+    """QEMU stands still once some hundred bytes of its console are unread."""
+    for _ in range(5):
+        shared_machine.console.send("*r\r")
+        assert shared_machine.qemu.command("query-status", timeout=10)["status"] == "running"
+        shared_machine.console.expect(r"switches\n(.|\n)*tinyos> $", 20)
+
+
+def test_an_event_before_the_greeting_is_passed_over(tmp_path: Path) -> None:
+    """As QEMU sends it to the next program, where the one before has just left."""
+    version = {"qemu": {"micro": 0, "minor": 0, "major": 10}}
+    event = {"timestamp": {"seconds": 1, "microseconds": 1}, "event": "STOP"}
+    firsts = iter([event, {"QMP": {"version": version, "capabilities": []}}])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said: dict[str, object] = next(firsts)
+        while True:
+            writer.write(json.dumps(said).encode() + b"\r\n")
+            asked = await reader.read(4096)  # QEMU's clients end no line.
+            if not asked:
+                break
+            said = {"return": {"status": "running"}}
+            if "id" in (content := json.loads(asked)):
+                said["id"] = content["id"]
+        writer.close()
+
+    async def ask() -> object:
+        async with await asyncio.start_unix_server(serve, tmp_path / "qmp"):
+            return await qmp.ask(tmp_path / "qmp", "query-status", None, 10)
+
+    assert asyncio.run(ask()) == {"status": "running"}

@@ -80,10 +80,18 @@ def test_what_is_printed_is_shown_as_it_comes(shared_machine: TinyOS) -> None:
     assert len(shown) >= 3
 
 
-def test_a_command_that_runs_too_long_can_be_interrupted(shared_machine: TinyOS) -> None:
+def test_a_command_that_runs_too_long_is_stopped(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         with pytest.raises(WaitTimeoutError, match=r"waited 0\.2 s for the target to stop"):
             gdb.execute("continue", 0.2)
+        assert not gdb.running
+        assert gdb.last_stop is not None
+        assert gdb.last_stop.reason == "signal-received"
+
+
+def test_a_command_in_the_background_returns_at_once(shared_machine: TinyOS) -> None:
+    with shared_machine.stopped() as gdb:
+        gdb.execute("continue &", 5)
         assert gdb.running
         assert gdb.interrupt().reason == "signal-received"
 
@@ -190,15 +198,12 @@ def test_nothing_outlives_a_program_that_is_killed(number: signal.Signals, kerne
     if number != signal.SIGKILL:
         assert not Path(directory).exists()
         return
-    # Nobody was left to remove it: the next session does, once it is surely not a new one.
-    lock = Path(directory) / "lock"
-    os.utime(lock, (0, 0))
+    # Nobody was left to remove it: the next session does.
     with TinyOS.boot(kernel_elf):
         assert not Path(directory).exists()
 
 
 def test_a_session_in_use_is_not_taken_for_abandoned(machine: TinyOS, kernel_elf: Path) -> None:
-    os.utime(machine.qemu.directory / "lock", (0, 0))
     with TinyOS.boot(kernel_elf):
         assert machine.qemu.directory.is_dir()
 

@@ -10,6 +10,8 @@ from gdbplugin.kernel.registers import REGISTERS
 from gdbplugin.kernel.target import MANAGER, SCHEDULER
 from gdbplugin.layout import cache
 from gdbplugin.session import QemuOptions, TinyOS
+from gdbplugin.session.qemu import ram_arguments
+from gdbplugin.session.ram import RAM_BYTES
 from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
 from tests.unbreakable.commands import assert_unbroken, every_command, play
@@ -20,7 +22,6 @@ WRITES = "MXGPZzcCsSv"
 # 4,096 tables at most, two packets each, and the records of the kernel.
 MOST_PACKETS = 9_000
 TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000
-RAM_BYTES = 2 << 30
 
 # Machines and GDBs in one worker, so that they do not slow each other down.
 pytestmark = pytest.mark.xdist_group("unbreakable")
@@ -30,11 +31,8 @@ pytestmark = pytest.mark.xdist_group("unbreakable")
 def guest(kernel_elf, tmp_path_factory):
     """TinyOS with its memory in a file, its tasks held still."""
     ram = tmp_path_factory.mktemp("guest") / "ram"
-    backend = f"memory-backend-file,id=ram,size=2G,mem-path={ram},share=on"
-    extra = ("-object", backend, "-machine", "memory-backend=ram")
-    with TinyOS.boot(
-        kernel_elf, options=QemuOptions(kernel=kernel_elf, extra=extra, share_ram=False)
-    ) as machine:
+    options = QemuOptions(kernel=kernel_elf, extra=ram_arguments(ram, RAM_BYTES), share_ram=False)
+    with TinyOS.boot(kernel_elf, options=options) as machine:
         machine.shell("hold")
         yield machine, ram
 

@@ -17,6 +17,7 @@ from bench.figures import Figure, MeasureError
 from gdbplugin.render import maps
 from gdbplugin.render.style import Style
 from gdbplugin.session import QemuOptions, TinyOS
+from gdbplugin.session.qemu import ram_arguments
 from gdbplugin.session.ram import MappedRam
 from gdbplugin.session.tinyos import PLUGIN
 
@@ -62,9 +63,8 @@ def _with_tables(elf: Path) -> Iterator[tuple[TinyOS, Target, Path]]:
     """TinyOS whose memory is a file, which is named as well, and which its session has mapped."""
     with tempfile.TemporaryDirectory() as directory:
         ram = Path(directory, "ram")
-        backend = f"memory-backend-file,id=ram,size={table_set.RAM_BYTES},mem-path={ram},share=on"
         with (
-            _booted(elf, "-object", backend, "-machine", "memory-backend=ram") as (machine, target),
+            _booted(elf, *ram_arguments(ram, table_set.RAM_BYTES)) as (machine, target),
             MappedRam(os.open(ram, os.O_RDWR), str(ram), table_set.RAM_BYTES) as mapped,
         ):
             machine.qemu.ram = mapped

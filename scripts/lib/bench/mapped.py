@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,16 +28,21 @@ def measure(elf: Path, runs: int, progress: Callable[[str], None]) -> Iterator[F
 
 
 def _write(machine: TinyOS, tables: bytes) -> None:
-    file = machine.qemu.directory / "tables"
-    file.write_bytes(tables)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(tables)
+        file.flush()
+        _restore(machine, file.name)
+    if machine.qemu.ram is None or machine.qemu.ram.read(table_set.BASE, len(tables)) != tables:
+        raise MeasureError("the tables are not in the mapped RAM")
+
+
+def _restore(machine: TinyOS, file: str) -> None:
     # By GDB, for the mapped RAM is only read here; at physical addresses.
     machine.gdb("maint packet Qqemu.PhyMemMode:1")
     try:
         machine.gdb(f"restore {file} binary {table_set.BASE:#x}", 120)
     finally:
         machine.gdb("maint packet Qqemu.PhyMemMode:0")
-    if machine.qemu.ram is None or machine.qemu.ram.read(table_set.BASE, len(tables)) != tables:
-        raise MeasureError("the tables are not in the mapped RAM")
 
 
 def _timed(machine: TinyOS) -> float:

@@ -1,0 +1,149 @@
+"""A call that runs out of time leaves a session that answers the next one, or says that it is over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gdbplugin.session import EndedError, SessionError, TinyOS, WaitTimeoutError
+
+Call = Callable[[TinyOS, float], object]
+
+ENDLESS: dict[str, Call] = {
+    "continue": lambda tinyos, timeout: tinyos.gdb("continue", timeout),
+    "continue by MI": lambda tinyos, timeout: _continue_by_mi(tinyos, timeout),
+    "stepi": lambda tinyos, timeout: tinyos.gdb("stepi 100000000", timeout),
+    # Interrupted in a step that Python asked for, GDB 13 may take no notice of the stop.
+    "a loop": lambda tinyos, timeout: tinyos.gdb("python while True: gdb.execute('stepi')", timeout),
+    "a command of GDB's": lambda tinyos, timeout: tinyos.gdb("python while True: pass", timeout),
+    "a program": lambda tinyos, timeout: tinyos.gdb("shell sleep 600", timeout),
+    "a pipe": lambda tinyos, timeout: tinyos.gdb("pipe info line | sleep 600", timeout),
+    "mi": lambda tinyos, timeout: tinyos.mi(
+        '-interpreter-exec console "python import time; time.sleep(600)"', timeout
+    ),
+    "run_until": lambda tinyos, timeout: tinyos.run_until("task-ended", task=4711, timeout=timeout),
+    "a breakpoint's wait": lambda tinyos, timeout: _wait(tinyos, timeout),
+    "expect": lambda tinyos, timeout: tinyos.console.expect("no such text", timeout),
+}
+"""Calls that end by their time only."""
+SHORT: dict[str, Call] = {
+    "json": lambda tinyos, timeout: tinyos.json("report", timeout),
+    "interrupt": lambda tinyos, timeout: tinyos.interrupt(timeout),
+    "shell": lambda tinyos, timeout: tinyos.shell("*r", timeout),
+    "wait_for_prompt": lambda tinyos, timeout: tinyos.console.wait_for_prompt(timeout),
+    "qemu.command": lambda tinyos, timeout: tinyos.qemu.command("query-status", timeout=timeout),
+    "qemu.monitor": lambda tinyos, timeout: tinyos.qemu.monitor("info mtree", timeout),
+    "snapshot": lambda tinyos, timeout: tinyos.watch().snapshot(timeout),
+    "report": lambda tinyos, timeout: _report(tinyos, timeout),
+}
+"""Calls that may be done in time, or not."""
+
+
+def _continue_by_mi(tinyos: TinyOS, timeout: float) -> None:
+    with tinyos.stopped() as gdb:
+        gdb.mi('-interpreter-exec console "continue"')
+        with pytest.raises(SessionError, match="GDB reads no commands until the target stops"):
+            gdb.mi("-data-evaluate-expression 1")
+        try:
+            gdb.wait_for_stop(timeout)
+        finally:
+            gdb.interrupt()
+
+
+def _report(tinyos: TinyOS, timeout: float) -> None:
+    with tinyos.stopped() as gdb:
+        gdb.execute("tinyos report", timeout)
+
+
+def _wait(tinyos: TinyOS, timeout: float) -> None:
+    with tinyos.break_on("task-ended", task=4711) as breakpoint_:
+        breakpoint_.wait(timeout)
+
+
+def assert_answers(tinyos: TinyOS) -> None:
+    """Every part of the session answers, and says nothing of what was asked before."""
+    assert tinyos.gdb("output 6*7") == "42"
+    tinyos.resume()
+    assert tinyos.stats().counters["ticks"]
+    assert tinyos.json("stats")["schema"] == "tinyos.stats/1"
+    assert tinyos.running
+    wait_until(lambda: tinyos.qemu.status == "running")  # GDB does not wait for QEMU to have resumed.
+    assert tinyos.shell("uptime").endswith(" ms\n")
+    assert tinyos.watch().snapshot()
+    with tinyos.stopped() as gdb:
+        assert "breakpoint" in gdb.execute("info breakpoints").lower()
+        assert "2 " not in gdb.execute("info breakpoints")
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+
+
+@pytest.fixture
+def stopped_first(shared_machine: TinyOS) -> Iterator[TinyOS]:
+    """A machine that GDB has stopped, and may leave as it likes."""
+    shared_machine.interrupt()
+    shared_machine.gdb("thread 1")  # The others are parked: a step of theirs has no end.
+    yield shared_machine
+    shared_machine.resume()
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.3])
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_call_without_end_is_given_up(stopped_first: TinyOS, name: str, timeout: float) -> None:
+    with pytest.raises(WaitTimeoutError):
+        ENDLESS[name](stopped_first, timeout)
+    assert_answers(stopped_first)
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.002, 0.02])
+@pytest.mark.parametrize("name", SHORT)
+def test_a_call_cut_short_is_given_up(shared_machine: TinyOS, name: str, timeout: float) -> None:
+    with contextlib.suppress(WaitTimeoutError):
+        SHORT[name](shared_machine, timeout)
+    assert_answers(shared_machine)
+
+
+def test_a_target_stopped_by_the_end_of_time_is_shown(stopped_first: TinyOS) -> None:
+    with pytest.raises(WaitTimeoutError, match=r"waited 0\.3 s for the target to stop"):
+        stopped_first.gdb("continue", 0.3)
+    assert not stopped_first.running
+    assert stopped_first.last_stop is not None
+    assert stopped_first.last_stop.reason == "signal-received"
+
+
+def test_a_gdb_that_never_answers_is_ended(machine: TinyOS) -> None:
+    machine.stats()
+    pid = machine.debugger.pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(WaitTimeoutError, match=r"waited 0\.1 s for GDB's answer"):
+        machine.gdb("output 6*7", 0.1)
+    for _ in range(2):
+        with pytest.raises(EndedError, match="GDB did not answer for 12 s, and was ended"):
+            machine.gdb("output 6*7")
+    assert machine.lost is not None
+    # The machine is unharmed, and takes another.
+    machine.detach()
+    assert_answers(machine)
+
+
+def test_a_stub_that_stops_answering_ends_the_session(machine: TinyOS) -> None:
+    machine.interrupt()
+    machine.gdb("set remotetimeout 1")
+    os.kill(machine.qemu.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(SessionError):
+        machine.gdb("x/4gx 0x80000", 1)
+    with pytest.raises(SessionError):
+        machine.gdb("x/4gx 0x90000", 1)
+    assert time.monotonic() - started < 60
+    os.kill(machine.qemu.pid, signal.SIGCONT)
+    machine.detach()
+    assert_answers(machine)
