@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.setup_sandbox import FEDORA, OLD_QEMU, TOP, Sandbox, touch_later
+from tests.setup_sandbox import CARGO, FEDORA, OLD_QEMU, TOP, Sandbox, touch_later
 from tests.test_flat_image import PT_LOAD, elf
 
 SYSTEMS = ("Debian", "Ubuntu", "Fedora", "Arch", "macOS")
@@ -356,6 +356,30 @@ def test_a_lost_image_is_made_again(built: Sandbox) -> None:
     (built.top / "build/kernel8.img").unlink()
     assert built.run("build").returncode == 0
     assert (built.top / "build/kernel8.img").read_bytes() == b"kernel"
+
+
+HOSTILE = {
+    "RUSTFLAGS": "-D warnings",
+    "CARGO_ENCODED_RUSTFLAGS": "-Dwarnings",
+    "CARGO_BUILD_TARGET": "wasm32-unknown-unknown",
+    "CARGO_TARGET_DIR": "/nowhere",
+    "CARGO_PROFILE_RELEASE_DEBUG": "0",
+    "PYTHONHOME": "/nowhere",
+    "PYTHONPATH": "/nowhere",
+    "PIP_USER": "1",
+    "CDPATH": "/",
+}
+
+
+def test_variables_for_other_programs_change_nothing(built: Sandbox) -> None:
+    """They are kept from what is started; where packages come from is the user's to say."""
+    built.program("cargo", f"env >../seen\n{CARGO}", built.sysroot / "bin")
+    touch_later(built.top / "kernel/src/main.rs")
+    result = built.run("build", PIP_INDEX_URL="https://example.invalid", TMPDIR="/nowhere", **HOSTILE)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    seen = dict(line.partition("=")[::2] for line in (built.top / "seen").read_text().splitlines())
+    assert not HOSTILE.keys() & seen.keys()
+    assert seen["PIP_INDEX_URL"] == "https://example.invalid"
 
 
 # The commands

@@ -6,6 +6,14 @@
 # Nothing here writes to standard output: progress and errors go to standard error.
 # It runs in bash 3.2 too (macOS), so there are no associative arrays.
 
+# What a user has set for other programs changes neither what is built nor which Python runs: `cd` prints where
+# CDPATH is set, RUSTFLAGS takes the place of the link script's, and PYTHONHOME keeps .venv's Python from starting.
+# Not among them is what says where packages come from, as PIP_INDEX_URL.
+unset CDPATH PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONSTARTUP PYTHONINSPECT PYTHONWARNINGS PYTHONSAFEPATH
+unset PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV PIP_DRY_RUN
+unset RUSTFLAGS RUSTC "${!CARGO_BUILD_@}" "${!CARGO_TARGET_@}" "${!CARGO_PROFILE_@}" \
+    "${!CARGO_ENCODED_@}"
+
 TINYOS_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 KERNEL_TARGET=aarch64-unknown-none-softfloat
 ENVIRONMENT_FILE=$TINYOS_TOP/build/environment

@@ -76,7 +76,7 @@ check_python() {
 
 compiler_serves() {
     local program
-    program=$(mktemp) || fail "cannot write a temporary file"
+    program=$TINYOS_TOP/build/compiled
     printf 'int main(void) { return 0; }\n' | "$1" -x c -o "$program" - 2>/dev/null || {
         rm -f "$program"
         PROBLEM="found $1, but it cannot link a program"

@@ -111,14 +111,6 @@ def test_a_call_cut_short_is_given_up(shared_machine: TinyOS, name: str, timeout
     assert_answers(shared_machine)
 
 
-def test_a_target_stopped_by_the_end_of_time_is_shown(stopped_first: TinyOS) -> None:
-    with pytest.raises(WaitTimeoutError, match=r"waited 0\.3 s for the target to stop"):
-        stopped_first.gdb("continue", 0.3)
-    assert not stopped_first.running
-    assert stopped_first.last_stop is not None
-    assert stopped_first.last_stop.reason == "signal-received"
-
-
 def test_a_gdb_that_never_answers_is_ended(machine: TinyOS) -> None:
     machine.stats()
     pid = machine.debugger.pid
