@@ -325,7 +325,6 @@ class Gdb:
         result = self.mi(f"-target-select remote {address}", timeout)
         self._address = address
         self._running = False
-        self._last_stop = Stop("", None)
         return result
 
     def resume(self) -> None:

@@ -216,7 +216,10 @@ class Qemu:
         """Wait for the machine protocol's greeting: by then QEMU has accepted its arguments."""
         deadline = time.monotonic() + _START_SECONDS
         with socket.socket(socket.AF_UNIX) as qmp:
-            qmp.connect(str(self.qmp_socket))
+            try:
+                qmp.connect(str(self.qmp_socket))
+            except ConnectionError:  # It has refused its arguments.
+                raise self._failed_start() from None
             # A kernel that writes more than a few hundred bytes at once keeps QEMU until they are read.
             streams = [qmp, self.console]
             while qmp not in (ready := _readable(streams, deadline - time.monotonic())):
