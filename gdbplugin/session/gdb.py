@@ -6,6 +6,7 @@ the target runs, and can be told to interrupt it.
 
 from __future__ import annotations
 
+import codecs
 import collections
 import contextlib
 import signal
@@ -20,6 +21,7 @@ from gdbplugin.session.errors import CommandFailedError, EndedError, SessionErro
 from gdbplugin.session.gdb_program import find_gdb
 from gdbplugin.session.mi import Record, Result, Stop
 from gdbplugin.session.pump import Pump
+from gdbplugin.session.streams import escaped
 
 _COMMAND_SECONDS = 20.0
 _CANCEL_SECONDS = 2.0
@@ -29,6 +31,8 @@ _SETTINGS = (
     "set confirm off",
     "set pagination off",
     "set debuginfod enabled off",
+    # MI is read and written so, whatever the locale is.
+    "set host-charset UTF-8",
     "set mi-async on",
     # A target that is not there is an error at once.
     "set tcp auto-retry off",
@@ -54,6 +58,7 @@ class Gdb:
         self._log: list[str] = []  # and what GDB warned of meanwhile.
         self._history: collections.deque[str] = collections.deque(maxlen=200)
         self._errors = ""
+        self._errors_decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._ended = False
         self._running = False
         self._exited = False
@@ -83,7 +88,8 @@ class Gdb:
     ) -> Gdb:
         """Start GDB on an ELF, with the plugin; the user's own GDB settings are not read.
 
-        Raises `ToolMissingError`. GDB reads the ELF while the caller goes on.
+        Raises `ToolMissingError`, or a `SessionError` for a path that GDB cannot take. GDB reads the ELF
+        while the caller goes on.
         """
         arguments = [find_gdb(), "--quiet", "--nx", "--interpreter=mi3"]
         for setting in _SETTINGS:
@@ -92,6 +98,9 @@ class Gdb:
             arguments += ["-x", str(plugin)]
         arguments += extra
         if elf is not None:
+            if str(elf) != escaped(str(elf)):
+                # It could name the file neither to the plugin nor to us.
+                raise SessionError(f"{elf}: GDB takes only paths in UTF-8: rename the file, or copy it")
             arguments.append(str(elf))
         pipe = subprocess.PIPE
         return cls(process.start(arguments, stdin=pipe, stdout=pipe, stderr=pipe), pump)
@@ -324,7 +333,11 @@ class Gdb:
 
     def _write(self, line: str) -> None:
         try:
-            self._stdin.write(line.encode())
+            data = line.encode(errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise SessionError(f"{line.rstrip()!r} cannot be written in UTF-8: {error.reason}") from error
+        try:
+            self._stdin.write(data)
             self._stdin.flush()
         except BrokenPipeError as error:
             raise self._how_it_ended() from error
@@ -336,7 +349,7 @@ class Gdb:
         return "".join([*self._history, self._errors[-2000:]])
 
     def _receive_errors(self, data: bytes) -> None:
-        self._errors += data.decode(errors="replace")
+        self._errors += self._errors_decoder.decode(data, final=not data)
 
     def _receive(self, data: bytes) -> None:
         if not data:
