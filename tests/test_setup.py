@@ -402,3 +402,12 @@ def test_an_unknown_argument_is_refused(script: str) -> None:
 def test_continuous_integration_only_calls_the_tests() -> None:
     lines = (TOP / ".ci/run").read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == ['exec "$(dirname "$0")/../scripts/test"']
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
+def test_a_message_that_nobody_can_see_ends_no_script(tmp_path: Path, redirected: str) -> None:
+    script = tmp_path / "script"
+    script.write_text(f"#!/usr/bin/env bash\nset -e\n. '{TOP}/scripts/lib/common.sh'\nsay hello\necho done\n")
+    script.chmod(0o755)
+    done = subprocess.run(["bash", "-c", f"'{script}' {redirected}"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"done\n")

@@ -17,6 +17,7 @@ from gdbplugin.aarch64.regime import RegimeUnknownError, regime_at
 from gdbplugin.aarch64.registers import asid_bits, exception_level
 from gdbplugin.debugger import stop
 from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.kernel import lookups
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.layout.types import LayoutError
@@ -91,11 +92,13 @@ def _standing_still() -> Iterator[tuple[Machine, int]]:
             machine = stop.machine()
             yield machine, stop.selected_core()
     except (MachineError, LayoutError) as error:
-        raise gdb.GdbError(str(error)) from error
+        raise failure(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise not_decoded(error) from error
     except gdb.GdbError:
         raise
     except (gdb.error, gdb.MemoryError, OverflowError) as error:
-        raise gdb.GdbError(f"GDB could not do it: {error}") from error
+        raise failure(f"GDB could not do it: {error}") from error
 
 
 def _is_stopped_for_gdb_alone() -> bool:

@@ -16,6 +16,7 @@ import gdb
 from gdbplugin.debugger import stop, words
 from gdbplugin.debugger.disassembly import disassemble
 from gdbplugin.debugger.symbols import GdbSymbols
+from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import MachineError, PhysicalReadError
 
@@ -25,19 +26,19 @@ def answer(arguments: Sequence[str]) -> str:
     name, *rest = arguments or [""]
     question = _QUESTIONS.get(name)
     if question is None:
-        raise gdb.GdbError(
-            f'-tinyos-machine: there is no question "{name}"; they are: {", ".join(_QUESTIONS)}'
-        )
+        raise failure(f'-tinyos-machine: there is no question "{name}"; they are: {", ".join(_QUESTIONS)}')
     try:
         inspect.signature(question).bind(*rest)
     except TypeError as error:
-        raise gdb.GdbError(f"-tinyos-machine {name}: {error}") from error
+        raise failure(f"-tinyos-machine {name}: {error}") from error
     try:
         return json.dumps(question(*rest))
     except (MachineError, LayoutError) as error:
-        raise gdb.GdbError(str(error)) from error
+        raise failure(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise not_decoded(error) from error
     except (gdb.error, gdb.MemoryError, ValueError) as error:
-        raise gdb.GdbError(f"-tinyos-machine {name}: {error}") from error
+        raise failure(f"-tinyos-machine {name}: {error}") from error
 
 
 def _cores() -> dict[str, Any]:
@@ -66,7 +67,7 @@ def _address(text: str) -> int:
     try:
         return words.expression(text)
     except words.ExpressionError as error:
-        raise gdb.GdbError(f'"{text}" {error}') from error
+        raise failure(f'"{text}" {error}') from error
 
 
 def _symbol_addresses(*names: str) -> dict[str, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import Any
@@ -138,6 +138,11 @@ class Style:
     def text(self, value: Any) -> str:
         """Anything else."""
         return self.missing if value is None else str(value)
+
+
+def is_dumb(environment: Mapping[str, str]) -> bool:
+    """Whether the terminal is one that takes no escape sequences, or nobody knows what it is."""
+    return environment.get("TERM", "").lower() in ("", "dumb", "unknown")
 
 
 def table(

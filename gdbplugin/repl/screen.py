@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TextIO
 
+from gdbplugin.repl.terminal import lack_of_cursor
 from gdbplugin.session.showing import Style
 
 _SECONDS_BEFORE_PROGRESS = 0.5
@@ -21,10 +22,22 @@ _PROMPTS = ("tinyos> ", "tinyos*> ")
 
 
 class Screen:
-    """Standard output and error of the REPL. `for_person`: what has no line's end is given one."""
+    """Standard output and error of the REPL, each with its style; without the second they are of one style.
 
-    def __init__(self, out: TextIO, errors: TextIO, style: Style, *, for_person: bool) -> None:
+    `for_person`: what has no line's end is given one.
+    """
+
+    def __init__(
+        self,
+        out: TextIO,
+        errors: TextIO,
+        style: Style,
+        errors_style: Style | None = None,
+        *,
+        for_person: bool,
+    ) -> None:
         self.style = style
+        self._errors_style = errors_style or style
         self._for_person = for_person
         self._out = out
         self._errors = errors
@@ -81,10 +94,12 @@ class Screen:
         self.end_line()
         self._write(f"tinyos: {text}\n")
 
-    def complain(self, text: str) -> None:
+    def complain(self, text: str, *, bad: bool = False) -> None:
         """Show lines that are no result: on standard error, but above the prompt where one is up."""
         if not text:
             return
+        if bad:
+            text = (self._errors_style if self._above is None else self.style).bad(text)
         text = text if text.endswith("\n") else text + "\n"
         self.end_line()
         if self._above is not None:
@@ -138,7 +153,7 @@ class Screen:
 
         By an alarm, so that whoever waits below needs to know nothing of it.
         """
-        if not self._errors.isatty():
+        if lack_of_cursor(self._errors):
             yield
             return
         began = time.monotonic()

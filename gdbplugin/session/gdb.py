@@ -6,6 +6,7 @@ the target runs, and can be told to interrupt it.
 
 from __future__ import annotations
 
+import codecs
 import collections
 import contextlib
 import os
@@ -21,6 +22,7 @@ from gdbplugin.session.errors import CommandFailedError, EndedError, SessionErro
 from gdbplugin.session.gdb_program import find_gdb, gdb_environment
 from gdbplugin.session.mi import Record, Result, Stop
 from gdbplugin.session.pump import Pump
+from gdbplugin.session.streams import escaped
 
 _COMMAND_SECONDS = 20.0
 # How long an interrupted GDB may take to answer before it is ended.
@@ -38,6 +40,8 @@ _SETTINGS = (
     "set confirm off",
     "set pagination off",
     "set debuginfod enabled off",
+    # MI is read and written so, whatever the locale is.
+    "set host-charset UTF-8",
     "set mi-async on",
     # A target that is not there is an error at once.
     "set tcp auto-retry off",
@@ -63,6 +67,7 @@ class Gdb:
         self._log: list[str] = []  # and what GDB warned of meanwhile.
         self._history: collections.deque[str] = collections.deque(maxlen=200)
         self._errors = ""
+        self._errors_decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._ended = False
         self._why_ended = ""
         self._running = False
@@ -97,7 +102,8 @@ class Gdb:
     ) -> Gdb:
         """Start GDB on an ELF, with the plugin; the user's own GDB settings are not read.
 
-        Raises `ToolMissingError`. GDB reads the ELF while the caller goes on.
+        Raises `ToolMissingError`, or a `SessionError` for a path that GDB cannot take. GDB reads the ELF
+        while the caller goes on.
         """
         arguments = [find_gdb(), "--quiet", "--nx", "--interpreter=mi3"]
         for setting in _SETTINGS:
@@ -106,6 +112,9 @@ class Gdb:
             arguments += ["-x", str(plugin)]
         arguments += extra
         if elf is not None:
+            if str(elf) != escaped(str(elf)):
+                # It could name the file neither to the plugin nor to us.
+                raise SessionError(f"{elf}: GDB takes only paths in UTF-8: rename the file, or copy it")
             arguments.append(str(elf))
         pipe = subprocess.PIPE
         child = process.start(arguments, stdin=pipe, stdout=pipe, stderr=pipe, environment=gdb_environment())
@@ -420,7 +429,11 @@ class Gdb:
 
     def _write(self, line: str) -> None:
         try:
-            self._stdin.write(line.encode())
+            data = line.encode(errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise SessionError(f"{line.rstrip()!r} cannot be written in UTF-8: {error.reason}") from error
+        try:
+            self._stdin.write(data)
             self._stdin.flush()
         except BrokenPipeError as error:
             raise self._how_it_ended() from error
@@ -434,7 +447,7 @@ class Gdb:
         return "".join([*self._history, self._errors[-2000:]])
 
     def _receive_errors(self, data: bytes) -> None:
-        self._errors += data.decode(errors="replace")
+        self._errors += self._errors_decoder.decode(data, final=not data)
 
     def _receive(self, data: bytes) -> None:
         if not data:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from gdbplugin.session import process
-from gdbplugin.session.errors import SessionError, ToolMissingError
+from gdbplugin.session import process, streams
+from gdbplugin.session.errors import ToolMissingError
 
 PLUGIN = Path(__file__).resolve().parents[1] / "tinyos.py"
 _NAMES = ("gdb-multiarch", "aarch64-elf-gdb", "aarch64-none-elf-gdb", "aarch64-linux-gnu-gdb", "gdb")
@@ -70,7 +71,7 @@ def problem_of(path: str) -> str | None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            errors="replace",
+            errors="backslashreplace",
             timeout=_TRIAL_SECONDS,
             check=False,
             env=gdb_environment(),
@@ -86,14 +87,17 @@ def problem_of(path: str) -> str | None:
     return reasons[-1] if reasons else process.describe_exit(done.returncode)
 
 
-def main() -> None:
-    """Become a GDB with the plugin loaded, given our arguments; where there is none, say so and exit: 1."""
-    try:
-        program = find_gdb()
-        problem = problem_of(program)
-        if problem is not None:
-            raise ToolMissingError(f"{program} does not serve: {problem}; install another with: {_HELP}")
-    except SessionError as error:
-        sys.exit(f"tinyos-gdb: error: {error.message}")
+def main() -> int:
+    """Become a GDB with the plugin loaded, given our arguments; where there is none, say so and return 1."""
+    return streams.run("tinyos-gdb", _become_gdb)
+
+
+def _become_gdb() -> int:
+    program = find_gdb()
+    problem = problem_of(program)
+    if problem is not None:
+        raise ToolMissingError(f"{program} does not serve: {problem}; install another with: {_HELP}")
+    # Python ignores it, and a program that takes our place would too.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # The plugin first: what follows may already use its commands, and nothing may follow `--args`.
     os.execve(program, [program, "-x", str(PLUGIN), *sys.argv[1:]], gdb_environment())

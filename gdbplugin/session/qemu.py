@@ -234,7 +234,9 @@ class Qemu:
 
     def _failed_start(self) -> SessionError:
         program = find_qemu()
-        machines = subprocess.run([program, "-M", "help"], capture_output=True, text=True, check=False)
+        machines = subprocess.run(
+            [program, "-M", "help"], capture_output=True, text=True, errors="backslashreplace", check=False
+        )
         if machines.returncode == 0 and "raspi4b" not in machines.stdout.split():
             lack = f"{program} has no machine raspi4b: it needs QEMU 9.0 or later"
             return ToolMissingError(f"{lack}; {_QEMU_HELP}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gdb
 
+from gdbplugin.debugger.text import failure
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar
@@ -14,9 +16,7 @@ _NAMES = ("color", "limit", "unicode", "width")
 
 def _refuse(argument: str) -> None:
     if argument.strip():
-        raise gdb.GdbError(
-            f'tinyos: there is no setting "{argument.strip()}"; those are: {", ".join(_NAMES)}'
-        )
+        raise failure(f'tinyos: there is no setting "{argument.strip()}"; those are: {", ".join(_NAMES)}')
 
 
 class _SetPrefix(gdb.Command):
