@@ -6,9 +6,11 @@ reads and the `struct` module. The DWARF is `dwarf`'s business.
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM = struct.Struct("<IIQQQQQQ")
@@ -79,6 +81,23 @@ class ElfImage:
         raise ElfError(f"{self.path} has nothing loaded at its entry point")
 
 
+def require_whole(file: BinaryIO, offset: int, size: int, path: Path, what: str) -> None:
+    """Raise `ElfError` where that part is not wholly in the file."""
+    end = file.seek(0, io.SEEK_END)
+    if offset + size > end:
+        raise ElfError(f"{path} is truncated: {what} should end at byte {offset + size:,} of {end:,}")
+
+
+def cut(file: BinaryIO, offset: int, size: int, path: Path, what: str) -> bytes:
+    """That part of the file; raises `ElfError` where it is not all there."""
+    try:
+        require_whole(file, offset, size, path, what)
+        file.seek(offset)
+        return file.read(size)
+    except OSError as error:
+        raise ElfError(f"cannot read {path}: {error.strerror}") from error
+
+
 def read_image(path: Path) -> ElfImage:
     """Read a file's headers; raises `ElfError` for anything but a 64-bit little-endian ELF file."""
     try:
@@ -89,24 +108,22 @@ def read_image(path: Path) -> ElfImage:
             (_, _, machine, _, entry, programs, _, _, _, size, count, _, _, _) = _HEADER.unpack(header)
             if size != _PROGRAM.size and count:
                 raise ElfError(f"{path} has program headers of {size} bytes, not {_PROGRAM.size}")
-            file.seek(programs)
-            table = file.read(size * count)
-            if len(table) != size * count:
-                raise ElfError(f"{path} is truncated: its program headers are missing")
+            table = cut(file, programs, size * count, path, "its program headers")
+            end = file.seek(0, io.SEEK_END)
             segments, notes = [], []
             for kind, _, offset, virtual, physical, file_size, memory_size, _ in _PROGRAM.iter_unpack(table):
                 if kind == _PT_LOAD:
                     segments.append(Segment(virtual, physical, offset, file_size, memory_size))
-                elif kind == _PT_NOTE:
+                elif kind == _PT_NOTE and offset < end:
                     file.seek(offset)
                     notes.append((offset, file.read(min(file_size, 4096))))
     except OSError as error:
         raise ElfError(f"cannot read {path}: {error.strerror}") from error
-    build_id, place = _find_build_id(notes)
+    build_id, place = find_build_id(notes)
     return ElfImage(path, machine, entry, tuple(segments), build_id, place)
 
 
-def _find_build_id(notes: list[tuple[int, bytes]]) -> tuple[bytes | None, int | None]:
+def find_build_id(notes: list[tuple[int, bytes]]) -> tuple[bytes | None, int | None]:
     """The build-id in a file's notes, and its offset in the file."""
     for start, data in notes:
         position = 0

@@ -7,6 +7,7 @@ so every description is finite.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,6 +118,10 @@ class LayoutError(Exception):
 
 class Layout(Protocol):
     """Where each static lies and what its type is."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be read: a static that is not found may be there."""
 
     def static(self, name: str) -> Static | None:
         """The static of that qualified name; None if there is none."""
