@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -31,7 +32,7 @@ class Section:
     @property
     def is_debug(self) -> bool:
         """As GNU's tools see it, which is why the kernel's `.debugger_marks` is one too."""
-        return self.name.startswith((".debug", ".zdebug"))
+        return self.name.startswith((".debug", ".zdebug")) and not self.flags & SHF_ALLOC
 
 
 def sections_of(elf: bytes) -> list[Section]:
@@ -92,6 +93,12 @@ def changed(
 
 def _rows(elf: bytes, start: int, count: int) -> list[tuple[int, ...]]:
     return [_SECTION.unpack_from(elf, start + index * _SECTION.size) for index in range(count)]
+
+
+def without_indexes(path: Path) -> bytes:
+    """Without the tables by which names and addresses may be found faster: nothing may need them."""
+    indexes = (".debug_names", ".debug_aranges", ".debug_pubnames", ".debug_pubtypes", ".gdb_index")
+    return changed(path.read_bytes(), lambda one: None if one.name in indexes else one)
 
 
 def stripped(elf: bytes, add: Iterable[Section] = ()) -> bytes:

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from gdbplugin.kernel.target import MANAGER, SCHEDULER
 from gdbplugin.layout.cache import loads
 from gdbplugin.layout.types import locate_path
 from tests.debugger.conftest import gdb
+from tests.elf_files import COMPRESSIONS, changed, debug_link, debug_only, stripped, without_indexes
 
 EXPECTED = {
     *("DynamicMemoryManager", "DynamicMemoryStats", "DynamicStackManager", "DynamicStack", "GrowthPolicy"),
@@ -17,7 +20,30 @@ EXPECTED = {
 }
 
 
-def test_both_layouts_agree(kernel_elf, tmp_path, monkeypatch):
+@pytest.fixture
+def files(kernel_elf, dwarf5_elf, tmp_path):
+    """Gives the kernel in one of its forms."""
+
+    def file_of(form: str) -> Path:
+        if form == "dwarf-4":
+            return kernel_elf
+        # With the compiler's index GDB 13 reads nothing; here its reading of the DWARF is wanted.
+        content = without_indexes(dwarf5_elf)
+        path = tmp_path / "kernel.elf"
+        if form == "separate":
+            debug = debug_only(content)
+            (tmp_path / "kernel.debug").write_bytes(debug)
+            path.write_bytes(stripped(content, [debug_link("kernel.debug", debug)]))
+        else:
+            path.write_bytes(changed(content, COMPRESSIONS.get(form, lambda one: one)))
+        return path
+
+    return file_of
+
+
+@pytest.mark.parametrize("form", ["dwarf-4", "dwarf-5", "separate", *COMPRESSIONS])
+def test_both_layouts_agree(files, form, tmp_path, monkeypatch):
+    kernel_elf = files(form)
     monkeypatch.setenv("TINYOS_TEST_CACHE", str(tmp_path))
     script = Path(__file__).with_name("inside_layouts.py")
     outcome = gdb(f"source {script}", elf=kernel_elf)
