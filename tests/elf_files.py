@@ -10,6 +10,8 @@ from pathlib import Path
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
+_PROGRAM = struct.Struct("<IIQQQQQQ")
+_PT_NOTE = 4
 SHT_PROGBITS, SHT_NOTE, SHT_NOBITS = 1, 7, 8
 SHF_ALLOC, SHF_COMPRESSED = 0x2, 0x800
 
@@ -85,10 +87,22 @@ def changed(
         link = places.get(section.link, 0) if index is not None else section.link
         row = (section.flags, section.address, offset, size, link, section.info, section.align, section.entry)
         table += _SECTION.pack(name, section.kind, *row)
+    if not loads:
+        note = next((one for one in _rows(bytes(table), 0, len(table) // 64) if one[1] == SHT_NOTE), None)
+        _without_content(content, note[4] if note else 0)
     header = list(_HEADER.unpack_from(content))
     header[6], header[12], header[13] = len(content), len(everything) + 1, len(everything)
     _HEADER.pack_into(content, 0, *header)
     return bytes(content + table)
+
+
+def _without_content(content: bytearray, note: int) -> None:
+    """The program headers of a debug file: nothing is loaded from it, and its note lies elsewhere in it."""
+    *_, start, _, _, _, size, count, _, _, _ = _HEADER.unpack_from(content)
+    for place in range(start, start + size * count, size):
+        kind, flags, offset, virtual, physical, filed, memory, align = _PROGRAM.unpack_from(content, place)
+        offset, filed = (note, filed) if kind == _PT_NOTE else (offset, 0)
+        _PROGRAM.pack_into(content, place, kind, flags, offset, virtual, physical, filed, memory, align)
 
 
 def _rows(elf: bytes, start: int, count: int) -> list[tuple[int, ...]]:

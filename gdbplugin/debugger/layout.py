@@ -31,6 +31,14 @@ _KINDS = {
 }
 
 
+def find_symbol(name: str) -> gdb.Symbol | None:
+    """The static of that qualified name as GDB has read it; None where it has not, or fails to."""
+    try:
+        return gdb.lookup_global_symbol(name) or gdb.lookup_static_symbol(name)
+    except gdb.error:
+        return None  # Whoever asks goes to the file then, and tells what is wrong with it.
+
+
 class GdbLayout:
     """The layout of the program GDB has loaded; satisfies `gdbplugin.layout.types.Layout`.
 
@@ -54,7 +62,7 @@ class GdbLayout:
         return self._statics[name]
 
     def _look_up(self, name: str) -> Static | None:
-        symbol = gdb.lookup_global_symbol(name) or gdb.lookup_static_symbol(name)
+        symbol = find_symbol(name)
         if symbol is None or symbol.type is None:
             return self._complete(name)
         self._incomplete = False

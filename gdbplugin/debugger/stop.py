@@ -15,7 +15,7 @@ from typing import Any
 
 import gdb
 
-from gdbplugin.debugger.layout import GdbLayout
+from gdbplugin.debugger.layout import GdbLayout, find_symbol
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
 from gdbplugin.kernel.history import History
@@ -222,16 +222,12 @@ def _layout() -> GdbLayout:
     if _state.layout is None:
         found = GdbLayout(_from_files)
         try:
-            if not _knows_manager():
+            if find_symbol(MANAGER) is None:
                 _require_manager()
         except LayoutError as error:
             raise WrongProgramError(str(error)) from error
         _state.layout = found
     return _state.layout
-
-
-def _knows_manager() -> bool:
-    return bool(gdb.lookup_global_symbol(MANAGER) or gdb.lookup_static_symbol(MANAGER))
 
 
 def _require_manager() -> None:

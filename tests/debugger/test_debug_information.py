@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gdbplugin.layout.elf import read_image
-from gdbplugin.session import TinyOS
+from gdbplugin.session import SessionError, TinyOS
 from tests.debugger.conftest import gdb
 from tests.debugger.test_errors import one_line
 from tests.elf_files import (
@@ -124,6 +124,13 @@ def test_a_debug_file_that_the_user_adds_is_used(ask, expected, dwarf5_elf, tmp_
     assert answers(ask(path, *COMMANDS, before=[f"add-symbol-file {tmp_path}/other.debug"])) == expected
 
 
+def test_a_debug_file_alone_is_enough(ask, expected, dwarf5_elf, tmp_path):
+    path, debug = split(dwarf5_elf, tmp_path / "bin")
+    path.with_name(NAME).write_bytes(debug)
+    load = (f"exec-file {path}", f"symbol-file {path.with_name(NAME)}")
+    assert answers(ask(None, *COMMANDS, before=load)) == expected
+
+
 def test_a_missing_debug_file_is_named(ask, dwarf5_elf, tmp_path):
     path, _ = split(dwarf5_elf, tmp_path / "bin")
     said = one_line(ask(path, "tinyos report"))
@@ -174,13 +181,25 @@ def test_an_unknown_version_of_dwarf_is_named(ask, dwarf5_elf, tmp_path):
     assert "version. Got '9'" in said
 
 
+def test_the_library_reads_registers_without_the_types(dwarf5_elf, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "kernel.elf"
+    path.write_bytes(with_skeletons(dwarf5_elf))
+    with TinyOS.boot(path) as machine:
+        assert len(machine.registers()) > 5
+        with pytest.raises(SessionError, match=r"is split: part of it is in kernel\.dwo"):
+            machine.stacks()
+
+
 @pytest.mark.parametrize("spoil", [with_skeletons, with_an_odd_version])
 def test_what_needs_no_kernel_works_without_its_types(ask, dwarf5_elf, tmp_path, spoil):
     path = tmp_path / "kernel.elf"
     path.write_bytes(spoil(dwarf5_elf))
     outcome = ask(path, "tinyos registers TTBR1_EL1", "tinyos translate $pc")
     assert "TTBR1_EL1 of all cores: 0x" in outcome.output
-    assert "Error" not in outcome.errors
+    assert "page of 4 KiB at 0x" in outcome.output
+    assert "kernel.dwo, which" not in outcome.errors
+    assert "cannot be read" not in outcome.errors
 
 
 def test_a_type_that_gdb_has_not_read_says_how_to(ask, dwarf5_elf):
