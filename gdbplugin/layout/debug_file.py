@@ -7,6 +7,7 @@ debug directories. A file by that name counts only if its checksum is the one in
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def _by_link(link: _Link | None, path: Path, directories: Sequence[Path]) -> Ite
 
 def _is_usable(candidate: Path, wrong: list[str]) -> bool:
     """Whether a file is there and has DWARF. Why one that is there does not serve goes into `wrong`."""
-    if not candidate.is_file():
+    if not os.path.isfile(candidate):  # Unlike Path's, it takes a name that no file can have for missing.
         return False
     try:
         if read_sections(candidate).has_debug_information:

@@ -132,6 +132,11 @@ def test_a_program_that_names_itself_is_stripped(shapes, system, tmp_path):
     assert "has no debug information either" in refused(path, system)
 
 
+def test_a_name_that_no_file_can_have_is_missing(shapes, system, tmp_path):
+    path = put(tmp_path / "program", stripped(shapes.read_bytes(), [debug_link("x" * 5000, b"")]))
+    assert "is missing" in refused(path, system)
+
+
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\0", b"name", b"name\0\0\0\0\1\2"])
 def test_a_malformed_link_is_none(shapes, system, tmp_path, data):
     path = put(tmp_path / "program", stripped(shapes.read_bytes(), [Section(".gnu_debuglink", data)]))

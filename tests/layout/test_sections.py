@@ -79,6 +79,14 @@ def test_both_versions_of_dwarf_describe_the_same_types(shapes_of, tmp_path):
         assert static.type == five[name].type
 
 
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("kind", ["packed", "unpacked"])
+def test_the_compilers_split_debug_information_is_named(shapes_of, tmp_path, version, kind):
+    program = shapes_of(f"-Cdwarf-version={version}", f"-Csplit-debuginfo={kind}")
+    with pytest.raises(LayoutError, match=r"is split: part of it is in .*shapes\..*\.dwo, which"):
+        cache.load(program, ("shapes",), tmp_path / "cache")
+
+
 def _failure(path: Path) -> str:
     with pytest.raises(ElfError) as caught:
         read_sections(path).text(".debug_info")
