@@ -24,7 +24,7 @@ from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.sections import read_sections
-from gdbplugin.layout.types import LayoutError, Static
+from gdbplugin.layout.types import LayoutError, Static, in_one_line
 from gdbplugin.machine import CachedMachine, Machine, MachineError, PhysicalReadError
 
 _SILENT_COMMANDS = ("monitor", "restore", "load", "flash-erase")
@@ -254,7 +254,7 @@ def _from_files(name: str) -> Static | None:
             return found
         problems += table.problems
     if problems:
-        raise LayoutError("; ".join(problems))
+        raise LayoutError(in_one_line(problems))
     return None
 
 

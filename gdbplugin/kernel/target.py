@@ -13,7 +13,7 @@ from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.layout.decode import Invalid, value
-from gdbplugin.layout.types import Layout, LayoutError, Static, Type, locate_path
+from gdbplugin.layout.types import Layout, LayoutError, Static, Type, in_one_line, locate_path
 from gdbplugin.machine import Machine, MachineError
 
 MANAGER = "tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER"
@@ -155,10 +155,10 @@ class Kernel:
         last = name.rpartition("::")[2]
         try:
             found = self.layout.static(name)
+            if found is None and self.layout.problems:
+                raise LayoutError(in_one_line(self.layout.problems))
         except LayoutError as error:
             raise StaticUnknownError(f"{last} cannot be found: {error}") from error
-        if found is None and self.layout.problems:
-            raise StaticUnknownError(f"{last} cannot be found: {'; '.join(self.layout.problems)}")
         if found is None:
             raise NotTinyOSError(f"the loaded symbols are not TinyOS's: they have no {last}")
         return found

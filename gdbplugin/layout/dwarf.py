@@ -27,6 +27,7 @@ from gdbplugin.layout.types import (
     Struct,
     Type,
     Variant,
+    in_one_line,
 )
 
 _KINDS = {
@@ -83,7 +84,7 @@ def read_statics(path: Path, crates: Sequence[str]) -> tuple[Mapping[str, Static
     except _UNREADABLE as error:
         raise LayoutError(f"the debug information of {path} cannot be understood: {_why(error)}") from error
     if reader.problems and not reader.statics:
-        raise LayoutError("; ".join(reader.problems))
+        raise LayoutError(in_one_line(reader.problems))
     return reader.statics, tuple(reader.problems)
 
 

@@ -156,6 +156,16 @@ def test_a_unit_of_an_unknown_version_is_named(read):
     assert "version. Got '6'" in problem
 
 
+def test_many_problems_are_one_line_without_control_codes(read):
+    units = [unit(variable(f"A\x1b[2J\n{number}", located(b"\x06"))) for number in range(3)]
+    with pytest.raises(LayoutError) as caught:
+        read(elf_with(*units))
+    said = str(caught.value)
+    assert "DW_OP_deref (tinyos::A\\x1b[2J\\x0a0)" in said
+    assert said.endswith("(and 2 more like this)")
+    assert said.isprintable()
+
+
 def test_a_unit_that_is_too_long_is_named(read):
     content = elf_with(unit(variable("A")), unit(variable("B")))
     second = content.rindex(struct.pack("<HBB", 5, 1, 8)) - 4
