@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import struct
 import zlib
 from dataclasses import replace
@@ -141,8 +140,3 @@ def test_a_section_beyond_the_end_of_the_file_is_told(file_of):
     path.write_bytes(content)
     with pytest.raises(LayoutError, match=r"truncated: its section \.debug_info should end at byte"):
         cache.load(path, ("tinyos",), path.parent / "cache")
-
-
-def test_zstd_is_there_for_this_python():
-    names = ("compression.zstd", "backports.zstd")
-    assert any(importlib.util.find_spec(name.partition(".")[0]) for name in names)
