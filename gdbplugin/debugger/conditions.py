@@ -52,9 +52,14 @@ def translate(address: gdb.Value) -> int:
 def stack(number: gdb.Value) -> gdb.Value:
     """See `$tinyos_stack`."""
     with _standing_still() as (machine, _):
-        # First the kernel: where there is none, that says why, and not that a type is missing.
+        # First the kernel: without one, that is the reason, not a missing type.
         raw = lookups.stack_bytes(_kernel(machine), int(number))
-        type_ = gdb.lookup_type(_STACK)
+        try:
+            type_ = gdb.lookup_type(_STACK)
+        except gdb.error as error:
+            raise gdb.GdbError(
+                f"GDB has not read the kernel's types, though they are in its file: {stop.how_to_read_all()}"
+            ) from error
         return gdb.Value(bytes(type_.sizeof) if raw is None else raw, type_)
 
 
