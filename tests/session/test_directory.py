@@ -34,14 +34,14 @@ def temporary(monkeypatch: pytest.MonkeyPatch, fallback: Path) -> Iterator[Path]
     with tempfile.TemporaryDirectory(dir="/tmp") as path:
         monkeypatch.setenv("TMPDIR", path)
         monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+        monkeypatch.setattr("gdbplugin.session.directory._FALLBACK", str(fallback))
         yield Path(path)
 
 
 @pytest.fixture
-def fallback(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def fallback() -> Iterator[Path]:
     """What stands for /tmp, where others have their directories."""
     with tempfile.TemporaryDirectory(dir="/tmp") as path:
-        monkeypatch.setattr("gdbplugin.session.directory._FALLBACK", path)
         yield Path(path)
 
 
