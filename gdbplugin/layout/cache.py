@@ -68,9 +68,9 @@ def load(
     except ElfError as error:
         raise LayoutError(str(error)) from error
     place = None
-    if build_id:
-        name = f"{build_id.hex()}-{'-'.join(crates)}-{FORMAT}.json"
-        place = (directory or cache_directory()) / name
+    directory = directory or cache_directory()
+    if build_id and directory is not None:
+        place = directory / f"{build_id.hex()}-{'-'.join(crates)}-{FORMAT}.json"
         known = _restore(place)
         if known is not None:
             return known
@@ -83,11 +83,13 @@ def load(
     return StaticTable(statics, problems)
 
 
-def cache_directory() -> Path:
-    """Where layouts are kept."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
+def cache_directory() -> Path | None:
+    """Where layouts are kept; None for a user without a home."""
     # A relative path is to be ignored, says the XDG Base Directory Specification.
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "tinyos-gdb"
+    for base in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
+        if os.path.isabs(base):
+            return Path(base, "tinyos-gdb")
+    return None
 
 
 def _restore(place: Path) -> StaticTable | None:
