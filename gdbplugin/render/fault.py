@@ -134,7 +134,7 @@ def text(fault: Fault, journal: Journal, style: Style) -> str:
     level = style.missing if fault.level is None else f"EL{fault.level}"
     lines = [f"Core {fault.core}, at {level}"]
     if fault.entering is not None:
-        lines.append(f"  in the exception vectors: {fault.entering}")
+        lines += style.wrapped(f"  in the exception vectors: {fault.entering}")
     if fault.failure is not None:
         lines += _failure_lines(fault.failure, style)
     for report in fault.reports:
@@ -153,25 +153,27 @@ def text(fault: Fault, journal: Journal, style: Style) -> str:
 def _report_lines(report: ExceptionReport, style: Style) -> list[str]:
     record = report.record
     source = "" if report.overwritten or record.from_level is None else f" from EL{record.from_level}"
-    lines = [
-        f"Exception taken to EL{record.level}{source}: {syndrome_text(record.syndrome)}",
-        f"  ESR_EL{record.level}      {record.syndrome.value:#018x}, "
-        f"class {record.syndrome.exception_class:#04x}",
-    ]
+    lines = style.wrapped(f"Exception taken to EL{record.level}{source}: {syndrome_text(record.syndrome)}")
+    said = f"{record.syndrome.value:#018x}, class {record.syndrome.exception_class:#04x}"
+    lines += _entry(f"ESR_EL{record.level}", said, style)
     if record.address is not None and report.where is not None:
-        lines.append(f"  address      {record.address:#018x}, {report.where.text}")
+        lines += _entry("address", f"{record.address:#018x}, {report.where.text}", style)
     if report.now is not None:
-        lines.append(f"  now          {_now(report.now)}")
+        lines += _entry("now", _now(report.now), style)
     found = report.instruction
     if found is not None:
-        lines.append(f"  instruction  {found.address:#018x}, {found.where.text}")
+        lines += _entry("instruction", f"{found.address:#018x}, {found.where.text}", style)
         if found.word is None:
-            lines.append("               not readable by the tables as they are now")
+            lines += _entry("", "not readable by the tables as they are now", style)
         else:
-            lines.append(f"               {found.text or f'.inst {found.word:#010x}'}")
+            lines += _entry("", found.text or f".inst {found.word:#010x}", style)
     for remark in report.remarks:
         lines += style.wrapped(f"  {remark}", "    ")
     return lines
+
+
+def _entry(name: str, value: str, style: Style) -> list[str]:
+    return style.entry(name, value, 12)
 
 
 def _now(now: Translation) -> str:
@@ -184,18 +186,20 @@ def _now(now: Translation) -> str:
 
 def _failure_lines(failure: KernelFailure, style: Style) -> list[str]:
     record = failure.record
-    lines = [
+    lines = style.wrapped(
         f"TinyOS has failed: {record.kind_name} on core {style.text(record.core)}: {record.message or ''}"
-    ]
+    )
     if failure.syndrome is not None:
-        lines.append(f"  {syndrome_text(failure.syndrome)} (ESR {failure.syndrome.value:#x})")
+        lines += style.wrapped(f"  {syndrome_text(failure.syndrome)} (ESR {failure.syndrome.value:#x})")
     if failure.where is not None:
-        lines.append(f"  address      {failure.where.address:#018x}, {failure.where.text}")
+        lines += _entry("address", f"{failure.where.address:#018x}, {failure.where.text}", style)
     if failure.instruction is not None:
-        lines.append(f"  instruction  {failure.instruction.address:#018x}, {failure.instruction.text}")
+        lines += _entry(
+            "instruction", f"{failure.instruction.address:#018x}, {failure.instruction.text}", style
+        )
     pointer = record.stack_pointer
     shown = style.missing if pointer is None else f"{pointer:#018x}"
-    lines.append(f"  SP           {shown}, task {style.text(record.task)}")
+    lines += _entry("SP", f"{shown}, task {style.text(record.task)}", style)
     return lines
 
 

@@ -81,18 +81,18 @@ def view_line(view: View) -> str:
     return ", ".join(parts)
 
 
-def range_line(control: TranslationControl, style: Style) -> str:
-    """A line on one range of input addresses and its root table."""
+def range_lines(control: TranslationControl, style: Style, indent: str = "") -> list[str]:
+    """What there is to say of one range of input addresses and its root table, in one line if it fits."""
     said = (
         f"{control.name}: table {style.address(control.root_address)}, "
         f"{style.size(1 << control.granule_bits)} granule, {control.input_bits}-bit input, "
         f"{control.output_bits}-bit output"
     )
     if control.defect is not None:
-        return f"{said}; nothing is translated: {control.defect}"
-    if control.walks_disabled:
-        return f"{said}; walks disabled (EPD)"
-    return said
+        said += f"; nothing is translated: {control.defect}"
+    elif control.walks_disabled:
+        said += "; walks disabled (EPD)"
+    return style.wrapped(indent + said, indent + "  ")
 
 
 _MEMORY_SHORT = {

@@ -14,7 +14,7 @@ from gdbplugin.render.mmu import (
     attribute_content,
     control_content,
     permission_words,
-    range_line,
+    range_lines,
     view_content,
     view_line,
 )
@@ -100,19 +100,20 @@ def text(found: AddressTranslation, journal: Journal, style: Style) -> str:
     walk, regime = found.walk, found.view.regime
     lines = style.wrapped(f"{walk.input:#018x} by {view_line(found.view)}", "  ")
     if regime.enabled:
-        lines.append("  " + range_line(found.control, style))
+        lines += range_lines(found.control, style, "  ")
     lines += _level_lines(found.control, walk, style)
     lines += _attribute_lines(found, style)
     if regime.stage2 is not None and walk.second is not None:
         second, control = walk.second, regime.stage2.lower
-        lines.append(
+        lines += style.wrapped(
             f"  intermediate physical {style.address(second.input)} by stage 2, VMID {regime.stage2.vmid}"
         )
-        lines.append("  " + range_line(control, style))
+        lines += range_lines(control, style, "  ")
         lines += _level_lines(control, second, style)
         lines += _stage2_lines(found, second, style)
-    lines.append(_outcome(found, style))
-    lines += [f"  {note}" for note in regime.notes]
+    lines += style.wrapped(_outcome(found, style))
+    for note in regime.notes:
+        lines += style.wrapped(f"  {note}")
     return "\n".join(lines) + "\n" + journal_text(journal, style)
 
 
@@ -132,7 +133,7 @@ def _level_lines(control: TranslationControl, walk: Translation, style: Style) -
         for level in walk.levels
     ]
     headers = ("level", "table", "index", "at", "descriptor", "meaning")
-    return [indented(table(headers, rows, ("index",), room=style.room, dispensable=("at",)))]
+    return [indented(table(headers, rows, ("index",), room=style.room, dispensable=("at", "table", "index")))]
 
 
 def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:

@@ -75,3 +75,15 @@ def test_tables_and_lines_are_as_wide_as_was_said(shared_machine, kernel_elf):
     assert [line for line in narrow.splitlines() if len(line) > 80] == []
     assert "policy" in wide
     assert "too narrow" not in wide
+
+
+def test_the_narrowest_width_still_shows_every_view(shared_machine, kernel_elf):
+    shown = ("report", "stacks", "lazy", "pressure", "context", "events", "maps", "fault", "check", "stats")
+    connect = f"target remote {shared_machine.qemu.gdb_address}"
+    answers = []
+    for width in (1, 40):
+        commands = [f"tinyos {command}" for command in (*shown, "registers", "translate 0xffff800000080000")]
+        done = gdb(connect, f"set tinyos width {width}", *commands, elf=kernel_elf)
+        assert done.errors == ""
+        answers.append(done.output)
+    assert answers[0] == answers[1]
