@@ -68,6 +68,11 @@ class TranslationRegime:
         """The control of each range, the lower first."""
         return (self.lower,) if self.upper is None else (self.lower, self.upper)
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The exception levels that it serves: EL0 where it has one, and its own."""
+        return (0, self.level) if self.has_el0 else (self.level,)
+
     def control(self, address: int) -> TranslationControl:
         """The control whose tables translate `address`, chosen by bit 55 where there are two (D8.2.4)."""
         if self.upper is not None and bits(address, 55, 55):

@@ -95,9 +95,9 @@ def _space(space: AddressSpace, context: Context, names: Names, style: Style) ->
 def cores(context: Context, style: Style) -> str:
     """Each core's exception level and translation table registers, decoded."""
     rows = [_core(core, context, style) for core in context.cores]
-    headers = ("core", "level", "MMU", "", "value", "table", "ASID", "CnP", "holds")
+    headers = ("core", "level", "EL1 MMU", "", "value", "table", "ASID", "CnP", "holds")
     flat = [line for lines in rows for line in lines]
-    least = ("CnP", "MMU")
+    least = ("CnP", "EL1 MMU")
     found = table(headers, flat, ("ASID", "CnP"), room=style.room, dispensable=least)
     return style.title("Cores") + "\n" + indented(found)
 

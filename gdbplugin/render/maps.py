@@ -10,7 +10,7 @@ from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.maps import AddressMap
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.map_objects import MappingObjects, task_of
-from gdbplugin.render.mmu import memory_words, range_lines, view_content, view_line
+from gdbplugin.render.mmu import memory_words, permission_words, range_lines, view_content, view_line
 from gdbplugin.render.style import Style, indented, table
 
 _ROWS_SHOWN = 400
@@ -21,7 +21,7 @@ def content(found: AddressMap, journal: Journal) -> dict[str, Any]:
     """The map's part of its JSON object."""
     del journal  # Its findings and notes stand beside, in every command's object.
     return {
-        "mappings": MappingObjects(found.areas, found.aliases, found.limit),
+        "mappings": MappingObjects(found.areas, found.view.regime, found.aliases, found.limit),
         "limited": found.limit is not None and _has_more(found, found.limit),
         "stopped_at": found.stopped_at,
         "malformed": [entry._asdict() for entry in found.malformed],
@@ -89,7 +89,7 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
         shown, rows_left = areas[:rows_left], max(0, rows_left - len(areas))
         if shown:
             output = "intermediate" if regime.second_stage else "physical"
-            headers = ("start", "end", "size", output, "EL0", f"EL{regime.level}", "memory", "what")
+            headers = ("start", "end", "size", output, *_levels(found), "memory", "what")
             rows = [_row(area, control, found, style) for area in shown]
             least = ("size", "memory")
             lines.append(indented(table(headers, rows, ("size",), room=style.room, dispensable=least)))
@@ -107,6 +107,11 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
     return lines
 
 
+def _levels(found: AddressMap) -> tuple[str, ...]:
+    """The columns of permissions."""
+    return tuple(f"EL{level}" for level in found.view.regime.levels)
+
+
 def _row(area: Area, control: TranslationControl, found: AddressMap, style: Style) -> tuple[str, ...]:
     attributes = area.attributes
     pieces = area.piece_count
@@ -118,8 +123,7 @@ def _row(area: Area, control: TranslationControl, found: AddressMap, style: Styl
         f"{area.end:#0{width}x}",
         style.short_size(area.end - area.start),
         physical,
-        str(attributes.el0) if found.view.regime.has_el0 else style.missing,
-        str(attributes.el1),
+        *permission_words(attributes, found.view.regime).values(),
         memory_words(area.memory_type, attributes.shareability, style),
         ", ".join([*_what(area), *_scope(area, control, found)]),
     )
@@ -180,8 +184,7 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
     rows = [
         (
             f"{area.start + physical - area.physical:#018x}",
-            str(area.attributes.el0) if has_el0 else style.missing,
-            str(area.attributes.el1),
+            *permission_words(area.attributes, found.view.regime).values(),
             memory_words(area.memory_type, area.attributes.shareability, style),
             _asid(area, has_el0, style),
             ", ".join(_what(area)),
@@ -189,7 +192,7 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
         )
         for area in found.areas[:_ROWS_SHOWN]
     ]
-    headers = ("address", "EL0", f"EL{found.view.regime.level}", "memory", "ASID", "what", "within")
+    headers = ("address", *_levels(found), "memory", "ASID", "what", "within")
     least = ("within", "memory")
     lines.append(indented(table(headers, rows, headers[-1:], room=style.room, dispensable=least)))
     if len(found.areas) > _ROWS_SHOWN:
