@@ -6,8 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gdbplugin.aarch64.faults import Syndrome
-from gdbplugin.aarch64.walk import Translation
-from gdbplugin.kernel.fault import ExceptionReport, Fault, Instruction, KernelFailure, TaskEnd
+from gdbplugin.kernel.fault import ExceptionReport, Fault, Instruction, KernelFailure, Now, TaskEnd
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.places import Description
 from gdbplugin.render.journal import journal_text
@@ -34,14 +33,16 @@ def _report_content(report: ExceptionReport) -> dict[str, Any]:
     record = report.record
     return {
         "taken_to": record.level,
-        "taken_from": None if report.overwritten else record.from_level,
+        "taken_from": report.from_level,
         "syndrome": _syndrome_content(record.syndrome),
         "address": record.address,
         "place": _place_content(report.where),
+        "intermediate": report.intermediate,
         "now": _now_content(report.now),
         "instruction": _instruction_content(report.instruction),
         "overwritten": report.overwritten,
         "remarks": list(report.remarks),
+        "contradictions": list(report.contradictions),
     }
 
 
@@ -76,10 +77,17 @@ def _place_content(where: Description | None) -> dict[str, Any] | None:
     }
 
 
-def _now_content(now: Translation | None) -> dict[str, Any] | None:
+def _now_content(now: Now | None) -> dict[str, Any] | None:
     if now is None:
         return None
-    return {"output": now.output, "fault": None if now.fault is None else vars(now.fault)}
+    return {
+        "output": now.output,
+        "fault": None if now.fault is None else vars(now.fault),
+        "mapped_to": now.walk.output,
+        "permissions": {level: str(allowed) for level, allowed in now.permissions.items()},
+        "regime": now.regime,
+        "enabled": now.enabled,
+    }
 
 
 def _instruction_content(found: Instruction | None) -> dict[str, Any] | None:
@@ -89,6 +97,7 @@ def _instruction_content(found: Instruction | None) -> dict[str, Any] | None:
         "address": found.address,
         "word": found.word,
         "text": found.text,
+        "does": None if found.operation is None else str(found.operation),
         "place": _place_content(found.where),
     }
 
@@ -126,6 +135,7 @@ def syndrome_text(syndrome: Syndrome) -> str:
         parts.append(str(syndrome.status))
     if syndrome.second_stage_walk:
         parts.append("at stage 2, on a stage 1 table walk")
+    parts += syndrome.details
     return ", ".join(parts)
 
 
@@ -152,12 +162,14 @@ def text(fault: Fault, journal: Journal, style: Style) -> str:
 
 def _report_lines(report: ExceptionReport, style: Style) -> list[str]:
     record = report.record
-    source = "" if report.overwritten or record.from_level is None else f" from EL{record.from_level}"
+    source = "" if report.from_level is None else f" from EL{report.from_level}"
     lines = style.wrapped(f"Exception taken to EL{record.level}{source}: {syndrome_text(record.syndrome)}")
     said = f"{record.syndrome.value:#018x}, class {record.syndrome.exception_class:#04x}"
     lines += _entry(f"ESR_EL{record.level}", said, style)
     if record.address is not None and report.where is not None:
         lines += _entry("address", f"{record.address:#018x}, {report.where.text}", style)
+    if report.intermediate is not None:
+        lines += _entry("intermediate", f"{report.intermediate:#018x}, by HPFAR_EL2", style)
     if report.now is not None:
         lines += _entry("now", _now(report.now), style)
     found = report.instruction
@@ -166,9 +178,12 @@ def _report_lines(report: ExceptionReport, style: Style) -> list[str]:
         if found.word is None:
             lines += _entry("", "not readable by the tables as they are now", style)
         else:
-            lines += _entry("", found.text or f".inst {found.word:#010x}", style)
+            does = "" if found.operation is None else f": {found.operation}"
+            lines += _entry("", (found.text or f".inst {found.word:#010x}") + does, style)
     for remark in report.remarks:
         lines += style.wrapped(f"  {remark}", "    ")
+    for contradiction in report.contradictions:
+        lines += style.wrapped(f"  Contradiction: {contradiction}", "    ")
     return lines
 
 
@@ -176,12 +191,15 @@ def _entry(name: str, value: str, style: Style) -> list[str]:
     return style.entry(name, value, 12)
 
 
-def _now(now: Translation) -> str:
-    if now.fault is not None:
-        return f"{now.fault.kind} fault at level {now.fault.level}: {now.fault.reason}"
-    attributes = now.attributes
-    allowed = "" if attributes is None else f", EL0 {attributes.el0}, EL1 {attributes.el1}"
-    return f"mapped to {now.output:#x}{allowed}"
+def _now(now: Now) -> str:
+    """By the permissions of the regime's own levels."""
+    allowed = ", ".join(f"{level} {permissions}" for level, permissions in now.permissions.items())
+    where = "" if now.walk.output is None else f"mapped to {now.walk.output:#x}"
+    if now.fault is None:
+        return f"{where}, {allowed or 'MMU off'}, {now.regime} regime"
+    of_stage = f" of stage {now.fault.stage}" if now.fault.stage == 2 else ""
+    said = f"{now.fault.kind} fault{of_stage} at level {now.fault.level}: {now.fault.reason}"
+    return f"{said}; {where}, {allowed}" if where else said
 
 
 def _failure_lines(failure: KernelFailure, style: Style) -> list[str]:
