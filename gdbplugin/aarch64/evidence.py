@@ -35,14 +35,17 @@ TABLE_FAULTS = ("translation", "address size", "access flag", "permission")
 _LOW_56 = (1 << 56) - 1
 
 
-def level_by_class(record: ExceptionRecord) -> int | None:
-    """The exception level that the exception was taken from, as far as its class alone tells."""
+def level_by_class(record: ExceptionRecord, el0_alone: bool) -> int | None:
+    """The exception level that the exception was taken from, as far as its class alone tells.
+
+    `el0_alone`: HCR_EL2.TGE, by which nothing runs at EL1.
+    """
     syndrome = record.syndrome
     if syndrome.by_vncr and record.level == 2:
         return 1
     if syndrome.exception_class in FROM_SAME:
         return record.level
-    if syndrome.exception_class in FROM_LOWER and record.level == 1:
+    if syndrome.exception_class in FROM_LOWER and (record.level == 1 or (record.level == 2 and el0_alone)):
         return 0
     return None
 
@@ -138,9 +141,9 @@ def _by_access(record: ExceptionRecord, operation: MemoryOperation | None) -> tu
         return "an access to memory", "accesses none"
     if operation.reads is None and not operation.maintenance:
         return None
-    if syndrome.cache_maintenance != operation.maintenance:
-        if operation.maintenance:
-            return "a load or store (CM clear)", "is cache maintenance or address translation"
+    if operation.maintenance:
+        return None  # QEMU has CM clear then: no proof of another instruction, but told as a contradiction.
+    if syndrome.cache_maintenance:
         return "cache maintenance or address translation (CM)", f"is a {operation}"
     if syndrome.access is Access.WRITE and not operation.writes:
         return "a write (WnR)", f"is a {operation}"
@@ -185,10 +188,10 @@ def syndrome_contradictions(record: ExceptionRecord) -> list[str]:
     return found
 
 
-def address_contradictions(
+def operation_contradictions(
     record: ExceptionRecord, operation: MemoryOperation | None, computed: int | None, tagged: bool
 ) -> list[str]:
-    """Where FAR_ELx contradicts the instruction.
+    """Where ESR_ELx or FAR_ELx contradicts what the instruction does, and yet may be of it.
 
     `computed` is the address that it computes by registers that are known to be as they were, else None;
     `tagged` tells that the top byte of an address is ignored.
@@ -196,6 +199,8 @@ def address_contradictions(
     if operation is None or record.address is None:
         return []
     found, level = [], record.level
+    if operation.maintenance and not record.syndrome.cache_maintenance:
+        found.append(f"ESR_EL{level} says a load or store (CM clear), and the instruction is {operation}")
     if computed is not None and not covers(operation, computed, record.address, tagged):
         found.append(f"FAR_EL{level} is {record.address:#x}, and the {operation} computes {computed:#x}")
     status, unit = record.syndrome.status, operation.bytes if operation.exclusive else operation.size

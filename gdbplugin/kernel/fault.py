@@ -239,7 +239,7 @@ def _report(
     instruction = None if doubt is not None else found.instruction(around, disassemble)
     remarks = [_standing(record, level) if doubt is None else _overwritten(record, doubt)]
     contradictions = evidence.syndrome_contradictions(record)
-    contradictions += found.address_contradictions()
+    contradictions += found.operation_contradictions()
     if record.syndrome.status is not None and record.address is None:
         remarks.append(f"FAR_EL{record.level} does not hold the address of this exception (FnV)")
     now = None
@@ -277,7 +277,7 @@ class _Evidence:
         hypervisor = decode("HCR_EL2", machine.register("HCR_EL2", record.core) or 0)
         vector = None if offset is None else offset // _VECTOR_BYTES
         doubt = evidence.level_doubt(record, bool(hypervisor["NV"])) or evidence.vector_doubt(record, vector)
-        by_class = evidence.level_by_class(record)
+        by_class = evidence.level_by_class(record, bool(hypervisor["TGE"]))
         self.from_level = by_class if doubt is not None or record.from_level is None else record.from_level
         # ELR_ELx has the instruction after a call, and the instruction itself for all else.
         after = 4 if record.syndrome.exception_class in evidence.CALLS else 0
@@ -337,13 +337,13 @@ class _Evidence:
             )
         return evidence.table_remark(self._record, self.stage, now.fault)
 
-    def address_contradictions(self) -> list[str]:
-        """See `evidence.address_contradictions`."""
+    def operation_contradictions(self) -> list[str]:
+        """See `evidence.operation_contradictions`."""
         regime = self._translated_by
         tagged = not isinstance(regime, RegimeUnknownError) and (
             regime.control(self._record.address or 0).top_byte_ignored
         )
-        return evidence.address_contradictions(self._record, self._operation, self._computed(), tagged)
+        return evidence.operation_contradictions(self._record, self._operation, self._computed(), tagged)
 
     def intermediate_contradictions(self, now: Now) -> list[str]:
         """Where HPFAR_EL2 is not what stage 1 gives now."""

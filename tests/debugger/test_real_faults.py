@@ -12,14 +12,23 @@ from tests.debugger.conftest import gdb
 from tests.schemas.validation import validate
 
 # Virtual addresses, and where in memory they lie, from the beginning of the tables on.
-CODE, READ_ONLY, UNMAPPED, READ_WRITE, UNTOUCHED, VECTORS = 0x0, 0x1000, 0x2000, 0x3000, 0x4000, 0x8000
-_AT = {CODE: 0x4000, READ_ONLY: 0x5000, READ_WRITE: 0x6000, UNTOUCHED: 0x7000, VECTORS: 0x8000}
+CODE, READ_ONLY, UNMAPPED, READ_WRITE = 0x0, 0x1000, 0x2000, 0x3000
+UNTOUCHED, PRIVILEGED, VECTORS = 0x4000, 0x5000, 0x8000
+_AT = {
+    CODE: 0x4000,
+    READ_ONLY: 0x5000,
+    READ_WRITE: 0x6000,
+    UNTOUCHED: 0x7000,
+    PRIVILEGED: 0x9000,
+    VECTORS: 0x8000,
+}
 _NO_EXECUTE = 3 << 53
 _PAGES = {
     CODE: 0x4C3,
     READ_ONLY: 0x4C3 | _NO_EXECUTE,
     READ_WRITE: 0x443 | _NO_EXECUTE,
     UNTOUCHED: 0x043 | _NO_EXECUTE,
+    PRIVILEGED: 0x403 | _NO_EXECUTE,
     VECTORS: 0x4C3,
 }
 _SPIN = 0x1400_0000
@@ -318,3 +327,47 @@ def test_what_is_said_of_a_fault_is_what_was_done(board, place, case):
     mapped = wanted.address & ~0xFFF != UNMAPPED
     assert set(now["permissions"]) == (where.levels if mapped else set())
     assert ("and so do the tables now" in text) == (wanted.now is not None)
+
+
+def only_here(board, place, word, x1, start, more=0):
+    """The exception of one instruction at one place, as JSON and as text; `more` are bits of PSTATE."""
+    where = PLACES[place]
+    registers, words, end = set_up(board, where, word, x1, start)
+    board.start(registers, words, state=0x3C0 | where.level << 2 | (where.level > 0) | more, at=start)
+    board.run_to(end)
+    content, text = said(board)
+    return content["exceptions"][0], " ".join(text.split())
+
+
+@pytest.mark.xdist_group("real faults")
+@pytest.mark.parametrize("place", ["EL1", "EL2 with VHE"])
+def test_with_pan_what_el0_may_read_is_refused(board, place):
+    found, text = only_here(board, place, 0xF940_0022, READ_ONLY, CODE + 0xB00, more=1 << 22)
+    assert (found["overwritten"], found["contradictions"]) == (False, []), text
+    assert found["now"]["fault"]["kind"] == "permission"
+    assert "says permission fault, level 3, and so do the tables now" in text
+
+
+@pytest.mark.xdist_group("real faults")
+@pytest.mark.parametrize("place", ["EL1", "EL2 with VHE"])
+def test_an_unprivileged_load_is_held_against_el0(board, place):
+    found, text = only_here(board, place, 0xF840_0822, PRIVILEGED, CODE + 0xB40)
+    assert (found["overwritten"], found["contradictions"]) == (False, []), text
+    assert found["instruction"]["does"] == "load of 8 bytes as EL0 at x1"
+    assert found["now"]["fault"]["reason"].startswith("EL0 may not read there")
+
+
+@pytest.mark.xdist_group("real faults")
+@pytest.mark.parametrize("place", PLACES)
+def test_cache_maintenance_is_told_as_such(board, place):
+    # dc cvap, x1
+    found, text = only_here(board, place, 0xD50B_7C21, UNMAPPED + 0x40, CODE + 0xB80)
+    assert not found["overwritten"], text
+    assert found["address"] == UNMAPPED + 0x40
+    assert found["instruction"]["does"] == "cache maintenance or address translation at x1"
+    # QEMU has CM clear; the architecture has it set.
+    assert [entry.partition(", ")[0] for entry in found["contradictions"]] in (
+        [],
+        [f"ESR_EL{PLACES[place].to} says a load or store (CM clear)"],
+    )
+    assert found["now"]["fault"]["kind"] == "translation"
