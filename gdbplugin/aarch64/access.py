@@ -45,7 +45,7 @@ def access_fault(
     A fault of the walk itself comes first; with the MMU off nothing is forbidden.
     """
     if regime.enabled and level == 0 and regime.control(translation.input).rules.el0_disabled:
-        return Fault("translation", 0, "EL0 may not use this range (TCR_ELx.E0PD)")
+        return Fault("translation", 0, f"EL0 may not use this range (TCR_EL{regime.level}.E0PD)")
     second = translation.second
     if second is None:
         return translation.fault or _forbidden(translation, access, level, pan, regime.stage)

@@ -253,7 +253,11 @@ def el2_regime(machine: Machine, core: int) -> TranslationRegime:
     """
     control = machine.register("HCR_EL2", core)
     if control is not None and decode("HCR_EL2", control)["E2H"]:
-        return _regime(machine, core, _Source("EL2&0", 2, two_ranges=True))
+        regime = _regime(machine, core, _Source("EL2&0", 2, two_ranges=True))
+        if not decode("HCR_EL2", control)["TGE"]:
+            note = "HCR_EL2.TGE is clear: what runs at EL0 is translated by the EL1&0 regime, not by this one"
+            return replace(regime, notes=(*regime.notes, note))
+        return regime
     regime = _regime(machine, core, _Source("EL2", 2, two_ranges=False))
     if control is None:
         note = "HCR_EL2 cannot be read: EL2 is taken to have one range (E2H clear)"

@@ -69,12 +69,14 @@ class Now:
     """What the fault address translates to at this moment, in the regime of the access that failed.
 
     `fault` is what that access would take now: of the walk, or for a permission. `permissions` are by
-    exception level of the regime, empty where no leaf was found or the MMU is off (`enabled` false).
+    exception level of the regime, empty where no leaf was found or the MMU is off (`enabled` false);
+    `stage2_permissions` are what a hypervisor allows, empty where none translates or has no leaf.
     """
 
     walk: Translation
     fault: TableFault | None
     permissions: dict[str, Permissions]
+    stage2_permissions: dict[str, Permissions]
     regime: str
     enabled: bool
 
@@ -314,11 +316,15 @@ class _Evidence:
         level, fault = self._access_level(), walk.fault
         if record.syndrome.access is not None and level is not None:
             fault = access_fault(regime, walk, record.syndrome.access, level, pan=self._pan(level))
-        leaf = walk.attributes
+        leaf, beneath, stage2 = walk.attributes, walk.second, regime.stage2
+        of_stage2 = None if beneath is None else beneath.attributes
         return Now(
             walk=walk,
             fault=fault,
             permissions={} if leaf is None else permissions_by_level(regime, leaf),
+            stage2_permissions=(
+                {} if of_stage2 is None or stage2 is None else permissions_by_level(stage2, of_stage2)
+            ),
             regime=regime.name,
             enabled=regime.enabled,
         )

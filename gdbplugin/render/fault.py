@@ -85,6 +85,7 @@ def _now_content(now: Now | None) -> dict[str, Any] | None:
         "fault": None if now.fault is None else vars(now.fault),
         "mapped_to": now.walk.output,
         "permissions": {level: str(allowed) for level, allowed in now.permissions.items()},
+        "stage2_permissions": {level: str(allowed) for level, allowed in now.stage2_permissions.items()},
         "regime": now.regime,
         "enabled": now.enabled,
     }
@@ -194,9 +195,13 @@ def _entry(name: str, value: str, style: Style) -> list[str]:
 def _now(now: Now) -> str:
     """By the permissions of the regime's own levels."""
     allowed = ", ".join(f"{level} {permissions}" for level, permissions in now.permissions.items())
+    allowed = allowed if now.enabled else "MMU off"
+    if now.stage2_permissions:
+        by_stage2 = (f"{level} {permissions}" for level, permissions in now.stage2_permissions.items())
+        allowed += f"; by stage 2 {', '.join(by_stage2)}"
     where = "" if now.walk.output is None else f"mapped to {now.walk.output:#x}"
     if now.fault is None:
-        return f"{where}, {allowed or 'MMU off'}, {now.regime} regime"
+        return f"{where}, {allowed}, {now.regime} regime"
     of_stage = f" of stage {now.fault.stage}" if now.fault.stage == 2 else ""
     said = f"{now.fault.kind} fault{of_stage} at level {now.fault.level}: {now.fault.reason}"
     return f"{said}; {where}, {allowed}" if where else said

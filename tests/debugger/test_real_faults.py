@@ -241,6 +241,27 @@ def test_a_guests_store_that_stage_2_refuses(board):
 
 
 @pytest.mark.xdist_group("real faults")
+def test_a_guests_store_that_stage_2_allows_no_write(board):
+    registers, words = guest(board)
+    code, refused = board.base + qemu.TABLES + _AT[CODE] + 0x840, 0x8000_1000
+    words.update({code: 0x5800_0101 | 0xF900_0022 << 32, code + 8: _SPIN | _SPIN << 32, code + 0x20: refused})
+    words[board.base + qemu.TABLES + 8 * 2] = board.base | 0x77D  # Read only, the same memory.
+    board.start(registers, words, state=0x3C5, at=code)
+    board.run_to(vectors(board) + _SYNCHRONOUS["lower"])
+    content, text = said(board)
+    found = content["exceptions"][0]
+    assert (found["overwritten"], found["contradictions"], found["intermediate"]) == (False, [], None), text
+    now = found["now"]
+    assert (now["permissions"], now["stage2_permissions"]) == ({}, {"EL0": "r-x", "EL1": "r-x"})
+    assert (now["fault"]["kind"], now["fault"]["stage"], now["mapped_to"]) == (
+        "permission",
+        2,
+        board.base + 0x1000,
+    )
+    assert "MMU off; by stage 2 EL0 r-x, EL1 r-x" in " ".join(text.split())
+
+
+@pytest.mark.xdist_group("real faults")
 def test_a_table_of_a_guests_that_stage_2_has_not(board):
     root = 0x8000_0000
     registers, words = guest(

@@ -21,7 +21,14 @@ from tests.schemas.validation import validate
 
 CODE, VECTORS, FAR = 0x8000, 0x1_0000, 0x3000
 LOAD, STORE, LOAD_BYTE, LOAD_SIGNED = 0xF940_0022, 0xF900_0022, 0x3940_0022, 0x3980_0022
-LOAD_ORDERED, PAIR, CIVAC, NOP, ADD = 0xC8DF_FC22, 0xA940_0C22, 0xD50B_7E21, 0xD503_201F, 0x8B02_0020
+LOAD_ORDERED, SWAP, PAIR, CIVAC, NOP, ADD = (
+    0xC8DF_FC22,
+    0xF822_8020,
+    0xA940_0C22,
+    0xD50B_7E21,
+    0xD503_201F,
+    0x8B02_0020,
+)
 MRS, STORE_SP, WFI = 0xD538_0002, 0xF900_03E2, 0xD503_207F
 SAME, LOWER = 0x25 << 26 | 1 << 25, 0x24 << 26 | 1 << 25
 WRITE, CM, S1PTW, EA, FNV, VNCR, ISV = 1 << 6, 1 << 8, 1 << 7, 1 << 9, 1 << 10, 1 << 13, 1 << 24
@@ -125,6 +132,9 @@ def test_an_instruction_that_contradicts_esr_is_not_the_one(esr, word, said):
         (SAME | ISV | 1 << 21 | 1 << 15 | 2 << 16 | 0x10, LOAD_SIGNED),
         (SAME | ISV | 3 << 22 | 1 << 15 | 1 << 14 | 2 << 16 | 0x10, LOAD_ORDERED),
         (SAME | CM | WRITE | 0x10, CIVAC),
+        (SAME | WRITE | 0x10, STORE),
+        (SAME | WRITE | 0x10, SWAP),
+        (SAME | 0x10, SWAP),
         (0x26 << 26 | 1 << 25, STORE_SP),
         (0x01 << 26 | 1 << 25, WFI),
         (0x18 << 26 | 1 << 25 | 3 << 20 | 2 << 5 | 1, MRS),
