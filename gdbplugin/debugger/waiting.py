@@ -142,8 +142,11 @@ class Waiting:
             return
         if os.isatty(2) and not is_dumb(os.environ):
             self._shows_progress = True
-            line = f"\r{self._title}: {now.progress} of {now.progress_total} steps"
-            os.write(2, line.encode("ascii", "replace"))
+            line = f"{self._title}: {now.progress} of {now.progress_total} steps"
+            # Of a line that the terminal breaks, only the end would be erased.
+            columns = os.get_terminal_size(2).columns
+            line = line[: columns - 1] if columns else line
+            os.write(2, f"\r{line}".encode("ascii", "replace"))
 
     def _erase_progress(self) -> None:
         if self._shows_progress:

@@ -188,7 +188,7 @@ class Repl:
     def _help(self, topic: str) -> None:
         text = explaining.about(topic)
         if text is None and not topic:
-            text = explaining.overview(self.vocabulary)
+            text = explaining.overview(self.vocabulary, self.screen.style_now)
         self.screen.gdb(text if text is not None else self.target.text(f"help {topic}"))
 
     def _live(self, view: str) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import TextIO
 
@@ -52,10 +53,12 @@ class Screen:
     @property
     def columns(self) -> int:
         """How wide the terminal is now; 0 where there is none."""
-        try:
-            return os.get_terminal_size(self._out.fileno()).columns
-        except (OSError, ValueError):
-            return 0
+        return _columns(self._out)
+
+    @property
+    def style_now(self) -> Style:
+        """The style as wide as the terminal is now, but no wider than text is without one."""
+        return replace(self.style, width=min(self.columns or self.style.width, self.style.width))
 
     def gdb(self, text: str) -> None:
         """Show what GDB prints, in whatever pieces."""
@@ -163,6 +166,9 @@ class Screen:
             if self._at_line_start:
                 self._shows_progress = True
                 line = f"{title[:40]}: {int(time.monotonic() - began)} s, Ctrl-C stops it"
+                # Of a line that the terminal breaks, only the end would be erased.
+                columns = _columns(self._errors)
+                line = line[: columns - 1] if columns else line
                 os.write(self._errors.fileno(), f"\r{line}\033[K".encode("ascii", "replace"))
 
         try:
@@ -197,6 +203,14 @@ class Screen:
 
     def _dim(self, text: str) -> str:
         return f"\033[2m{text}\033[0m" if self.style.colour else text
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal of a stream is; 0 where there is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def _printable(line: str) -> str:

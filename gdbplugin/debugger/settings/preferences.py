@@ -107,7 +107,7 @@ class _Limit(_Number):
 class _Width(_Number):
     """Lines are broken there, and tables go without their least columns.
 
-    unlimited, or 0: on a terminal, as `set width` has it. 100 is as wide as it gets.
+    unlimited, or 0: on a terminal, as `set width` has it. From 40 to 100: fewer count as 40, more as 100.
     """
 
     name = "width"
