@@ -239,7 +239,7 @@ def _report(
     found = _Evidence(machine, record, offset)
     doubt = found.doubt
     instruction = None if doubt is not None else found.instruction(around, disassemble)
-    remarks = [_standing(record, level) if doubt is None else _overwritten(record, doubt)]
+    remarks = [_overwritten(record, doubt) if doubt is not None else found.standing(level)]
     contradictions = evidence.syndrome_contradictions(record)
     contradictions += found.operation_contradictions()
     if record.syndrome.status is not None and record.address is None:
@@ -250,10 +250,12 @@ def _report(
     except RegimeUnknownError as error:
         remarks.append(f"what the address translates to now is not known: {error}")
     if now is not None:
+        # Once the handler runs, tables that have changed are its work, as a rule.
+        changed = contradictions if found.is_fresh else remarks
         said = found.table_remark(now)
         if said is not None:
-            (contradictions if said[1] else remarks).append(said[0])
-        contradictions += found.intermediate_contradictions(now)
+            (changed if said[1] else remarks).append(said[0])
+        changed += found.intermediate_contradictions(now)
     return ExceptionReport(
         record=record,
         where=None if record.address is None else around.describe(record.address),
@@ -291,10 +293,18 @@ class _Evidence:
             self.from_level = by_class
         self._operation = None if self._word is None or self.doubt else memory_operation(self._word)
         # Until its first instruction is carried out, the handler has changed no register.
-        self._at_entry = offset is not None and offset % _VECTOR_BYTES == 0
+        self.is_fresh = self.doubt is None and offset is not None and offset % _VECTOR_BYTES == 0
         self._translated_by = self._access_regime()
         self.stage = self._stage()
         self.intermediate = self._intermediate()
+
+    def standing(self, level: int | None) -> str:
+        """Whether the exception is over, as far as that can be told."""
+        if not self.is_fresh:
+            return _standing(self._record, level)
+        return (
+            f"the core is at EL{level}, at the first instruction of the vector: this exception is being taken"
+        )
 
     def instruction(self, around: _Surroundings, disassemble: Disassemble) -> Instruction | None:
         """The instruction that caused the exception; None where ELR_ELx cannot be read."""
@@ -430,7 +440,7 @@ class _Evidence:
 
     def _computed(self) -> int | None:
         """The address that the instruction computes, where its registers are still as they were."""
-        if self._operation is None or self._address is None or not self._at_entry:
+        if self._operation is None or self._address is None or not self.is_fresh:
             return None
         return self._operation.address(self._address, self._register)
 
