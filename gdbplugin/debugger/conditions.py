@@ -15,6 +15,7 @@ from gdbplugin.aarch64 import walk
 from gdbplugin.aarch64.cores import table_register
 from gdbplugin.aarch64.regime import RegimeUnknownError, regime_at
 from gdbplugin.aarch64.registers import asid_bits, exception_level
+from gdbplugin.aarch64.virtual import UntranslatedAddressError
 from gdbplugin.debugger import stop
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.text import failure, not_decoded
@@ -45,8 +46,10 @@ def translate(address: gdb.Value) -> int:
         level = exception_level(machine, core)
         if level is None:
             raise RegimeUnknownError(f"the exception level of core {core} is not known")
-        output = walk.translate(machine, regime_at(machine, core, level), int(address) & _MASK).output
-        return _NONE if output is None else output
+        found = walk.translate(machine, regime_at(machine, core, level), int(address) & _MASK)
+        if found.fault is not None and found.fault.kind == walk.UNKNOWN:
+            raise UntranslatedAddressError(found.input, found.fault)
+        return _NONE if found.output is None else found.output
 
 
 def stack(number: gdb.Value) -> gdb.Value:

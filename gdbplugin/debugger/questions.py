@@ -18,7 +18,7 @@ from gdbplugin.debugger.disassembly import disassemble
 from gdbplugin.debugger.symbols import GdbSymbols
 from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.layout.types import LayoutError
-from gdbplugin.machine import MachineError, PhysicalReadError
+from gdbplugin.machine import MachineError, PhysicalReadError, UnreadableMemoryError
 
 
 def answer(arguments: Sequence[str]) -> str:
@@ -53,13 +53,13 @@ def _registers(core: str, *names: str) -> dict[str, int | None]:
     return {name: machine.register(name, int(core)) for name in names}
 
 
-def _physical(address: str, length: str) -> dict[str, str]:
-    """Physical memory as hexadecimal `contents`, or why there is a `lack` of it."""
+def _physical(address: str, length: str) -> dict[str, str | bool]:
+    """Physical memory as hexadecimal `contents`; or why there is a `lack`, `unreadable` if only here."""
     machine = stop.machine()
     try:
         return {"contents": machine.read_physical(int(address, 0), int(length, 0)).hex()}
     except PhysicalReadError as error:
-        return {"lack": str(error)}
+        return {"lack": error.reason, "unreadable": isinstance(error, UnreadableMemoryError)}
 
 
 def _address(text: str) -> int:

@@ -203,7 +203,7 @@ def _now(now: Now) -> str:
     if now.fault is None:
         return f"{where}, {allowed}, {now.regime} regime"
     of_stage = f" of stage {now.fault.stage}" if now.fault.stage == 2 else ""
-    said = f"{now.fault.kind} fault{of_stage} at level {now.fault.level}: {now.fault.reason}"
+    said = f"{now.fault.title}{of_stage} at level {now.fault.level}: {now.fault.reason}"
     return f"{said}; {where}, {allowed}" if where else said
 
 

@@ -219,7 +219,7 @@ def _walk(walk: Translation | None, style: Style) -> str:
         )
     ]
     if walk.fault is not None:
-        said = f"{walk.fault.kind} at level {walk.fault.level}: {walk.fault.reason}"
+        said = f"{walk.fault.title} at level {walk.fault.level}: {walk.fault.reason}"
         lines += style.entry("fault", said, 10)
     else:
         allowed = "" if walk.attributes is None else f", {walk.attributes.el0} at EL0"

@@ -195,7 +195,7 @@ def _outcome(found: AddressTranslation, style: Style) -> str:
         return f"{arrow} {what} {style.address(found.output)}"
     stage = f" of stage {fault.stage}" if regime.second_stage or regime.stage == 2 else ""
     stage += ", on the way to a table of stage 1" if fault.on_walk else ""
-    said = f"{arrow} {fault.kind} fault{stage} at level {fault.level}: {fault.reason}"
+    said = f"{arrow} {fault.title}{stage} at level {fault.level}: {fault.reason}"
     if found.walk.output is not None:
         said += f"; the memory is at {what} {found.walk.output:#x}"
     return said
