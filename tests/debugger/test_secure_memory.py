@@ -78,7 +78,7 @@ def test_tables_in_secure_ram_are_read_by_their_addresses(stub: str, tmp_path: P
     said = [None if "Unmapped" in answer else int(answer.split()[-1], 16) for answer in answers[5:10]]
     assert [one["output"] for one in found] == said == [ROOT, CODE, NORMAL + 0x1234, NORMAL + 0x10, None]
     assert found[-1]["fault"]["kind"] == "translation"
-    mapped = [(one["start"], one["output"]) for one in json.loads(answers[-1].splitlines()[0])["mappings"]]
+    mapped = [(one["start"], one["physical"]) for one in json.loads(answers[-1].splitlines()[0])["mappings"]]
     assert sorted(mapped) == [(SECURE, SECURE), (SECURE + (2 << 20), NORMAL), (NORMAL, NORMAL)]
 
 
