@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +26,8 @@ from gdbplugin.session.pump import Pump
 from gdbplugin.session.streams import escaped
 
 _COMMAND_SECONDS = 20.0
+CONNECT_SECONDS = 5.0
+"""How long a gdbstub may take to answer when it is attached to."""
 # How long an interrupted GDB may take to answer before it is ended.
 _GIVE_UP_SECONDS = 12.0
 _PATIENCE_SECONDS = 5.0
@@ -34,6 +37,8 @@ _GRACE_SECONDS = 0.1
 _AGAIN_SECONDS = 0.05
 # Of a processor, for a GDB that is not waiting.
 _WORKING = 0.1
+# What GDB says of a peer that closes the connection, or does not speak the remote protocol.
+_NO_STUB = ("disconnected", "closed", "reset by peer", "Broken pipe", "unexpectedly", "packet", "protocol")
 # A command that does nothing: GDB answers it when those before it are over.
 _NOTHING = "-gdb-show confirm"
 _SETTINGS = (
@@ -325,16 +330,29 @@ class Gdb:
         self._awaited.discard(token)
         return True
 
-    def connect(self, address: str, timeout: float = _COMMAND_SECONDS) -> Result:
+    def connect(self, address: str, timeout: float = CONNECT_SECONDS) -> Result:
         """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then.
 
         As the first command, its result's `log` holds what GDB and the plugin complained of as they started.
+        Raises `SessionError` where nobody answers as a gdbstub does within `timeout` seconds, or GDB cannot
+        connect.
         """
-        # Not quoted: GDB takes the rest of the line as it stands.
-        result = self.mi(f"-target-select remote {address}", timeout)
+        started = self.ask(_NOTHING)  # GDB may still be reading the program.
+        try:
+            # Not quoted: GDB takes the rest of the line as it stands.
+            result = self.mi(f"-target-select remote {address}", timeout)
+        except WaitTimeoutError as error:
+            # GDB itself would ask for half a minute. A stub that is taken lets others connect, and is silent.
+            raise SessionError(
+                f"no gdbstub answers at {address} within {timeout:g} s: another debugger is attached to it, "
+                "or it is not a gdbstub"
+            ) from error
+        except CommandFailedError as error:
+            reason = error.reason.removeprefix(f"{address}: ")
+            raise SessionError(f"cannot attach to {address}: {_how_to_connect(reason)}") from error
         self._address = address
         self._running = False
-        return result
+        return replace(result, log=started.log + result.log)
 
     def resume(self) -> None:
         """Let the target run."""
@@ -492,6 +510,18 @@ class Gdb:
         elif record.message == "thread-group-exited":
             self._running = False
             self._exited = True
+
+
+def _how_to_connect(reason: str) -> str:
+    """Why GDB could not connect, and what to do, where its own words do not say so."""
+    reason = reason.rstrip(".")
+    if "Connection refused" in reason:
+        return f"{reason}: nothing listens there; QEMU opens a gdbstub with -s or -gdb"
+    if "No such file" in reason:
+        return f"{reason}: give HOST:PORT with a known host, or the path of a socket"
+    if any(word in reason for word in _NO_STUB):
+        return f"{reason}: it is not a gdbstub, or it serves another debugger"
+    return reason
 
 
 def _blocks(command: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import socket
@@ -27,7 +28,7 @@ def attach(path: str) -> int:
     Ends at Ctrl-], at the end of input, or with the session. Raises `SessionError`.
     """
     address = Path(path) if path else _only_session()
-    with socket.socket(socket.AF_UNIX) as console:
+    with _alone_on(address), socket.socket(socket.AF_UNIX) as console:
         try:
             console.connect(str(address))
         except OSError as error:
@@ -39,6 +40,28 @@ def attach(path: str) -> int:
         with _raw(sys.stdin.fileno()):
             _relay(console, sys.stdin.fileno(), sys.stdout.buffer)
     return 0
+
+
+@contextlib.contextmanager
+def _alone_on(address: Path) -> Iterator[None]:
+    """Raise `SessionError` where another of us is on the console: QEMU would leave us waiting.
+
+    The directory of the session is locked for it.
+    """
+    try:
+        directory = os.open(address.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield  # Whether there is a console at all, connecting to it tells.
+        return
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise SessionError(
+            f"another terminal is on the console {address}: it serves one at a time"
+        ) from error
+    finally:
+        os.close(directory)
 
 
 def _only_session() -> Path:
