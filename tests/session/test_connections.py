@@ -40,6 +40,12 @@ def listening(behave: Behaviour) -> Iterator[str]:
                 connection.close()
 
 
+def refuse_by_http(connection: socket.socket) -> None:
+    connection.recv(100)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    connection.close()
+
+
 def refusal(address: str, kernel: Path, timeout: float = 1) -> str:
     with pytest.raises(SessionError) as caught:
         TinyOS.attach(address, kernel, timeout=timeout)
@@ -68,16 +74,10 @@ def test_a_stub_that_serves_another_is_told(
 @pytest.mark.parametrize(
     ("behave", "said"),
     [
-        (lambda connection: None, "no gdbstub answers at"),
+        (socket.socket.getpeername, "no gdbstub answers at"),
         (lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n"), "no gdbstub answers at"),
-        (lambda connection: connection.close(), "or it serves another debugger"),
-        (
-            lambda connection: (
-                connection.recv(100),
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-            ),
-            "it is not a gdbstub",
-        ),
+        (socket.socket.close, "or it serves another debugger"),
+        (lambda connection: refuse_by_http(connection), "it is not a gdbstub"),
     ],
     ids=["silent", "SSH", "closes", "HTTP"],
 )
