@@ -43,6 +43,19 @@ def asid_bits(machine: Machine, core: int, level: int = 1) -> int:
     return 16
 
 
+_MODES = frozenset({0, 4, 5, 8, 9, 12, 13})
+"""M[3:0] of AArch64: EL0, and EL1 to EL3 with either stack pointer."""
+_AARCH32_MODES = frozenset({0, 1, 2, 3, 6, 7, 10, 11, 15})
+_STATE_RES0 = 1 << 27 | 1 << 26 | 1 << 5 | -1 << 36
+
+
+def is_processor_state(value: int) -> bool:
+    """Whether a processor may be in this state, as debug stubs and SPSR_ELx give it (DDI 0487, C5.2.20)."""
+    if bits(value, 4, 4):
+        return bits(value, 3, 0) in _AARCH32_MODES and not value >> 32
+    return bits(value, 3, 0) in _MODES and not value & _STATE_RES0
+
+
 def exception_level(machine: Machine, core: int) -> int | None:
     """The exception level a core is stopped at, from the processor state's bits 3:2; None if unknown.
 

@@ -86,6 +86,10 @@ class PacketMemory:
         lack = self._map.lack(address, length)
         if lack is not None:
             if self._map.secure is not None and self._map.secure.lack(address, length) is None:
+                if self._around is None:
+                    # By virtual address nothing is read then.
+                    reason = "it is Secure memory: put the stub's mode back (maint packet Qqemu.PhyMemMode:0)"
+                    raise UnreadableMemoryError(address, length, reason)
                 return self._secure.read(address, length)
             raise PhysicalReadError(address, length, lack)
         (found,) = self.read_ranges([(address, length)])

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import gdb
 
 from gdbplugin.aarch64.regime import OF_TRANSLATION
+from gdbplugin.aarch64.registers import is_processor_state
 from gdbplugin.debugger import interrupts
 from gdbplugin.machine import MachineGoneError
 
@@ -36,6 +37,7 @@ class RegisterReader:
         self._inferior = inferior
         self._known: frozenset[str] | None = None
         self._values: dict[tuple[int, str], int | None] = {}
+        self._swapped: bool | None = None
 
     def read(self, name: str, thread: gdb.InferiorThread) -> int | None:
         """A register's value; None where the stub has no such register or cannot tell.
@@ -65,6 +67,7 @@ class RegisterReader:
             _pending.clear()
         if not thread.is_valid():
             raise MachineGoneError("the connection to the target was lost")
+        self._tell_of_order()
         for name in names:
             self._values[thread.num, name] = found.get(name)
 
@@ -75,9 +78,38 @@ class RegisterReader:
             return None
         try:
             value = gdb.parse_and_eval(f"${spelled}")
-            return int(value) & ((1 << 8 * value.type.sizeof) - 1)
+            if self._swapped is None:
+                self._swapped = self._is_swapped()
+            size = value.type.sizeof
+            number = int(value) & ((1 << 8 * size) - 1)
+            return _swap(number, size) if self._swapped else number
         except gdb.error:
             return None  # Known to the stub, and yet not to be read: on a core that is powered off, say.
+
+    def _is_swapped(self) -> bool:
+        """Whether GDB takes the stub's registers for big-endian, though they are not.
+
+        QEMU's are little-endian whatever the guest's byte order is. GDB goes by `set endian` and the program.
+        """
+        integer = self._inferior.architecture().integer_type(32)
+        if int(gdb.Value(b"\1\0\0\0", integer)) == 1:
+            return False
+        spelled = self._spelling("CPSR")
+        if spelled is None:
+            return False
+        state = gdb.parse_and_eval(f"${spelled}")
+        size = state.type.sizeof
+        return is_processor_state(_swap(int(state) & ((1 << 8 * size) - 1), size))
+
+    def _tell_of_order(self) -> None:
+        """Say once that GDB's own commands show registers in the wrong byte order."""
+        if self._swapped and self._inferior.num not in _told:
+            _told.add(self._inferior.num)
+            gdb.write(
+                "GDB's byte order is big, and the target's registers come in little-endian order: they are "
+                "read as such here; `set endian little` has GDB read them so too\n",
+                gdb.STDERR,
+            )
 
     def _spelling(self, name: str) -> str | None:
         if self._known is None:
@@ -86,6 +118,13 @@ class RegisterReader:
         return next((spelled for spelled in spellings(name) if spelled in self._known), None)
 
 
+def _swap(number: int, size: int) -> int:
+    """A number of `size` bytes in the other byte order."""
+    return int.from_bytes(number.to_bytes(size, "big"), "little")
+
+
+_told: set[int] = set()
+"""The inferiors of which it was said that GDB's byte order is not that of the registers."""
 _pending: list[Callable[[], None]] = []
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gdb
 
+from gdbplugin.debugger import interrupts
 from gdbplugin.debugger.layout import GdbLayout, find_symbol
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
@@ -25,7 +27,13 @@ from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.sections import read_sections
 from gdbplugin.layout.types import LayoutError, Static, in_one_line
-from gdbplugin.machine import CachedMachine, Machine, MachineError, PhysicalReadError
+from gdbplugin.machine import (
+    CachedMachine,
+    Machine,
+    MachineError,
+    PhysicalReadError,
+    UnreadableMemoryError,
+)
 
 _SILENT_COMMANDS = ("monitor", "restore", "load", "flash-erase")
 """What may change the target without an event of GDB's."""
@@ -273,8 +281,13 @@ def require_not_running() -> None:
 
 
 def _require_aarch64() -> None:
-    name = gdb.selected_inferior().architecture().name()
+    inferior = gdb.selected_inferior()
+    name = inferior.architecture().name()
     if not name.startswith("aarch64"):
+        if described := described_architecture(inferior):
+            raise NotAArch64Error(
+                f"the target is {described}, by its own description: the commands of tinyos are for AArch64"
+            )
         space = gdb.current_progspace()
         program = space.filename if space is not None else None
         instead = (
@@ -284,6 +297,20 @@ def _require_aarch64() -> None:
             f"GDB takes the target for {name}, not for AArch64: {instead} (file PATH), or give `set "
             "architecture aarch64`; then connect again"
         )
+
+
+def described_architecture(inferior: gdb.Inferior) -> str | None:
+    """The architecture that the debug stub itself names in its target description; None where it has none."""
+    connection = inferior.connection
+    if not isinstance(connection, gdb.RemoteTargetConnection):
+        return None
+    try:
+        with interrupts.held():
+            answer = connection.send_packet("qXfer:features:read:target.xml:0,800")
+    except (gdb.error, RuntimeError):
+        return None  # The connection was lost: whoever uses it next says so.
+    found = re.search(rb"<architecture>\s*([\w:.-]+)\s*</architecture>", answer or b"")
+    return found[1].decode() if found else None
 
 
 def _program() -> Path:
@@ -312,6 +339,8 @@ def _require_running(image: ElfImage, target: Machine) -> None:
         raise WrongProgramError(str(error)) from error
     try:
         found = target.read_physical(address, len(expected))
+    except UnreadableMemoryError as error:
+        raise WrongProgramError(f"whether the machine runs {image.path} cannot be told: {error}") from error
     except PhysicalReadError as error:
         raise WrongProgramError(f"{image.path} is not what the machine runs: {error}") from error
     if found != expected:

@@ -1,0 +1,129 @@
+"""Targets of another architecture, processor state or byte order: one line that is true for each command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gdbplugin.aarch64.registers import is_processor_state
+from gdbplugin.session import TinyOS, process
+from gdbplugin.session.qemu import find_qemu
+from tests.debugger.conftest import Outcome, gdb
+
+OF_THE_KERNEL = ("stats", "stacks", "lazy", "pressure", "context", "report", "check", "events", "stress")
+OF_ANY = ("registers", "translate 0x1000", "maps", "fault")
+FUNCTIONS = ("$tinyos_asid()", "$tinyos_translate(0x1000)", "$tinyos_level()")
+
+
+@contextlib.contextmanager
+def stopped(folder: Path, *machine: str) -> Iterator[str]:
+    """A machine held before its first instruction: where its gdbstub is."""
+    path = folder / "stub"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(1)
+        chardev = f"socket,id=stub,fd={listener.fileno()},server=on,wait=off"
+        arguments = [*machine, "-nodefaults", "-display", "none", "-audio", "none", "-S"]
+        arguments += ["-chardev", chardev, "-gdb", "chardev:stub"]
+        with (folder / "log").open("wb") as log:
+            child = process.start(
+                [find_qemu(), *arguments], stdout=log, stderr=log, inherited=[listener.fileno()]
+            )
+    try:
+        yield str(path)
+    finally:
+        process.end(child)
+
+
+def complaints(done: Outcome) -> list[str]:
+    """The lines of standard error that are not GDB's own remarks on a session without a program."""
+    own = ("warning: No executable", "determining executable")
+    return [line for line in done.errors.splitlines() if line and not line.startswith(own)]
+
+
+def every_command(*before: str) -> list[str]:
+    commands = [f"tinyos {command}" for command in (*OF_THE_KERNEL, *OF_ANY)]
+    return [*before, *commands, *(f"print {function}" for function in FUNCTIONS)]
+
+
+ARM = "the target is arm, by its own description: the commands of tinyos are for AArch64"
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [["-M", "virt", "-cpu", "cortex-a15"], ["-M", "mps3-an536"]],
+    ids=["cortex-a15", "cortex-r52"],
+)
+def test_a_processor_of_aarch32_is_named(tmp_path: Path, machine: list[str]) -> None:
+    with stopped(tmp_path, *machine) as stub:
+        done = gdb(*every_command(f"target remote {stub}"))
+    said = complaints(done)
+    assert len(said) == len(OF_THE_KERNEL) + len(OF_ANY) + len(FUNCTIONS)
+    assert all(line.endswith(ARM) for line in said), said
+
+
+def test_a_cluster_of_other_processors_is_named(tmp_path: Path) -> None:
+    """The Cortex-R5s of this machine are the second inferior; the Cortex-A53s still answer."""
+    with stopped(tmp_path, "-M", "xlnx-zcu102", "-smp", "6") as stub:
+        second = ("add-inferior", "inferior 2", "attach 2", "info threads")
+        first = ("inferior 1", "tinyos translate 0x1000 --json")
+        done = gdb(
+            "set schedule-multiple on", f"target extended-remote {stub}", *every_command(*second), *first
+        )
+    said = [line for line in complaints(done) if "the target is" in line]
+    assert len(said) == len(OF_THE_KERNEL) + len(OF_ANY) + len(FUNCTIONS), done
+    assert all(line.endswith(ARM) for line in said), said
+    found = next(line for line in done.output.splitlines() if line.startswith("{"))
+    assert json.loads(found)["output"] == 0x1000
+
+
+def test_gdbs_byte_order_changes_nothing_but_a_remark(tmp_path: Path) -> None:
+    """QEMU's registers are little-endian, whatever GDB takes them for; set before, GDB believes it."""
+    commands = [f"tinyos {command} --json" for command in ("registers", "translate 0x1000", "fault")]
+    done = {}
+    for order in ("little", "big"):
+        # One machine for each: GDB lets it run when it leaves.
+        folder = tmp_path / order
+        folder.mkdir()
+        with stopped(folder, "-M", "virt", "-cpu", "cortex-a72") as stub:
+            done[order] = gdb(f"set endian {order}", f"target remote {stub}", *commands)
+    usual, big = done["little"], done["big"]
+    before, after = (
+        [json.loads(line) for line in outcome.output.splitlines() if line.startswith("{")]
+        for outcome in (usual, big)
+    )
+    assert len(before) == len(commands)
+    assert after == before
+    remark = "GDB's byte order is big, and the target's registers come in little-endian order"
+    assert big.errors.count(remark) == 1
+    assert remark not in usual.errors
+
+
+def test_a_kernel_is_decoded_the_same_in_either_byte_order(shared_machine: TinyOS, kernel_elf: Path) -> None:
+    shared_machine.detach()
+    commands = [f"tinyos {command} --json" for command in ("stats", "stacks", "context", "check")]
+    target = f"target remote {shared_machine.qemu.gdb_address}"
+    for order in (("set endian big", target), (target, "set endian big")):
+        done = gdb(*order, *commands, elf=kernel_elf)
+        stats, stacks, context, check = (
+            json.loads(line) for line in done.output.splitlines() if line.startswith("{")
+        )
+        assert stats["stats"]["active_dynamic_stacks"] == len(stacks["stacks"])
+        assert {core["exception_level"] for core in context["cores"]} == {1}
+        assert check["findings"] == []
+
+
+@pytest.mark.parametrize("state", [0x4000_03CD, 0x3C9, 0x6000_03C5, 0x8000_0005, 0x2000_0304])
+def test_a_state_in_the_wrong_byte_order_is_none(state: int) -> None:
+    assert is_processor_state(state)
+    assert not is_processor_state(int.from_bytes(state.to_bytes(4, "big"), "little"))
+
+
+@pytest.mark.parametrize("state", [0x0, 0x8000_0000, 0x6000_0010, 0x6000_01D3])
+def test_states_of_el0_and_aarch32_are_states(state: int) -> None:
+    assert is_processor_state(state)
