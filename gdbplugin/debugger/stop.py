@@ -284,7 +284,8 @@ def _require_aarch64() -> None:
     inferior = gdb.selected_inferior()
     name = inferior.architecture().name()
     if not name.startswith("aarch64"):
-        if described := described_architecture(inferior):
+        described = described_architecture(inferior)
+        if described and not described.startswith("aarch64"):
             raise NotAArch64Error(
                 f"the target is {described}, by its own description: the commands of tinyos are for AArch64"
             )

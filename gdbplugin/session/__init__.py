@@ -12,6 +12,7 @@ from gdbplugin.kernel.snapshot import Snapshot
 from gdbplugin.session.breakpoints import EventBreakpoint
 from gdbplugin.session.errors import (
     AddressInUseError,
+    AttachError,
     CommandFailedError,
     EndedError,
     KernelUnusableError,
@@ -27,6 +28,7 @@ from gdbplugin.session.watch import Watch
 
 __all__ = [
     "AddressInUseError",
+    "AttachError",
     "CommandFailedError",
     "EndedError",
     "EventBreakpoint",

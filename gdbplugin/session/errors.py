@@ -28,6 +28,10 @@ class AddressInUseError(SessionError):
     """The TCP port asked for is taken, or may not be opened."""
 
 
+class AttachError(SessionError):
+    """GDB could not attach to a gdbstub: nobody is there, it serves another debugger, or is none."""
+
+
 class EndedError(SessionError):
     """QEMU or GDB has ended, or closed its connection, while it was still needed."""
 

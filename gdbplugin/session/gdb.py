@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import IO
 
 from gdbplugin.session import mi, process
-from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
+from gdbplugin.session.errors import (
+    AttachError,
+    CommandFailedError,
+    EndedError,
+    SessionError,
+    WaitTimeoutError,
+)
 from gdbplugin.session.gdb_program import find_gdb, gdb_environment
 from gdbplugin.session.mi import Record, Result, Stop
 from gdbplugin.session.pump import Pump
@@ -334,7 +340,7 @@ class Gdb:
         """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then.
 
         As the first command, its result's `log` holds what GDB and the plugin complained of as they started.
-        Raises `SessionError` where nobody answers as a gdbstub does within `timeout` seconds, or GDB cannot
+        Raises `AttachError` where nobody answers as a gdbstub does within `timeout` seconds, or GDB cannot
         connect.
         """
         started = self.ask(_NOTHING)  # GDB may still be reading the program.
@@ -343,13 +349,13 @@ class Gdb:
             result = self.mi(f"-target-select remote {address}", timeout)
         except WaitTimeoutError as error:
             # GDB itself would ask for half a minute. A stub that is taken lets others connect, and is silent.
-            raise SessionError(
+            raise AttachError(
                 f"no gdbstub answers at {address} within {timeout:g} s: another debugger is attached to it, "
                 "or it is not a gdbstub"
             ) from error
         except CommandFailedError as error:
             reason = error.reason.removeprefix(f"{address}: ")
-            raise SessionError(f"cannot attach to {address}: {_how_to_connect(reason)}") from error
+            raise AttachError(f"cannot attach to {address}: {_how_to_connect(reason)}") from error
         self._address = address
         self._running = False
         return replace(result, log=started.log + result.log)

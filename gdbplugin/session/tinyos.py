@@ -14,7 +14,13 @@ from gdbplugin.session.attachment import Attachment
 from gdbplugin.session.breakpoints import Breakpoints
 from gdbplugin.session.console import Console
 from gdbplugin.session.directory import ANSWER
-from gdbplugin.session.errors import CommandFailedError, EndedError, ReadFailedError, SessionError
+from gdbplugin.session.errors import (
+    AttachError,
+    CommandFailedError,
+    EndedError,
+    ReadFailedError,
+    SessionError,
+)
 from gdbplugin.session.gdb import CONNECT_SECONDS, Gdb
 from gdbplugin.session.gdb_program import PLUGIN
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
@@ -325,7 +331,7 @@ class TinyOS(Objects, Breakpoints):
         """What fails because QEMU or GDB has died says just that."""
         try:
             yield
-        except (CommandFailedError, EndedError, ReadFailedError) as error:
+        except (AttachError, CommandFailedError, EndedError, ReadFailedError) as error:
             gdb = self._debugger
             is_disconnected = gdb is not None and gdb.is_disconnected
             if self._host.has_ended(_END_SECONDS if is_disconnected else 0) or is_disconnected:
