@@ -5,6 +5,7 @@ GDB, Python, Rust and apt. Each call of a stand-in is a line in ``calls``.
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -33,14 +34,14 @@ PLAIN_TOOLS = (
 
 QEMU = """
 case $1 in
-    -machine) echo 'raspi4b              Raspberry Pi 4B' ;;
+    -M) echo 'raspi4b              Raspberry Pi 4B' ;;
     *) echo 'QEMU emulator version 10.0.2' ;;
 esac
 """
 
 OLD_QEMU = """
 case $1 in
-    -machine) echo 'raspi3b              Raspberry Pi 3B' ;;
+    -M) echo 'raspi3b              Raspberry Pi 3B' ;;
     *) echo 'QEMU emulator version 7.2.22 (Debian 1:7.2)' ;;
 esac
 """
@@ -49,9 +50,11 @@ GDB = "echo serves 13.1 3.11"
 
 COMPILER = "cat >/dev/null"
 
-# Makes a virtual environment whose Python records pip's calls and is the tests' own for all else.
+# Runs the set-up itself. The Python of a virtual environment that it makes records calls of pip, and is the
+# one of the tests for all else.
 PYTHON = f"""
 case "$*" in
+    *setup.py*) exec {sys.executable} "$@" ;;
     '-c import sys;'*) echo 3.11 ;;
     '-c import venv'*) ;;
     '-m venv --clear '*)
@@ -67,6 +70,8 @@ END
 esac
 """
 
+PYTHON_WITHOUT_VENV = PYTHON.replace("'-c import venv'*) ;;", "'-c import venv'*) exit 1 ;;")
+
 RUSTC = """
 case "$*" in
     '--print sysroot') echo "$SYSROOT" ;;
@@ -81,7 +86,9 @@ mkdir -p target/aarch64-unknown-none-softfloat/release
 cp ../prepared.elf target/aarch64-unknown-none-softfloat/release/kernel
 """
 
-DEBIAN_12 = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
+DEBIAN_12 = (
+    'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n'
+)
 FEDORA = 'PRETTY_NAME="Fedora Linux 43"\nID=fedora\nVERSION_ID=43\n'
 
 
@@ -104,6 +111,9 @@ class Sandbox:
             (self.programs / name).symlink_to(found)
         shutil.copytree(TOP / "scripts", self.top / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(TOP / "pyproject.toml", self.top)
+        (self.top / "gdbplugin").mkdir()
+        for name in ("__init__.py", "programs.py"):
+            shutil.copy(TOP / "gdbplugin" / name, self.top / "gdbplugin")
         (self.top / "kernel" / "src").mkdir(parents=True)
         (self.top / "kernel" / "Cargo.toml").write_text('rust-version = "1.88"\n')
         (self.top / "kernel" / "src" / "main.rs").write_text("right\n")
@@ -194,8 +204,8 @@ class Sandbox:
 
     def value(self, key: str) -> str:
         """A value that set-up wrote to build/environment."""
-        lines = dict(line.split("=", 1) for line in (self.top / "build/environment").read_text().splitlines())
-        return lines[key]
+        words = shlex.split((self.top / "build/environment").read_text())
+        return dict(word.split("=", 1) for word in words)[key]
 
 
 def touch_later(path: Path) -> None:

@@ -181,7 +181,7 @@ class Apt:
         return parse_candidates(_ask("apt-cache", "policy", *packages)) if packages else {}
 
     def _add_debian_archive(self, name: str, uri: str) -> bool:
-        """Add `CODENAME-name` to apt's sources; False where there is none: only Debian's releases have one."""
+        """Add `CODENAME-name` to apt's sources. False where there is none: not a release of Debian."""
         codename = self.system.get("VERSION_CODENAME")
         if self.system.get("ID") != "debian" or not codename or not self.system.get("VERSION_ID"):
             return False

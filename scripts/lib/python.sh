@@ -38,6 +38,12 @@ find_setup_python() {
 
 # Succeeds with AS_ROOT, the words before a command that root is to run; else REASON says why there are none.
 may_use_apt() {
+    local system=${TINYOS_OS_RELEASE:-/etc/os-release}
+    grep -Eqs '^ID(_LIKE)?=.*(debian|ubuntu)' "$system" || {
+        system=$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' "$system" 2>/dev/null) || true
+        REASON="it installs packages on Debian and Ubuntu only, and this is ${system:-$(uname -s)}"
+        return 1
+    }
     command -v apt-get >/dev/null || {
         REASON="there is no apt-get"
         return 1

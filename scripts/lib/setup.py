@@ -220,7 +220,7 @@ class Setup:
 
 
 def _named(variable: str, trial: Callable[[str], programs.Result]) -> programs.Result | None:
-    """What `trial` returns for the program that the caller named, which must serve; None if none was named."""
+    """What `trial` returns for the program that the caller named, which must serve; None without one."""
     named = os.environ.get(variable)
     if not named:
         return None
