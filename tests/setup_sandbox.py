@@ -4,14 +4,28 @@ PATH is one folder: links to the plain tools that the scripts use, and small she
 GDB, Python, Rust and apt. Each call of a stand-in is a line in ``calls``.
 """
 
+import importlib.util
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 TOP = Path(__file__).parent.parent
+
+
+def library(name: str) -> ModuleType:
+    """The module ``scripts/lib/<name>.py``, which belongs to no package."""
+    specification = importlib.util.spec_from_file_location(name, TOP / "scripts" / "lib" / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # Where dataclasses look for it.
+    specification.loader.exec_module(module)
+    return module
+
 
 PLAIN_TOOLS = (
     *(
