@@ -216,15 +216,16 @@ def _last_words(done: subprocess.CompletedProcess[str]) -> str:
 # Python
 
 
-def find_python() -> str:
-    """A Python that makes virtual environments.
+def find_python(outside: Path) -> str:
+    """A Python that makes virtual environments, not one in the folder `outside`, which is to become one.
 
     The system's own comes first: GDB has that one inside, and what a version manager's `python3` starts may
     change. Raises `UnfitError`.
     """
-    everywhere = list(on_path("python3", "python3.14", "python3.13", "python3.12", "python3.11"))
-    everywhere.sort(key=lambda path: path != "/usr/bin/python3")
-    return first_that_serves(try_python, everywhere, PYTHON.program)
+    names = ("python3", "python3.14", "python3.13", "python3.12", "python3.11")
+    candidates = [path for path in on_path(*names) if outside not in Path(path).parents]
+    candidates.sort(key=lambda path: path != "/usr/bin/python3")
+    return first_that_serves(try_python, candidates, PYTHON.program)
 
 
 def try_python(path: str) -> str:

@@ -364,6 +364,17 @@ def test_a_copied_checkout_gets_a_virtual_environment_of_its_own(ready: Sandbox)
     assert ready.setup() == ""
 
 
+def test_an_active_virtual_environment_is_not_made_from_itself(ready: Sandbox) -> None:
+    (ready.top / ".venv/bin/python3").symlink_to("python")
+    (ready.top / ".venv/tinyos.stamp").unlink()
+    touch_later(ready.top / "pyproject.toml")
+    active = f"{ready.top}/.venv/bin:{ready.programs}"
+    assert "making .venv" in ready.setup(PATH=active)
+    assert [call for call in ready.calls_of("python3") if "venv --clear" in call] == [
+        f"python3 -m venv --clear {ready.top}/.venv"
+    ]
+
+
 def test_a_tool_that_went_away_is_looked_for_again(ready: Sandbox) -> None:
     (ready.programs / "gdb-multiarch").rename(ready.programs / "gdb")
     ready.setup()

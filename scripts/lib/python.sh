@@ -25,6 +25,8 @@ find_setup_python() {
     hash -r
     for name in python3 python3.14 python3.13 python3.12 python3.11; do
         while read -r candidate; do
+            # An active .venv: set-up may have to make it anew.
+            [ "${candidate#"$TINYOS_TOP/.venv/"}" = "$candidate" ] || continue
             python_is_new_enough "$candidate" && {
                 SETUP_PYTHON=$candidate
                 return

@@ -103,7 +103,7 @@ class Setup:
                 problems[need] = str(error)
                 return None
 
-        python = search("python", programs.find_python)
+        python = search("python", lambda: programs.find_python(self.venv))
         search("compiler", programs.find_compiler)
         qemu = search("qemu", lambda: _named("TINYOS_QEMU", programs.try_qemu) or programs.find_qemu())
         gdb = search("gdb", lambda: _named("TINYOS_GDB", programs.try_gdb) or programs.find_gdb())

@@ -217,12 +217,14 @@ class System:
         for file in files:
             inside = self.root / file.relative_to("/")
             if file.is_file() and not inside.exists():
+                inside.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, inside)
         if _CERTIFICATES.is_file():
+            (self.root / "etc/ssl").mkdir(exist_ok=True)
             shutil.copy(_CERTIFICATES, f"{self.root}{_CERTIFICATES_INSIDE}")
         cargo = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo") / "config.toml"
         if cargo.is_file():
-            (self.root / "root/.cargo").mkdir()
+            (self.root / "root/.cargo").mkdir(parents=True, exist_ok=True)
             shutil.copy(cargo, self.root / "root/.cargo")
 
     def _versions(self) -> dict[str, str]:
