@@ -141,11 +141,11 @@ def at_least(version: str, minimum: str) -> bool:
 
 def on_path(*names: str) -> Iterator[str]:
     """Every executable on PATH with one of these names, in the order of the names; links to one file once."""
-    seen = set()
+    seen: set[str] = set()
     for name in names:
         for folder in os.get_exec_path():
             path = shutil.which(name, path=folder or ".")
-            if path is not None and (key := (name, os.path.realpath(path))) not in seen:
+            if path is not None and (key := os.path.realpath(path)) not in seen:
                 seen.add(key)
                 yield path
 

@@ -78,7 +78,8 @@ def test_every_program_that_does_not_serve_is_named(put: Callable[..., Path]) ->
 def test_links_to_one_program_are_tried_once(put: Callable[..., Path], tmp_path: Path) -> None:
     program = put("cc", "exit 1")
     (tmp_path / "second").symlink_to(program.parent)
-    assert list(programs.on_path("cc")) == [str(program)]
+    (tmp_path / "first/cc-12").symlink_to(program)
+    assert list(programs.on_path("cc", "cc-12")) == [str(program)]
 
 
 def test_a_file_that_is_not_a_program_is_said(put: Callable[..., Path]) -> None:
