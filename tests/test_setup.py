@@ -356,6 +356,16 @@ def test_a_touched_file_of_the_same_content_installs_nothing(ready: Sandbox) -> 
     assert (ready.top / "build/environment").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["gdbplugin/programs.py", "scripts/lib/debian.py", "scripts/lib/setup.py", "scripts/lib/python.sh"],
+)
+def test_a_change_of_the_set_up_looks_for_programs_again(ready: Sandbox, name: str) -> None:
+    touch_later(ready.top / name)
+    assert ready.setup() == ""
+    assert ready.calls_of("qemu-system-aarch64") == ["qemu-system-aarch64 -M help"]
+
+
 def test_a_copied_checkout_gets_a_virtual_environment_of_its_own(ready: Sandbox) -> None:
     ready.top = shutil.copytree(ready.top, ready.folder / "a new place")
     ready.setup()
@@ -498,7 +508,7 @@ def test_variables_for_other_programs_change_nothing(built: Sandbox) -> None:
 # The commands
 
 
-@pytest.mark.parametrize("script", ["setup", "build", "test"])
+@pytest.mark.parametrize("script", ["setup", "build", "test", "systems"])
 def test_help_names_what_the_command_does(script: str) -> None:
     result = subprocess.run([TOP / "scripts" / script, "--help"], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0
