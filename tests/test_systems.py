@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ systems = library("systems")
 
 needs_namespaces = pytest.mark.skipif(
     os.geteuid() != 0
+    or shutil.which("unshare") is None
     or subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False).returncode != 0,
     reason="a mount namespace takes root",
 )
