@@ -25,6 +25,11 @@ class PhysicalReadError(MachineError):
         super().__init__(f"cannot read {length} bytes of {kind} memory at {address:#x}: {reason}")
         self.address = address
         self.length = length
+        self.reason = reason
+
+
+class UnreadableMemoryError(PhysicalReadError):
+    """A range that was not read here, though the processor may well read it: nothing is known of it."""
 
 
 class PhysicalWriteError(MachineError):

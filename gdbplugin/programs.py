@@ -197,7 +197,7 @@ def _run(
             input=given,
             capture_output=True,
             text=True,
-            errors="replace",
+            errors="backslashreplace",
             timeout=seconds,
             check=False,
         )

@@ -1,7 +1,8 @@
 """The pytest plugin: machines that run TinyOS as fixtures, and what they show at the moment a test fails.
 
-pytest loads it wherever the package is installed (entry point `pytest11`), so nothing of a session is
-imported before a test asks for one.
+pytest loads it wherever the package is installed (entry point `pytest11`), in projects too that never use it,
+and in whichever version they have. So it imports only what pytest has loaded already, nothing of a session
+before a test asks for one, and it uses what pytest 7.0 and pluggy 1.0 know.
 """
 
 from __future__ import annotations
@@ -31,9 +32,7 @@ _EVIDENCE_SECONDS = 10.0
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the kernel and the programs be chosen."""
     group = parser.getgroup("tinyos", "TinyOS in QEMU, with GDB")
-    group.addoption(
-        "--tinyos-kernel", type=Path, metavar="ELF", help="the kernel to boot (else $TINYOS_KERNEL)"
-    )
+    group.addoption("--tinyos-kernel", metavar="ELF", help="the kernel to boot (else $TINYOS_KERNEL)")
     group.addoption("--tinyos-qemu", metavar="PROGRAM", help="QEMU (else $TINYOS_QEMU, qemu-system-aarch64)")
     group.addoption("--tinyos-gdb", metavar="PROGRAM", help="GDB (else $TINYOS_GDB, gdb-multiarch)")
 
@@ -92,7 +91,7 @@ def tinyos_kernel(request: pytest.FixtureRequest) -> Path:
     from gdbplugin.session.kernel_file import default_kernel
 
     try:
-        path: Path = (request.config.getoption("--tinyos-kernel") or default_kernel()).resolve()
+        path = Path(request.config.getoption("--tinyos-kernel") or default_kernel()).resolve()
     except SessionError as error:
         raise _failure(error) from None
     if not path.is_file():
@@ -153,14 +152,18 @@ def _observed(machine: TinyOS) -> TinyOS:
 
 
 # First of all: by then the others have said whether what happened counts as a failure.
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
     """Attach to a failure what each of the test's machines showed then."""
-    report = yield
+    outcome = yield
+    # A report that could not be made is another plugin's failure, and is told without our help.
+    if outcome.excinfo is None:
+        _attach(outcome.get_result(), item, call)
+
+
+def _attach(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     if report.when == "teardown":
-        return report
+        return
     for name, machine in _machines_of(item):
         error, state = _kept.pop(machine, (None, []))
         if report.failed:
@@ -168,7 +171,6 @@ def pytest_runtest_makereport(
                 state = _state(machine)
             for title, text in [*state, *_console(machine)]:
                 report.sections.append((f"TinyOS {title} ({name})", text))
-    return report
 
 
 def _machines_of(item: pytest.Item) -> list[tuple[str, TinyOS]]:

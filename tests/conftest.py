@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from gdbplugin.pytest_plugin import Boot
 from gdbplugin.session import TinyOS
+
+_TOP = Path(__file__).resolve().parents[1]
+_KERNEL_TARGET = "aarch64-unknown-none-softfloat"
 
 # A shell has its background jobs ignore Ctrl-C, and so would every program that the tests start to interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -30,6 +34,20 @@ def kernel_elf(tinyos_kernel: Path) -> Path:
 def kernel_image(kernel_elf: Path) -> Path:
     """The flat image made of the same kernel."""
     return kernel_elf.with_name("kernel8.img")
+
+
+@pytest.fixture(scope="session")
+def dwarf5_elf() -> Path:
+    """The same kernel with debug information of DWARF 5. It is built once: cargo sees what has changed."""
+    target = _TOP / "build" / "dwarf5"
+    # An array of cargo's configuration is added to the one in kernel/.cargo/config.toml.
+    flags = f'target.{_KERNEL_TARGET}.rustflags=["-Cdwarf-version=5"]'
+    script = f""". scripts/lib/common.sh && load_environment && cargo_for_kernel build --quiet --locked \
+        --release --bin kernel --target-dir {target} --config '{flags}'"""
+    done = subprocess.run(["bash", "-c", script], cwd=_TOP, capture_output=True, text=True, timeout=280)
+    if done.returncode:
+        pytest.fail(f"the kernel does not build with DWARF 5: {done.stderr[-2000:]}", pytrace=False)
+    return target / _KERNEL_TARGET / "release" / "kernel"
 
 
 @pytest.fixture

@@ -525,3 +525,28 @@ def test_an_unknown_argument_is_refused(script: str) -> None:
 def test_continuous_integration_only_calls_the_tests() -> None:
     lines = (TOP / ".ci/run").read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == ['exec "$(dirname "$0")/../scripts/test"']
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
+def test_a_message_that_nobody_can_see_ends_no_script(tmp_path: Path, redirected: str) -> None:
+    script = tmp_path / "script"
+    script.write_text(f"#!/usr/bin/env bash\nset -e\n. '{TOP}/scripts/lib/common.sh'\nsay hello\necho done\n")
+    script.chmod(0o755)
+    done = subprocess.run(["bash", "-c", f"'{script}' {redirected}"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
+def test_a_set_up_that_nobody_can_see_is_done(sandbox: Sandbox, redirected: str) -> None:
+    sandbox.all_programs()
+    script = f"'{sandbox.top}/scripts/setup' {redirected}"
+    done = subprocess.run(["bash", "-c", script], env=sandbox.environment(), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert sandbox.setup() == ""
+
+
+def test_a_checkout_in_a_folder_that_is_not_utf_8(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    sandbox.top = sandbox.top.rename(sandbox.folder / "latin-\udce9")
+    sandbox.setup()
+    assert sandbox.setup() == ""

@@ -27,6 +27,16 @@ def permissions_at(attributes: Attributes, level: int, *, pan: bool = False) -> 
     return attributes.el1_with_pan if pan else attributes.el1
 
 
+def permissions_by_level(
+    regime: TranslationRegime, attributes: Attributes, *, pan: bool = False
+) -> dict[str, Permissions]:
+    """What each exception level of a regime may do: `{"EL0": r--, "EL1": rw-}`, or `{"EL2": rwx}`.
+
+    `pan` as in `permissions_at`.
+    """
+    return {f"EL{level}": permissions_at(attributes, level, pan=pan) for level in regime.levels}
+
+
 def access_fault(
     regime: TranslationRegime, translation: Translation, access: Access, level: int, *, pan: bool = False
 ) -> Fault | None:
@@ -35,7 +45,7 @@ def access_fault(
     A fault of the walk itself comes first; with the MMU off nothing is forbidden.
     """
     if regime.enabled and level == 0 and regime.control(translation.input).rules.el0_disabled:
-        return Fault("translation", 0, "EL0 may not use this range (TCR_ELx.E0PD)")
+        return Fault("translation", 0, f"EL0 may not use this range (TCR_EL{regime.level}.E0PD)")
     second = translation.second
     if second is None:
         return translation.fault or _forbidden(translation, access, level, pan, regime.stage)

@@ -180,9 +180,21 @@ def inherit(inherited: int, table_descriptor: int) -> int:
     return inherited | (table_descriptor & _HIERARCHICAL)
 
 
-def hierarchical_names(descriptor: int) -> tuple[str, ...]:
-    """What a table descriptor forbids to all that is below it, in the manual's words."""
-    return tuple(name for bit, name in _HIERARCHICAL_NAMES.items() if descriptor & bit)
+def hierarchical_names(descriptor: int, rules: AttributeRules) -> tuple[str, ...]:
+    """What a table descriptor forbids to all that is below it, in the manual's words (D8.4.2).
+
+    A regime without EL0 has one bit against execution, XNTable, and the bits of EL0 mean nothing there;
+    under nested virtualization the same bit is EL1's.
+    """
+    names = _HIERARCHICAL_NAMES
+    if rules.stage == 2:
+        return ()
+    if rules.nested or not rules.has_el0:
+        names = {
+            UXN_TABLE: "PXNTable" if rules.nested else "XNTable",
+            **{bit: names[bit] for bit in (AP_TABLE_NO_WRITE, NON_SECURE_TABLE)},
+        }
+    return tuple(name for bit, name in names.items() if descriptor & bit)
 
 
 def _permissions(

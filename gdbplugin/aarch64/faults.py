@@ -22,6 +22,15 @@ from gdbplugin.aarch64.syndromes import (
 from gdbplugin.machine import Machine
 
 _WITH_FAR = (*INSTRUCTION_ABORTS, *DATA_ABORTS, *WATCHPOINTS, PC_ALIGNMENT, GRANULE_PROTECTION)
+# ESR_ELx.ISS2, from bit 32 on.
+_DETAILS = {
+    13: "by way of VNCR_EL2",
+    32 + 5: "the dirty state may not be set",
+    32 + 6: "by the permission overlay",
+    32 + 7: "AssuredOnly",
+    32 + 8: "of the guarded control stack",
+    32 + 10: "to memory without tags",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,9 @@ class Syndrome:
     `access` is None where the exception was none of memory, or the access was cache maintenance or an
     address translation instruction (`cache_maintenance`). `far_valid` tells whether FAR_ELx holds the
     address of this exception. `access_bytes` and `access_register` are those of the load or store where
-    the syndrome holds them (ISV). `second_stage_walk` marks a stage 2 fault on a stage 1 table walk.
+    the syndrome holds them (ISV), as are `access_signed` (SSE), `access_wide` (SF, 64 bits) and
+    `access_ordered` (AR). `second_stage_walk` marks a stage 2 fault on a stage 1 table walk (S1PTW),
+    `by_vncr` an access that EL1 made by way of VNCR_EL2. `details` is what else it says, in words.
     """
 
     value: int
@@ -46,6 +57,11 @@ class Syndrome:
     external: bool = False
     access_bytes: int | None = None
     access_register: int | None = None
+    access_signed: bool = False
+    access_wide: bool = False
+    access_ordered: bool = False
+    by_vncr: bool = False
+    details: tuple[str, ...] = ()
     immediate: int | None = None
     system_register: str | None = None
 
@@ -87,6 +103,11 @@ def _abort(common: tuple[int, int, str, int], data: bool) -> Syndrome:
         external=bool(bits(esr, 9, 9)),
         access_bytes=1 << bits(esr, 23, 22) if described else None,
         access_register=bits(esr, 20, 16) if described else None,
+        access_signed=described and bool(bits(esr, 21, 21)),
+        access_wide=described and bool(bits(esr, 15, 15)),
+        access_ordered=described and bool(bits(esr, 14, 14)),
+        by_vncr=data and bool(bits(esr, 13, 13)),
+        details=tuple(word for bit, word in _DETAILS.items() if data and bits(esr, bit, bit)),
     )
 
 

@@ -68,6 +68,11 @@ class TranslationRegime:
         """The control of each range, the lower first."""
         return (self.lower,) if self.upper is None else (self.lower, self.upper)
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The exception levels that it serves: EL0 where it has one, and its own."""
+        return (0, self.level) if self.has_el0 else (self.level,)
+
     def control(self, address: int) -> TranslationControl:
         """The control whose tables translate `address`, chosen by bit 55 where there are two (D8.2.4)."""
         if self.upper is not None and bits(address, 55, 55):
@@ -248,7 +253,11 @@ def el2_regime(machine: Machine, core: int) -> TranslationRegime:
     """
     control = machine.register("HCR_EL2", core)
     if control is not None and decode("HCR_EL2", control)["E2H"]:
-        return _regime(machine, core, _Source("EL2&0", 2, two_ranges=True))
+        regime = _regime(machine, core, _Source("EL2&0", 2, two_ranges=True))
+        if not decode("HCR_EL2", control)["TGE"]:
+            note = "HCR_EL2.TGE is clear: what runs at EL0 is translated by the EL1&0 regime, not by this one"
+            return replace(regime, notes=(*regime.notes, note))
+        return regime
     regime = _regime(machine, core, _Source("EL2", 2, two_ranges=False))
     if control is None:
         note = "HCR_EL2 cannot be read: EL2 is taken to have one range (E2H clear)"

@@ -10,6 +10,8 @@ INSTRUCTION_ABORTS = (0x20, 0x21)
 DATA_ABORTS = (0x24, 0x25)
 WATCHPOINTS = (0x34, 0x35)
 PC_ALIGNMENT = 0x22
+SP_ALIGNMENT = 0x26
+WAIT = 0x01
 GRANULE_PROTECTION = 0x1E
 IMMEDIATE_CLASSES = (0x11, 0x12, 0x13, 0x15, 0x16, 0x17, 0x38, 0x3C)
 SYSTEM_ACCESS = 0x18
@@ -89,6 +91,7 @@ class FaultStatus:
 
 
 EXTERNAL_ABORT = 0x10
+ALIGNMENT_FAULT = 0x21
 _BY_LEVEL = (
     (0x00, "address size fault", False),
     (0x04, "translation fault", False),
@@ -105,7 +108,7 @@ _SINGLE = (
     FaultStatus(0x13, "synchronous external abort", -1, True),
     FaultStatus(0x18, "synchronous parity or ECC error"),
     FaultStatus(0x1B, "synchronous parity or ECC error", -1, True),
-    FaultStatus(0x21, "alignment fault"),
+    FaultStatus(ALIGNMENT_FAULT, "alignment fault"),
     FaultStatus(0x22, "granule protection fault", -2, True),
     FaultStatus(0x23, "granule protection fault", -1, True),
     FaultStatus(0x28, "granule protection fault"),

@@ -7,17 +7,16 @@ from collections.abc import Iterator
 
 from gdbplugin.aarch64.descriptor import ACCESS_FLAG, LAST_LEVEL, Kind, kind_of
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.aarch64.walk import Fault, Level, translate
+from gdbplugin.aarch64.walk import UNKNOWN, Fault, Level, translate
 from gdbplugin.machine import Machine, MachineError, PhysicalReadError
 
 
 class UntranslatedAddressError(MachineError):
-    """A virtual address on the way of a read has no translation."""
+    """A virtual address on the way of a read has no translation, or none that could be found out here."""
 
     def __init__(self, address: int, fault: Fault) -> None:
-        super().__init__(
-            f"{address:#x} is not mapped: {fault.kind} fault at level {fault.level}, {fault.reason}"
-        )
+        what = "cannot be translated" if fault.kind == UNKNOWN else "is not mapped"
+        super().__init__(f"{address:#x} {what}: {fault.title} at level {fault.level}, {fault.reason}")
         self.address = address
         self.fault = fault
 

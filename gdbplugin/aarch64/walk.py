@@ -24,8 +24,10 @@ from gdbplugin.aarch64.descriptor import (
 )
 from gdbplugin.aarch64.memory_types import is_device, stage2_memory_type
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.machine import Machine, PhysicalReadError, prefetch
+from gdbplugin.machine import Machine, PhysicalReadError, UnreadableMemoryError, prefetch
 
+UNKNOWN = "unknown"
+"""The kind of a `Fault` that need not be one: a table could not be read here."""
 _PHYSICAL_MASK = (1 << 52) - 1
 
 
@@ -49,7 +51,8 @@ class Level:
 class Fault:
     """Why an address has no translation: the architecture's kind of fault, its level, and the reason.
 
-    Kinds: `translation`, `address size`, `access flag`, `permission`, `external abort`. `stage` is the stage
+    Kinds: `translation`, `address size`, `access flag`, `permission`, `external abort`; and `unknown` where a
+    table could not be read here, so that nobody knows what the processor would find. `stage` is the stage
     of translation that it is of, `on_walk` marks one of stage 2 on the way to a table of stage 1.
     """
 
@@ -58,6 +61,11 @@ class Fault:
     reason: str
     stage: int = 1
     on_walk: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is, in words: `translation fault`."""
+        return "translation not known" if self.kind == UNKNOWN else f"{self.kind} fault"
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,8 @@ def _walk(machine: Machine, control: TranslationControl, address: int) -> Transl
         except SecondStageError as error:
             size = 1 << control.shift(level)
             return Translation(address, None, size, tuple(levels), fault=error.fault)
+        except UnreadableMemoryError as error:
+            return faulted(UNKNOWN, level, str(error))
         except PhysicalReadError as error:
             return faulted("external abort", level, str(error))
         kind = kind_of(descriptor, level, control.block_levels)
@@ -194,7 +204,7 @@ class SecondStageError(PhysicalReadError):
     """Stage 2 lets a table of stage 1 not be read: `fault` is its."""
 
     def __init__(self, address: int, length: int, fault: Fault) -> None:
-        reason = f"{fault.kind} fault of stage 2 at level {fault.level}, {fault.reason}"
+        reason = f"{fault.title} of stage 2 at level {fault.level}, {fault.reason}"
         super().__init__(address, length, reason, kind="intermediate physical")
         self.fault = fault
 

@@ -10,6 +10,8 @@ import importlib
 
 import gdb
 
+from gdbplugin.debugger.text import failure
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar
@@ -248,6 +250,6 @@ class Prefix(gdb.Command):
                 command.invoke(rest, from_tty)
                 return
         known = ", ".join(command.word for command in self.commands)
-        raise gdb.GdbError(
+        raise failure(
             f'tinyos: there is no "{first}"; the commands are: {known}. Usage: tinyos COMMAND [WORDS]'
         )

@@ -15,8 +15,10 @@ from gdbplugin.aarch64 import walk
 from gdbplugin.aarch64.cores import table_register
 from gdbplugin.aarch64.regime import RegimeUnknownError, regime_at
 from gdbplugin.aarch64.registers import asid_bits, exception_level
+from gdbplugin.aarch64.virtual import UntranslatedAddressError
 from gdbplugin.debugger import stop
 from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.kernel import lookups
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.layout.types import LayoutError
@@ -44,16 +46,23 @@ def translate(address: gdb.Value) -> int:
         level = exception_level(machine, core)
         if level is None:
             raise RegimeUnknownError(f"the exception level of core {core} is not known")
-        output = walk.translate(machine, regime_at(machine, core, level), int(address) & _MASK).output
-        return _NONE if output is None else output
+        found = walk.translate(machine, regime_at(machine, core, level), int(address) & _MASK)
+        if found.fault is not None and found.fault.kind == walk.UNKNOWN:
+            raise UntranslatedAddressError(found.input, found.fault)
+        return _NONE if found.output is None else found.output
 
 
 def stack(number: gdb.Value) -> gdb.Value:
     """See `$tinyos_stack`."""
     with _standing_still() as (machine, _):
-        # First the kernel: where there is none, that says why, and not that a type is missing.
+        # First the kernel: without one, that is the reason, not a missing type.
         raw = lookups.stack_bytes(_kernel(machine), int(number))
-        type_ = gdb.lookup_type(_STACK)
+        try:
+            type_ = gdb.lookup_type(_STACK)
+        except gdb.error as error:
+            raise gdb.GdbError(
+                f"GDB has not read the kernel's types, though they are in its file: {stop.how_to_read_all()}"
+            ) from error
         return gdb.Value(bytes(type_.sizeof) if raw is None else raw, type_)
 
 
@@ -91,11 +100,13 @@ def _standing_still() -> Iterator[tuple[Machine, int]]:
             machine = stop.machine()
             yield machine, stop.selected_core()
     except (MachineError, LayoutError) as error:
-        raise gdb.GdbError(str(error)) from error
+        raise failure(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise not_decoded(error) from error
     except gdb.GdbError:
         raise
     except (gdb.error, gdb.MemoryError, OverflowError) as error:
-        raise gdb.GdbError(f"GDB could not do it: {error}") from error
+        raise failure(f"GDB could not do it: {error}") from error
 
 
 def _is_stopped_for_gdb_alone() -> bool:

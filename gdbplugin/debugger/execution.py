@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from gdbplugin.debugger import stop, words
+from gdbplugin.debugger.text import failure, not_decoded, write
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.selection import SelectionError
 from gdbplugin.kernel.stopped import Stopped
@@ -18,7 +19,7 @@ from gdbplugin.kernel.target import Kernel, WrongWordError
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import Machine, MachineError
 from gdbplugin.render.encoding import dumps
-from gdbplugin.render.style import Style
+from gdbplugin.render.style import Style, is_dumb
 
 if TYPE_CHECKING:
     from gdbplugin.debugger.command import Command, Form
@@ -37,7 +38,8 @@ def run(command: Command, argument: str) -> None:
         if "json" in given:
             gdb.write(_json(form, shown, journal) + "\n")
         else:
-            gdb.write(importlib.import_module(form.view).text(shown, journal, style()))
+            chosen = style()
+            write(importlib.import_module(form.view).text(shown, journal, chosen), chosen)
         _be_strict(command, given, journal)
 
 
@@ -59,7 +61,7 @@ def style() -> Style:
         colour = (
             bool(gdb.parameter("style enabled"))
             and not os.environ.get("NO_COLOR")
-            and os.environ.get("TERM", "dumb") != "dumb"
+            and not is_dumb(os.environ)
             and os.isatty(1)
         )
     # 0 in GDB's words, None in Python's: unlimited. Without a terminal GDB supposes one of 80 columns.
@@ -116,7 +118,7 @@ def _require_alone(command: Command, form: Form, values: dict[str, Any]) -> None
 def _be_strict(command: Command, given: dict[str, Any], journal: Journal) -> None:
     if "strict" in given and journal.finding_count:
         count = journal.finding_count
-        raise gdb.GdbError(f"tinyos {command.word}: {count:,} finding{'s' if count > 1 else ''}")
+        raise failure(f"tinyos {command.word}: {count:,} finding{'s' if count > 1 else ''}")
 
 
 def _json(form: Form, shown: Any, journal: Journal) -> str:
@@ -138,12 +140,12 @@ def _errors_in_one_line(command: Command) -> Iterator[None]:
     except WrongWordError as error:
         raise words.WordError(command, error.word, error.reason) from error
     except SelectionError as error:
-        raise gdb.GdbError(f"tinyos {command.word}: {error}. Usage: {command.usage}") from error
+        raise failure(f"tinyos {command.word}: {error}. Usage: {command.usage}") from error
     except (MachineError, LayoutError) as error:
-        raise gdb.GdbError(str(error)) from error
+        raise failure(str(error)) from error
     except gdb.GdbError:
         raise
     except (gdb.error, gdb.MemoryError) as error:
-        raise gdb.GdbError(f"GDB could not do it: {error}") from error
-    except UnicodeEncodeError as error:
-        raise gdb.GdbError(f"the host charset cannot show this: {error}") from error
+        raise failure(f"GDB could not do it: {error}") from error
+    except UnicodeDecodeError as error:
+        raise not_decoded(error) from error

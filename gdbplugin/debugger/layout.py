@@ -1,12 +1,13 @@
 """Layouts from GDB's own reading of the symbols; the same description that `gdbplugin.layout` makes.
 
 GDB's Python tells everything of a type but which discriminant selects which variant. Types with
-payload variants are therefore completed from the ELF file's DWARF; nothing else needs the file.
+payload variants are therefore completed from the ELF file's DWARF. So are statics that GDB does not find:
+GDB 13 finds nothing in a file whose index of names (`.debug_names`) lacks some of the file's units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gdb
 
@@ -30,12 +31,23 @@ _KINDS = {
 }
 
 
+def find_symbol(name: str) -> gdb.Symbol | None:
+    """The static of that qualified name as GDB has read it; None where it has not, or fails to."""
+    try:
+        return gdb.lookup_global_symbol(name) or gdb.lookup_static_symbol(name)
+    except gdb.error:
+        return None  # Whoever asks goes to the file then, and tells what is wrong with it.
+
+
 class GdbLayout:
     """The layout of the program GDB has loaded; satisfies `gdbplugin.layout.types.Layout`.
 
-    `complete` gives the static of a name from the ELF file itself; it is asked only for statics whose
-    types have payload variants.
+    `complete` gives the static of a name out of the DWARF itself; it is asked only for statics that GDB
+    does not find, or whose types have payload variants, and may raise `LayoutError`.
     """
+
+    problems: Sequence[str] = ()
+    """`complete` raises those of the file."""
 
     def __init__(self, complete: Callable[[str], Static | None]) -> None:
         self._complete = complete
@@ -44,15 +56,15 @@ class GdbLayout:
         self._incomplete = False
 
     def static(self, name: str) -> Static | None:
-        """The static of that qualified name; None if GDB's symbols have none."""
+        """The static of that qualified name; None if neither GDB's symbols nor the file's have one."""
         if name not in self._statics:
             self._statics[name] = self._look_up(name)
         return self._statics[name]
 
     def _look_up(self, name: str) -> Static | None:
-        symbol = gdb.lookup_global_symbol(name) or gdb.lookup_static_symbol(name)
+        symbol = find_symbol(name)
         if symbol is None or symbol.type is None:
-            return None
+            return self._complete(name)
         self._incomplete = False
         type_ = self._read(symbol.type)
         if self._incomplete:

@@ -1,8 +1,8 @@
-"""Physical memory through the kernel's linear map, for stubs that read by virtual address only.
+"""Physical memory at the virtual addresses where a core maps it, for what a stub does not read otherwise.
 
-The map is taken to start where TTBR1's addresses do, as TinyOS and most kernels have it, and that is
-proved before it is believed: the tables, read through it, must map the root table to where TTBR1 says
-that it is.
+A map is taken to start where TTBR1's addresses do, as TinyOS and most kernels have it, or to be the identity,
+and that is proved before it is believed: the tables, read through it, must map the root table to where the
+register says that it is.
 """
 
 from __future__ import annotations
@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING
 
 import gdb
 
-from gdbplugin.aarch64.regime import TranslationRegime, el1_regime
-from gdbplugin.aarch64.registers import exception_level
+from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime, regime_at
+from gdbplugin.aarch64.registers import decode, exception_level
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.machine import MachineError, MachineGoneError, PhysicalReadError, PhysicalWriteError
+from gdbplugin.machine import (
+    MachineError,
+    MachineGoneError,
+    PhysicalReadError,
+    PhysicalWriteError,
+    UnreadableMemoryError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gdbplugin.debugger.machine import GdbMachine
+
+_PAGE_BYTES = 4096
 
 
 class NoPhysicalMemoryError(MachineError):
@@ -37,7 +45,9 @@ class LinearMapMemory:
 
     def read(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
-        return self._read_virtual(self._core, self._offset + address, address, length)
+        return _ThroughMap(self._machine, self._inferior, self._core, self._offset).read_physical(
+            address, length
+        )
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | None]:
         """See `ReadsRanges`: nothing is gained here."""
@@ -61,46 +71,107 @@ class LinearMapMemory:
             regime = el1_regime(self._machine, core)
             if not regime.enabled:
                 return 0, core
-            if regime.upper is not None and self._is_linear(core, regime, regime.upper.first_address):
-                return regime.upper.first_address, core
+            if regime.upper is not None:
+                map_ = _ThroughMap(self._machine, self._inferior, core, regime.upper.first_address)
+                if map_.is_proved(regime):
+                    return map_.offset, core
         raise NoPhysicalMemoryError(
             "this debug stub reads virtual addresses only, and no core is stopped in the kernel with a "
             "linear map of memory: let the target run on and stop it in the kernel"
         )
 
-    def _is_linear(self, core: int, regime: TranslationRegime, offset: int) -> bool:
-        assert regime.upper is not None
-        root = regime.upper.root_address
-        try:
-            found = translate(_ThroughMap(self, core, offset), regime, offset + root)
-        except PhysicalReadError:
-            return False
-        return found.output == root
 
-    def _read_virtual(self, core: int, virtual: int, address: int, length: int) -> bytes:
-        with self._machine.selected(core):
+class SecureMemory:
+    """Reads Secure memory, of which physical packets know nothing, through a core that is in Secure state.
+
+    A page is read only where the tables map it at the address at which it is looked for.
+    """
+
+    def __init__(self, machine: GdbMachine, inferior: gdb.Inferior) -> None:
+        self._machine = machine
+        self._inferior = inferior
+        self._maps: list[tuple[_ThroughMap, TranslationRegime]] | None = None
+
+    def read(self, address: int, length: int) -> bytes:
+        """Exactly `length` bytes; raises `UnreadableMemoryError` or `MachineGoneError`."""
+        if self._maps is None:
+            self._maps = list(self._find())
+        for map_, regime in self._maps:
+            if not regime.enabled or map_.holds(regime, address, length):
+                return map_.read_physical(address, length)
+        raise UnreadableMemoryError(
+            address,
+            length,
+            "it is Secure memory, which the debug stub's physical packets do not reach, and no core that is "
+            "stopped in Secure state maps it at its own address or in a linear map",
+        )
+
+    def _find(self) -> Iterator[tuple[_ThroughMap, TranslationRegime]]:
+        """The maps that can be believed, each with the regime that makes it."""
+        for core in self._machine.cores:
+            level = exception_level(self._machine, core)
+            if not level or not _is_secure(self._machine, core, level):
+                continue
             try:
-                return bytes(self._inferior.read_memory(virtual, length))
-            except gdb.MemoryError as error:
-                raise PhysicalReadError(address, length) from error
-            except gdb.error as error:
-                raise MachineGoneError(f"the connection to the target was lost: {error}") from error
+                regime = regime_at(self._machine, core, level)
+            except RegimeUnknownError:
+                continue
+            offsets = [0] if regime.upper is None else [0, regime.upper.first_address]
+            for offset in offsets:
+                map_ = _ThroughMap(self._machine, self._inferior, core, offset)
+                if not regime.enabled or map_.is_proved(regime):
+                    yield map_, regime
+
+
+def _is_secure(machine: GdbMachine, core: int, level: int) -> bool:
+    """Whether what a core does at an exception level is in Secure state (SCR_EL3.NS; D1.2)."""
+    if level == 3:
+        return True
+    control = machine.register("SCR_EL3", core)
+    return control is not None and not decode("SCR_EL3", control)["NS"]
 
 
 class _ThroughMap:
-    """A machine that reads through a supposed linear map: what proves, or disproves, the map."""
+    """A machine that reads through a supposed map of physical memory: what proves, or disproves, the map."""
 
-    def __init__(self, memory: LinearMapMemory, core: int, offset: int) -> None:
-        self._memory = memory
+    def __init__(self, machine: GdbMachine, inferior: gdb.Inferior, core: int, offset: int) -> None:
+        self.offset = offset
+        self._machine = machine
+        self._inferior = inferior
         self._core = core
-        self._offset = offset
+        self._holding: set[int] = set()
 
     @property
     def cores(self) -> Sequence[int]:
         return (self._core,)
 
+    def is_proved(self, regime: TranslationRegime) -> bool:
+        """Whether the tables, read through it, map their own root to where the register says that it is."""
+        root = regime.control(self.offset).root_address
+        try:
+            return translate(self, regime, self.offset + root).output == root
+        except PhysicalReadError:
+            return False
+
+    def holds(self, regime: TranslationRegime, address: int, length: int) -> bool:
+        """Whether each page of a range is mapped at the address at which this map looks for it."""
+        first = address & -_PAGE_BYTES
+        for page in range(first, address + length, _PAGE_BYTES):
+            if page not in self._holding:
+                if translate(self, regime, self.offset + page).output != page:
+                    return False
+                self._holding.add(page)
+        return True
+
     def read_physical(self, address: int, length: int) -> bytes:
-        return self._memory._read_virtual(self._core, self._offset + address, address, length)
+        with self._machine.selected(self._core):
+            try:
+                return bytes(self._inferior.read_memory(self.offset + address, length))
+            except gdb.MemoryError as error:
+                reason = "it is not mapped where the debug stub could read it"
+                raise UnreadableMemoryError(address, length, reason) from error
+            except gdb.error as error:
+                raise MachineGoneError(f"the connection to the target was lost: {error}") from error
 
     def register(self, name: str, core: int) -> int | None:
-        return self._memory._machine.register(name, core)
+        return self._machine.register(name, core)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import gdb
 
-from gdbplugin.debugger.linear import LinearMapMemory
+from gdbplugin.debugger.linear import LinearMapMemory, SecureMemory
 from gdbplugin.debugger.packets import PacketMemory
 from gdbplugin.debugger.registers import RegisterReader
 from gdbplugin.machine import MachineGoneError
@@ -72,7 +72,9 @@ class GdbMachine:
 
     def _physical_memory(self) -> _Memory:
         if self._memory is None:
-            self._memory = PacketMemory.probe(self._inferior) or LinearMapMemory(self, self._inferior)
+            secure = SecureMemory(self, self._inferior)
+            packets = PacketMemory.probe(self._inferior, secure)
+            self._memory = packets or LinearMapMemory(self, self._inferior)
         return self._memory
 
     def register(self, name: str, core: int) -> int | None:

@@ -17,9 +17,15 @@ from collections.abc import Iterator, Sequence
 import gdb
 
 from gdbplugin.debugger import interrupts
+from gdbplugin.debugger.linear import SecureMemory
 from gdbplugin.debugger.memory_map import ASK, MemoryMap
 from gdbplugin.debugger.stub_socket import BURST, StubSocket
-from gdbplugin.machine import MachineGoneError, PhysicalReadError, PhysicalWriteError
+from gdbplugin.machine import (
+    MachineGoneError,
+    PhysicalReadError,
+    PhysicalWriteError,
+    UnreadableMemoryError,
+)
 
 _MODE, _SET_MODE = "qqemu.PhyMemMode", "Qqemu.PhyMemMode"
 # QEMU answers at most 4,096 hexadecimal digits to one packet.
@@ -38,21 +44,25 @@ def is_asking_monitor() -> bool:
 class PacketMemory:
     """Reads by `m` packets, writes by `M` packets; made by `probe`."""
 
-    def __init__(self, connection: gdb.RemoteTargetConnection, found: bytes) -> None:
+    def __init__(self, connection: gdb.RemoteTargetConnection, found: bytes, secure: SecureMemory) -> None:
         self._connection = connection
+        self._secure = secure
         # Where the user has it on, it stays on.
         self._around = None if found == b"1" else (f"{_SET_MODE}:1", f"{_SET_MODE}:0")
         self._socket = StubSocket.find(connection)
         self._map = self._memory_map()
 
     @classmethod
-    def probe(cls, inferior: gdb.Inferior) -> PacketMemory | None:
-        """The memory behind an inferior's stub, or None if it knows no such mode."""
+    def probe(cls, inferior: gdb.Inferior, secure: SecureMemory) -> PacketMemory | None:
+        """The memory behind an inferior's stub, or None if it knows no such mode.
+
+        `secure` reads what is memory for cores in Secure state alone: the mode's addresses are not theirs.
+        """
         connection = inferior.connection
         if not isinstance(connection, gdb.RemoteTargetConnection):
             return None
         found = _send(connection, _MODE)
-        return cls(connection, found) if found in (b"0", b"1") else None
+        return cls(connection, found, secure) if found in (b"0", b"1") else None
 
     def _memory_map(self) -> MemoryMap:
         number = self._connection.num
@@ -68,9 +78,15 @@ class PacketMemory:
         return _maps[number]
 
     def read(self, address: int, length: int) -> bytes:
-        """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
+        """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`.
+
+        Where nobody says that there is no memory, one that the stub does not read is an
+        `UnreadableMemoryError`.
+        """
         lack = self._map.lack(address, length)
         if lack is not None:
+            if self._map.secure is not None and self._map.secure.lack(address, length) is None:
+                return self._secure.read(address, length)
             raise PhysicalReadError(address, length, lack)
         (found,) = self.read_ranges([(address, length)])
         if found is not None:
@@ -80,7 +96,7 @@ class PacketMemory:
         for place, size in _pieces(address, length, _SMALL_PACKET_BYTES):
             (part,) = self.read_ranges([(place, size)])
             if part is None:
-                raise PhysicalReadError(address, length)
+                raise UnreadableMemoryError(address, length, "the debug stub does not read it")
             parts.append(part)
         return b"".join(parts)
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import gdb
 
+from gdbplugin.debugger.text import fitted
+
 _PATH = re.compile(r"(?:\w+::)+")
 _ADDRESSES = frozenset(
     {
@@ -41,7 +43,7 @@ def find(value: gdb.Value, name: str) -> tuple[str, Callable[[gdb.Value], Any]]:
 
 def short(name: str) -> str:
     """A type's or variant's name without the paths of it and of its parameters."""
-    return _PATH.sub("", name)
+    return fitted(_PATH.sub("", name))
 
 
 def unwrapped(value: gdb.Value) -> gdb.Value:
@@ -111,7 +113,7 @@ class _Record:
     def children(self) -> Iterator[tuple[str, gdb.Value | str]]:
         """GDB's call."""
         for field in self._value.type.strip_typedefs().fields():
-            yield field.name or "", _shown(field.name or "", self._value[field])
+            yield fitted(field.name or ""), _shown(field.name or "", self._value[field])
 
 
 def _shown(name: str, value: gdb.Value) -> gdb.Value | str:
@@ -132,7 +134,7 @@ def _is_text(name: str, type_: gdb.Type) -> bool:
 def _text(value: gdb.Value) -> str:
     low, high = value.type.strip_typedefs().range()
     raw = bytes(int(value[index]) & 0xFF for index in range(low, high + 1))
-    return '"' + raw.split(b"\0")[0].decode("utf-8", "backslashreplace") + '"'
+    return '"' + fitted(raw.split(b"\0")[0].decode("utf-8", "backslashreplace")) + '"'
 
 
 def _size(number: int) -> str:

@@ -16,8 +16,9 @@ import gdb
 from gdbplugin.debugger import stop, words
 from gdbplugin.debugger.disassembly import disassemble
 from gdbplugin.debugger.symbols import GdbSymbols
+from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.layout.types import LayoutError
-from gdbplugin.machine import MachineError, PhysicalReadError
+from gdbplugin.machine import MachineError, PhysicalReadError, UnreadableMemoryError
 
 
 def answer(arguments: Sequence[str]) -> str:
@@ -25,19 +26,19 @@ def answer(arguments: Sequence[str]) -> str:
     name, *rest = arguments or [""]
     question = _QUESTIONS.get(name)
     if question is None:
-        raise gdb.GdbError(
-            f'-tinyos-machine: there is no question "{name}"; they are: {", ".join(_QUESTIONS)}'
-        )
+        raise failure(f'-tinyos-machine: there is no question "{name}"; they are: {", ".join(_QUESTIONS)}')
     try:
         inspect.signature(question).bind(*rest)
     except TypeError as error:
-        raise gdb.GdbError(f"-tinyos-machine {name}: {error}") from error
+        raise failure(f"-tinyos-machine {name}: {error}") from error
     try:
         return json.dumps(question(*rest))
     except (MachineError, LayoutError) as error:
-        raise gdb.GdbError(str(error)) from error
+        raise failure(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise not_decoded(error) from error
     except (gdb.error, gdb.MemoryError, ValueError) as error:
-        raise gdb.GdbError(f"-tinyos-machine {name}: {error}") from error
+        raise failure(f"-tinyos-machine {name}: {error}") from error
 
 
 def _cores() -> dict[str, Any]:
@@ -52,13 +53,13 @@ def _registers(core: str, *names: str) -> dict[str, int | None]:
     return {name: machine.register(name, int(core)) for name in names}
 
 
-def _physical(address: str, length: str) -> dict[str, str]:
-    """Physical memory as hexadecimal `contents`, or why there is a `lack` of it."""
+def _physical(address: str, length: str) -> dict[str, str | bool]:
+    """Physical memory as hexadecimal `contents`; or why there is a `lack`, `unreadable` if only here."""
     machine = stop.machine()
     try:
         return {"contents": machine.read_physical(int(address, 0), int(length, 0)).hex()}
     except PhysicalReadError as error:
-        return {"lack": str(error)}
+        return {"lack": error.reason, "unreadable": isinstance(error, UnreadableMemoryError)}
 
 
 def _address(text: str) -> int:
@@ -66,7 +67,7 @@ def _address(text: str) -> int:
     try:
         return words.expression(text)
     except words.ExpressionError as error:
-        raise gdb.GdbError(f'"{text}" {error}') from error
+        raise failure(f'"{text}" {error}') from error
 
 
 def _symbol_addresses(*names: str) -> dict[str, int | None]:

@@ -16,6 +16,7 @@ from gdbplugin.aarch64.virtual import VirtualMemory
 from gdbplugin.debugger import stop
 from gdbplugin.debugger.execution import find_kernel
 from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.debugger.text import fitted
 from gdbplugin.debugger.waiting import Waiting
 from gdbplugin.kernel.context_test import ContextTestRun, compare_context, read_context_state
 from gdbplugin.kernel.failure import FAILURE_MAGIC, FAILURE_RECORD, read_failure
@@ -284,5 +285,5 @@ def _announce(test: _Test, goes_on: bool) -> None:
 
 def _say(text: str) -> None:
     """At once, though what the command prints is to come at its end."""
-    gdb.write(text + "\n", gdb.STDERR)
+    gdb.write(fitted(text) + "\n", gdb.STDERR)
     gdb.flush(gdb.STDERR)

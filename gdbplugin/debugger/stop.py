@@ -8,20 +8,23 @@ happens before the first command asks.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gdb
 
-from gdbplugin.debugger.layout import GdbLayout
+from gdbplugin.debugger.layout import GdbLayout, find_symbol
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.target import MANAGER
 from gdbplugin.layout import cache
+from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
-from gdbplugin.layout.types import Static
+from gdbplugin.layout.sections import read_sections
+from gdbplugin.layout.types import LayoutError, Static, in_one_line
 from gdbplugin.machine import CachedMachine, Machine, MachineError, PhysicalReadError
 
 _SILENT_COMMANDS = ("monitor", "restore", "load", "flash-erase")
@@ -181,16 +184,78 @@ def layout(target: Machine) -> GdbLayout:
     Raises `WrongProgramError`.
     """
     image = _image()
+    found = _layout()
     if not _state.verified:
         _require_running(image, target)
         _state.verified = True
+    return found
+
+
+def debug_files() -> list[Path]:
+    """The files with debug information that GDB has loaded for the program, or that belong to it.
+
+    Raises `LayoutError` where there is none, which says where the program's own was looked for.
+    """
+    # A separate debug file is an objfile of its own, as is whatever the user added.
+    files = [Path(one.filename) for one in gdb.objfiles() if one.filename]
+    found = [file for file in files if file.is_file() and _has_debug_information(file)]
+    if found:
+        return found
+    directories = str(gdb.parameter("debug-file-directory") or "").split(os.pathsep)
+    return [find_debug_file(_program(), [Path(directory) for directory in directories if directory])]
+
+
+def how_to_read_all() -> str:
+    """What to type where GDB's own reading of the symbols lacks what is in the file."""
+    return f"give `symbol-file -readnow {_program()}`, which has GDB read all of it, without the file's index"
+
+
+def _has_debug_information(file: Path) -> bool:
+    try:
+        return read_sections(file).has_debug_information
+    except ElfError:
+        return False  # No ELF file has it, and GDB loads others too.
+
+
+def _layout() -> GdbLayout:
+    """The loaded program's layout; raises `WrongProgramError` if it is not TinyOS, or cannot be read."""
     if _state.layout is None:
-        _state.layout = GdbLayout(lambda name: _from_file(image.path, name))
+        found = GdbLayout(_from_files)
+        try:
+            if find_symbol(MANAGER) is None:
+                _require_manager()
+        except LayoutError as error:
+            raise WrongProgramError(str(error)) from error
+        _state.layout = found
     return _state.layout
 
 
-def _from_file(path: Path, name: str) -> Static | None:
-    return cache.load(path).static(name)
+def _require_manager() -> None:
+    """Look for the manager where GDB does not find it; raises `WrongProgramError` or `LayoutError`."""
+    program, files = _program(), debug_files()
+    last = MANAGER.rpartition("::")[2]
+    # First the symbol table: the DWARF of another program may take minutes.
+    named = [has_name(file, last.encode()) for file in (program, *files)]
+    if (True not in named and False in named) or _from_files(MANAGER) is None:
+        raise WrongProgramError(f"{program} is not TinyOS: it has no {last} with debug information")
+
+
+def _from_files(name: str) -> Static | None:
+    """A static out of the DWARF of the loaded program, whatever GDB has made of that."""
+    problems: list[str] = []
+    for file in debug_files():
+        try:
+            table = cache.load(file)
+        except LayoutError as error:
+            problems.append(str(error))
+            continue
+        found = table.static(name)
+        if found is not None:
+            return found
+        problems += table.problems
+    if problems:
+        raise LayoutError(in_one_line(problems))
+    return None
 
 
 def _require_stopped() -> None:
@@ -221,31 +286,23 @@ def _require_aarch64() -> None:
         )
 
 
-def _image() -> ElfImage:
-    """The loaded program's headers; raises `WrongProgramError` if it is none that can be used."""
-    if _state.image is not None:
-        return _state.image
+def _program() -> Path:
+    """The loaded program's file; raises `WrongProgramError` where there is none."""
     space = gdb.current_progspace()
     filename = space.filename if space is not None else None
     if not filename:
         raise WrongProgramError("no program is loaded: give GDB the kernel's ELF (file build/kernel.elf)")
-    try:
-        image = read_image(Path(filename))
-    except ElfError as error:
-        raise WrongProgramError(str(error)) from error
-    if gdb.lookup_global_symbol(MANAGER) is None and gdb.lookup_static_symbol(MANAGER) is None:
-        raise WrongProgramError(_why_no_manager(filename))
-    _state.image = image
-    return image
+    return Path(filename)
 
 
-def _why_no_manager(filename: str) -> str:
-    # Not at the top: only whoever went wrong waits for it.
-    from gdbplugin.layout.dwarf import has_debug_information
-
-    if not has_debug_information(Path(filename)):
-        return f"{filename} is stripped: load the ELF with its debug information, as scripts/build leaves it"
-    return f"{filename} is not TinyOS: it has no {MANAGER.rpartition('::')[2]} with debug information"
+def _image() -> ElfImage:
+    """The loaded program's headers; raises `WrongProgramError` if they cannot be used."""
+    if _state.image is None:
+        try:
+            _state.image = read_image(_program())
+        except ElfError as error:
+            raise WrongProgramError(str(error)) from error
+    return _state.image
 
 
 def _require_running(image: ElfImage, target: Machine) -> None:

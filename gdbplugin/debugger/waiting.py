@@ -19,6 +19,7 @@ import gdb
 
 from gdbplugin.kernel.interface import Interface
 from gdbplugin.machine import MachineError, MachineGoneError
+from gdbplugin.render.style import is_dumb
 
 _SECONDS_BEFORE_PROGRESS = 0.5
 # Wall time without any sign of the kernel: to take the request up, and between two steps of it.
@@ -139,10 +140,13 @@ class Waiting:
         """On a terminal, once it lasts. GDB's own streams are being caught meanwhile."""
         if time.monotonic() - self._began < _SECONDS_BEFORE_PROGRESS or not now.progress_total:
             return
-        if os.isatty(2):
+        if os.isatty(2) and not is_dumb(os.environ):
             self._shows_progress = True
-            line = f"\r{self._title}: {now.progress} of {now.progress_total} steps"
-            os.write(2, line.encode("ascii", "replace"))
+            line = f"{self._title}: {now.progress} of {now.progress_total} steps"
+            # Of a line that the terminal breaks, only the end would be erased.
+            columns = os.get_terminal_size(2).columns
+            line = line[: columns - 1] if columns else line
+            os.write(2, f"\r{line}".encode("ascii", "replace"))
 
     def _erase_progress(self) -> None:
         if self._shows_progress:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from gdbplugin.debugger import interrupts, stop
+from gdbplugin.debugger.text import failure, fitted
 
 if TYPE_CHECKING:
     from gdbplugin.debugger.command import Argument, Command, Option, Word
@@ -27,7 +28,7 @@ class WordError(gdb.GdbError):
     """A word that the command does not take. The message names the word and the usage."""
 
     def __init__(self, command: Command, word: str, reason: str) -> None:
-        super().__init__(f'tinyos {command.word}: "{word}" {reason}. Usage: {command.usage}')
+        super().__init__(fitted(f'tinyos {command.word}: "{word}" {reason}. Usage: {command.usage}'))
 
 
 class ExpressionError(Exception):
@@ -91,7 +92,7 @@ def _arguments(command: Command, places: list[str]) -> dict[str, Any]:
 
 
 def _missing(command: Command, argument: Argument) -> gdb.GdbError:
-    return gdb.GdbError(f"tinyos {command.word}: {argument.name} is missing. Usage: {command.usage}")
+    return failure(f"tinyos {command.word}: {argument.name} is missing. Usage: {command.usage}")
 
 
 def value(command: Command, word: Word, text: str) -> Any:

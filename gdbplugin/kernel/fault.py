@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from gdbplugin.aarch64 import evidence
+from gdbplugin.aarch64.access import access_fault, permissions_by_level
+from gdbplugin.aarch64.descriptor import Permissions
 from gdbplugin.aarch64.faults import ExceptionRecord, Syndrome, explain_syndrome, read_exception
-from gdbplugin.aarch64.regime import ADDRESS_MASK, RegimeUnknownError, regime_at
-from gdbplugin.aarch64.registers import exception_level
-from gdbplugin.aarch64.syndromes import DATA_ABORTS, INSTRUCTION_ABORTS
+from gdbplugin.aarch64.instructions import STACK_POINTER, MemoryOperation, memory_operation
+from gdbplugin.aarch64.regime import ADDRESS_MASK, RegimeUnknownError, TranslationRegime, regime_at
+from gdbplugin.aarch64.registers import bits, decode, exception_level
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
+from gdbplugin.aarch64.walk import Fault as TableFault
 from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.failure import EndedTask, FailureRecord, read_ended_tasks, read_failure
 from gdbplugin.kernel.journal import Noticed
@@ -42,21 +46,44 @@ _SOURCES = (
     "a lower level in AArch64",
     "a lower level in AArch32",
 )
-_SVC, _HVC, _SMC, _BRK = 0x15, 0x16, 0x17, 0x3C
-_CALLS = {_SVC: 0xD400_0001, _HVC: 0xD400_0002, _SMC: 0xD400_0003}
-_BRK_INSTRUCTION = 0xD420_0000
-_FROM_LOWER = (0x20, 0x24, 0x30, 0x32, 0x34)
-_FROM_SAME = (0x21, 0x25, 0x31, 0x33, 0x35)
+_PAN, _UAO = 22, 23
+"""Bits of SPSR_ELx."""
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """The instruction at an address; `word` is None where it cannot be read, `text` where not be told."""
+    """The instruction at an address; `word` is None where it cannot be read, `text` where not be told.
+
+    `operation` is what it does to memory, None where nothing.
+    """
 
     address: int
     word: int | None
     text: str | None
     where: Description
+    operation: MemoryOperation | None = None
+
+
+@dataclass(frozen=True)
+class Now:
+    """What the fault address translates to at this moment, in the regime of the access that failed.
+
+    `fault` is what that access would take now: of the walk, or for a permission. `permissions` are by
+    exception level of the regime, empty where no leaf was found or the MMU is off (`enabled` false);
+    `stage2_permissions` are what a hypervisor allows, empty where none translates or has no leaf.
+    """
+
+    walk: Translation
+    fault: TableFault | None
+    permissions: dict[str, Permissions]
+    stage2_permissions: dict[str, Permissions]
+    regime: str
+    enabled: bool
+
+    @property
+    def output(self) -> int | None:
+        """The physical address, None where the access faults."""
+        return None if self.fault is not None else self.walk.output
 
 
 @dataclass(frozen=True)
@@ -64,16 +91,22 @@ class ExceptionReport:
     """An exception taken to exception level `record.level`.
 
     `instruction` is the one that caused it, None where ELR_ELx is of a later exception (`overwritten`).
-    `now` is what the address translates to at this moment, which need not be what it did then; `remarks`
-    say what is known of when that was.
+    `from_level` is the exception level it was taken from, by SPSR_ELx, or else by the exception's class.
+    `intermediate` is the page of the intermediate physical address that stage 2 had no translation for
+    (HPFAR_EL2). `now` is what the address translates to at this moment, which need not be what it did then;
+    `remarks` say what is known of when that was; `contradictions` say where registers, instruction and
+    tables do not fit each other, and by what that is seen.
     """
 
     record: ExceptionRecord
     where: Description | None
-    now: Translation | None
+    now: Now | None
     instruction: Instruction | None
     overwritten: bool
     remarks: tuple[str, ...]
+    from_level: int | None = None
+    intermediate: int | None = None
+    contradictions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,7 +209,7 @@ def read_fault(
         level=level,
         reports=tuple(reports),
         silent=tuple(silent),
-        entering=_entering(machine, number, level),
+        entering=_entering(_vector(machine, number, level)),
         failure=failure,
         ended=tuple(ended),
     )
@@ -202,19 +235,229 @@ def _report(
     around: _Surroundings,
     disassemble: Disassemble,
 ) -> ExceptionReport:
-    instruction, overwritten = _instruction(machine, record, around, disassemble)
-    remarks = [_overwritten(record) if overwritten else _standing(record, level)]
+    offset = _vector(machine, record.core, level) if level == record.level else None
+    found = _Evidence(machine, record, offset)
+    doubt = found.doubt
+    instruction = None if doubt is not None else found.instruction(around, disassemble)
+    remarks = [_overwritten(record, doubt) if doubt is not None else found.standing(level)]
+    contradictions = evidence.syndrome_contradictions(record)
+    contradictions += found.operation_contradictions()
+    if record.syndrome.status is not None and record.address is None:
+        remarks.append(f"FAR_EL{record.level} does not hold the address of this exception (FnV)")
     now = None
-    if record.address is not None:
-        now = _translate_now(machine, record, overwritten)
+    try:
+        now = found.now()
+    except RegimeUnknownError as error:
+        remarks.append(f"what the address translates to now is not known: {error}")
+    if now is not None:
+        # Once the handler runs, tables that have changed are its work, as a rule.
+        changed = contradictions if found.is_fresh else remarks
+        said = found.table_remark(now)
+        if said is not None:
+            (changed if said[1] else remarks).append(said[0])
+        changed += found.intermediate_contradictions(now)
     return ExceptionReport(
         record=record,
         where=None if record.address is None else around.describe(record.address),
         now=now,
         instruction=instruction,
-        overwritten=overwritten,
+        overwritten=doubt is not None,
         remarks=tuple(remarks),
+        from_level=found.from_level,
+        intermediate=found.intermediate,
+        contradictions=tuple(contradictions),
     )
+
+
+class _Evidence:
+    """What the registers, the instruction and the tables say of one exception.
+
+    `offset` is how far into its vectors the level that took it is, None where it is not there.
+    """
+
+    def __init__(self, machine: Machine, record: ExceptionRecord, offset: int | None) -> None:
+        self._machine = machine
+        self._record = record
+        hypervisor = decode("HCR_EL2", machine.register("HCR_EL2", record.core) or 0)
+        vector = None if offset is None else offset // _VECTOR_BYTES
+        doubt = evidence.level_doubt(record, bool(hypervisor["NV"])) or evidence.vector_doubt(record, vector)
+        by_class = evidence.level_by_class(record, bool(hypervisor["TGE"]))
+        self.from_level = by_class if doubt is not None or record.from_level is None else record.from_level
+        # ELR_ELx has the instruction after a call, and the instruction itself for all else.
+        after = 4 if record.syndrome.exception_class in evidence.CALLS else 0
+        elr = record.instruction
+        self._address = None if elr is None else (elr - after) & ADDRESS_MASK
+        self._word = None if doubt is not None or self._address is None else self._read_word(self._address)
+        self.doubt = doubt or evidence.instruction_doubt(record, self._word)
+        if self.doubt is not None:
+            self.from_level = by_class
+        self._operation = None if self._word is None or self.doubt else memory_operation(self._word)
+        # Until its first instruction is carried out, the handler has changed no register.
+        self.is_fresh = self.doubt is None and offset is not None and offset % _VECTOR_BYTES == 0
+        self._translated_by = self._access_regime()
+        self.stage = self._stage()
+        self.intermediate = self._intermediate()
+
+    def standing(self, level: int | None) -> str:
+        """Whether the exception is over, as far as that can be told."""
+        if not self.is_fresh:
+            return _standing(self._record, level)
+        return (
+            f"the core is at EL{level}, at the first instruction of the vector: this exception is being taken"
+        )
+
+    def instruction(self, around: _Surroundings, disassemble: Disassemble) -> Instruction | None:
+        """The instruction that caused the exception; None where ELR_ELx cannot be read."""
+        address, word = self._address, self._word
+        if address is None:
+            return None
+        text = None if word is None else disassemble(self._record.core, address, word)
+        return Instruction(address, word, text, around.describe(address), self._operation)
+
+    def now(self) -> Now | None:
+        """What the fault address translates to; raises `RegimeUnknownError`."""
+        record = self._record
+        if record.address is None:
+            return None
+        regime = self._translated_by
+        if isinstance(regime, RegimeUnknownError):
+            raise regime
+        walk = translate(self._machine, regime, record.address)
+        level, fault = self._access_level(), walk.fault
+        if record.syndrome.access is not None and level is not None:
+            fault = access_fault(regime, walk, record.syndrome.access, level, pan=self._pan(level))
+        leaf, beneath, stage2 = walk.attributes, walk.second, regime.stage2
+        of_stage2 = None if beneath is None else beneath.attributes
+        return Now(
+            walk=walk,
+            fault=fault,
+            permissions={} if leaf is None else permissions_by_level(regime, leaf),
+            stage2_permissions=(
+                {} if of_stage2 is None or stage2 is None else permissions_by_level(stage2, of_stage2)
+            ),
+            regime=regime.name,
+            enabled=regime.enabled,
+        )
+
+    def table_remark(self, now: Now) -> tuple[str, bool] | None:
+        """See `evidence.table_remark`. Where the access is not known, permissions cannot be compared."""
+        status = self._record.syndrome.status
+        unknown = self._record.syndrome.access is None or self._access_level() is None
+        if unknown and now.fault is None and status is not None and status.kind.startswith("permission"):
+            return None
+        if self._record.syndrome.second_stage_walk and (now.fault is None or not now.fault.on_walk):
+            return (
+                f"ESR_EL{self._record.level} says a fault of stage 2 on a table walk of stage 1 (S1PTW), "
+                "and the walk takes none now: the tables have changed since",
+                True,
+            )
+        return evidence.table_remark(self._record, self.stage, now.fault)
+
+    def operation_contradictions(self) -> list[str]:
+        """See `evidence.operation_contradictions`."""
+        regime = self._translated_by
+        tagged = not isinstance(regime, RegimeUnknownError) and (
+            regime.control(self._record.address or 0).top_byte_ignored
+        )
+        return evidence.operation_contradictions(self._record, self._operation, self._computed(), tagged)
+
+    def intermediate_contradictions(self, now: Now) -> list[str]:
+        """Where HPFAR_EL2 is not what stage 1 gives now."""
+        second = now.walk.second
+        if self.intermediate is None or second is None or self._record.syndrome.second_stage_walk:
+            return []
+        if second.input & ~0xFFF == self.intermediate:
+            return []
+        return [
+            f"HPFAR_EL2 says intermediate physical {self.intermediate:#x}, and stage 1 now gives "
+            f"{second.input:#x}: its tables have changed since"
+        ]
+
+    def _read_word(self, address: int) -> int | None:
+        """The instruction at an address, by the tables of the level it ran at as they are now."""
+        level = self._record.level if self.from_level is None else self.from_level
+        try:
+            memory = VirtualMemory(self._machine, regime_at(self._machine, self._record.core, level))
+            return int.from_bytes(memory.read(address, 4), "little")
+        except (UntranslatedAddressError, PhysicalReadError, RegimeUnknownError):
+            return None  # Shown as an instruction that cannot be read.
+
+    def _access_regime(self) -> TranslationRegime | RegimeUnknownError:
+        """The regime of the access that failed, or why it is not known."""
+        record = self._record
+        level = self.from_level
+        if record.syndrome.by_vncr and record.level == 2:
+            level = 2  # VNCR_EL2 holds an address of EL2's.
+        elif level is None and record.level == 2:
+            level = 0  # Of EL0's regime is EL1 too, where it is not EL2's.
+        elif level is None:
+            return RegimeUnknownError("the exception level it was taken from is not known")
+        try:
+            return regime_at(self._machine, record.core, level)
+        except RegimeUnknownError as error:
+            return error
+
+    def _stage(self) -> int:
+        """The stage of translation that a fault of the tables is of."""
+        record, regime = self._record, self._translated_by
+        if record.level != 2 or isinstance(regime, RegimeUnknownError) or regime.level != 1:
+            return 1
+        return 2 if regime.second_stage else 1
+
+    def _intermediate(self) -> int | None:
+        """The intermediate physical page in HPFAR_EL2, where it holds one for this exception (D24.2.59)."""
+        record = self._record
+        status = record.syndrome.status
+        if self.stage != 2 or status is None:
+            return None
+        kind = status.kind.removesuffix(" fault")
+        if not (kind in ("translation", "access flag", "address size") or record.syndrome.second_stage_walk):
+            return None
+        value = self._machine.register("HPFAR_EL2", record.core)
+        return None if value is None else bits(value, 47, 4) << 12
+
+    def _access_level(self) -> int | None:
+        """The exception level whose permissions the access was held against: EL0's for LDTR and its like."""
+        record, level, regime = self._record, self.from_level, self._translated_by
+        if record.syndrome.by_vncr and record.level == 2:
+            return 2
+        if isinstance(regime, RegimeUnknownError) or level is None or not regime.has_el0:
+            return level
+        unprivileged = self._operation is not None and self._operation.unprivileged
+        overridden = record.state is not None and bits(record.state, _UAO, _UAO)
+        if not unprivileged or overridden:
+            return level
+        try:
+            # EL2's are EL0's only where EL0 belongs to EL2.
+            own = regime_at(self._machine, record.core, 0).level
+        except RegimeUnknownError:
+            return level
+        return 0 if own == regime.level else level
+
+    def _pan(self, level: int) -> bool:
+        state = self._record.state
+        return bool(level and self.doubt is None and state is not None and bits(state, _PAN, _PAN))
+
+    def _computed(self) -> int | None:
+        """The address that the instruction computes, where its registers are still as they were."""
+        if self._operation is None or self._address is None or not self.is_fresh:
+            return None
+        return self._operation.address(self._address, self._register)
+
+    def _register(self, number: int, is_pointer: bool) -> int | None:
+        """A general-purpose register; 31 is the stack pointer of the level it ran at, or zero."""
+        machine, core, state = self._machine, self._record.core, self._record.state
+        if number != STACK_POINTER:
+            return machine.register(f"X{number}", core)
+        if not is_pointer:
+            return 0
+        if state is None or self.from_level is None:
+            return None
+        if self.from_level == 0 or not state & 1:
+            return machine.register("SP_EL0", core)
+        if self.from_level == self._record.level:
+            return machine.register("SP", core)
+        return machine.register(f"SP_EL{self.from_level}", core)
 
 
 def _standing(record: ExceptionRecord, level: int | None) -> str:
@@ -231,80 +474,31 @@ def _standing(record: ExceptionRecord, level: int | None) -> str:
     )
 
 
-def _overwritten(record: ExceptionRecord) -> str:
+def _overwritten(record: ExceptionRecord, doubt: str) -> str:
+    level = record.level
     return (
-        f"ELR_EL{record.level} is of a later exception, such as an interrupt, which leaves ESR as it was: "
-        "this exception is over, or was interrupted, and its instruction is not known"
+        f"{doubt}: ELR_EL{level} and SPSR_EL{level} are of a later exception, such as an interrupt, which "
+        "leaves ESR as it was, or the code has changed since; the instruction of this exception is not known"
     )
 
 
-def _entering(machine: Machine, core: int, level: int | None) -> str | None:
-    """The vector that the core is in, where it was stopped right there."""
+def _vector(machine: Machine, core: int, level: int | None) -> int | None:
+    """How many bytes into its vectors a core is; None where it was not stopped there."""
     place, base = machine.register("PC", core), None
     if level:
         base = machine.register(f"VBAR_EL{level}", core)
-    if place is None or base is None:
+    if place is None or not base:
         return None
     offset = place - (base & ~(VECTOR_TABLE_BYTES - 1))
-    if base == 0 or not 0 <= offset < VECTOR_TABLE_BYTES:
+    return offset if 0 <= offset < VECTOR_TABLE_BYTES else None
+
+
+def _entering(offset: int | None) -> str | None:
+    """The vector that the core is in, where it was stopped right there."""
+    if offset is None:
         return None
     number = offset // _VECTOR_BYTES
     return f"{_VECTORS[number % 4]} from {_SOURCES[number // 4]}"
-
-
-def _instruction(
-    machine: Machine, record: ExceptionRecord, around: _Surroundings, disassemble: Disassemble
-) -> tuple[Instruction | None, bool]:
-    """The instruction that ELR_ELx leads to, and whether it cannot be this exception's."""
-    if record.instruction is None:
-        return None, False
-    exception_class = record.syndrome.exception_class
-    if record.from_level is not None and (
-        (exception_class in _FROM_LOWER and record.from_level >= record.level)
-        or (exception_class in _FROM_SAME and record.from_level != record.level)
-    ):
-        return None, True
-    # ELR_ELx has the instruction after a call, and the instruction itself for all else.
-    address = (record.instruction - (4 if exception_class in _CALLS else 0)) & ADDRESS_MASK
-    word = _read_word(machine, record, address)
-    if word is not None and not _can_cause(word, record):
-        return None, True
-    text = None if word is None else disassemble(record.core, address, word)
-    return Instruction(address, word, text, around.describe(address)), False
-
-
-def _read_word(machine: Machine, record: ExceptionRecord, address: int) -> int | None:
-    """The instruction at an address, by the tables of the level it ran at as they are now."""
-    level = record.level if record.from_level is None else record.from_level
-    try:
-        memory = VirtualMemory(machine, regime_at(machine, record.core, level))
-        return int.from_bytes(memory.read(address, 4), "little")
-    except (UntranslatedAddressError, PhysicalReadError, RegimeUnknownError):
-        return None  # Shown as an instruction that cannot be read.
-
-
-def _can_cause(word: int, record: ExceptionRecord) -> bool:
-    """Whether an instruction can have caused the exception, by its encoding (DDI 0487, C4.1)."""
-    syndrome = record.syndrome
-    if syndrome.exception_class in _CALLS:
-        return word == _CALLS[syndrome.exception_class] | (syndrome.immediate or 0) << 5
-    if syndrome.exception_class == _BRK:
-        return word == _BRK_INSTRUCTION | (syndrome.immediate or 0) << 5
-    if syndrome.exception_class in DATA_ABORTS:
-        # Loads and stores; and the system instructions, of which DC, IC and AT access memory.
-        return word >> 25 & 0b0101 == 0b0100 or word >> 22 == 0b1101010100
-    if syndrome.exception_class in INSTRUCTION_ABORTS:
-        return record.address is None or record.address == record.instruction
-    return True
-
-
-def _translate_now(machine: Machine, record: ExceptionRecord, overwritten: bool) -> Translation | None:
-    level = record.level if overwritten or record.from_level is None else record.from_level
-    try:
-        regime = regime_at(machine, record.core, level)
-    except RegimeUnknownError:
-        return None  # What is not known of the registers, `tinyos translate` says.
-    return translate(machine, regime, record.address or 0)
 
 
 def _failure(kernel: Kernel, around: _Surroundings) -> KernelFailure | None:

@@ -112,7 +112,7 @@ def read_maps(
     raises.
     """
     view = choose(stopped, Selection(**selection))
-    pattern = None if permissions is None else PermissionFilter(permissions)
+    pattern = None if permissions is None else PermissionFilter(permissions, view.regime)
     wanted = _Wanted(range, pattern, owner.lower() if owner else None, find_physical)
     # What is on record is so by the addresses of stage 1.
     named = _places(stopped, symbols or NoSymbols()) if view.regime.stage == 1 else Places(())

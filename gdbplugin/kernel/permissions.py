@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
+from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.descriptor import Attributes
+from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.selection import SelectionError
 
 
 class PermissionFilter:
     """Permissions that a mapping is to have: `r-x`, `?w?`, `el0:r--`, `el1:?w?`.
 
-    A letter must be there, `-` must not, `?` may. Without a level, either level's permissions may be it.
+    A letter must be there, `-` must not, `?` may. Without a level, the permissions of any of the regime's
+    levels may be it. Raises `SelectionError` for what is no pattern, and for a level that the regime has not.
     """
 
-    def __init__(self, text: str) -> None:
-        level, colon, letters = text.lower().rpartition(":")
-        if (colon and level not in ("el0", "el1")) or not self._is_pattern(letters):
+    def __init__(self, text: str, regime: TranslationRegime) -> None:
+        level, colon, letters = text.upper().rpartition(":")
+        if (colon and not re.fullmatch("EL[0-3]", level)) or not self._is_pattern(letters.lower()):
             raise SelectionError(
-                f'"{text}" is no pattern of permissions: r-x, ? for either; el0:?w? for one level'
+                f'"{text}" is not a pattern of permissions: r-x, ? for either; el0:?w? for one level'
             )
-        self._levels = (level,) if level else ("el0", "el1")
-        self._letters = letters
+        known = [f"EL{number}" for number in regime.levels]
+        if level and level not in known:
+            raise SelectionError(f"the {regime.name} regime has no {level}: it is of {' and '.join(known)}")
+        self._regime = regime
+        self._level = level
+        self._letters = letters.lower()
 
     @staticmethod
     def _is_pattern(letters: str) -> bool:
@@ -28,7 +37,8 @@ class PermissionFilter:
 
     def matches(self, attributes: Attributes) -> bool:
         """Whether a mapping's permissions are as wanted."""
-        return any(self._fits(str(getattr(attributes, level))) for level in self._levels)
+        allowed = permissions_by_level(self._regime, attributes)
+        return any(self._fits(str(found)) for level, found in allowed.items() if self._level in ("", level))
 
     def _fits(self, permissions: str) -> bool:
         return all(wanted in ("?", there) for wanted, there in zip(self._letters, permissions, strict=True))

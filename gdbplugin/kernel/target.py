@@ -13,7 +13,7 @@ from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.layout.decode import Invalid, value
-from gdbplugin.layout.types import Layout, Static, Type, locate_path
+from gdbplugin.layout.types import Layout, LayoutError, Static, Type, in_one_line, locate_path
 from gdbplugin.machine import Machine, MachineError
 
 MANAGER = "tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER"
@@ -29,6 +29,10 @@ _Value = TypeVar("_Value")
 
 class NotTinyOSError(MachineError):
     """The program that was loaded is not TinyOS."""
+
+
+class StaticUnknownError(MachineError):
+    """Of a static it is not known whether the kernel has it: its debug information could not be read."""
 
 
 class WrongWordError(MachineError):
@@ -144,10 +148,18 @@ class Kernel:
         )
 
     def static(self, name: str) -> Static:
-        """A static of the kernel; raises `NotTinyOSError` if the loaded symbols have none of that name."""
-        found = self.layout.static(name)
+        """A static of the kernel; raises `NotTinyOSError` if the loaded symbols have none of that name.
+
+        Raises `StaticUnknownError` where it cannot be told whether they have.
+        """
+        last = name.rpartition("::")[2]
+        try:
+            found = self.layout.static(name)
+            if found is None and self.layout.problems:
+                raise LayoutError(in_one_line(self.layout.problems))
+        except LayoutError as error:
+            raise StaticUnknownError(f"{last} cannot be found: {error}") from error
         if found is None:
-            last = name.rpartition("::")[2]
             raise NotTinyOSError(f"the loaded symbols are not TinyOS's: they have no {last}")
         return found
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gdbplugin.layout.elf import ElfError, read_image
+from gdbplugin.layout.debug_file import DIRECTORIES, build_id_of, find_debug_file
+from gdbplugin.layout.elf import ElfError
 from gdbplugin.layout.types import (
     Array,
     Choice,
@@ -26,7 +27,7 @@ from gdbplugin.layout.types import (
     Variant,
 )
 
-FORMAT = 1
+FORMAT = 2
 CRATES = ("tinyos", "kernel")
 """The crates whose statics a layout of TinyOS holds."""
 
@@ -34,8 +35,9 @@ CRATES = ("tinyos", "kernel")
 class StaticTable:
     """A layout out of a table of statics; satisfies `gdbplugin.layout.types.Layout`."""
 
-    def __init__(self, statics: Mapping[str, Static]) -> None:
+    def __init__(self, statics: Mapping[str, Static], problems: Sequence[str] = ()) -> None:
         self.statics = dict(statics)
+        self.problems = tuple(problems)
 
     def static(self, name: str) -> Static | None:
         """The static of that qualified name, else the only one whose last part is that of `name`."""
@@ -47,36 +49,47 @@ class StaticTable:
         return found[0] if len(found) == 1 else None
 
 
-def load(path: Path, crates: Sequence[str] = CRATES, directory: Path | None = None) -> StaticTable:
+def load(
+    path: Path,
+    crates: Sequence[str] = CRATES,
+    directory: Path | None = None,
+    debug_directories: Sequence[Path] = DIRECTORIES,
+) -> StaticTable:
     """The layout of an ELF file: from the cache, else from its DWARF and then into the cache.
 
+    The DWARF may be in a separate file, found as `debug_file` says. The cache entry has the build-id of the
+    file with the DWARF: a program whose debug file is missing gets nothing, whatever was cached before. What
+    was read only in part is not kept.
     Raises `LayoutError` where the file is unusable or has no debug information.
     """
+    debug = find_debug_file(path, debug_directories)
     try:
-        build_id = read_image(path).build_id
+        build_id = build_id_of(debug)
     except ElfError as error:
         raise LayoutError(str(error)) from error
     place = None
-    if build_id:
-        name = f"{build_id.hex()}-{'-'.join(crates)}-{FORMAT}.json"
-        place = (directory or cache_directory()) / name
+    directory = directory or cache_directory()
+    if build_id and directory is not None:
+        place = directory / f"{build_id.hex()}-{'-'.join(crates)}-{FORMAT}.json"
         known = _restore(place)
         if known is not None:
             return known
     # Not at the top: this import alone takes as long as a command should.
     from gdbplugin.layout.dwarf import read_statics
 
-    statics = read_statics(path, crates)
-    if place is not None:
+    statics, problems = read_statics(debug, crates)
+    if place is not None and not problems:
         _keep(place, statics)
-    return StaticTable(statics)
+    return StaticTable(statics, problems)
 
 
-def cache_directory() -> Path:
-    """Where layouts are kept."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
+def cache_directory() -> Path | None:
+    """Where layouts are kept; None for a user without a home."""
     # A relative path is to be ignored, says the XDG Base Directory Specification.
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "tinyos-gdb"
+    for base in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
+        if os.path.isabs(base):
+            return Path(base, "tinyos-gdb")
+    return None
 
 
 def _restore(place: Path) -> StaticTable | None:

@@ -6,9 +6,11 @@ reads and the `struct` module. The DWARF is `dwarf`'s business.
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM = struct.Struct("<IIQQQQQQ")
@@ -44,6 +46,8 @@ class ElfImage:
     segments: tuple[Segment, ...]
     build_id: bytes | None
     build_id_offset: int | None
+    build_id_physical: int | None = None
+    """By the note's own program header: a debug file lacks what is loaded, but still says where it lies."""
 
     @property
     def is_aarch64(self) -> bool:
@@ -67,6 +71,11 @@ class ElfImage:
                 inside = self.build_id_offset - segment.offset
                 if 0 <= inside < segment.file_size:
                     return segment.physical + inside, self.build_id
+        place = self.build_id_physical
+        if self.build_id is not None and place is not None:
+            for segment in self.segments:
+                if segment.physical <= place < segment.physical + segment.memory_size:
+                    return place, self.build_id
         for segment in self.segments:
             inside = self.entry - segment.virtual
             if not 0 <= inside < segment.file_size:
@@ -74,9 +83,26 @@ class ElfImage:
             if 0 <= inside < segment.file_size:
                 length = min(limit, segment.file_size - inside)
                 with self.path.open("rb") as file:
-                    file.seek(segment.offset + inside)
-                    return segment.physical + inside, file.read(length)
+                    start = segment.offset + inside
+                    return segment.physical + inside, cut(file, start, length, self.path, "its entry point")
         raise ElfError(f"{self.path} has nothing loaded at its entry point")
+
+
+def require_whole(file: BinaryIO, offset: int, size: int, path: Path, what: str) -> None:
+    """Raise `ElfError` where that part is not wholly in the file."""
+    end = file.seek(0, io.SEEK_END)
+    if offset + size > end:
+        raise ElfError(f"{path} is truncated: {what} should end at byte {offset + size:,} of {end:,}")
+
+
+def cut(file: BinaryIO, offset: int, size: int, path: Path, what: str) -> bytes:
+    """That part of the file; raises `ElfError` where it is not all there."""
+    try:
+        require_whole(file, offset, size, path, what)
+        file.seek(offset)
+        return file.read(size)
+    except OSError as error:
+        raise ElfError(f"cannot read {path}: {error.strerror}") from error
 
 
 def read_image(path: Path) -> ElfImage:
@@ -89,24 +115,27 @@ def read_image(path: Path) -> ElfImage:
             (_, _, machine, _, entry, programs, _, _, _, size, count, _, _, _) = _HEADER.unpack(header)
             if size != _PROGRAM.size and count:
                 raise ElfError(f"{path} has program headers of {size} bytes, not {_PROGRAM.size}")
-            file.seek(programs)
-            table = file.read(size * count)
-            if len(table) != size * count:
-                raise ElfError(f"{path} is truncated: its program headers are missing")
-            segments, notes = [], []
+            table = cut(file, programs, size * count, path, "its program headers")
+            end = file.seek(0, io.SEEK_END)
+            segments, notes, shifts = [], [], {}
             for kind, _, offset, virtual, physical, file_size, memory_size, _ in _PROGRAM.iter_unpack(table):
                 if kind == _PT_LOAD:
                     segments.append(Segment(virtual, physical, offset, file_size, memory_size))
-                elif kind == _PT_NOTE:
+                elif kind == _PT_NOTE and offset < end:
                     file.seek(offset)
                     notes.append((offset, file.read(min(file_size, 4096))))
+                    shifts[offset] = physical - offset
     except OSError as error:
         raise ElfError(f"cannot read {path}: {error.strerror}") from error
-    build_id, place = _find_build_id(notes)
-    return ElfImage(path, machine, entry, tuple(segments), build_id, place)
+    build_id, place = find_build_id(notes)
+    shift = next(
+        (shifts[start] for start, data in notes if place and start <= place < start + len(data)), None
+    )
+    where = place + shift if place is not None and shift is not None else None
+    return ElfImage(path, machine, entry, tuple(segments), build_id, place, where)
 
 
-def _find_build_id(notes: list[tuple[int, bytes]]) -> tuple[bytes | None, int | None]:
+def find_build_id(notes: list[tuple[int, bytes]]) -> tuple[bytes | None, int | None]:
     """The build-id in a file's notes, and its offset in the file."""
     for start, data in notes:
         position = 0

@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from gdbplugin.layout.elf import ElfError
+from gdbplugin.layout.sections import read_sections
 from gdbplugin.layout.types import LayoutError
 
 SWITCH = 0x100
@@ -25,17 +27,16 @@ class Mark:
     second: str
 
 
-def read_marks(path: Path) -> tuple[Mark, ...]:
-    """The marks of an ELF file; raises `LayoutError` where it has none, or cannot be read."""
-    # Not at the top: this import alone takes as long as a command should.
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
+def read_marks(path: Path, debug: Path | None = None) -> tuple[Mark, ...]:
+    """The marks of an ELF file, or of its separate debug file, into which tools move them with the DWARF.
 
+    Raises `LayoutError` where there are none, or where they cannot be read.
+    """
     try:
-        with path.open("rb") as stream:
-            section = ELFFile(stream).get_section_by_name(_SECTION)
-            data = b"" if section is None else section.data()
-    except (OSError, ELFError) as error:
+        data = read_sections(path).text(_SECTION)
+        if not data and debug is not None:
+            data = read_sections(debug).text(_SECTION)
+    except ElfError as error:
         raise LayoutError(f"cannot read the marks of {path}: {error}") from error
     if not data or len(data) % _ENTRY.size:
         raise LayoutError(f"{path} has no marks for debuggers (section {_SECTION}): build a newer kernel")

@@ -7,6 +7,7 @@ so every description is finite.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,11 +113,27 @@ class Static:
 
 
 class LayoutError(Exception):
-    """The layout of what was asked for is not known. The message is one plain sentence."""
+    """The layout of what was asked for is not known. The message is one plain sentence.
+
+    Names out of a corrupt file may be in it: what is not printable is escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in message))
+
+
+def in_one_line(problems: Sequence[str]) -> str:
+    """The first of several problems, and how many more there are."""
+    more = f" (and {len(problems) - 1} more like this)" if len(problems) > 1 else ""
+    return f"{problems[0]}{more}"
 
 
 class Layout(Protocol):
     """Where each static lies and what its type is."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be read: a static that is not found may be there."""
 
     def static(self, name: str) -> Static | None:
         """The static of that qualified name; None if there is none."""

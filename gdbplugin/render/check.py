@@ -27,5 +27,6 @@ def text(check: Check, journal: Journal, style: Style) -> str:
     )
     lines = "\n".join(style.wrapped(f"Compared {compared}.", "  ")) + "\n" + journal_text(journal, style)
     if check.changing:
-        lines += f"{style.count(check.passing_count)} disagreements amid the change are no findings.\n"
+        said = f"{style.count(check.passing_count)} disagreements amid the change are no findings."
+        lines += "\n".join(style.wrapped(said, "  ")) + "\n"
     return lines + f"{style.counted(journal.finding_count, 'finding')}\n"

@@ -49,12 +49,18 @@ def summary(context: Context, style: Style) -> str:
             style.title(
                 f"Address spaces ({len(spaces.spaces)} active; number {style.text(spaces.current)} in TTBR0)"
             ),
-            f"  switches: {count(spaces.switch_count)}, "
-            f"{count(spaces.fast_switch_count)} without any invalidation",
-            f"  ASIDs: {style.text(asids.bits)} bits, generation {count(asids.generation)}, "
-            f"{count(asids.allocation_count)} handed out, {count(asids.rollover_count)} rollovers",
-            f"  TLB invalidations: {count(dropped.by_address)} by address, {count(dropped.by_asid)} by ASID, "
-            f"{count(dropped.everything)} of everything",
+            *style.wrapped(
+                f"  switches: {count(spaces.switch_count)}, "
+                f"{count(spaces.fast_switch_count)} without any invalidation"
+            ),
+            *style.wrapped(
+                f"  ASIDs: {style.text(asids.bits)} bits, generation {count(asids.generation)}, "
+                f"{count(asids.allocation_count)} handed out, {count(asids.rollover_count)} rollovers"
+            ),
+            *style.wrapped(
+                f"  TLB invalidations: {count(dropped.by_address)} by address, "
+                f"{count(dropped.by_asid)} by ASID, {count(dropped.everything)} of everything"
+            ),
         ]
     )
 
@@ -62,7 +68,10 @@ def summary(context: Context, style: Style) -> str:
 def _spaces(context: Context, names: Names, style: Style) -> str:
     rows = [_space(space, context, names, style) for space in context.spaces.spaces]
     headers = ("task", "state", "table", "ASID", "generation", "switches", "")
-    return indented(table(headers, rows, ("ASID", "generation", "switches"))) if rows else ""
+    if not rows:
+        return ""
+    right, least = ("ASID", "generation", "switches"), ("switches", "generation")
+    return indented(table(headers, rows, right, room=style.room, dispensable=least))
 
 
 def _space(space: AddressSpace, context: Context, names: Names, style: Style) -> tuple[str, ...]:
@@ -86,9 +95,9 @@ def _space(space: AddressSpace, context: Context, names: Names, style: Style) ->
 def cores(context: Context, style: Style) -> str:
     """Each core's exception level and translation table registers, decoded."""
     rows = [_core(core, context, style) for core in context.cores]
-    headers = ("core", "level", "MMU", "", "value", "table", "ASID", "CnP", "holds")
+    headers = ("core", "level", "EL1 MMU", "", "value", "table", "ASID", "CnP", "holds")
     flat = [line for lines in rows for line in lines]
-    least = ("CnP", "MMU")
+    least = ("CnP", "EL1 MMU")
     found = table(headers, flat, ("ASID", "CnP"), room=style.room, dispensable=least)
     return style.title("Cores") + "\n" + indented(found)
 

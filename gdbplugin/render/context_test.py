@@ -40,7 +40,7 @@ def text(run: ContextTestRun, journal: Journal, style: Style) -> str:
     headline = f"Context switching test: {paint(run.result)}"
     if run.seconds is not None:
         headline += f", {run.seconds:.2f} s of the kernel's time"
-    lines = [headline]
+    lines = style.wrapped(headline)
     for name, change in run.changes.items():
         lines.append(f"  {_MEANINGS[name]:<30}{signed(change, style) or '0':>8}")
     rows = [
@@ -55,7 +55,7 @@ def text(run: ContextTestRun, journal: Journal, style: Style) -> str:
     ]
     if rows:
         headers = ("task", "name", "", "switches", "now")
-        lines.append(indented(table(headers, rows, ("task", "switches"))))
+        lines.append(indented(table(headers, rows, ("task", "switches"), room=style.room)))
     return "\n".join(lines) + "\n" + journal_text(journal, style)
 
 

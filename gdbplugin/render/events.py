@@ -79,7 +79,9 @@ def event_table(shown: EventList, style: Style) -> str:
         )
         for event in shown.events
     ]
-    return table(("number", "ago", "core", "ASID", "kind", ""), rows, ("number", "ago", "core", "ASID"))
+    right = ("number", "ago", "core", "ASID")
+    headers, least = (*right, "kind", ""), ("core", "ASID", "ago")
+    return table(headers, rows, right, room=style.room, dispensable=least)
 
 
 def meaning(event: Event, names: dict[str, dict[int, str]]) -> str:

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gdbplugin.aarch64.faults import Syndrome
-from gdbplugin.aarch64.walk import Translation
-from gdbplugin.kernel.fault import ExceptionReport, Fault, Instruction, KernelFailure, TaskEnd
+from gdbplugin.kernel.fault import ExceptionReport, Fault, Instruction, KernelFailure, Now, TaskEnd
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.places import Description
 from gdbplugin.render.journal import journal_text
@@ -34,14 +33,16 @@ def _report_content(report: ExceptionReport) -> dict[str, Any]:
     record = report.record
     return {
         "taken_to": record.level,
-        "taken_from": None if report.overwritten else record.from_level,
+        "taken_from": report.from_level,
         "syndrome": _syndrome_content(record.syndrome),
         "address": record.address,
         "place": _place_content(report.where),
+        "intermediate": report.intermediate,
         "now": _now_content(report.now),
         "instruction": _instruction_content(report.instruction),
         "overwritten": report.overwritten,
         "remarks": list(report.remarks),
+        "contradictions": list(report.contradictions),
     }
 
 
@@ -76,10 +77,18 @@ def _place_content(where: Description | None) -> dict[str, Any] | None:
     }
 
 
-def _now_content(now: Translation | None) -> dict[str, Any] | None:
+def _now_content(now: Now | None) -> dict[str, Any] | None:
     if now is None:
         return None
-    return {"output": now.output, "fault": None if now.fault is None else vars(now.fault)}
+    return {
+        "output": now.output,
+        "fault": None if now.fault is None else vars(now.fault),
+        "mapped_to": now.walk.output,
+        "permissions": {level: str(allowed) for level, allowed in now.permissions.items()},
+        "stage2_permissions": {level: str(allowed) for level, allowed in now.stage2_permissions.items()},
+        "regime": now.regime,
+        "enabled": now.enabled,
+    }
 
 
 def _instruction_content(found: Instruction | None) -> dict[str, Any] | None:
@@ -89,6 +98,7 @@ def _instruction_content(found: Instruction | None) -> dict[str, Any] | None:
         "address": found.address,
         "word": found.word,
         "text": found.text,
+        "does": None if found.operation is None else str(found.operation),
         "place": _place_content(found.where),
     }
 
@@ -126,6 +136,7 @@ def syndrome_text(syndrome: Syndrome) -> str:
         parts.append(str(syndrome.status))
     if syndrome.second_stage_walk:
         parts.append("at stage 2, on a stage 1 table walk")
+    parts += syndrome.details
     return ", ".join(parts)
 
 
@@ -134,7 +145,7 @@ def text(fault: Fault, journal: Journal, style: Style) -> str:
     level = style.missing if fault.level is None else f"EL{fault.level}"
     lines = [f"Core {fault.core}, at {level}"]
     if fault.entering is not None:
-        lines.append(f"  in the exception vectors: {fault.entering}")
+        lines += style.wrapped(f"  in the exception vectors: {fault.entering}")
     if fault.failure is not None:
         lines += _failure_lines(fault.failure, style)
     for report in fault.reports:
@@ -152,50 +163,66 @@ def text(fault: Fault, journal: Journal, style: Style) -> str:
 
 def _report_lines(report: ExceptionReport, style: Style) -> list[str]:
     record = report.record
-    source = "" if report.overwritten or record.from_level is None else f" from EL{record.from_level}"
-    lines = [
-        f"Exception taken to EL{record.level}{source}: {syndrome_text(record.syndrome)}",
-        f"  ESR_EL{record.level}      {record.syndrome.value:#018x}, "
-        f"class {record.syndrome.exception_class:#04x}",
-    ]
+    source = "" if report.from_level is None else f" from EL{report.from_level}"
+    lines = style.wrapped(f"Exception taken to EL{record.level}{source}: {syndrome_text(record.syndrome)}")
+    said = f"{record.syndrome.value:#018x}, class {record.syndrome.exception_class:#04x}"
+    lines += _entry(f"ESR_EL{record.level}", said, style)
     if record.address is not None and report.where is not None:
-        lines.append(f"  address      {record.address:#018x}, {report.where.text}")
+        lines += _entry("address", f"{record.address:#018x}, {report.where.text}", style)
+    if report.intermediate is not None:
+        lines += _entry("intermediate", f"{report.intermediate:#018x}, by HPFAR_EL2", style)
     if report.now is not None:
-        lines.append(f"  now          {_now(report.now)}")
+        lines += _entry("now", _now(report.now), style)
     found = report.instruction
     if found is not None:
-        lines.append(f"  instruction  {found.address:#018x}, {found.where.text}")
+        lines += _entry("instruction", f"{found.address:#018x}, {found.where.text}", style)
         if found.word is None:
-            lines.append("               not readable by the tables as they are now")
+            lines += _entry("", "not readable by the tables as they are now", style)
         else:
-            lines.append(f"               {found.text or f'.inst {found.word:#010x}'}")
+            does = "" if found.operation is None else f": {found.operation}"
+            lines += _entry("", (found.text or f".inst {found.word:#010x}") + does, style)
     for remark in report.remarks:
         lines += style.wrapped(f"  {remark}", "    ")
+    for contradiction in report.contradictions:
+        lines += style.wrapped(f"  Contradiction: {contradiction}", "    ")
     return lines
 
 
-def _now(now: Translation) -> str:
-    if now.fault is not None:
-        return f"{now.fault.kind} fault at level {now.fault.level}: {now.fault.reason}"
-    attributes = now.attributes
-    allowed = "" if attributes is None else f", EL0 {attributes.el0}, EL1 {attributes.el1}"
-    return f"mapped to {now.output:#x}{allowed}"
+def _entry(name: str, value: str, style: Style) -> list[str]:
+    return style.entry(name, value, 12)
+
+
+def _now(now: Now) -> str:
+    """By the permissions of the regime's own levels."""
+    allowed = ", ".join(f"{level} {permissions}" for level, permissions in now.permissions.items())
+    allowed = allowed if now.enabled else "MMU off"
+    if now.stage2_permissions:
+        by_stage2 = (f"{level} {permissions}" for level, permissions in now.stage2_permissions.items())
+        allowed += f"; by stage 2 {', '.join(by_stage2)}"
+    where = "" if now.walk.output is None else f"mapped to {now.walk.output:#x}"
+    if now.fault is None:
+        return f"{where}, {allowed}, {now.regime} regime"
+    of_stage = f" of stage {now.fault.stage}" if now.fault.stage == 2 else ""
+    said = f"{now.fault.title}{of_stage} at level {now.fault.level}: {now.fault.reason}"
+    return f"{said}; {where}, {allowed}" if where else said
 
 
 def _failure_lines(failure: KernelFailure, style: Style) -> list[str]:
     record = failure.record
-    lines = [
+    lines = style.wrapped(
         f"TinyOS has failed: {record.kind_name} on core {style.text(record.core)}: {record.message or ''}"
-    ]
+    )
     if failure.syndrome is not None:
-        lines.append(f"  {syndrome_text(failure.syndrome)} (ESR {failure.syndrome.value:#x})")
+        lines += style.wrapped(f"  {syndrome_text(failure.syndrome)} (ESR {failure.syndrome.value:#x})")
     if failure.where is not None:
-        lines.append(f"  address      {failure.where.address:#018x}, {failure.where.text}")
+        lines += _entry("address", f"{failure.where.address:#018x}, {failure.where.text}", style)
     if failure.instruction is not None:
-        lines.append(f"  instruction  {failure.instruction.address:#018x}, {failure.instruction.text}")
+        lines += _entry(
+            "instruction", f"{failure.instruction.address:#018x}, {failure.instruction.text}", style
+        )
     pointer = record.stack_pointer
     shown = style.missing if pointer is None else f"{pointer:#018x}"
-    lines.append(f"  SP           {shown}, task {style.text(record.task)}")
+    lines += _entry("SP", f"{shown}, task {style.text(record.task)}", style)
     return lines
 
 

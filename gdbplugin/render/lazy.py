@@ -123,14 +123,18 @@ def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: S
         style.title(
             f"Lazy pages ({len(lazy.pages):,}: {totals}; zero page at {style.address(lazy.zero_frame)})"
         ),
-        f"  faults: {count(lazy.zero_fault_count)} mapped the zero page, "
-        f"{count(lazy.allocate_fault_count)} allocated, {count(lazy.upgrade_fault_count)} replaced it",
-        f"  {count(lazy.access_flag_count)} access flag hits, {count(lazy.fold_count)} folded back",
+        *style.wrapped(
+            f"  faults: {count(lazy.zero_fault_count)} mapped the zero page, "
+            f"{count(lazy.allocate_fault_count)} allocated, {count(lazy.upgrade_fault_count)} replaced it"
+        ),
+        *style.wrapped(
+            f"  {count(lazy.access_flag_count)} access flag hits, {count(lazy.fold_count)} folded back"
+        ),
     ]
     rows = [_range(reserved, lazy, names, style) for reserved in ranges[:_RANGES_SHOWN]]
     if rows:
         headers = ("range", "from", "size", "pages", "pending", "zero", "allocated", "accesses", "task")
-        right, least = (headers[0], *headers[2:-1]), ("accesses", "size")
+        right, least = (headers[0], *headers[2:-1]), ("accesses", "size", "pages")
         lines.append(indented(table(headers, rows, right, room=style.room, dispensable=least)))
     if len(ranges) > _RANGES_SHOWN:
         lines.append(f"  and {style.counted(len(ranges) - _RANGES_SHOWN, 'more range')}")
@@ -170,8 +174,9 @@ def _runs(shown: LazyList, names: Names, style: Style) -> str:
     if not rows:
         return title
     headers = ("addresses (end exclusive)", "pages", "state", "accesses", "task")
+    found = table(headers, rows, ("pages", "accesses"), room=style.room, dispensable=("accesses",))
     more = "\n  and more; --limit N shows N of them" if len(runs) > limit else ""
-    return title + "\n" + indented(table(headers, rows, ("pages", "accesses"))) + more
+    return title + "\n" + indented(found) + more
 
 
 def _detail(detail: LazyPageDetail, names: Names, clock: Clock, style: Style) -> str:
@@ -188,7 +193,7 @@ def _detail(detail: LazyPageDetail, names: Names, clock: Clock, style: Style) ->
         ("record", f"{detail.record:,}"),
         ("range", _reserved(reserved, style)),
     ]
-    body = "\n".join(f"  {name:<10} {value}" for name, value in lines)
+    body = "\n".join(line for name, value in lines for line in style.entry(name, value, 10))
     title = style.title(f"Lazy page {style.address(page.virtual_address)}")
     return f"{title}\n{body}\n{_walk(detail.translation, style)}"
 
@@ -203,14 +208,20 @@ def _reserved(reserved: LazyRange | None, style: Style) -> str:
 
 def _walk(walk: Translation | None, style: Style) -> str:
     if walk is None:
-        return f"  {'walk':<10} its owner has no active address space"
+        return "\n".join(style.entry("walk", "its owner has no active address space", 10))
     lines = [
-        f"  level {level.level:<4} {level.descriptor:#018x} at {level.address:#x}: {level.kind.value}"
+        line
         for level in walk.levels
+        for line in style.entry(
+            f"level {level.level}",
+            f"{level.descriptor:#018x} at {level.address:#x}: {level.kind.value}",
+            10,
+        )
     ]
     if walk.fault is not None:
-        lines.append(f"  {'fault':<10} {walk.fault.kind} at level {walk.fault.level}: {walk.fault.reason}")
+        said = f"{walk.fault.title} at level {walk.fault.level}: {walk.fault.reason}"
+        lines += style.entry("fault", said, 10)
     else:
         allowed = "" if walk.attributes is None else f", {walk.attributes.el0} at EL0"
-        lines.append(f"  {'maps to':<10} {style.address(walk.output)}{allowed}")
+        lines += style.entry("maps to", f"{style.address(walk.output)}{allowed}", 10)
     return "\n".join(lines)

@@ -6,18 +6,26 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.areas import Area
 from gdbplugin.render.mmu import attribute_content
 
 
 class MappingObjects:
-    """The pieces of areas as a list of objects, the first `limit` of them or (None) all.
+    """The pieces of a regime's areas as a list of objects, the first `limit` of them or (None) all.
 
     With `physical` each has the `alias` at which it is seen.
     """
 
-    def __init__(self, areas: Sequence[Area], physical: int | None, limit: int | None) -> None:
+    def __init__(
+        self,
+        areas: Sequence[Area],
+        regime: TranslationRegime,
+        physical: int | None,
+        limit: int | None,
+    ) -> None:
         self._areas = areas
+        self._regime = regime
         self._physical = physical
         self._limit = limit
 
@@ -27,7 +35,7 @@ class MappingObjects:
         physical = self._physical
         for area in self._areas:
             # What all pieces have in common is made once.
-            tail = json.dumps(_common(area))[1:]
+            tail = json.dumps(_common(area, self._regime))[1:]
             for start, end, output, sizes in area.pieces():
                 leaves = ", ".join([f'"{size}": {count}' for size, count in sizes.items()])
                 alias = "" if physical is None else f'"alias": {start + physical - output}, '
@@ -40,9 +48,9 @@ class MappingObjects:
         return "[" + ", ".join(texts[: self._limit]) + "]"
 
 
-def _common(area: Area) -> dict[str, Any]:
+def _common(area: Area, regime: TranslationRegime) -> dict[str, Any]:
     return {
-        **attribute_content(area.attributes, area.memory_type, area.asid),
+        **attribute_content(area.attributes, regime, area.memory_type, area.asid),
         "owner": area.owner,
         "kind": area.place.kind if area.place else None,
         "task": task_of(area),

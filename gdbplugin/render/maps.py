@@ -10,7 +10,7 @@ from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.maps import AddressMap
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.map_objects import MappingObjects, task_of
-from gdbplugin.render.mmu import memory_words, range_line, view_content, view_line
+from gdbplugin.render.mmu import memory_words, permission_words, range_lines, view_content, view_line
 from gdbplugin.render.style import Style, indented, table
 
 _ROWS_SHOWN = 400
@@ -21,7 +21,7 @@ def content(found: AddressMap, journal: Journal) -> dict[str, Any]:
     """The map's part of its JSON object."""
     del journal  # Its findings and notes stand beside, in every command's object.
     return {
-        "mappings": MappingObjects(found.areas, found.aliases, found.limit),
+        "mappings": MappingObjects(found.areas, found.view.regime, found.aliases, found.limit),
         "limited": found.limit is not None and _has_more(found, found.limit),
         "stopped_at": found.stopped_at,
         "malformed": [entry._asdict() for entry in found.malformed],
@@ -46,15 +46,17 @@ def text(found: AddressMap, journal: Journal, style: Style) -> str:
     if not view.regime.enabled:
         bits = view.regime.output_bits
         kind = "intermediate physical" if view.regime.second_stage else "physical"
-        lines.append(f"  every address of up to {bits} bits is its own {kind} address")
+        lines += style.wrapped(f"  every address of up to {bits} bits is its own {kind} address")
     elif found.aliases is not None:
-        lines += [range_line(control, style) for control in view.regime.controls]
+        for control in view.regime.controls:
+            lines += range_lines(control, style)
         lines += _aliases(found, style)
     else:
         lines += _tables(found, style)
     if view.vmid is not None and view.regime.stage == 1:
-        lines.append(f"  stage 2 translates once more, with VMID {view.vmid}: see --stage 2")
-    lines += [f"  {note}" for note in view.regime.notes]
+        lines += style.wrapped(f"  stage 2 translates once more, with VMID {view.vmid}: see --stage 2")
+    for note in view.regime.notes:
+        lines += style.wrapped(f"  {note}")
     lines += _malformed_lines(found, style)
     return "\n".join(lines) + "\n" + journal_text(journal, style)
 
@@ -80,14 +82,14 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
     lines: list[str] = []
     rows_left = _ROWS_SHOWN
     for control in regime.controls if regime.enabled else ():
-        lines.append(range_line(control, style))
+        lines += range_lines(control, style)
         areas = [area for area in found.areas if area.start >= control.first_address]
         if not control.upper and regime.upper is not None:
             areas = [area for area in areas if area.start < regime.upper.first_address]
         shown, rows_left = areas[:rows_left], max(0, rows_left - len(areas))
         if shown:
             output = "intermediate" if regime.second_stage else "physical"
-            headers = ("start", "end", "size", output, "EL0", f"EL{regime.level}", "memory", "what")
+            headers = ("start", "end", "size", output, *_levels(found), "memory", "what")
             rows = [_row(area, control, found, style) for area in shown]
             least = ("size", "memory")
             lines.append(indented(table(headers, rows, ("size",), room=style.room, dispensable=least)))
@@ -96,13 +98,18 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
     if found.is_limited:
         ranges = f"The first {style.count(len(found.areas))} of {ranges}, as --limit says,"
     leaves = "1 block or page" if found.leaves == 1 else f"{style.count(found.leaves)} blocks and pages"
-    lines.append(f"{ranges} with {total}; {leaves} in {style.counted(found.tables, 'table')}")
+    lines += style.wrapped(f"{ranges} with {total}; {leaves} in {style.counted(found.tables, 'table')}")
     if len(found.areas) > _ROWS_SHOWN:
-        lines.append(
+        lines += style.wrapped(
             f"  the first {_ROWS_SHOWN} are shown; narrow it by --range, --permissions or --owner, "
             "or take --json for all"
         )
     return lines
+
+
+def _levels(found: AddressMap) -> tuple[str, ...]:
+    """The columns of permissions."""
+    return tuple(f"EL{level}" for level in found.view.regime.levels)
 
 
 def _row(area: Area, control: TranslationControl, found: AddressMap, style: Style) -> tuple[str, ...]:
@@ -116,8 +123,7 @@ def _row(area: Area, control: TranslationControl, found: AddressMap, style: Styl
         f"{area.end:#0{width}x}",
         style.short_size(area.end - area.start),
         physical,
-        str(attributes.el0) if found.view.regime.has_el0 else style.missing,
-        str(attributes.el1),
+        *permission_words(attributes, found.view.regime).values(),
         memory_words(area.memory_type, attributes.shareability, style),
         ", ".join([*_what(area), *_scope(area, control, found)]),
     )
@@ -166,20 +172,19 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
     physical = found.aliases or 0
     kind = "Intermediate physical" if found.view.regime.second_stage else "Physical"
     others = ", and otherwise as asked for," if found.filters_aliases else ""
-    lines = [
+    lines = style.wrapped(
         f"{kind} {physical:#x} is mapped {style.counted(found.area_count, 'time')}{others} "
         f"in the {style.counted(found.spaces, 'range')} of addresses that are known"
-    ]
+    )
     if found.is_limited:
-        lines.append(f"  the first {style.count(len(found.areas))} of them, as --limit says")
+        lines += style.wrapped(f"  the first {style.count(len(found.areas))} of them, as --limit says")
     if not found.areas:
         return lines
     has_el0 = found.view.regime.has_el0
     rows = [
         (
             f"{area.start + physical - area.physical:#018x}",
-            str(area.attributes.el0) if has_el0 else style.missing,
-            str(area.attributes.el1),
+            *permission_words(area.attributes, found.view.regime).values(),
             memory_words(area.memory_type, area.attributes.shareability, style),
             _asid(area, has_el0, style),
             ", ".join(_what(area)),
@@ -187,8 +192,9 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
         )
         for area in found.areas[:_ROWS_SHOWN]
     ]
-    headers = ("address", "EL0", f"EL{found.view.regime.level}", "memory", "ASID", "what", "within")
-    lines.append(indented(table(headers, rows, headers[-1:])))
+    headers = ("address", *_levels(found), "memory", "ASID", "what", "within")
+    least = ("within", "memory")
+    lines.append(indented(table(headers, rows, headers[-1:], room=style.room, dispensable=least)))
     if len(found.areas) > _ROWS_SHOWN:
         lines.append(f"  the first {_ROWS_SHOWN} are shown; --json has all")
     return lines

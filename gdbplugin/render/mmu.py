@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes
+from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.selection import View
 from gdbplugin.render.style import Style
 
@@ -45,12 +46,25 @@ def control_content(control: TranslationControl) -> dict[str, Any]:
     }
 
 
-def attribute_content(found: Attributes, memory_type: str | None, asid: int | None) -> dict[str, Any]:
-    """Effective attributes, for JSON: permissions as `r-x`."""
+def permission_content(found: Attributes, regime: TranslationRegime) -> dict[str, Any]:
+    """Permissions by exception level, for JSON: as `r-x`; null for EL0 or EL1 where there is none."""
+    allowed = permission_words(found, regime)
+    with_pan = permission_words(found, regime, pan=True)
     return {
-        "el0": str(found.el0),
-        "el1": str(found.el1),
-        "el1_with_pan": str(found.el1_with_pan),
+        "permissions": allowed,
+        "permissions_with_pan": with_pan,
+        "el0": allowed.get("EL0"),
+        "el1": allowed.get("EL1"),
+        "el1_with_pan": with_pan.get("EL1"),
+    }
+
+
+def attribute_content(
+    found: Attributes, regime: TranslationRegime, memory_type: str | None, asid: int | None
+) -> dict[str, Any]:
+    """Effective attributes, for JSON."""
+    return {
+        **permission_content(found, regime),
         "memory_type": memory_type,
         "shareability": found.shareability,
         "global": not found.not_global,
@@ -81,18 +95,18 @@ def view_line(view: View) -> str:
     return ", ".join(parts)
 
 
-def range_line(control: TranslationControl, style: Style) -> str:
-    """A line on one range of input addresses and its root table."""
+def range_lines(control: TranslationControl, style: Style, indent: str = "") -> list[str]:
+    """What there is to say of one range of input addresses and its root table, in one line if it fits."""
     said = (
         f"{control.name}: table {style.address(control.root_address)}, "
         f"{style.size(1 << control.granule_bits)} granule, {control.input_bits}-bit input, "
         f"{control.output_bits}-bit output"
     )
     if control.defect is not None:
-        return f"{said}; nothing is translated: {control.defect}"
-    if control.walks_disabled:
-        return f"{said}; walks disabled (EPD)"
-    return said
+        said += f"; nothing is translated: {control.defect}"
+    elif control.walks_disabled:
+        said += "; walks disabled (EPD)"
+    return style.wrapped(indent + said, indent + "  ")
 
 
 _MEMORY_SHORT = {
@@ -113,9 +127,7 @@ def memory_words(memory_type: str | None, shareability: str, style: Style) -> st
     return f"{short} {_SHAREABILITY_SHORT.get(shareability, shareability)}"
 
 
-def permission_words(found: Attributes, level: int, has_el0: bool) -> Mapping[str, str]:
-    """Permissions by exception level, as they are shown: `{"EL0": "r--", "EL1": "rw-"}`."""
-    privileged = f"EL{level}"
-    if not has_el0:
-        return {privileged: str(found.el1)}
-    return {"EL0": str(found.el0), privileged: str(found.el1)}
+def permission_words(found: Attributes, regime: TranslationRegime, *, pan: bool = False) -> dict[str, str]:
+    """Permissions by the regime's exception levels, as they are shown: `{"EL0": "r--", "EL1": "rw-"}`."""
+    allowed = permissions_by_level(regime, found, pan=pan)
+    return {level: str(permissions) for level, permissions in allowed.items()}

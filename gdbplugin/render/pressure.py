@@ -11,7 +11,7 @@ from gdbplugin.kernel.pressure_state import UNITS, PressureState
 from gdbplugin.render.parts import clock_content, sections
 from gdbplugin.render.style import Style, indented, table
 
-_WIDTH = 60
+_BAR_WIDTHS = 10, 60
 _BESIDE = 40
 """What is said beside the bar takes no more than that."""
 
@@ -38,18 +38,17 @@ def section(state: PressureState, style: Style) -> str:
     changed = state.clock.ago(pressure.last_change_time)
     since = "" if changed is None else f", for {style.duration(changed)}"
     lines = [
-        style.title("Pressure: ") + style.level(pressure.level) + since,
+        *style.wrapped(style.title("Pressure:") + " " + style.level(pressure.level) + since),
         *style.wrapped(
             f"  {count(frames.free_frames)} free, {count(frames.cached_frames)} cached, "
             f"{count(frames.used_frames)} used, {count(frames.retired_frames)} retired of "
-            f"{count(frames.total_frames)} frames of 4 KiB at {style.address(frames.base)}",
-            "    ",
+            f"{count(frames.total_frames)} frames of 4 KiB at {style.address(frames.base)}"
         ),
         *_bar(state, style),
     ]
     if pressure.level_events is not None:
         entered = zip(LEVELS, pressure.level_events, strict=False)
-        lines.append("  entered: " + ", ".join(f"{level} {number:,}" for level, number in entered))
+        lines += style.wrapped("  entered: " + ", ".join(f"{level} {number:,}" for level, number in entered))
     strategies = _strategies(state, style)
     return "\n".join([*lines, strategies] if strategies else lines)
 
@@ -59,21 +58,23 @@ def _bar(state: PressureState, style: Style) -> list[str]:
     pressure, count = state.pressure, style.count
     limit = pressure.limit_frames
     borders = list(zip(LEVELS[1:], pressure.thresholds, strict=False))
-    width = min(_WIDTH, style.width - _BESIDE)
-    lines = [
-        f"  {style.gauge(state.free, limit, width)}  {count(state.free)} of {count(limit)} frames to be had"
-    ]
+    width = style.left(_BESIDE, *_BAR_WIDTHS)
+    lines = style.wrapped(
+        f"  {style.gauge(state.free, limit, width)}  {count(state.free)} of {count(limit)} frames to be had",
+        "  ",
+    )
+    above = lines.pop(0)
     marks = [" "] * width
     for level, border in borders:
         if limit and border.enter_below is not None:
             marks[min(width - 1, max(0, width * border.enter_below // limit))] = level[0]
     if any(mark != " " for mark in marks):
-        lines.append(("  " + "".join(marks)).rstrip())
+        lines.insert(0, ("  " + "".join(marks)).rstrip())
     levels = ", ".join(
         f"{level} below {count(border.enter_below)} until {count(border.leave_at)}"
         for level, border in borders
     )
-    return [*lines, *style.wrapped(f"  {levels or style.missing}", "    ")]
+    return [above, *lines, *style.wrapped(f"  {levels or style.missing}")]
 
 
 def _strategies(state: PressureState, style: Style) -> str:
@@ -93,4 +94,6 @@ def _strategies(state: PressureState, style: Style) -> str:
     if not rows:
         return ""
     right = ("runs", "skipped", "won last", "won in all", "last run")
-    return indented(table(headers, rows, right, room=style.room, dispensable=("last run", "won last")))
+    return indented(
+        table(headers, rows, right, room=style.room, dispensable=("last run", "won last", "skipped"))
+    )

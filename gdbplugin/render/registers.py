@@ -14,6 +14,8 @@ from gdbplugin.render.style import Style, indented, table
 
 _WHOLE_REGISTER = ("address", "PROCID")
 """Fields that say no more than the value."""
+_BESIDE = 60
+"""Where no more is left beside the value, what its fields say begins further left."""
 
 
 def content(found: Registers, journal: Journal) -> dict[str, Any]:
@@ -64,11 +66,12 @@ def _in_full(register: Register, found: Registers, style: Style) -> str:
     if len({tuple((field.name, field.low) for field in value.fields) for value in values}) > 1:
         parts = [Register(register.name, (value,), ()) for value in values]
         return "\n\n".join(_in_full(part, found, style) for part in parts)
-    lines = [
+    heads = [
         f"{register.name} of {core_list(value.cores, found.cores)}: {value.value:#018x}" for value in values
     ]
     if register.unknown_cores:
-        lines.append(f"{register.name} of {core_list(register.unknown_cores, found.cores)}: not to be had")
+        heads.append(f"{register.name} of {core_list(register.unknown_cores, found.cores)}: not to be had")
+    lines = [line for head in heads for line in style.wrapped(head)]
     rows = []
     for fields in zip(*(value.fields for value in values), strict=True):
         first = fields[0]
@@ -78,7 +81,7 @@ def _in_full(register: Register, found: Registers, style: Style) -> str:
         meanings = dict.fromkeys(field.meaning or "" for field in fields)
         rows.append((where, first.name, *(_number(field) for field in fields), " / ".join(meanings)))
     columns = [core_list(value.cores, found.cores) for value in values] if len(values) > 1 else ["value"]
-    lines.append(indented(table(("bits", "field", *columns, "meaning"), rows, columns)))
+    lines.append(indented(table(("bits", "field", *columns, "meaning"), rows, columns, room=style.room)))
     return "\n".join(lines)
 
 
@@ -98,7 +101,7 @@ def _in_short(register: Register, found: Registers, style: Style) -> str:
             said = f"{who}: {said}" if said else who
         # A field is not parted from what it means.
         bound = said.replace(" ", "\0").replace(";\0", "; ").replace(":\0", ": ")
-        parts = style.wrapped(head + bound, " " * len(head))
+        parts = style.wrapped(head + bound, " " * style.left(_BESIDE, 4, len(head)))
         lines += [line.replace("\0", " ").rstrip() for line in parts]
         first = first or value
     return "\n".join(lines)

@@ -47,5 +47,6 @@ def text(report: Report, journal: Journal, style: Style) -> str:
 
 
 def _summary(report: Report, style: Style) -> str:
-    lines = [f"  {name:<11} {value}" for name, value in stats.summary(report.counters, style)]
+    summary = stats.summary(report.counters, style)
+    lines = [line for name, value in summary for line in style.entry(name, value, 11)]
     return "\n".join([style.title("TinyOS dynamic memory"), *lines])

@@ -15,6 +15,8 @@ from gdbplugin.render.parts import Names, clock_content, owner, sections, task_n
 from gdbplugin.render.style import Style, indented, table
 
 _PAGES_SHOWN = 40
+_GAUGE_WIDTHS = 8, 30
+_BESIDE = 32  # What stands before such a gauge takes no more than that.
 _DIGITS = 6  # Of an address behind another one, at least: those of 16 MiB.
 
 
@@ -59,10 +61,13 @@ def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock
     least = ("seen", "policy", "most", "+/-")
     lines = [title, indented(table(headers, rows, right, room=style.room, dispensable=least))]
     lines += [
-        f"  * as core {entry.core} has it, which runs task {owner(stack.owner, names, style)}"
+        line
         for entry in running
         for stack in stacks.active
         if stack.id == entry.stack
+        for line in style.wrapped(
+            f"  * as core {entry.core} has it, which runs task {owner(stack.owner, names, style)}"
+        )
     ]
     return "\n".join(lines)
 
@@ -127,6 +132,7 @@ def _details(
 ) -> str:
     base, size = stack.base_address, stack.current_size
     lowest = None if base is None or size is None else base - size
+    gauge = style.gauge(size, stack.max_size, style.left(_BESIDE, *_GAUGE_WIDTHS))
     growth = "none so far"
     if stack.growth_count != 0:
         last = (
@@ -137,7 +143,7 @@ def _details(
         ("owner", f"task {owner(stack.owner, names, style)}"),
         ("policy", style.text(stack.policy)),
         ("mapped", f"{style.address(lowest)} to {style.address(base)}, {style.size(size)}"),
-        ("may grow to", f"{style.size(stack.max_size)}  {style.gauge(size, stack.max_size, 30)}"),
+        ("may grow to", f"{style.size(stack.max_size)}  {gauge}"),
         ("guard page", style.address(stack.guard_address)),
         *(
             ("stack pointer", f"{_pointer(stack, live.stack_pointer, style)}, as core {live.core} has it now")
@@ -153,8 +159,8 @@ def _details(
         ("last access", f"{style.duration(clock.ago(stack.last_access_time))} ago"),
     ]
     state = "active" if stack.is_active else "ended"
-    body = "\n".join(f"  {name:<14} {value}" for name, value in lines)
-    return style.title(f"Stack {style.text(stack.id)} ({state})") + "\n" + body
+    body = [line for name, value in lines for line in style.entry(name, value, 14)]
+    return "\n".join([style.title(f"Stack {style.text(stack.id)} ({state})"), *body])
 
 
 def _pointer(stack: DynamicStack, pointer: int | None, style: Style) -> str:
@@ -170,4 +176,4 @@ def _mapped(pages: tuple[MappedPage, ...], style: Style) -> str:
     if not rows:
         return title
     more = f"\n  and {len(pages) - _PAGES_SHOWN} more" if len(pages) > _PAGES_SHOWN else ""
-    return title + "\n" + indented(table(("page", "physical", "EL0"), rows)) + more
+    return title + "\n" + indented(table(("page", "physical", "EL0"), rows, room=style.room)) + more

@@ -34,9 +34,8 @@ def text(counters: Counters, journal: Journal, style: Style) -> str:
     headers = ("counter", "value") if since is None else ("counter", "value", "change", "per second")
     groups = [asdict(counters.stats), counters.counters]
     rows = [_row(name, value, since, style) for group in groups for name, value in group.items()]
-    return sections(
-        [style.title(heading) + "\n" + indented(table(headers, rows, headers[1:]))], journal, style
-    )
+    found = table(headers, rows, headers[1:], room=style.room, dispensable=("change",))
+    return sections([style.title(heading) + "\n" + indented(found)], journal, style)
 
 
 def _row(name: str, value: int | None, since: Changes | None, style: Style) -> tuple[str, ...]:

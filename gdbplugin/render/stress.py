@@ -54,7 +54,9 @@ def _headline(run: StressRun, style: Style) -> str:
     how = f"Stress test: {paint(run.result)}"
     if run.result == "cancelled":
         how += f" at {run.progress} of {run.progress_total} steps"
-    return how if run.seconds is None else f"{how}, {run.seconds:.2f} s of the kernel's time"
+    if run.seconds is not None:
+        how += f", {run.seconds:.2f} s of the kernel's time"
+    return "\n".join(style.wrapped(how))
 
 
 def _counters(run: StressRun, style: Style) -> str:
@@ -65,7 +67,7 @@ def _counters(run: StressRun, style: Style) -> str:
         if name in stats or change != 0
     ]
     headers = ("counter", "before", "after", "change")
-    return indented(table(headers, rows, headers[1:]))
+    return indented(table(headers, rows, headers[1:], room=style.room, dispensable=("before",)))
 
 
 def signed(change: int | None, style: Style) -> str:
@@ -82,15 +84,15 @@ def _pressure(run: StressRun, style: Style) -> str:
         for name, (runs, won) in run.strategies.items()
     )
     level = style.text(run.after.pressure.level)
-    lines = [f"  Pressure: {level} again; levels entered: {entered or style.missing}"]
-    lines += style.wrapped(f"  Strategies: {strategies or style.missing}", "    ")
+    lines = style.wrapped(f"  Pressure: {level} again; levels entered: {entered or style.missing}")
+    lines += style.wrapped(f"  Strategies: {strategies or style.missing}")
     return "\n".join(lines)
 
 
 def _frame_lines(run: StressRun, style: Style) -> str:
     before, after = run.before.frames, run.after.frames
     if after is None:
-        return f"  Frames: {style.missing}, the kernel was amid a change"
+        return "\n".join(style.wrapped(f"  Frames: {style.missing}, the kernel was amid a change"))
     lost = run.frames_lost or 0
     said = style.good("none lost") if not lost else style.bad(f"{lost:,} LOST")
     used = style.count(before.used if before is not None else None)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from textwrap import wrap
 from typing import Any
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _WIDTH = 100
+_LEAST_WIDTH = 40
+_LEAST_CELL = 16
 _GAP = "  "
+_COLOUR = re.compile("\033\\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Style:
     """What the reader's terminal can show.
 
-    `encoding` is the character set text is written in, `width` how many characters there are in a line.
+    `encoding` is the character set text is written in, `width` how many characters there are in a line:
+    40 where fewer are asked for, as the views cannot say what they say in less.
     """
 
     encoding: str = "utf-8"
@@ -32,21 +36,30 @@ class Style:
         except (UnicodeEncodeError, LookupError):
             plain = True
         object.__setattr__(self, "plain", plain)
+        object.__setattr__(self, "width", max(_LEAST_WIDTH, self.width))
 
     @property
     def room(self) -> int:
         """How wide a table may be, which is indented."""
-        return self.width - len(_GAP)
+        return self.left(len(_GAP))
 
-    def wrapped(self, line: str, indent: str) -> list[str]:
-        """A line in as many as it takes, those behind the first indented."""
-        return wrap(
-            line, self.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-        )
+    def left(self, taken: int, least: int = 1, most: int | None = None) -> int:
+        """How many characters of a line are left beside those taken: at least `least`, at most `most`."""
+        room = max(least, self.width - taken)
+        return room if most is None else min(most, room)
+
+    def wrapped(self, line: str, indent: str = "    ") -> list[str]:
+        """A line in as many as it takes, those after the first indented. A word is never parted."""
+        return _wrapped(line, self.width, indent)
+
+    def entry(self, name: str, value: str, name_width: int) -> list[str]:
+        """`  name  value`, the values of several below each other; a long one in several lines."""
+        head = f"  {name:<{name_width}} "
+        return self.wrapped(head + value, " " * len(head))
 
     def title(self, text: str) -> str:
-        """A heading."""
-        return self._coloured(text, "1")
+        """A heading, in as many lines as it takes."""
+        return "\n".join(self._coloured(line, "1") for line in self.wrapped(text, "  "))
 
     def good(self, text: str) -> str:
         """What is as it should be."""
@@ -140,6 +153,11 @@ class Style:
         return self.missing if value is None else str(value)
 
 
+def is_dumb(environment: Mapping[str, str]) -> bool:
+    """Whether the terminal is one that takes no escape sequences, or nobody knows what it is."""
+    return environment.get("TERM", "").lower() in ("", "dumb", "unknown")
+
+
 def table(
     headers: Sequence[str],
     rows: Iterable[Sequence[str]],
@@ -151,10 +169,11 @@ def table(
     """A table of ready strings, without its final newline. The columns named in `right` are aligned there.
 
     Where it is wider than `room`, columns are left out one after the other, those named in `dispensable` in
-    that order, and a line below says so.
+    that order, and a line below says so. Where that is not enough, the last column's cells become several
+    lines each. What is still wider stays so: a number is never cut.
     """
     at_right, lines = set(right), [list(headers), *map(list, rows)]
-    columns = [
+    columns: _Columns = [
         (header, max(map(len, cells)), cells)
         for header, cells in zip(headers, zip(*lines, strict=True), strict=True)
     ]
@@ -164,6 +183,8 @@ def table(
             break
         left_out.append(name)
         columns = [column for column in columns if column[0] != name]
+    if room is not None and columns[-1][0] not in at_right:
+        columns = _with_last_wrapped(columns, room)
     filled = [
         [cell.rjust(width) if header in at_right else cell.ljust(width) for cell in cells]
         for header, width, cells in columns
@@ -171,8 +192,42 @@ def table(
     found = [_GAP.join(cells).rstrip() for cells in zip(*filled, strict=True)]
     found.insert(1, _GAP.join("-" * width for _, width, _ in columns))
     if left_out:
-        found.append(f"(too narrow for: {', '.join(left_out)})")
+        found += _wrapped(f"(too narrow for: {', '.join(left_out)})", room or _WIDTH, " ")
     return "\n".join(found)
+
+
+_Columns = list[tuple[str, int, Sequence[str]]]
+"""Of each its header, its width, and its cells, the header first."""
+
+
+def _with_last_wrapped(columns: _Columns, room: int) -> _Columns:
+    """The columns with the last one's cells in as many lines as they take, if it is too wide."""
+    *others, (header, width, cells) = columns
+    left = max(_LEAST_CELL, len(header), room - sum(taken + len(_GAP) for _, taken, _ in others))
+    if width <= left:
+        return columns
+    parts = [_wrapped(cell, left, "") or [""] for cell in cells]
+    wrapped = [line for part in parts for line in part]
+
+    def spread(column: Sequence[str]) -> list[str]:
+        pairs = zip(column, parts, strict=True)
+        return [line for cell, part in pairs for line in (cell, *[""] * (len(part) - 1))]
+
+    spread_others = [(name, taken, spread(column)) for name, taken, column in others]
+    return [*spread_others, (header, max(map(len, wrapped)), wrapped)]
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    """Text in lines of `width` characters, which colours are none of. `textwrap` would count those."""
+    lines: list[str] = []
+    line = ""
+    for space, word in re.findall("( *)([^ ]+)", re.sub(r"\s", " ", text)):
+        if line.strip() and len(_COLOUR.sub("", line + space + word)) > width:
+            lines.append(line)
+            line = indent + word
+        else:
+            line += space + word
+    return [*lines, line] if line else lines
 
 
 def indented(text: str, by: str = "  ") -> str:

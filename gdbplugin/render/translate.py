@@ -6,6 +6,7 @@ from typing import Any
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes, Kind, hierarchical_names
+from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import Level, Translation
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.translate import AddressTranslation
@@ -14,7 +15,7 @@ from gdbplugin.render.mmu import (
     attribute_content,
     control_content,
     permission_words,
-    range_line,
+    range_lines,
     view_content,
     view_line,
 )
@@ -31,7 +32,7 @@ def content(found: AddressTranslation, journal: Journal) -> dict[str, Any]:
         "size": walk.size,
         "contiguous_bytes": walk.contiguous_bytes,
         "levels": [_level_content(found.control, level) for level in walk.levels],
-        "attributes": _attribute_content(walk, found.memory_type, found.asid),
+        "attributes": _attribute_content(found.view.regime, walk, found.memory_type, found.asid),
         "stage2": _stage2_content(found),
         "fault": None if found.fault is None else vars(found.fault),
         "mapped_to": walk.output,
@@ -49,13 +50,17 @@ def _stage2_content(found: AddressTranslation) -> dict[str, Any] | None:
         "size": walk.size,
         "contiguous_bytes": walk.contiguous_bytes,
         "levels": [_level_content(regime.lower, level) for level in walk.levels],
-        "attributes": _attribute_content(walk, found.stage2_memory_type, None),
+        "attributes": _attribute_content(regime, walk, found.stage2_memory_type, None),
         "range": control_content(regime.lower),
     }
 
 
-def _attribute_content(walk: Translation, memory_type: str | None, asid: int | None) -> dict[str, Any] | None:
-    return None if walk.attributes is None else attribute_content(walk.attributes, memory_type, asid)
+def _attribute_content(
+    regime: TranslationRegime, walk: Translation, memory_type: str | None, asid: int | None
+) -> dict[str, Any] | None:
+    if walk.attributes is None:
+        return None
+    return attribute_content(walk.attributes, regime, memory_type, asid)
 
 
 def _level_content(control: TranslationControl, level: Level) -> dict[str, Any]:
@@ -89,7 +94,7 @@ def _meaning(control: TranslationControl, level: Level) -> str:
         return "invalid" if level.descriptor == 0 else "invalid (bit 0 is clear)"
     span = Style().size(1 << control.shift(level.level))
     if level.kind is Kind.TABLE:
-        limits = hierarchical_names(level.descriptor) if control.rules.stage == 1 else ()
+        limits = hierarchical_names(level.descriptor, control.rules)
         ignored = " (ignored: HPD)" if limits and control.hierarchical_disabled else ""
         return ", ".join([f"table at {output:#x}", *limits]) + ignored
     return f"{level.kind.value} of {span} at {output:#x}"
@@ -100,19 +105,20 @@ def text(found: AddressTranslation, journal: Journal, style: Style) -> str:
     walk, regime = found.walk, found.view.regime
     lines = style.wrapped(f"{walk.input:#018x} by {view_line(found.view)}", "  ")
     if regime.enabled:
-        lines.append("  " + range_line(found.control, style))
+        lines += range_lines(found.control, style, "  ")
     lines += _level_lines(found.control, walk, style)
     lines += _attribute_lines(found, style)
     if regime.stage2 is not None and walk.second is not None:
         second, control = walk.second, regime.stage2.lower
-        lines.append(
+        lines += style.wrapped(
             f"  intermediate physical {style.address(second.input)} by stage 2, VMID {regime.stage2.vmid}"
         )
-        lines.append("  " + range_line(control, style))
+        lines += range_lines(control, style, "  ")
         lines += _level_lines(control, second, style)
-        lines += _stage2_lines(found, second, style)
-    lines.append(_outcome(found, style))
-    lines += [f"  {note}" for note in regime.notes]
+        lines += _stage2_lines(found, regime.stage2, second, style)
+    lines += style.wrapped(_outcome(found, style))
+    for note in regime.notes:
+        lines += style.wrapped(f"  {note}")
     return "\n".join(lines) + "\n" + journal_text(journal, style)
 
 
@@ -132,14 +138,14 @@ def _level_lines(control: TranslationControl, walk: Translation, style: Style) -
         for level in walk.levels
     ]
     headers = ("level", "table", "index", "at", "descriptor", "meaning")
-    return [indented(table(headers, rows, ("index",), room=style.room, dispensable=("at",)))]
+    return [indented(table(headers, rows, ("index",), room=style.room, dispensable=("at", "table", "index")))]
 
 
 def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
     attributes, regime = found.walk.attributes, found.view.regime
     if attributes is None:
         return []
-    allowed = permission_words(attributes, regime.level, regime.has_el0)
+    allowed = permission_words(attributes, regime)
     words = [f"{level} {letters}" for level, letters in allowed.items()]
     if found.view.pan and attributes.el1_with_pan != attributes.el1:
         words.append(f"EL{regime.level} with PAN {attributes.el1_with_pan}")
@@ -152,11 +158,13 @@ def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
     return style.wrapped("  " + ", ".join(words), "    ")
 
 
-def _stage2_lines(found: AddressTranslation, walk: Translation, style: Style) -> list[str]:
+def _stage2_lines(
+    found: AddressTranslation, regime: TranslationRegime, walk: Translation, style: Style
+) -> list[str]:
     attributes = walk.attributes
     if attributes is None:
         return []
-    words = [f"{level} {letters}" for level, letters in permission_words(attributes, 1, True).items()]
+    words = [f"{level} {letters}" for level, letters in permission_words(attributes, regime).items()]
     words += [found.stage2_memory_type or style.missing, attributes.shareability]
     words += _flag_words(attributes, walk, style)
     return style.wrapped("  " + ", ".join(words), "    ")
@@ -187,7 +195,7 @@ def _outcome(found: AddressTranslation, style: Style) -> str:
         return f"{arrow} {what} {style.address(found.output)}"
     stage = f" of stage {fault.stage}" if regime.second_stage or regime.stage == 2 else ""
     stage += ", on the way to a table of stage 1" if fault.on_walk else ""
-    said = f"{arrow} {fault.kind} fault{stage} at level {fault.level}: {fault.reason}"
+    said = f"{arrow} {fault.title}{stage} at level {fault.level}: {fault.reason}"
     if found.walk.output is not None:
         said += f"; the memory is at {what} {found.walk.output:#x}"
     return said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gdbplugin.repl.completion import OWN
 from gdbplugin.repl.line import VIEWS, Vocabulary
+from gdbplugin.session.showing import Style
 
 _TOPICS = {
     "console": """console TEXT
@@ -30,8 +31,8 @@ def about(topic: str) -> str | None:
     return text + "\n" if text is not None else None
 
 
-def overview(vocabulary: Vocabulary) -> str:
-    """All there is, one line each."""
+def overview(vocabulary: Vocabulary, style: Style) -> str:
+    """All there is, one line each where they are wide enough."""
     by_word = {word: letter for letter, word in vocabulary.letters.items()}
     rows = []
     for word, summary in vocabulary.summaries.items():
@@ -39,16 +40,20 @@ def overview(vocabulary: Vocabulary) -> str:
         rows.append((f"*{letter}, {word}" if letter else word, summary))
     rows.append(("*", "the submenu: letters without the star, until q"))
     parts = [
-        "The kernel's memory management and the MMU:",
-        _table(rows),
+        *style.wrapped("The kernel's memory management and the MMU:", "  "),
+        *_table(rows, style),
         "This program:",
-        _table([("live [s|d|l|p|e]" if word == "live" else word, OWN[word]) for word in OWN]),
-        "Anything else is a command of GDB's: break, continue, bt, x, print, ... `help COMMAND` has more.\n"
-        "Ctrl-C stops the kernel or the command, Ctrl-R searches the history, Tab completes, Ctrl-D ends.",
+        *_table([("live [s|d|l|p|e]" if word == "live" else word, OWN[word]) for word in OWN], style),
+        *style.wrapped(
+            "Anything else is a command of GDB's: break, continue, bt, x, print, ... `help COMMAND` has more."
+        ),
+        *style.wrapped(
+            "Ctrl-C stops the kernel or the command, Ctrl-R searches the history, Tab completes, Ctrl-D ends."
+        ),
     ]
     return "\n".join(parts) + "\n"
 
 
-def _table(rows: list[tuple[str, str]]) -> str:
+def _table(rows: list[tuple[str, str]], style: Style) -> list[str]:
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name.ljust(width)}  {meaning}" for name, meaning in rows)
+    return [line for name, meaning in rows for line in style.entry(name, f" {meaning}", width)]

@@ -150,6 +150,8 @@ def parse(line: str, vocabulary: Vocabulary, *, in_submenu: bool = False) -> Act
     text = line.strip()
     if not text or text.startswith("#"):
         return Nothing()
+    if "\0" in text:
+        return Refused("GDB takes no NUL byte: give commands in UTF-8, not in UTF-16")
     if text.startswith("*"):
         return _starred(text[1:].strip())
     word, _, rest = text.partition(" ")

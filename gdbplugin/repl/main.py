@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +11,11 @@ from typing import NoReturn
 
 from gdbplugin.repl import batch, plain_gdb
 from gdbplugin.repl.opening import Opening
+from gdbplugin.repl.plain_prompt import PlainPrompt
 from gdbplugin.repl.repl import Manner, Repl
 from gdbplugin.repl.screen import Screen
-from gdbplugin.repl.terminal import style_of
-from gdbplugin.session import SessionError
+from gdbplugin.repl.terminal import lack_of_cursor, style_of
+from gdbplugin.session import SessionError, streams
 from gdbplugin.session.signals import raised_as_exit
 
 
@@ -29,21 +28,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    logging.basicConfig(format="tinyos: %(message)s")
-    try:
+
+    def program() -> int:
+        logging.basicConfig(format="tinyos: %(message)s")
         with raised_as_exit():
             return _run(_options(arguments))
-    except SessionError as error:
-        print(f"tinyos: error: {error.message}", file=sys.stderr)
-        if error.evidence:
-            print(error.evidence, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`): nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+
+    return streams.run("tinyos", program)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -88,11 +79,12 @@ def _run(options: argparse.Namespace) -> int:
     if options.gdb:
         with opening.open() as session:
             return plain_gdb.run(session)
-    interactive = not options.commands and sys.stdin.isatty() and sys.stdout.isatty()
+    interactive = not options.commands and sys.stdin.isatty()
     manner = Manner(interactive=interactive, json=options.json, timeout=options.timeout)
     if interactive and options.json:
         raise SessionError("--json is for commands: give some by -c or on standard input")
-    screen = Screen(sys.stdout, sys.stderr, style_of(sys.stdout), for_person=interactive)
+    styles = style_of(sys.stdout), style_of(sys.stderr)
+    screen = Screen(sys.stdout, sys.stderr, *styles, for_person=interactive)
     with Repl(opening, screen, manner) as repl:
         if interactive:
             return _converse(repl)
@@ -100,15 +92,20 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _converse(repl: Repl) -> int:
+    state = "running" if repl.session.running else "stopped"
+    welcome = f"the kernel is {state}; `help` says what there is, Ctrl-C stops it, Ctrl-D leaves"
+    if lack_of_cursor(sys.stdout):
+        repl.screen.say(welcome)
+        PlainPrompt(repl, sys.stdin).loop()
+        return 0
     # Not at the top: half of the start-up time of what needs no terminal.
     from gdbplugin.repl.history import history_file, open_history
     from gdbplugin.repl.prompt import Prompt
 
-    history, lack = open_history(history_file())
+    history, lack = open_history(history_file(), repl.screen.complain)
     if lack:
-        repl.screen.complain(f"tinyos: {lack}")
-    state = "running" if repl.session.running else "stopped"
-    repl.screen.say(f"the kernel is {state}; `help` says what there is, Ctrl-C stops it, Ctrl-D leaves")
+        repl.screen.complain(lack)
+    repl.screen.say(welcome)
     Prompt(repl, history).loop()
     return 0
 

@@ -15,6 +15,7 @@ from gdbplugin.repl.opening import Opening
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.target import Target, TargetError
 from gdbplugin.session import CommandFailedError, SessionError, TinyOS
+from gdbplugin.session.streams import escaped
 
 # What prints nothing, or an object of its own.
 _WITHOUT_TEXT = (lines.Nothing, lines.Submenu, lines.Quit, lines.Restart, lines.Refused, lines.Ours)
@@ -164,7 +165,7 @@ class Repl:
         self.screen.gdb(json.dumps({"output": "".join(printed)}) + "\n")
 
     def _failed(self, command: str, reason: str, output: str = "") -> Outcome:
-        command = command.strip()
+        command = escaped(command.strip())
         if self._manner.json:
             self.screen.gdb(json.dumps({"command": command, "error": reason, "output": output}) + "\n")
         reason = reason.strip()
@@ -173,7 +174,7 @@ class Repl:
             self.screen.complain(self._warnings.replace(f"{reason}\n", ""))
             self.screen.complain(f"tinyos: error: {command}: {reason}")
         elif reason not in self._warnings:
-            self.screen.complain(self.screen.style.bad(reason))
+            self.screen.complain(reason, bad=True)
         return Outcome.FAILED
 
     def _warned(self, text: str) -> None:
@@ -187,7 +188,7 @@ class Repl:
     def _help(self, topic: str) -> None:
         text = explaining.about(topic)
         if text is None and not topic:
-            text = explaining.overview(self.vocabulary)
+            text = explaining.overview(self.vocabulary, self.screen.style_now)
         self.screen.gdb(text if text is not None else self.target.text(f"help {topic}"))
 
     def _live(self, view: str) -> None:

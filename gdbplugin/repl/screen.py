@@ -10,9 +10,11 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import TextIO
 
+from gdbplugin.repl.terminal import lack_of_cursor
 from gdbplugin.session.showing import Style
 
 _SECONDS_BEFORE_PROGRESS = 0.5
@@ -21,10 +23,22 @@ _PROMPTS = ("tinyos> ", "tinyos*> ")
 
 
 class Screen:
-    """Standard output and error of the REPL. `for_person`: what has no line's end is given one."""
+    """Standard output and error of the REPL, each with its style; without the second they are of one style.
 
-    def __init__(self, out: TextIO, errors: TextIO, style: Style, *, for_person: bool) -> None:
+    `for_person`: what has no line's end is given one.
+    """
+
+    def __init__(
+        self,
+        out: TextIO,
+        errors: TextIO,
+        style: Style,
+        errors_style: Style | None = None,
+        *,
+        for_person: bool,
+    ) -> None:
         self.style = style
+        self._errors_style = errors_style or style
         self._for_person = for_person
         self._out = out
         self._errors = errors
@@ -39,10 +53,12 @@ class Screen:
     @property
     def columns(self) -> int:
         """How wide the terminal is now; 0 where there is none."""
-        try:
-            return os.get_terminal_size(self._out.fileno()).columns
-        except (OSError, ValueError):
-            return 0
+        return _columns(self._out)
+
+    @property
+    def style_now(self) -> Style:
+        """The style as wide as the terminal is now, but no wider than text is without one."""
+        return replace(self.style, width=min(self.columns or self.style.width, self.style.width))
 
     def gdb(self, text: str) -> None:
         """Show what GDB prints, in whatever pieces."""
@@ -81,10 +97,12 @@ class Screen:
         self.end_line()
         self._write(f"tinyos: {text}\n")
 
-    def complain(self, text: str) -> None:
+    def complain(self, text: str, *, bad: bool = False) -> None:
         """Show lines that are no result: on standard error, but above the prompt where one is up."""
         if not text:
             return
+        if bad:
+            text = (self._errors_style if self._above is None else self.style).bad(text)
         text = text if text.endswith("\n") else text + "\n"
         self.end_line()
         if self._above is not None:
@@ -138,7 +156,7 @@ class Screen:
 
         By an alarm, so that whoever waits below needs to know nothing of it.
         """
-        if not self._errors.isatty():
+        if lack_of_cursor(self._errors):
             yield
             return
         began = time.monotonic()
@@ -148,6 +166,9 @@ class Screen:
             if self._at_line_start:
                 self._shows_progress = True
                 line = f"{title[:40]}: {int(time.monotonic() - began)} s, Ctrl-C stops it"
+                # Of a line that the terminal breaks, only the end would be erased.
+                columns = _columns(self._errors)
+                line = line[: columns - 1] if columns else line
                 os.write(self._errors.fileno(), f"\r{line}\033[K".encode("ascii", "replace"))
 
         try:
@@ -182,6 +203,14 @@ class Screen:
 
     def _dim(self, text: str) -> str:
         return f"\033[2m{text}\033[0m" if self.style.colour else text
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal of a stream is; 0 where there is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def _printable(line: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import socket
 from collections.abc import Callable
@@ -28,7 +29,8 @@ class Console:
         self._pump = pump
         self._how_it_ended = how_it_ended
         self._transcript = ""
-        self._partial = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._partial = ""
         self._read = 0
         self._ended = False
         self.on_text: Callable[[str], None] | None = None
@@ -47,7 +49,7 @@ class Console:
     def send(self, text: str) -> None:
         """Type `text`, as it is, on the kernel's console."""
         try:
-            self._line.sendall(text.encode())
+            self._line.sendall(text.encode(errors="surrogateescape"))
         except (BrokenPipeError, ConnectionResetError) as error:
             raise self._how_it_ended() from error
 
@@ -108,11 +110,10 @@ class Console:
     def _receive(self, data: bytes) -> None:
         if not data:
             self._ended = True
-        # A line end may be cut in two by the transfer: a "\r" at the end waits for what follows.
-        data = self._partial + data
-        keep = len(data) - 1 if data.endswith(b"\r") and not self._ended else len(data)
-        self._partial = data[keep:]
-        text = data[:keep].replace(b"\r\n", b"\n").decode(errors="replace")
+        # A character or a line end may be cut in two by the transfer: its beginning waits for what follows.
+        text = self._partial + self._decoder.decode(data, final=self._ended)
+        keep = len(text) - 1 if text.endswith("\r") and not self._ended else len(text)
+        text, self._partial = text[:keep].replace("\r\n", "\n"), text[keep:]
         self._transcript += text
         if self.on_text is not None:
             self.on_text(text)

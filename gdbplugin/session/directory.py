@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gdbplugin.session.errors import SessionError
+from gdbplugin.session.streams import one_line
 
 CONSOLE, CONSOLE_LOG, QMP, GDB, QEMU_LOG = "console", "console.log", "qmp", "gdb", "qemu.log"
 RAM, ANSWER = "ram", "answer.json"
@@ -91,7 +92,7 @@ def _make(resources: contextlib.ExitStack) -> Path:
         try:
             path = resources.enter_context(_made_in(base))
         except OSError as error:
-            problems.append(f"{base}: {error.strerror or error}")
+            problems.append(one_line(f"{base}: {error.strerror or error}"))
             continue
         if problems:
             _log.warning("no sockets can be made in %s; using %s", "; ".join(problems), base)

@@ -6,6 +6,7 @@ the target runs, and can be told to interrupt it.
 
 from __future__ import annotations
 
+import codecs
 import collections
 import contextlib
 import os
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -21,8 +23,11 @@ from gdbplugin.session.errors import CommandFailedError, EndedError, SessionErro
 from gdbplugin.session.gdb_program import find_gdb, gdb_environment
 from gdbplugin.session.mi import Record, Result, Stop
 from gdbplugin.session.pump import Pump
+from gdbplugin.session.streams import escaped
 
 _COMMAND_SECONDS = 20.0
+CONNECT_SECONDS = 5.0
+"""How long a gdbstub may take to answer when it is attached to."""
 # How long an interrupted GDB may take to answer before it is ended.
 _GIVE_UP_SECONDS = 12.0
 _PATIENCE_SECONDS = 5.0
@@ -32,12 +37,16 @@ _GRACE_SECONDS = 0.1
 _AGAIN_SECONDS = 0.05
 # Of a processor, for a GDB that is not waiting.
 _WORKING = 0.1
+# What GDB says of a peer that closes the connection, or does not speak the remote protocol.
+_NO_STUB = ("disconnected", "closed", "reset by peer", "Broken pipe", "unexpectedly", "packet", "protocol")
 # A command that does nothing: GDB answers it when those before it are over.
 _NOTHING = "-gdb-show confirm"
 _SETTINGS = (
     "set confirm off",
     "set pagination off",
     "set debuginfod enabled off",
+    # MI is read and written so, whatever the locale is.
+    "set host-charset UTF-8",
     "set mi-async on",
     # A target that is not there is an error at once.
     "set tcp auto-retry off",
@@ -63,6 +72,7 @@ class Gdb:
         self._log: list[str] = []  # and what GDB warned of meanwhile.
         self._history: collections.deque[str] = collections.deque(maxlen=200)
         self._errors = ""
+        self._errors_decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._ended = False
         self._why_ended = ""
         self._running = False
@@ -97,7 +107,8 @@ class Gdb:
     ) -> Gdb:
         """Start GDB on an ELF, with the plugin; the user's own GDB settings are not read.
 
-        Raises `ToolMissingError`. GDB reads the ELF while the caller goes on.
+        Raises `ToolMissingError`, or a `SessionError` for a path that GDB cannot take. GDB reads the ELF
+        while the caller goes on.
         """
         arguments = [find_gdb(), "--quiet", "--nx", "--interpreter=mi3"]
         for setting in _SETTINGS:
@@ -106,6 +117,9 @@ class Gdb:
             arguments += ["-x", str(plugin)]
         arguments += extra
         if elf is not None:
+            if str(elf) != escaped(str(elf)):
+                # It could name the file neither to the plugin nor to us.
+                raise SessionError(f"{elf}: GDB takes only paths in UTF-8: rename the file, or copy it")
             arguments.append(str(elf))
         pipe = subprocess.PIPE
         child = process.start(arguments, stdin=pipe, stdout=pipe, stderr=pipe, environment=gdb_environment())
@@ -316,16 +330,29 @@ class Gdb:
         self._awaited.discard(token)
         return True
 
-    def connect(self, address: str, timeout: float = _COMMAND_SECONDS) -> Result:
+    def connect(self, address: str, timeout: float = CONNECT_SECONDS) -> Result:
         """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then.
 
         As the first command, its result's `log` holds what GDB and the plugin complained of as they started.
+        Raises `SessionError` where nobody answers as a gdbstub does within `timeout` seconds, or GDB cannot
+        connect.
         """
-        # Not quoted: GDB takes the rest of the line as it stands.
-        result = self.mi(f"-target-select remote {address}", timeout)
+        started = self.ask(_NOTHING)  # GDB may still be reading the program.
+        try:
+            # Not quoted: GDB takes the rest of the line as it stands.
+            result = self.mi(f"-target-select remote {address}", timeout)
+        except WaitTimeoutError as error:
+            # GDB itself would ask for half a minute. A stub that is taken lets others connect, and is silent.
+            raise SessionError(
+                f"no gdbstub answers at {address} within {timeout:g} s: another debugger is attached to it, "
+                "or it is not a gdbstub"
+            ) from error
+        except CommandFailedError as error:
+            reason = error.reason.removeprefix(f"{address}: ")
+            raise SessionError(f"cannot attach to {address}: {_how_to_connect(reason)}") from error
         self._address = address
         self._running = False
-        return result
+        return replace(result, log=started.log + result.log)
 
     def resume(self) -> None:
         """Let the target run."""
@@ -420,7 +447,11 @@ class Gdb:
 
     def _write(self, line: str) -> None:
         try:
-            self._stdin.write(line.encode())
+            data = line.encode(errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise SessionError(f"{line.rstrip()!r} cannot be written in UTF-8: {error.reason}") from error
+        try:
+            self._stdin.write(data)
             self._stdin.flush()
         except BrokenPipeError as error:
             raise self._how_it_ended() from error
@@ -434,7 +465,7 @@ class Gdb:
         return "".join([*self._history, self._errors[-2000:]])
 
     def _receive_errors(self, data: bytes) -> None:
-        self._errors += data.decode(errors="replace")
+        self._errors += self._errors_decoder.decode(data, final=not data)
 
     def _receive(self, data: bytes) -> None:
         if not data:
@@ -479,6 +510,18 @@ class Gdb:
         elif record.message == "thread-group-exited":
             self._running = False
             self._exited = True
+
+
+def _how_to_connect(reason: str) -> str:
+    """Why GDB could not connect, and what to do, where its own words do not say so."""
+    reason = reason.rstrip(".")
+    if "Connection refused" in reason:
+        return f"{reason}: nothing listens there; QEMU opens a gdbstub with -s or -gdb"
+    if "No such file" in reason:
+        return f"{reason}: give HOST:PORT with a known host, or the path of a socket"
+    if any(word in reason for word in _NO_STUB):
+        return f"{reason}: it is not a gdbstub, or it serves another debugger"
+    return reason
 
 
 def _blocks(command: str) -> bool:

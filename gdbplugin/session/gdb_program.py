@@ -7,13 +7,14 @@ often has the first for its own machine alone.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 from gdbplugin import programs
 from gdbplugin.programs import gdb_environment as gdb_environment
-from gdbplugin.session import process
-from gdbplugin.session.errors import SessionError, ToolMissingError
+from gdbplugin.session import process, streams
+from gdbplugin.session.errors import ToolMissingError
 
 PLUGIN = Path(__file__).resolve().parents[1] / "tinyos.py"
 
@@ -32,13 +33,17 @@ def find_gdb() -> str:
         raise ToolMissingError(f"GDB is missing: {error}; install it with: {programs.GDB.advice}") from error
 
 
-def main() -> None:
-    """Become a GDB with the plugin loaded, given our arguments; where there is none, say so and exit: 1."""
+def main() -> int:
+    """Become a GDB with the plugin loaded, given our arguments; where there is none, say so and return 1."""
+    return streams.run("tinyos-gdb", _become_gdb)
+
+
+def _become_gdb() -> int:
     try:
         program = programs.try_gdb(find_gdb())
-    except SessionError as error:
-        sys.exit(f"tinyos-gdb: error: {error.message}")
     except programs.UnfitError as error:
-        sys.exit(f"tinyos-gdb: error: {error}; install another with: {programs.GDB.advice}")
+        raise ToolMissingError(f"{error}; install another with: {programs.GDB.advice}") from error
+    # Python ignores it, and a program that takes our place would too.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # The plugin first: what follows may already use its commands, and nothing may follow `--args`.
     os.execve(program, [program, "-x", str(PLUGIN), *sys.argv[1:]], gdb_environment())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdbplugin.layout import cache
+from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.marks import Mark, read_marks
 from gdbplugin.layout.types import Layout, LayoutError
@@ -34,9 +35,10 @@ def default_kernel() -> Path:
 
 @dataclass(frozen=True)
 class KernelFile:
-    """A TinyOS ELF with its symbols and debug information."""
+    """A TinyOS ELF, and the file with its symbols and debug information: itself, or a separate one."""
 
     image: ElfImage
+    debug: Path
 
     @property
     def path(self) -> Path:
@@ -55,7 +57,7 @@ class KernelFile:
     def marks(self) -> tuple[Mark, ...]:
         """Where in its code things happen that can be waited for; raises `KernelUnusableError`."""
         try:
-            return read_marks(self.path)
+            return read_marks(self.path, self.debug)
         except LayoutError as error:
             raise KernelUnusableError(f"{error}: {_BUILD}") from error
 
@@ -70,11 +72,11 @@ class KernelFile:
                 raise KernelUnusableError(
                     f"{path} is not an AArch64 ELF: give TinyOS's kernel.elf, or {_BUILD}"
                 )
-            _require_symbols(path)
+            debug = _debug_file(path)
             image.fingerprint()
         except ElfError as error:
             raise KernelUnusableError(f"{error}: give TinyOS's kernel.elf, or {_BUILD}") from error
-        return cls(image)
+        return cls(image, debug)
 
     def require_running(self, gdb: Gdb) -> None:
         """Raise `KernelUnusableError` if the machine that GDB is stopped at runs something else.
@@ -103,27 +105,18 @@ class KernelFile:
         raise KernelUnusableError(f"{self.path} has no segment at {physical:#x}: {_BUILD}")
 
 
-def _require_symbols(path: Path) -> None:
-    # Not at the top: of all that imports this module, only this function needs 60 ms of it.
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
+def _debug_file(path: Path) -> Path:
+    """The file with the kernel's debug information; raises `KernelUnusableError`."""
     try:
-        with path.open("rb") as stream:
-            elf = ELFFile(stream)
-            names = elf.get_section_by_name(".strtab")
-            has_debug_information = elf.get_section_by_name(".debug_info") is not None
-            symbols = b"" if names is None else names.data()
-    except ELFError as error:
-        raise KernelUnusableError(f"{path} is not a whole ELF file ({error}): {_BUILD}") from error
-    if not symbols or not has_debug_information:
-        raise KernelUnusableError(
-            f"{path} is stripped, but its symbols and debug information are needed: "
-            f"give the ELF that has them, or {_BUILD}"
-        )
-    if MANAGER_SYMBOL not in symbols:
+        debug = find_debug_file(path)
+        named = [has_name(file, MANAGER_SYMBOL) for file in dict.fromkeys((path, debug))]
+    except LayoutError as error:
+        raise KernelUnusableError(f"{error}, or {_BUILD}") from error
+    # Where no file has a table of symbols, the debug information itself will tell.
+    if True not in named and False in named:
         lack = f"it has no {MANAGER_SYMBOL.decode()}"
         raise KernelUnusableError(f"{path} is not TinyOS ({lack}): give kernel.elf, or {_BUILD}")
+    return debug
 
 
 def _read(gdb: Gdb, address: int, length: int) -> bytes | None:

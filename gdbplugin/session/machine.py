@@ -11,7 +11,7 @@ from typing import Any
 
 from gdbplugin.aarch64.description import REGISTERS
 from gdbplugin.aarch64.regime import OF_TRANSLATION
-from gdbplugin.machine import PhysicalReadError
+from gdbplugin.machine import PhysicalReadError, UnreadableMemoryError
 from gdbplugin.session import mi
 from gdbplugin.session.errors import CommandFailedError, ReadFailedError
 from gdbplugin.session.gdb import Gdb
@@ -62,7 +62,8 @@ class SessionMachine:
             return self._ram.read(address, length)
         found = ask(self._gdb, "physical", hex(address), str(length))
         if "contents" not in found:
-            raise PhysicalReadError(address, length)
+            kind = UnreadableMemoryError if found["unreadable"] else PhysicalReadError
+            raise kind(address, length, found["lack"])
         return bytes.fromhex(found["contents"])
 
     def register(self, name: str, core: int) -> int | None:

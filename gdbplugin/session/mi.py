@@ -5,11 +5,17 @@ A record is what `pygdbmi.gdbmiparser` makes of a line of GDB's output.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pygdbmi import gdbmiparser
+
+# Bytes beyond ASCII: as GDB escapes them, and as `LineSplitter` hands on what is not UTF-8.
+_BYTE = r"\\[23][0-7]{2}|[\udc80-\udcff]"
+_ANY_BYTE = re.compile(_BYTE)
+_BYTES = re.compile(rf"(?:{_BYTE})+|\\\\")  # A backslash that is text is no beginning of one.
 
 
 @dataclass(frozen=True)
@@ -67,20 +73,41 @@ class LineSplitter:
             return []
         complete = [b"".join(self._pieces), *rest[:-1]]
         self._pieces = [rest[-1]]
-        return [line.decode(errors="replace").rstrip("\r") for line in complete]
+        return [line.decode(errors="surrogateescape").rstrip("\r") for line in complete]
 
 
 def parse(line: str) -> Record | None:
-    """One line of GDB's output as a record; None for the `(gdb)` that ends a group."""
+    """One line of GDB's output as a record; None for the `(gdb)` that ends a group.
+
+    Bytes that are not UTF-8 stand in its texts as hexadecimal escapes. A line that only looks like MI is an
+    `output`.
+    """
     if line.rstrip() == "(gdb)":
         return None
-    parsed = gdbmiparser.parse_response(line)
+    try:
+        # Not left to the parser: of bytes in a row it decodes all or, where one is not text, none.
+        text = _BYTES.sub(_decoded, line) if _ANY_BYTE.search(line) else line
+        parsed = gdbmiparser.parse_response(text)
+    except (ValueError, TypeError):  # What its parser raises at the wrong character, and at none.
+        parsed = {"type": "output"}
+    if parsed["type"] == "output":
+        shown = line.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        return Record("output", "", None, shown)
     return Record(
         kind=parsed["type"],
         message=parsed.get("message") or "",
         token=parsed.get("token"),
         payload=parsed.get("payload"),
     )
+
+
+def _decoded(found: re.Match[str]) -> str:
+    """Bytes as the text that they are; those that are not text as escapes, which MI wants escaped again."""
+    text = found[0]
+    if text == r"\\":
+        return text
+    data = re.sub(r"\\([0-7]{3})", lambda octal: chr(0xDC00 + int(octal[1], 8)), text)
+    return data.encode(errors="surrogateescape").decode(errors="backslashreplace").replace("\\", "\\\\")
 
 
 def stop_of(payload: Mapping[str, Any] | None) -> Stop:

@@ -124,6 +124,6 @@ def last_text(path: Path, limit: int = 4096) -> str:
     try:
         with path.open("rb") as log:
             log.seek(max(0, path.stat().st_size - limit))
-            return log.read().decode(errors="replace")
+            return log.read().decode(errors="backslashreplace")
     except FileNotFoundError:
         return ""

@@ -25,6 +25,7 @@ class Pump:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._witnesses: dict[str, Callable[[], str]] = {}
+        self._pieces = 0  # Read so far.
 
     def add(self, descriptor: int, receive: Callable[[bytes], None]) -> None:
         """Hand what arrives on `descriptor` to `receive`; at its end `b""`, once, and it is removed."""
@@ -51,7 +52,12 @@ class Pump:
     def wait(self, done: Callable[[], bool], timeout: float, waiting_for: str) -> None:
         """Read until `done()`; raises `WaitTimeoutError`, naming `waiting_for`, after `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        while not done():
+        while True:
+            seen = self._pieces
+            if done():
+                return
+            if self._pieces != seen:
+                continue  # It has read itself, perhaps what it had looked for before that.
             left = deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeoutError(f"waited {timeout:g} s for {waiting_for}", self.evidence())
@@ -77,6 +83,7 @@ class Pump:
         with deferred():  # What was read and not yet handed on would be lost.
             for key, _ in ready:
                 data = _read(key.fd)
+                self._pieces += 1
                 if not data:
                     self.remove(key.fd)
                 key.data(data)

@@ -14,7 +14,7 @@ from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import CachedMachine, Machine, MachineError
-from gdbplugin.session.errors import ReadFailedError
+from gdbplugin.session.errors import KernelUnusableError, ReadFailedError
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
 from gdbplugin.session.machine import SessionMachine, SessionSymbols, ask, disassemble
@@ -55,7 +55,7 @@ class Reading:
         stop = self._current()
         journal = Journal()
         stopped = Stopped(
-            stop.machine, stop.source.selected_core, journal, lambda: self._kernel(stop, journal)
+            stop.machine, stop.source.selected_core, journal, lambda: self._kernel_if_any(stop, journal)
         )
         with _in_one_line():
             return replace(read(stopped, *more, **_given(words)), journal=journal)
@@ -89,6 +89,13 @@ class Reading:
 
     def _kernel(self, stop: _Stop, journal: Journal) -> Kernel:
         return Kernel(stop.machine, self._file.layout, journal, self._history, stop.decoded)
+
+    def _kernel_if_any(self, stop: _Stop, journal: Journal) -> Kernel:
+        """As `_kernel`; that there is none is an error of the machine's, for what goes on without."""
+        try:
+            return self._kernel(stop, journal)
+        except KernelUnusableError as error:
+            raise MachineError(error.message) from error
 
 
 class _Stop:

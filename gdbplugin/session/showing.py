@@ -12,7 +12,7 @@ from gdbplugin.kernel.pressure_state import UNITS, PressureState
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.render.events import meaning
 from gdbplugin.render.parts import Names, owner, task_names
-from gdbplugin.render.style import Style
+from gdbplugin.render.style import Style, is_dumb
 
 __all__ = [
     "LEVELS",
@@ -28,6 +28,7 @@ __all__ = [
     "Names",
     "PressureState",
     "Style",
+    "is_dumb",
     "meaning",
     "owner",
     "task_names",

@@ -15,7 +15,7 @@ from gdbplugin.session.breakpoints import Breakpoints
 from gdbplugin.session.console import Console
 from gdbplugin.session.directory import ANSWER
 from gdbplugin.session.errors import CommandFailedError, EndedError, ReadFailedError, SessionError
-from gdbplugin.session.gdb import Gdb
+from gdbplugin.session.gdb import CONNECT_SECONDS, Gdb
 from gdbplugin.session.gdb_program import PLUGIN
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
 from gdbplugin.session.mi import Result, Stop
@@ -96,8 +96,11 @@ class TinyOS(Objects, Breakpoints):
         elf: str | os.PathLike[str] | None = None,
         *,
         plugin: Path | None = PLUGIN,
+        timeout: float = CONNECT_SECONDS,
     ) -> TinyOS:
         """Attach to a gdbstub that is there already: `HOST:PORT`, or a socket's path.
+
+        It is given `timeout` seconds to answer: one that another debugger holds never does.
 
         `elf` is what it runs; without it as for `boot`. As whenever a debugger attaches, the target is
         stopped then: `resume` lets it run. It runs on after `close`. Raises a `SessionError`.
@@ -105,7 +108,7 @@ class TinyOS(Objects, Breakpoints):
         kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel())
         session = cls(Attachment(address), kernel, Pump(), plugin=plugin)
         try:
-            session._debugger = session._attach()
+            session._debugger = session._attach(timeout)
         except BaseException:
             session.close()
             raise
@@ -299,10 +302,10 @@ class TinyOS(Objects, Breakpoints):
             self._debugger = self._attach()
         return self._debugger
 
-    def _attach(self) -> Gdb:
+    def _attach(self, timeout: float = CONNECT_SECONDS) -> Gdb:
         gdb = Gdb.start(self.pump, elf=self.kernel.path, plugin=self._plugin)
         try:
-            self.debugger_complaints = gdb.connect(self.address).log
+            self.debugger_complaints = gdb.connect(self.address, timeout).log
             self.kernel.require_running(gdb)
         except BaseException:
             gdb.close()

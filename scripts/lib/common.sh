@@ -33,9 +33,10 @@ REQUESTED_CARGO=${TINYOS_CARGO:-}
 REQUESTED_QEMU=${TINYOS_QEMU:-}
 REQUESTED_GDB=${TINYOS_GDB:-}
 
-say() { printf '%s\n' "tinyos: $*" >&2; }
+# Where standard error is closed or full nobody is told, and the script goes on.
+say() { printf '%s\n' "tinyos: $*" >&2 || true; }
 fail() {
-    printf '%s\n' "tinyos: error: $*" >&2
+    say "error: $*"
     exit 1
 }
 

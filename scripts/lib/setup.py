@@ -28,14 +28,24 @@ from gdbplugin.programs import Need, Rust, UnfitError
 _TAIL_LINES = 20
 
 
+def tell(text: str) -> None:
+    """Write a line to standard error. Where that is closed or full nobody is told, and set-up goes on."""
+    try:
+        if sys.stderr is not None:
+            print(text, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = None  # What it still holds would be written at the exit, and spoil the status.
+
+
 def say(message: str) -> None:
     """Report progress."""
-    print(f"tinyos: {message}", file=sys.stderr, flush=True)
+    tell(f"tinyos: {message}")
 
 
 def fail(message: str) -> NoReturn:
     """End the set-up with one line."""
-    sys.exit(f"tinyos: error: {message}")
+    say(f"error: {message}")
+    sys.exit(1)
 
 
 @dataclass(frozen=True)
@@ -121,16 +131,13 @@ class Setup:
             "gdb": programs.GDB,
             "rust": programs.rust_need(self.rust_minimum),
         }
-        print(
-            f"tinyos: error: programs are missing, and set-up cannot install them here: {reason}.",
-            file=sys.stderr,
-        )
+        say(f"error: programs are missing, and set-up cannot install them here: {reason}.")
         for name, problem in problems.items():
             need = needs[name]
-            print(f"\n  {need.what} ({need.program})\n  ({problem})", file=sys.stderr)
+            tell(f"\n  {need.what} ({need.program})\n  ({problem})")
             for system, command in need.sources.items():
-                print(f"    {system:<10}{command}", file=sys.stderr)
-        print("\nThen run the command again.", file=sys.stderr)
+                tell(f"    {system:<10}{command}")
+        tell("\nThen run the command again.")
         sys.exit(1)
 
     def find_rust(self) -> Rust:
@@ -172,7 +179,7 @@ class Setup:
         stamp.unlink(missing_ok=True)
         pip = [str(own_python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
         self.run_logged("installing the Python packages", [*pip, "--editable", f"{self.top}[test]"])
-        stamp.write_text(wanted)
+        _write(stamp, wanted)
 
     # build/environment
 
@@ -192,7 +199,7 @@ class Setup:
         path = self.build / "environment"
         if _text_of(path) != content:
             unfinished = self.build / "environment.new"
-            unfinished.write_text(content)
+            _write(unfinished, content)
             unfinished.replace(path)
 
     # Commands
@@ -201,14 +208,12 @@ class Setup:
         """Run a command, its output in the log. Where it fails, show the end of that and stop."""
         say(message)
         if not self.succeeds(*command):
-            print(
-                *self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:], sep="\n", file=sys.stderr
-            )
+            tell("\n".join(_text_of(self.log).splitlines()[-_TAIL_LINES:]))
             fail(f"{message}: failed; the whole log is {self.log}")
 
     def succeeds(self, *command: str) -> bool:
         """Whether a command ends with status 0. Its output goes to the log."""
-        with self.log.open("a") as log:
+        with self.log.open("a", encoding="utf-8", errors="surrogateescape") as log:
             print(f"\n== {shlex.join(command)}", file=log, flush=True)
             try:
                 # Without a time limit: downloads may be slow, and apt and pip have limits of their own.
@@ -236,8 +241,13 @@ def _named(variable: str, trial: Callable[[str], programs.Result]) -> programs.R
 def _text_of(path: Path) -> str:
     """A file's text; empty where there is none."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return path.read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
     return ""
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file; what is not UTF-8 in a path's name stays as it is."""
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -110,6 +110,10 @@ class Target:
         values = {name: struct.unpack_from("<Q", self._memory, where + stub.SLOTS[name])[0] for name in read}
         self._registers = {**values, "SCTLR_EL3": registers.get("SCTLR_EL3", 0), "CPSR": self.state()}
 
+    def write(self, address: int, word: int) -> None:
+        """Change eight bytes of memory, as a program might have."""
+        struct.pack_into("<Q", self._memory, address - self.base, word)
+
     def translated(self, count: int) -> list[dict[str, int]]:
         """PAR_EL1 by AT instruction, for each of the `count` probes of `start`."""
         names = self.board.translations
@@ -131,6 +135,21 @@ class Target:
             assert time.monotonic() < deadline, f"the stub did not get to EL{level}"
             self._monitor.execute("cont")
             time.sleep(0.0005)
+
+    def run_to(self, address: int) -> None:
+        """Let the machine go on until the first core is at `address`, where it stays by itself."""
+        deadline = time.monotonic() + _SECONDS
+        while self.pc() != address:
+            assert time.monotonic() < deadline, f"it is at {self.pc():#x}, not at {address:#x}"
+            self._monitor.execute("cont")
+            time.sleep(0.001)
+            self._monitor.execute("stop")
+
+    def pc(self) -> int:
+        """The program counter."""
+        found = re.search(r"PC=([0-9a-f]+)", self._monitor.human("info registers"))
+        assert found
+        return int(found[1], 16)
 
     def state(self) -> int:
         """PSTATE."""

@@ -75,3 +75,18 @@ def test_tables_and_lines_are_as_wide_as_was_said(shared_machine, kernel_elf):
     assert [line for line in narrow.splitlines() if len(line) > 80] == []
     assert "policy" in wide
     assert "too narrow" not in wide
+
+
+def test_the_narrowest_width_still_shows_every_view(shared_machine, kernel_elf):
+    shown = ("report", "stacks", "lazy", "pressure", "context", "maps", "fault", "check", "registers")
+    commands = [f"tinyos {command}" for command in (*shown, "translate 0xffff800000080000")]
+    done = gdb(
+        f"target remote {shared_machine.qemu.gdb_address}",
+        *("set tinyos width 1", "echo @@@\\n", *commands),
+        *("set tinyos width 40", "echo @@@\\n", *commands, "echo @@@\\n"),
+        elf=kernel_elf,
+    )
+    assert done.errors == ""
+    _, narrow, wider, _ = done.output.split("@@@\n")
+    assert narrow.splitlines() == wider.splitlines()
+    assert "Pressure: " in narrow

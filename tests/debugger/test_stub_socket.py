@@ -263,9 +263,9 @@ class Instead(StubProxy):
             b"+hello#00",
             "the connection to the target was lost: the debug stub said b'+hello' instead of an answer",
         ),
-        (b"+$zz#f4", "there is no memory"),
-        (b"+$E14#aa", "there is no memory"),
-        (b"+$#00", "there is no memory"),
+        (b"+$zz#f4", "the debug stub does not read it"),
+        (b"+$E14#aa", "the debug stub does not read it"),
+        (b"+$#00", "the debug stub does not read it"),
     ],
 )
 def test_what_is_no_answer_is_one_line(held, kernel_elf, tmp_path, said, error):

@@ -169,7 +169,7 @@ def test_words_that_the_target_knows_better_are_named_with_the_usage(shared_mach
         "translate 0 --asid 4444": "no address space has ASID 4444; those known are: ",
         "translate 0 --core 7": "there is no core 7; the cores are: 0, 1, 2, 3",
         "registers xyz": 'no register "xyz" is known here',
-        "maps --permissions zzz": '"zzz" is no pattern of permissions',
+        "maps --permissions zzz": '"zzz" is not a pattern of permissions',
         "maps --asid 4 --ttbr 0x8000": "--asid and --ttbr both say which tables to take",
         "maps --stage 2": "core 0 has no stage 2: no hypervisor has it on (HCR_EL2.VM)",
         "lazy 0x200000004000 --state zero": '"--state" chooses among pages: it does not go with an ADDRESS',

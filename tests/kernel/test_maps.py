@@ -8,7 +8,6 @@ from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.maps import _is_called, read_maps
-from gdbplugin.kernel.permissions import PermissionFilter
 from gdbplugin.kernel.selection import SelectionError, asids
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.machine import BytesMachine
@@ -130,10 +129,15 @@ def test_permissions_are_matched_at_either_level_or_at_one(pattern, some):
     assert bool(found) == some
 
 
-@pytest.mark.parametrize("pattern", ["", "r", "rwxx", "xwr", "el2:r--", "el0:", ":rwx"])
+@pytest.mark.parametrize("pattern", ["", "r", "rwxx", "xwr", "el4:r--", "el0:", ":rwx"])
 def test_what_is_no_pattern_of_permissions_is_an_error(pattern):
-    with pytest.raises(SelectionError, match="is no pattern of permissions"):
-        PermissionFilter(pattern)
+    with pytest.raises(SelectionError, match="is not a pattern of permissions"):
+        read_maps(stopped_world(), permissions=pattern)
+
+
+def test_a_level_that_the_regime_has_not_is_an_error():
+    with pytest.raises(SelectionError, match="the EL1&0 regime has no EL2: it is of EL0 and EL1"):
+        read_maps(stopped_world(), permissions="el2:r--")
 
 
 def test_an_owner_is_found_by_a_part_of_its_name_and_a_limit_holds():

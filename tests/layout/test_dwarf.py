@@ -132,6 +132,13 @@ def test_a_broken_cache_entry_is_parsed_anew(shapes, layout, tmp_path, content):
     assert json.loads(kept.read_text())["statics"]
 
 
+def test_a_user_without_a_home_has_no_cache(shapes, layout, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # As it does where nothing tells.
+    assert cache.cache_directory() is None
+    assert cache.load(shapes, ("shapes",)).statics == layout.statics
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(shapes, layout, tmp_path):
     obstacle = tmp_path / "file"
     obstacle.write_text("")

@@ -3,12 +3,14 @@
 import importlib
 import json
 import random
+import re
 
 import pytest
 
 from gdbplugin.kernel.fault import read_fault
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.registers import read_registers
+from gdbplugin.kernel.selection import SelectionError
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.render import maps as maps_view
 from gdbplugin.render import translate as translate_view
@@ -167,3 +169,56 @@ def test_the_text_of_a_translation_without_a_terminal_beyond_ascii():
     journal = stopped_world().journal
     assert translate_view.text(found, journal, Style()).splitlines()[-1] == "→ physical 0x200000"
     assert maps_view.text(read_maps(stopped_world(), limit=1), journal, Style()).endswith("\n")
+
+
+# A page that EL0 may read (AP 0b11), not executable by a privileged level with EL0 beside it (PXN).
+EL0_READS = 0x403 | 3 << 6 | 1 << 53
+REGIMES = {
+    "EL1": (1, {}, ("EL0", "EL1")),
+    "EL2": (2, {"HCR_EL2": 1 << 31}, ("EL2",)),
+    "EL2 with VHE": (2, {"HCR_EL2": 1 << 31 | 1 << 34 | 1 << 27}, ("EL0", "EL2")),
+    "EL3": (3, {}, ("EL3",)),
+}
+
+
+def regime_of(name):
+    """A machine whose current level translates one page, and that level."""
+    level, more, levels = REGIMES[name]
+    registers = {
+        name.replace("_EL1", f"_EL{level}") if name[:2] != "ID" else name: value
+        for name, value in el1_registers(ttbr0=0x1000).items()
+    }
+    if levels == (f"EL{level}",):
+        registers[f"TCR_EL{level}"] = 16 | 4 << 16 | 1 << 31 | 1 << 23
+    registers.update(more, CPSR=0x3C0 | level << 2 | 1, SCR_EL3=0x5B1)
+    limits = 1 << 60 | 1 << 59
+    memory = {
+        0x1000: (0x2000 | TABLE | limits).to_bytes(8, "little") + bytes(4088),
+        0x2000: (0x3000 | TABLE).to_bytes(8, "little") + bytes(4088),
+        0x3000: (0x4000 | TABLE).to_bytes(8, "little") + bytes(4088),
+        0x4000: (0x5000 | EL0_READS).to_bytes(8, "little") + bytes(4088),
+    }
+    return bare(registers, memory), levels
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_permissions_are_those_of_the_regimes_levels(name):
+    stopped, levels = regime_of(name)
+    translated, text = shown("translate", stopped, address=0)
+    mapped, map_text = shown("maps", stopped)
+    aliases, alias_text = shown("maps", stopped, find_physical=0x5000)
+    for found in (translated["attributes"], *mapped["mappings"], *aliases["mappings"]):
+        assert tuple(found["permissions"]) == tuple(found["permissions_with_pan"]) == levels
+        assert found["el0"] == found["permissions"].get("EL0")
+        assert found["el1"] == found["permissions"].get("EL1")
+        assert set(found["permissions"].values()) == {"r--"}
+    words = ", ".join(f"{level} r--" for level in levels)
+    assert f"  {words}, " in text
+    for line in (*map_text.splitlines(), *alias_text.splitlines()):
+        if "what" in line.split():
+            assert tuple(word for word in line.split() if re.fullmatch("EL[0-3]", word)) == levels
+    assert ("UXNTable, PXNTable" in text or "PXNTable, UXNTable" in text) == ("EL0" in levels)
+    assert (", XNTable" in text) == ("EL0" not in levels)
+    with pytest.raises(SelectionError, match="regime has no EL"):
+        read_maps(stopped, permissions="el3:r--" if "EL3" not in levels else "el0:---")
+    assert len(read_maps(stopped, permissions="---").areas) == 0

@@ -95,4 +95,4 @@ def test_a_table_leaves_out_what_there_is_no_room_for():
     ]
     least = table(HEADERS, ROWS, room=5, dispensable=("seen", "id")).splitlines()
     assert least[0] == "name"
-    assert least[-1] == "(too narrow for: seen, id)"
+    assert " ".join(map(str.strip, least[4:])) == "(too narrow for: seen, id)"

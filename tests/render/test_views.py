@@ -51,7 +51,7 @@ def test_the_report_as_text():
     assert "1 worker  Conservative  0x7000003fd000..400000     12K/64K  #...  3fffc0" in text
     assert "Lazy pages (5: 2 pending, 1 zero, 2 allocated; zero page at 0x8000000)" in text
     assert "Medium below 48 until 52" in text
-    assert "0     EL1    on   TTBR0_EL1  0x000b" in text
+    assert "0     EL1    on       TTBR0_EL1  0x000b" in text
     assert "Note" not in text
     assert "Findings" not in text
     assert text.isascii()

@@ -81,6 +81,24 @@ def test_any_screen_is_as_large_as_asked_for(
     assert everything.isascii() or style == "unicode"
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_every_size_of_a_terminal_ends_in_a_screen(style: str) -> None:
+    scenes = [
+        scene_of(workload(0), workload(5), choices=Choices(view, help=shown))
+        for view in VIEWS
+        for shown in (False, True)
+    ]
+    for width in range(1, 201):
+        scene = scenes[width % len(scenes)]
+        for height in (*range(1, 18), 24, 60):
+            lines = screen_of(scene, width, height, style)
+            assert len(lines) == height
+            assert max(map(len, lines)) <= width
+    for scene in scenes:
+        for width in range(60, 201, 7):
+            assert max(map(len, screen_of(scene, width, 30, style))) <= width
+
+
 @given(width=st.integers(0, 70), height=st.integers(0, 20))
 def test_a_terminal_too_small_says_so(width: int, height: int) -> None:
     lines = screen_of(scene_of(workload()), width, height)

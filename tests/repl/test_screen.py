@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from prompt_toolkit.history import FileHistory, InMemoryHistory
 
 from gdbplugin.repl.history import open_history
 from gdbplugin.repl.screen import Screen
-from gdbplugin.repl.terminal import style_of
+from gdbplugin.repl.terminal import lack_of_screen, style_of
 from gdbplugin.session.showing import Style
 
 
@@ -89,8 +90,9 @@ def terminal() -> Iterator[tuple[int, io.TextIOWrapper]]:
 
 
 def test_progress_is_shown_only_of_what_lasts_and_is_erased(
-    terminal: tuple[int, io.TextIOWrapper],
+    terminal: tuple[int, io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     shown, stream = terminal
     screen = Screen(io.StringIO(), stream, Style(), for_person=True)
     with screen.progress("quick"):
@@ -106,6 +108,19 @@ def test_progress_is_shown_only_of_what_lasts_and_is_erased(
     assert b"quick" not in seen
     assert b"tinyos check: 0 s" in seen
     assert after.endswith(b"\r\033[K")
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown", ""])
+def test_a_dumb_terminal_sees_no_progress(
+    terminal: tuple[int, io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch, term: str
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    shown, stream = terminal
+    with Screen(io.StringIO(), stream, Style(), for_person=True).progress("slow"):
+        time.sleep(0.6)  # Longer than it takes to appear: here it must not.
+    stream.write("end")
+    stream.flush()
+    assert os.read(shown, 1000) == b"end"
 
 
 def test_progress_is_for_terminals() -> None:
@@ -133,21 +148,87 @@ def test_the_style_is_what_the_terminal_can_show(
     assert not style_of(io.StringIO(), environment).colour
 
 
+@pytest.mark.parametrize(
+    ("own", "environment", "plain"),
+    [
+        ("utf-8", {"LC_ALL": "C.UTF-8"}, False),
+        ("utf-8", {"LC_ALL": "C"}, True),
+        ("ascii", {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "ascii"}, True),
+        ("latin-1", {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "latin-1"}, True),
+        ("utf-8", {"LC_ALL": "C", "PYTHONIOENCODING": "utf-8"}, False),
+        ("utf-8", {"LC_ALL": "C", "PYTHONIOENCODING": ":replace"}, True),
+        ("utf-8", {"LC_ALL": "C", "PYTHONUTF8": "1"}, False),
+    ],
+)
+def test_the_style_is_what_the_stream_can_hold(own: str, environment: dict[str, str], plain: bool) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=own)
+    assert style_of(stream, environment).plain == plain
+
+
+@pytest.mark.parametrize(
+    ("term", "size", "lack"),
+    [
+        ("xterm", (24, 80), ""),
+        ("dumb", (24, 80), "TERM is 'dumb'; set it to what the terminal is, such as xterm"),
+        (None, (24, 80), "TERM is not set; set it to what the terminal is, such as xterm"),
+        ("xterm", (0, 0), "the terminal does not say its size; tell it by `stty rows 24 columns 80`"),
+        ("xterm", (24, 0), "the terminal does not say its size; tell it by `stty rows 24 columns 80`"),
+    ],
+)
+def test_what_a_screen_lacks_is_said(
+    terminal: tuple[int, io.TextIOWrapper], term: str | None, size: tuple[int, int], lack: str
+) -> None:
+    termios.tcsetwinsize(terminal[1].fileno(), size)
+    assert lack_of_screen(terminal[1], {} if term is None else {"TERM": term}) == lack
+    assert lack_of_screen(io.StringIO(), {"TERM": "xterm"}) == "the output goes elsewhere"
+
+
+def test_a_complaint_has_the_colour_of_where_it_goes() -> None:
+    out, errors, above = io.StringIO(), io.StringIO(), []
+    screen = Screen(out, errors, Style(colour=True), Style(), for_person=True)
+    screen.complain("oh", bad=True)
+    assert errors.getvalue() == "oh\n"
+    with screen.prompting(above.append):
+        screen.complain("oh", bad=True)
+    assert above == [Style(colour=True).bad("oh") + "\n"]
+
+
+def test_a_history_may_hold_what_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    path.write_bytes(b"# 2026\n+caf\xe9\n")
+    history, _ = open_history(path, pytest.fail)
+    history.append_string("b\udcff")
+    again, _ = open_history(path, pytest.fail)
+    assert list(again.load_history_strings()) == ["b\\xff", "caf\ufffd"]
+
+
+def test_a_history_that_fails_is_told_once_and_kept_in_memory(tmp_path: Path) -> None:
+    told: list[str] = []
+    history, lack = open_history(tmp_path / "history", told.append)
+    assert lack == ""
+    (tmp_path / "history").unlink()
+    (tmp_path / "history").mkdir()
+    history.append_string("one")
+    history.append_string("two")
+    assert told == [f"tinyos: the history is not kept: {tmp_path / 'history'} (Is a directory)"]
+    assert history.get_strings() == ["one", "two"]
+
+
 def test_the_history_is_the_users_alone(tmp_path: Path) -> None:
     path = tmp_path / "state" / "tinyos-repl" / "history"
-    history, lack = open_history(path)
+    history, lack = open_history(path, pytest.fail)
     assert isinstance(history, FileHistory)
     assert lack == ""
     history.append_string("*s")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    again, _ = open_history(path)
+    again, _ = open_history(path, pytest.fail)
     assert list(again.load_history_strings()) == ["*s"]
 
 
 def test_where_no_history_can_be_kept_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    history, lack = open_history(tmp_path / "file" / "history")
+    history, lack = open_history(tmp_path / "file" / "history", pytest.fail)
     assert isinstance(history, InMemoryHistory)
     assert "the history is not kept" in lack
     assert "\n" not in lack

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import pytest
 
+from gdbplugin.repl.explaining import overview
 from gdbplugin.repl.looking import Lookout
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.status import Status, line
 from gdbplugin.session import TinyOS
 from gdbplugin.session.showing import Style
+from tests.repl.vocabulary import VOCABULARY
 
 _RUNNING = Status(
     running=True, asid=3, task="3 worker", pressure="High", free=8_192, limit=32_768, event_rate=1234.4
@@ -58,6 +60,21 @@ def test_it_fits_the_terminal(status: Status, width: int) -> None:
     shown = line(status, width, Style())
     assert len(shown) <= width
     assert shown.startswith("running" if status.running else "stopped")
+
+
+@pytest.mark.parametrize("style", [Style(), _PLAIN])
+@pytest.mark.parametrize("status", [_RUNNING, _STOPPED, replace(_STOPPED, problem="x" * 200)])
+def test_the_narrowest_terminal_has_a_status_line(status: Status, style: Style) -> None:
+    for width in range(1, 201):
+        assert 0 < len(line(status, width, style)) <= width
+
+
+@pytest.mark.parametrize("style", [Style(), _PLAIN])
+def test_the_overview_fits_from_40_columns_on(style: Style) -> None:
+    for width in range(1, 201):
+        shown = overview(VOCABULARY, replace(style, width=width))
+        assert max(map(len, shown.splitlines())) <= max(40, width)
+        assert shown.split()[-4:] == ["Tab", "completes,", "Ctrl-D", "ends."]
 
 
 def test_the_place_gives_way_first_and_its_end_stays() -> None:

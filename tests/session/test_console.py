@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gdbplugin.session.console import Console
 from gdbplugin.session.errors import EndedError, SessionError, WaitTimeoutError
@@ -65,6 +67,34 @@ def test_a_line_end_cut_in_two_is_one(ends: tuple[Console, socket.socket]) -> No
     assert console.transcript == "a"
     kernel.sendall(b"\nb")
     assert console.transcript == "a\nb"
+
+
+@given(st.text(alphabet="a—é\r\n😀"), st.data())
+def test_a_character_cut_in_two_is_one(text: str, data: st.DataObject) -> None:
+    ours, kernels = socket.socketpair()
+    stream = text.encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=4)))
+    with ours, kernels:
+        console = Console(ours, Pump(), lambda: EndedError("ended"))
+        for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            kernels.sendall(stream[start:end])
+            assert isinstance(console.transcript, str)  # Read, piece by piece.
+        kernels.close()
+        assert console.transcript == text.replace("\r\n", "\n")
+
+
+def test_bytes_that_are_not_text_are_shown(ends: tuple[Console, socket.socket]) -> None:
+    console, kernel = ends
+    kernel.sendall(b"\xff\xc3\xa9\xe2\x80")
+    assert console.transcript == r"\xffé"
+    kernel.close()
+    assert console.transcript == r"\xffé\xe2\x80"
+
+
+def test_bytes_that_were_read_are_sent_as_they_were(ends: tuple[Console, socket.socket]) -> None:
+    console, kernel = ends
+    console.send("é\udcff")
+    assert kernel.recv(100) == "é".encode() + b"\xff"
 
 
 def test_a_wait_that_runs_out_says_for_what_and_shows_the_last_lines(

@@ -8,7 +8,8 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,20 @@ with private_directory() as path:
 
 
 @pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A TMPDIR of this test's own, and nothing to fall back on but /tmp."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    return tmp_path
+def temporary(monkeypatch: pytest.MonkeyPatch, fallback: Path) -> Iterator[Path]:
+    """A TMPDIR of this test's own, short enough for a socket, and nothing else but `fallback`."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        monkeypatch.setenv("TMPDIR", path)
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+        monkeypatch.setattr("gdbplugin.session.directory._FALLBACK", str(fallback))
+        yield Path(path)
+
+
+@pytest.fixture
+def fallback() -> Iterator[Path]:
+    """What stands for /tmp, where others have their directories."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        yield Path(path)
 
 
 def abandoned() -> Path:
@@ -157,13 +167,13 @@ def tree(folder: Path) -> set[tuple[str, int]]:
 
 
 def test_a_folder_that_is_not_there_falls_back_to_tmp(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    temporary: Path, fallback: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(temporary / "nowhere"))
     with caplog.at_level(logging.WARNING), private_directory() as path:
-        assert path.parent == Path("/tmp")
+        assert path.parent == fallback
     assert caplog.messages == [
-        f"no sockets can be made in {temporary / 'nowhere'}: No such file or directory; using /tmp"
+        f"no sockets can be made in {temporary / 'nowhere'}: No such file or directory; using {fallback}"
     ]
 
 
@@ -182,14 +192,14 @@ def test_a_path_too_long_for_a_socket_falls_back(
     assert not list(long.iterdir())
 
 
-@pytest.mark.parametrize("name", ["two\nlines", "latin-\udce9"])
+@pytest.mark.parametrize("name", ["two\nlines", "latin-\udce9"], ids=["line end", "not UTF-8"])
 def test_a_path_that_gdb_cannot_take_falls_back(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    temporary: Path, fallback: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (temporary / name).mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary / name))
     with private_directory() as path:
-        assert path.parent == Path("/tmp")
+        assert path.parent == fallback
     assert not list((temporary / name).iterdir())
 
 

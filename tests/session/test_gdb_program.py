@@ -90,10 +90,13 @@ def test_the_one_named_is_taken_as_it_is(
         find_gdb()
 
 
+_MAIN = "from gdbplugin.session.gdb_program import main"
+
+
 def _tinyos_gdb(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         # As the installed program does.
-        [sys.executable, "-c", "from gdbplugin.session.gdb_program import main; main()", *arguments],
+        [sys.executable, "-c", f"import sys; {_MAIN}; sys.exit(main())", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from gdbplugin.kernel.target import MANAGER
+from gdbplugin.session import TinyOS
 from gdbplugin.session.errors import KernelUnusableError
 from gdbplugin.session.kernel_file import MANAGER_SYMBOL, KernelFile
+from tests.elf_files import COMPRESSIONS, changed, debug_link, debug_only, stripped
 from tests.session import elfs
 
 
@@ -64,3 +67,62 @@ def test_another_kernel_is_not_tinyos(tmp_path: Path, kernel_elf: Path) -> None:
     path = tmp_path / "other.elf"
     path.write_bytes(kernel_elf.read_bytes().replace(MANAGER_SYMBOL, b"X" * len(MANAGER_SYMBOL)))
     assert "is not TinyOS" in _refusal(path)
+
+
+@pytest.fixture
+def pair(tmp_path: Path, dwarf5_elf: Path) -> Path:
+    """A stripped kernel, with its debug file beside it."""
+    debug = debug_only(dwarf5_elf.read_bytes())
+    (tmp_path / "kernel.debug").write_bytes(debug)
+    path = tmp_path / "kernel.elf"
+    path.write_bytes(stripped(dwarf5_elf.read_bytes(), [debug_link("kernel.debug", debug)]))
+    return path
+
+
+def test_a_kernel_with_a_separate_debug_file_is_accepted(
+    pair: Path, dwarf5_elf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kernel, whole = KernelFile.open(pair), KernelFile.open(dwarf5_elf)
+    assert (kernel.path, kernel.debug) == (pair, pair.with_name("kernel.debug"))
+    assert kernel.image.fingerprint() == whole.image.fingerprint()
+    assert kernel.marks == whole.marks
+    manager = kernel.layout.static(MANAGER)
+    assert manager is not None
+    assert manager == whole.layout.static(MANAGER)
+
+
+def test_a_kernel_with_a_separate_debug_file_boots(pair: Path) -> None:
+    with TinyOS.boot(pair) as machine:
+        event = machine.run_until("stack-growth", timeout=20)
+        assert event.kind == "StackGrowth"
+        assert "0 findings" in machine.gdb("tinyos check")
+        assert not machine.check().findings
+
+
+def test_a_missing_debug_file_is_named(pair: Path) -> None:
+    pair.with_name("kernel.debug").unlink()
+    said = _refusal(pair)
+    assert "its debug file kernel.debug is missing: put it at one of " in said
+    assert f" {pair.parent}/kernel.debug, {pair.parent}/.debug/kernel.debug" in said
+
+
+def test_another_programs_debug_file_is_refused(pair: Path) -> None:
+    debug = pair.with_name("kernel.debug")
+    debug.write_bytes(debug.read_bytes() + b"x")
+    assert f"{debug} does not belong to {pair}" in _refusal(pair)
+
+
+def test_a_debug_file_without_tinyos_is_told(tmp_path: Path, dwarf5_elf: Path) -> None:
+    other = debug_only(dwarf5_elf.read_bytes()).replace(MANAGER_SYMBOL, b"X" * len(MANAGER_SYMBOL))
+    (tmp_path / "kernel.debug").write_bytes(other)
+    path = tmp_path / "kernel.elf"
+    path.write_bytes(stripped(dwarf5_elf.read_bytes(), [debug_link("kernel.debug", other)]))
+    assert "is not TinyOS" in _refusal(path)
+
+
+@pytest.mark.parametrize("method", COMPRESSIONS)
+def test_a_compressed_kernel_has_the_same_marks(tmp_path: Path, kernel_elf: Path, method: str) -> None:
+    path = tmp_path / "kernel.elf"
+    path.write_bytes(changed(kernel_elf.read_bytes(), COMPRESSIONS[method]))
+    assert KernelFile.open(path).marks == KernelFile.open(kernel_elf).marks

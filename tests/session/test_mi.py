@@ -60,3 +60,44 @@ def test_what_is_quoted_reads_back_the_same(text: str) -> None:
     record = mi.parse(f"~{mi.quote(text)}")
     assert record is not None
     assert record.payload == text
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (r'~"caf\303\251"', "café"),
+        (r'~"\377"', r"\xff"),
+        (r'~"\377\303\251\342\200"', r"\xffé\xe2\x80"),
+        (r'~"\\303 \\\303\251"', r"\303 \é"),
+        (r'&"\351"', r"\xe9"),
+        ('~"\udce2\\200\\224"', "—"),
+        ("not MI \udcff", r"not MI \xff"),
+        (r'~"\q"', r'~"\q"'),
+        ('~"begun', '~"begun'),
+    ],
+)
+def test_bytes_that_are_not_text_are_escaped(line: str, text: str) -> None:
+    record = mi.parse(line)
+    assert record is not None
+    assert record.payload == text
+
+
+def test_bytes_in_a_result_are_decoded_too() -> None:
+    record = mi.parse(r'3^done,name="\303\251\377",value="1"')
+    assert record is not None
+    assert record.payload == {"name": r"é\xff", "value": "1"}
+
+
+@given(st.binary())
+def test_any_bytes_in_a_string_come_as_utf_8(data: bytes) -> None:
+    octal = "".join(f"\\{byte:03o}" for byte in data)
+    record = mi.parse(f'~"{octal}"')
+    assert record is not None
+    assert record.payload == data.decode(errors="backslashreplace")
+
+
+@given(st.binary(), st.sampled_from([b"", b'~"', b'1^done,a="', b"*stopped,", b"=x,y={"]))
+def test_no_line_is_too_bad_to_be_read(data: bytes, start: bytes) -> None:
+    for line in mi.LineSplitter().feed(start + data + b"\n"):
+        record = mi.parse(line)
+        assert record is None or "\udc80" not in str(record.payload)

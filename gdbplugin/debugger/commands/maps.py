@@ -25,7 +25,7 @@ class Maps(Command):
         Option("--range", "only what lies in this range", "range", "START..END"),
         Option(
             "--permissions",
-            "only what EL0 or EL1 may use like that: r-x, with ? for either; el0:?w? for one level",
+            "only what one of the levels may use like that: r-x, with ? for either; el0:?w? for EL0 alone",
             "text",
             "r-x",
         ),

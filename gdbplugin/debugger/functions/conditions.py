@@ -9,6 +9,8 @@ import importlib
 
 import gdb
 
+from gdbplugin.debugger.text import failure
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar
@@ -28,9 +30,7 @@ class _Function(gdb.Function):
         """GDB's call."""
         if not self.least <= len(arguments) <= self.most:
             usage = (self.__doc__ or "").partition(":")[0]
-            raise gdb.GdbError(
-                f"$tinyos_{self.word} is not called with {len(arguments)} values, but as {usage}"
-            )
+            raise failure(f"$tinyos_{self.word} is not called with {len(arguments)} values, but as {usage}")
         conditions = importlib.import_module("gdbplugin.debugger.conditions")
         return getattr(conditions, self.word)(*arguments)
 

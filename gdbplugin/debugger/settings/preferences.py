@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gdb
 
+from gdbplugin.debugger.text import failure
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar
@@ -14,9 +16,7 @@ _NAMES = ("color", "limit", "unicode", "width")
 
 def _refuse(argument: str) -> None:
     if argument.strip():
-        raise gdb.GdbError(
-            f'tinyos: there is no setting "{argument.strip()}"; those are: {", ".join(_NAMES)}'
-        )
+        raise failure(f'tinyos: there is no setting "{argument.strip()}"; those are: {", ".join(_NAMES)}')
 
 
 class _SetPrefix(gdb.Command):
@@ -107,7 +107,7 @@ class _Limit(_Number):
 class _Width(_Number):
     """Lines are broken there, and tables go without their least columns.
 
-    unlimited, or 0: on a terminal, as `set width` has it. 100 is as wide as it gets.
+    unlimited, or 0: on a terminal, as `set width` has it. From 40 to 100: fewer count as 40, more as 100.
     """
 
     name = "width"

@@ -11,13 +11,14 @@ from prompt_toolkit.application import Application, get_app_session
 from prompt_toolkit.layout import Layout, UIContent, UIControl, Window
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.plain_text import PlainTextOutput
+from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style as Colours
 
 from gdbplugin.repl.live import keys, screen
 from gdbplugin.repl.live.canvas import Area, Line
 from gdbplugin.repl.live.feed import Feed
 from gdbplugin.repl.live.scene import Choices, Scene
-from gdbplugin.repl.terminal import style_of
+from gdbplugin.repl.terminal import lack_of_screen, style_of
 from gdbplugin.session import SessionError, TinyOS
 from gdbplugin.session.watch import Watch
 
@@ -52,8 +53,11 @@ def run_live(tinyos: TinyOS, view: str = "s") -> None:
 
 async def live(tinyos: TinyOS, view: str = "s") -> None:
     """As `run_live`, within an event loop that runs already."""
-    if isinstance(get_app_session().output, PlainTextOutput):
-        raise SessionError("live needs a terminal: it fills the whole screen")
+    output = get_app_session().output
+    # Whoever gives another output than ours knows what it is.
+    is_ours = isinstance(output, PlainTextOutput | Vt100_Output) and output.stdout is sys.stdout
+    if is_ours and (lack := lack_of_screen(sys.stdout)):
+        raise SessionError(f"live needs a terminal to fill: {lack}")
     chosen = _view_of(view)
     with tinyos.watch(events=_EVENTS) as watch:
         await Live(tinyos, watch, chosen).run()

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from bench import commands, kernel, layout, load, mapped, watch
 from bench.figures import Figure, MeasureError, content, table
-from gdbplugin.session import SessionError
+from gdbplugin.session import SessionError, streams
 from gdbplugin.session.gdb import find_gdb
 from gdbplugin.session.qemu import find_qemu
 from gdbplugin.session.signals import raised_as_exit
@@ -42,7 +42,15 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    options = _options(arguments)
+
+    def program() -> int:
+        with raised_as_exit():
+            return _run(_options(arguments))
+
+    return streams.run("bench", program)
+
+
+def _run(options: argparse.Namespace) -> int:
     figures: list[Figure] = []
     failures: dict[str, str] = {}
     for name in dict.fromkeys(options.names) if options.names else _MEASUREMENTS:
@@ -89,8 +97,8 @@ def _content(figures: Sequence[Figure], failures: dict[str, str], runs: int) -> 
 
 
 def _version(program: str) -> str:
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    return said.partition("\n")[0]
+    done = subprocess.run([program, "--version"], capture_output=True, check=False)
+    return done.stdout.decode(errors="backslashreplace").partition("\n")[0]
 
 
 def _say(text: str) -> None:
@@ -98,5 +106,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    with raised_as_exit():
-        sys.exit(main())
+    sys.exit(main())

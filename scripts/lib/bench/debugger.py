@@ -48,6 +48,7 @@ def batch(target: Target | None, commands: Sequence[str], plan: Path | None = No
         arguments,
         capture_output=True,
         text=True,
+        errors="backslashreplace",
         timeout=_SECONDS,
         stdin=subprocess.DEVNULL,
         env=environment,

@@ -1,0 +1,125 @@
+"""Every view at every width: it ends in text, and fits from the view's least width on."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+
+from gdbplugin.kernel.context_test import compare_context, read_context_state
+from gdbplugin.kernel.fault import read_fault
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.maps import read_maps
+from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.stress import compare_stress, read_stress_state
+from gdbplugin.kernel.target import Kernel
+from gdbplugin.render import context_test as context_test_view
+from gdbplugin.render import fault as fault_view
+from gdbplugin.render import maps as maps_view
+from gdbplugin.render import stress as stress_view
+from gdbplugin.render.style import Style, table
+from tests.aarch64.machines import el1_registers
+from tests.kernel.stopped import bare
+from tests.kernel.synthetic import LAZY_BASE, World
+from tests.kernel.test_runs import interface
+from tests.unbreakable.subjects import SUBJECTS, statics
+
+WIDTHS = range(1, 201)
+ENCODINGS = ("utf-8", "ascii")
+COLOUR = re.compile("\033\\[[0-9;]*m")
+# The columns of a table that are always there need so many characters; lines of words need 40.
+LEAST = {
+    "context": 70,
+    "lazy": 59,
+    "lazy filtered": 59,
+    "maps": 74,
+    "maps asid": 74,
+    "maps alias": 54,
+    "pressure": 55,
+    "registers": 47,
+    "report": 70,
+    "stacks": 64,
+    "stress": 42,
+    "translate kernel": 45,
+    "translate lazy": 45,
+}
+
+
+def world() -> World:
+    """A kernel of which there is something to say in every view."""
+    found = World()
+    found.sequence = 3
+    found.manager["stack_manager"]["stacks"][0]["policy"] = 99
+    found.registers = {
+        "ESR_EL1": 0x9200_0007,
+        "FAR_EL1": LAZY_BASE,
+        "ELR_EL1": 0x80_0000,
+        "SPSR_EL1": 0,
+        "VBAR_EL1": 0xFFFF_8000_0020_0000,
+    }
+    return found
+
+
+@cache
+def shown() -> dict[str, tuple[object, object, Journal]]:
+    """Each view with its object and journal, by the view's name."""
+    found = {}
+    made = world()
+    machine, layout = made.build(), statics(made)
+    for subject in SUBJECTS:
+        if subject.name == "translate el2":
+            continue  # This machine has no registers of EL2's.
+        journal = Journal()
+        kernel = Kernel(machine, layout, journal)
+        if subject.needs_kernel:
+            read = subject.reader(kernel, **subject.words)
+        else:
+            stopped = Stopped(machine, 0, journal, lambda kernel=kernel: kernel)
+            read = subject.reader(stopped, **subject.words)
+        found[subject.name] = subject.view, read, journal
+    kernel = Kernel(machine, layout, Journal())
+    for name, view, before, compare in (
+        ("stress", stress_view, read_stress_state, compare_stress),
+        ("context --test", context_test_view, read_context_state, compare_context),
+    ):
+        found[name] = view, compare(kernel, before(kernel), interface(3)), kernel.journal
+    off = bare({**el1_registers(), "SCTLR_EL1": 0, "CPSR": 0x3C5})
+    found["maps, MMU off"] = maps_view, read_maps(off), off.journal
+    found["fault, nothing known"] = fault_view, read_fault(off), off.journal
+    return found
+
+
+def lines_of(name: str, width: int, encoding: str, *, colour: bool = False) -> list[str]:
+    view, read, journal = shown()[name]
+    text = view.text(read, journal, Style(encoding, colour, width))
+    assert text.endswith("\n")
+    assert encoding == "utf-8" or text.isascii()
+    return COLOUR.sub("", text).splitlines()
+
+
+@pytest.mark.parametrize("name", list(shown()))
+def test_a_view_fits_from_its_least_width_on(name):
+    for encoding in ENCODINGS:
+        for width in WIDTHS:
+            lines = lines_of(name, width, encoding)
+            assert max(map(len, lines)) <= max(width, LEAST.get(name, 40)), width
+
+
+@pytest.mark.parametrize("name", list(shown()))
+def test_colour_changes_no_line_and_no_word_is_lost(name):
+    for width in WIDTHS:
+        plain = lines_of(name, width, "ascii")
+        assert lines_of(name, width, "ascii", colour=True) == plain
+        assert width > 40 or plain == lines_of(name, 40, "ascii")
+
+
+def test_a_long_last_cell_becomes_several_lines():
+    rows = [("1", "a word and another word and more words", "x"), ("2", "short", "y")]
+    found = table(("id", "said"), [row[:2] for row in rows], room=24, dispensable=())
+    assert found.splitlines()[2:] == ["1   a word and another", "    word and more words", "2   short"]
+
+
+@pytest.mark.parametrize(("width", "room"), [(1, 10), (40, 10), (61, 21), (100, 60), (200, 60)])
+def test_what_is_left_is_never_below_the_least(width, room):
+    assert Style(width=width).left(40, 10, 60) == room

@@ -1,0 +1,60 @@
+"""Values inside the options and commands of QEMU and GDB arrive as they are."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gdbplugin.session import TinyOS
+from gdbplugin.session.mi import quote
+from gdbplugin.session.qemu import find_qemu, option_value, ram_arguments
+
+NAMES = [
+    "plain",
+    "a, b",
+    "a,,b",
+    ",",
+    "key=value",
+    "a=b,size=1",
+    'it\'s "quoted"',
+    "$HOME;#%s|&",
+    "é",
+    "back\\slash",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_qemu_takes_a_file_of_any_name_as_ram(tmp_path: Path, name: str) -> None:
+    """QEMU itself says what it understood: it makes the file, at its size."""
+    ram = tmp_path / name
+    arguments = [find_qemu(), "-nodefaults", "-display", "none", "-S", "-machine", "virt", "-m", "8M"]
+    monitor = ["-chardev", "stdio,id=monitor", "-mon", "chardev=monitor"]
+    done = subprocess.run(
+        [*arguments, *monitor, *ram_arguments(ram, 8 << 20)],
+        input="quit\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ram.stat().st_size == 8 << 20
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_comma_in_a_value_is_written_twice() -> None:
+    assert option_value(Path("/a,b")) == "/a,,b"
+
+
+@pytest.mark.parametrize("text", ['say "no"', "back\\slash", "a\ttab", "it's", "é", "|&;$HOME"])
+def test_gdb_takes_any_text_as_one_word(shared_machine: TinyOS, text: str) -> None:
+    command = f"python print(ascii(r'''{text}'''))"
+    assert shared_machine.mi(f"-interpreter-exec console {quote(command)}").console == ascii(text) + "\n"
+
+
+def test_an_expression_with_a_bar_is_the_commands_own(shared_machine: TinyOS) -> None:
+    """As JSON it goes through GDB's `pipe`, which takes a bar for the end of the command."""
+    found = shared_machine.json("translate 0x80000|0x1000")
+    assert found["input"] == 0x81000
