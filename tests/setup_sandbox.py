@@ -4,13 +4,28 @@ PATH is one folder: links to the plain tools that the scripts use, and small she
 GDB, Python, Rust and apt. Each call of a stand-in is a line in ``calls``.
 """
 
+import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 TOP = Path(__file__).parent.parent
+
+
+def library(name: str) -> ModuleType:
+    """The module ``scripts/lib/<name>.py``, which belongs to no package."""
+    specification = importlib.util.spec_from_file_location(name, TOP / "scripts" / "lib" / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # Where dataclasses look for it.
+    specification.loader.exec_module(module)
+    return module
+
 
 PLAIN_TOOLS = (
     *(
@@ -33,14 +48,14 @@ PLAIN_TOOLS = (
 
 QEMU = """
 case $1 in
-    -machine) echo 'raspi4b              Raspberry Pi 4B' ;;
+    -M) echo 'raspi4b              Raspberry Pi 4B' ;;
     *) echo 'QEMU emulator version 10.0.2' ;;
 esac
 """
 
 OLD_QEMU = """
 case $1 in
-    -machine) echo 'raspi3b              Raspberry Pi 3B' ;;
+    -M) echo 'raspi3b              Raspberry Pi 3B' ;;
     *) echo 'QEMU emulator version 7.2.22 (Debian 1:7.2)' ;;
 esac
 """
@@ -49,9 +64,11 @@ GDB = "echo serves 13.1 3.11"
 
 COMPILER = "cat >/dev/null"
 
-# Makes a virtual environment whose Python records pip's calls and is the tests' own for all else.
+# Runs the set-up itself. The Python of a virtual environment that it makes records calls of pip, and is the
+# one of the tests for all else.
 PYTHON = f"""
 case "$*" in
+    *setup.py*) exec {sys.executable} "$@" ;;
     '-c import sys;'*) echo 3.11 ;;
     '-c import venv'*) ;;
     '-m venv --clear '*)
@@ -67,6 +84,8 @@ END
 esac
 """
 
+PYTHON_WITHOUT_VENV = PYTHON.replace("'-c import venv'*) ;;", "'-c import venv'*) exit 1 ;;")
+
 RUSTC = """
 case "$*" in
     '--print sysroot') echo "$SYSROOT" ;;
@@ -81,7 +100,9 @@ mkdir -p target/aarch64-unknown-none-softfloat/release
 cp ../prepared.elf target/aarch64-unknown-none-softfloat/release/kernel
 """
 
-DEBIAN_12 = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
+DEBIAN_12 = (
+    'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n'
+)
 FEDORA = 'PRETTY_NAME="Fedora Linux 43"\nID=fedora\nVERSION_ID=43\n'
 
 
@@ -104,6 +125,9 @@ class Sandbox:
             (self.programs / name).symlink_to(found)
         shutil.copytree(TOP / "scripts", self.top / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(TOP / "pyproject.toml", self.top)
+        (self.top / "gdbplugin").mkdir()
+        for name in ("__init__.py", "programs.py"):
+            shutil.copy(TOP / "gdbplugin" / name, self.top / "gdbplugin")
         (self.top / "kernel" / "src").mkdir(parents=True)
         (self.top / "kernel" / "Cargo.toml").write_text('rust-version = "1.88"\n')
         (self.top / "kernel" / "src" / "main.rs").write_text("right\n")
@@ -194,8 +218,8 @@ class Sandbox:
 
     def value(self, key: str) -> str:
         """A value that set-up wrote to build/environment."""
-        lines = dict(line.split("=", 1) for line in (self.top / "build/environment").read_text().splitlines())
-        return lines[key]
+        words = shlex.split((self.top / "build/environment").read_text())
+        return dict(word.split("=", 1) for word in words)[key]
 
 
 def touch_later(path: Path) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.setup_sandbox import CARGO, FEDORA, OLD_QEMU, TOP, Sandbox, touch_later
+from tests.setup_sandbox import (
+    CARGO,
+    FEDORA,
+    OLD_QEMU,
+    PYTHON_WITHOUT_VENV,
+    TOP,
+    Sandbox,
+    touch_later,
+)
 from tests.test_flat_image import PT_LOAD, elf
 
 SYSTEMS = ("Debian", "Ubuntu", "Fedora", "Arch", "macOS")
@@ -55,13 +63,16 @@ def test_another_system_is_told_how_to_get_what_is_missing(
     sandbox.remove(missing)
     sandbox.os_release.write_text(FEDORA)
     message = refused(sandbox)
-    assert "installs packages on Debian 12 only, and this is Fedora Linux 43" in message
+    assert "installs packages on Debian and Ubuntu only, and this is Fedora Linux 43" in message
     assert description in message
     for system in SYSTEMS:
         assert sum(line.startswith(f"    {system} ") for line in message.splitlines()) == 1, message
 
 
-def test_every_missing_program_is_in_the_one_message(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("python", [None, PYTHON_WITHOUT_VENV])
+def test_every_missing_program_is_in_the_one_message(sandbox: Sandbox, python: str | None) -> None:
+    if python is not None:
+        sandbox.program("python3", python)
     sandbox.os_release.write_text(FEDORA)
     message = refused(sandbox)
     assert message.count("error:") == 1
@@ -69,14 +80,29 @@ def test_every_missing_program_is_in_the_one_message(sandbox: Sandbox) -> None:
         assert name in message
 
 
-def test_debian_without_root_and_sudo_installs_nothing(sandbox: Sandbox) -> None:
+@pytest.fixture(params=["without Python", "with Python"])
+def in_need(request: pytest.FixtureRequest, sandbox: Sandbox) -> Sandbox:
+    """Without any program, shell is what refuses; where only QEMU is missing, Python."""
+    if request.param == "with Python":
+        sandbox.all_programs()
+        sandbox.remove("qemu-system-aarch64")
+    return sandbox
+
+
+def test_debian_without_root_and_sudo_installs_nothing(in_need: Sandbox) -> None:
+    sandbox = in_need
     sandbox.user(1000)
     sandbox.program("apt-get", "exit 99")
     assert "not run as root, and there is no sudo" in refused(sandbox)
     assert sandbox.calls_of("apt-get") == []
 
 
-def test_sudo_that_refuses_is_no_root(sandbox: Sandbox) -> None:
+def test_a_system_without_apt_get_installs_nothing(in_need: Sandbox) -> None:
+    assert "there is no apt-get" in refused(in_need)
+
+
+def test_sudo_that_refuses_is_not_root(in_need: Sandbox) -> None:
+    sandbox = in_need
     sandbox.user(1000)
     sandbox.program("apt-get", "exit 99")
     sandbox.program("sudo", "exit 1")
@@ -93,7 +119,7 @@ def test_sudo_that_refuses_is_no_root(sandbox: Sandbox) -> None:
         ("python3", "echo 3.9", "which is 3.9"),
         (
             "python3",
-            'case "$2" in *sys*) echo 3.11 ;; *) exit 1 ;; esac',
+            PYTHON_WITHOUT_VENV,
             "without the modules venv and ensurepip",
         ),
         ("cc", "exit 1", "but it cannot link a program"),
@@ -186,7 +212,14 @@ def test_debian_gets_what_is_missing_without_a_question(sandbox: Sandbox) -> Non
             *' install '*qemu*) mv {sandbox.folder}/qemu-system-aarch64 {sandbox.programs} ;;
         esac""",
     )
-    sandbox.program("apt-cache", "echo '  Candidate: 1:7.2+dfsg-7'")
+    sandbox.program(
+        "apt-cache",
+        f"""case $1 in
+            policy) printf 'qemu-system-arm:\\n  Candidate: 1:7.2+dfsg-7\\n' ;;
+            madison) [ ! -f {sandbox.folder}/source ] ||
+                echo 'qemu-system-arm | 1:10.0.2 | http://a bookworm-backports/main amd64 Packages' ;;
+        esac""",
+    )
     sandbox.program("tee", f"cat >{sandbox.folder}/source")
     sandbox.setup()
     assert (sandbox.folder / "source").read_text() == (
@@ -196,27 +229,96 @@ def test_debian_gets_what_is_missing_without_a_question(sandbox: Sandbox) -> Non
     installs = [call for call in sandbox.calls_of("apt-get") if " install " in call]
     packages = [call.split("--no-install-recommends ")[1] for call in installs]
     assert [listed.removeprefix("ca-certificates ") for listed in packages] == [
-        "tmux gcc libc6-dev",
+        "tmux git gcc libc6-dev",
         "-t bookworm-backports qemu-system-arm",
     ]
+
+
+OFFERS_RUST_WEB = """
+case $1 in
+    search) case $3 in *rustc*) echo 'rustc - Rust'; echo 'rustc-web - Rust for browsers' ;; esac ;;
+    policy)
+        shift
+        for name; do
+            case $name in
+                *-web*) printf '%s:\\n  Candidate: 1.96.0+dfsg1-1~deb12u2\\n' $name ;;
+                *) printf '%s:\\n  Candidate: 1.63.0+dfsg1-2\\n' $name ;;
+            esac
+        done ;;
+esac
+"""
 
 
 def test_no_archive_is_added_where_the_candidate_serves(sandbox: Sandbox) -> None:
     sandbox.all_programs()
     sandbox.remove("rustc")
     sandbox.program("apt-get", f'case "$*" in *rustc-web*) touch {sandbox.folder}/asked ;; esac')
-    sandbox.program("apt-cache", "echo '  Candidate: 1.96.0+dfsg1-1~deb12u2'")
+    sandbox.program("apt-cache", OFFERS_RUST_WEB)
     message = refused(sandbox)
     assert (sandbox.folder / "asked").exists()
     assert "adding Debian's archive" not in message
     assert "Debian's packages do not meet the need" in message
 
 
-def test_a_failing_apt_shows_its_last_words(sandbox: Sandbox) -> None:
+def test_a_failing_apt_shows_its_last_words(in_need: Sandbox) -> None:
+    sandbox = in_need
     sandbox.program("apt-get", "echo 'E: no space left'; exit 100")
     message = refused(sandbox)
     assert "E: no space left" in message
     assert "failed; the whole log is" in message
+
+
+def test_a_python_is_installed_before_all_else(sandbox: Sandbox) -> None:
+    """On a bare system there is none to run the set-up with."""
+    sandbox.all_programs()
+    (sandbox.programs / "python3").rename(sandbox.folder / "python3")
+    sandbox.user(1000)
+    sandbox.program("sudo", '[ "$1" = -n ] || exec "$@"')
+    sandbox.program(
+        "apt-get", f'case "$*" in *python3-venv) mv {sandbox.folder}/python3 {sandbox.programs} ;; esac'
+    )
+    sandbox.setup()
+    apt_get = "apt-get -y -q -o DPkg::Lock::Timeout=600"
+    assert sandbox.calls_of("apt-get") == [
+        f"{apt_get} update",
+        f"{apt_get} install --no-install-recommends python3 python3-venv",
+    ]
+
+
+def test_an_archive_that_cannot_be_read_is_taken_back(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    sandbox.remove("qemu-system-aarch64")
+    source = sandbox.folder / "source"
+    sandbox.program("tee", f"cat >{source}")
+    sandbox.program("apt-get", f'case "$*" in *update) [ ! -f {source} ] || exit 100 ;; esac')
+    sandbox.program("apt-cache", "")
+    (sandbox.programs / "rm").unlink()
+    sandbox.program("rm", f'case "$*" in *.sources) /bin/rm {source} ;; *) exec /bin/rm "$@" ;; esac')
+    assert "reading apt's package lists: failed" in refused(sandbox)
+    assert not source.exists()
+    assert sandbox.calls_of("rm")[-1] == "rm -f /etc/apt/sources.list.d/bookworm-backports.sources"
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "ID=debian\nVERSION_CODENAME=forky\n",
+        'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="25.04"\nVERSION_CODENAME=plucky\n',
+    ],
+)
+def test_only_a_release_of_debian_gets_an_archive(sandbox: Sandbox, system: str) -> None:
+    sandbox.all_programs()
+    sandbox.remove("qemu-system-aarch64")
+    sandbox.os_release.write_text(system)
+    sandbox.program("apt-get", "")
+    sandbox.program("apt-cache", "")
+    message = refused(sandbox)
+    assert "adding Debian's archive" not in message
+    assert "packages do not meet the need" in message
+    assert any(
+        call.endswith("install --no-install-recommends qemu-system-arm")
+        for call in sandbox.calls_of("apt-get")
+    )
 
 
 # Nothing twice
@@ -254,12 +356,33 @@ def test_a_touched_file_of_the_same_content_installs_nothing(ready: Sandbox) -> 
     assert (ready.top / "build/environment").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["gdbplugin/programs.py", "scripts/lib/debian.py", "scripts/lib/setup.py", "scripts/lib/python.sh"],
+)
+def test_a_change_of_the_set_up_looks_for_programs_again(ready: Sandbox, name: str) -> None:
+    touch_later(ready.top / name)
+    assert ready.setup() == ""
+    assert ready.calls_of("qemu-system-aarch64") == ["qemu-system-aarch64 -M help"]
+
+
 def test_a_copied_checkout_gets_a_virtual_environment_of_its_own(ready: Sandbox) -> None:
     ready.top = shutil.copytree(ready.top, ready.folder / "a new place")
     ready.setup()
     assert len(ready.calls_of("pip")) == 1
-    assert ready.value("TINYOS_ROOT") == str(ready.top).replace(" ", "\\ ")
+    assert ready.value("TINYOS_ROOT") == str(ready.top)
     assert ready.setup() == ""
+
+
+def test_an_active_virtual_environment_is_not_made_from_itself(ready: Sandbox) -> None:
+    (ready.top / ".venv/bin/python3").symlink_to("python")
+    (ready.top / ".venv/tinyos.stamp").unlink()
+    touch_later(ready.top / "pyproject.toml")
+    active = f"{ready.top}/.venv/bin:{ready.programs}"
+    assert "making .venv" in ready.setup(PATH=active)
+    assert [call for call in ready.calls_of("python3") if "venv --clear" in call] == [
+        f"python3 -m venv --clear {ready.top}/.venv"
+    ]
 
 
 def test_a_tool_that_went_away_is_looked_for_again(ready: Sandbox) -> None:
@@ -385,7 +508,7 @@ def test_variables_for_other_programs_change_nothing(built: Sandbox) -> None:
 # The commands
 
 
-@pytest.mark.parametrize("script", ["setup", "build", "test"])
+@pytest.mark.parametrize("script", ["setup", "build", "test", "systems"])
 def test_help_names_what_the_command_does(script: str) -> None:
     result = subprocess.run([TOP / "scripts" / script, "--help"], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0
@@ -411,3 +534,19 @@ def test_a_message_that_nobody_can_see_ends_no_script(tmp_path: Path, redirected
     script.chmod(0o755)
     done = subprocess.run(["bash", "-c", f"'{script}' {redirected}"], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
+def test_a_set_up_that_nobody_can_see_is_done(sandbox: Sandbox, redirected: str) -> None:
+    sandbox.all_programs()
+    script = f"'{sandbox.top}/scripts/setup' {redirected}"
+    done = subprocess.run(["bash", "-c", script], env=sandbox.environment(), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert sandbox.setup() == ""
+
+
+def test_a_checkout_in_a_folder_that_is_not_utf_8(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    sandbox.top = sandbox.top.rename(sandbox.folder / "latin-\udce9")
+    sandbox.setup()
+    assert sandbox.setup() == ""

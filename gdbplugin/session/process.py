@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from gdbplugin.programs import Need
 from gdbplugin.session.errors import ToolMissingError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -21,11 +22,13 @@ _GRACE_SECONDS = 2.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def find_program(name: str, what: str, package: str) -> str:
-    """The path of an executable; raises `ToolMissingError`, naming `what` it is and its Debian `package`."""
+def find_program(name: str, what: str, need: Need) -> str:
+    """The path of the program `name`; raises `ToolMissingError`, with `what` it is and how to get it."""
     path = shutil.which(name)
     if path is None:
-        raise ToolMissingError(f"{what} is missing: there is no program {name}; install it with: {package}")
+        raise ToolMissingError(
+            f"{what} is missing: there is no program {name}; install it with: {need.advice}"
+        )
     return path
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gdbplugin import programs
 from gdbplugin.session import directory as names
 from gdbplugin.session import process
 from gdbplugin.session.directory import private_directory
@@ -27,7 +28,6 @@ from gdbplugin.session.ram import MappedRam, RamUnavailableError
 
 MACHINE_FILE = Path(__file__).with_name("raspi4b.cfg")
 """In a checkout a link to the one in qemu/."""
-_QEMU_HELP = "apt install -t bookworm-backports qemu-system-arm (Debian 12); QEMU 9.0 or later elsewhere"
 _LOOPBACK = "127.0.0.1"
 _READ_BYTES = 1 << 16
 _START_SECONDS = 20.0
@@ -55,8 +55,8 @@ class QemuOptions:
 
 def find_qemu() -> str:
     """The path of the QEMU to use: $TINYOS_QEMU, or qemu-system-aarch64. Raises `ToolMissingError`."""
-    name = os.environ.get("TINYOS_QEMU") or "qemu-system-aarch64"
-    return process.find_program(name, "QEMU", _QEMU_HELP)
+    name = os.environ.get("TINYOS_QEMU") or programs.QEMU.program
+    return process.find_program(name, "QEMU", programs.QEMU)
 
 
 class Qemu:
@@ -233,13 +233,10 @@ class Qemu:
                 raise self._failed_start()
 
     def _failed_start(self) -> SessionError:
-        program = find_qemu()
-        machines = subprocess.run(
-            [program, "-M", "help"], capture_output=True, text=True, errors="backslashreplace", check=False
-        )
-        if machines.returncode == 0 and "raspi4b" not in machines.stdout.split():
-            lack = f"{program} has no machine raspi4b: it needs QEMU 9.0 or later"
-            return ToolMissingError(f"{lack}; {_QEMU_HELP}")
+        try:
+            programs.try_qemu(find_qemu())
+        except programs.UnfitError as error:
+            return ToolMissingError(f"QEMU does not serve: {error}; install it with: {programs.QEMU.advice}")
         return self.ended()
 
 

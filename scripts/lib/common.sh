@@ -24,6 +24,8 @@ KERNEL_STAMP=$TINYOS_TOP/build/kernel.stamp
 SETUP_INPUTS=(
     "$TINYOS_TOP/pyproject.toml"
     "$TINYOS_TOP"/scripts/lib/*.sh
+    "$TINYOS_TOP"/scripts/lib/{setup,debian}.py
+    "$TINYOS_TOP/gdbplugin/programs.py"
 )
 
 # A tool named by the caller wins over what would be found, and is remembered in build/environment.
@@ -91,10 +93,13 @@ under_lock_unless() {
     ) 9>"$TINYOS_TOP/build/lock" || exit 1
 }
 
-# What the last set-up found is no request: only what the caller named is handed on.
+# The set-up itself is Python: lib/python.sh finds one to run it with. Of the programs, only those that the
+# caller named are handed on, not those that the last set-up found.
 install() {
+    . "$TINYOS_TOP/scripts/lib/python.sh"
+    ensure_python
     TINYOS_CARGO=$REQUESTED_CARGO TINYOS_QEMU=$REQUESTED_QEMU TINYOS_GDB=$REQUESTED_GDB \
-        bash "$TINYOS_TOP/scripts/lib/install.sh"
+        "$SETUP_PYTHON" -B "$TINYOS_TOP/scripts/lib/setup.py" "$TINYOS_TOP"
 }
 
 # Programs, Python packages: returns at once where nothing changed.

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from gdbplugin.session import ToolMissingError
-from gdbplugin.session.gdb_program import PLUGIN, find_gdb, problem_of
+from gdbplugin.session.gdb_program import PLUGIN, find_gdb
 
-SERVES = "echo serves"
+SERVES = "echo serves 13.1 3.11"
 NO_AARCH64 = """
 echo 'gdb.error: Undefined item: "aarch64".' >&2
 echo 'Error while executing Python code.' >&2
 exit 1
 """
 NO_PYTHON = "echo 'Scripting in the \"Python\" language is not supported in this copy of GDB.' >&2; exit 1"
-OLD_PYTHON = "echo 'its Python is older than 3.11'"
+OLD_PYTHON = "echo serves 13.1 3.10"
+OLD_GDB = "echo serves Fedora Linux 12.1 3.11"
 
 
 @pytest.fixture
@@ -28,7 +29,6 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     """Puts a stand-in on the PATH, which holds nothing else."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("TINYOS_GDB", raising=False)
-    problem_of.cache_clear()
 
     def make(name: str, script: str) -> Path:
         path = tmp_path / name
@@ -55,10 +55,15 @@ def test_another_one_that_serves_is_taken(program: Callable[[str, str], Path], n
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        (NO_AARCH64, 'gdb.error: Undefined item: "aarch64".'),
-        (NO_PYTHON, 'Scripting in the "Python" language is not supported in this copy of GDB.'),
-        (OLD_PYTHON, "its Python is older than 3.11"),
-        ("exit 3", "exited with status 3"),
+        (NO_AARCH64, 'but it lacks AArch64 or Python: gdb.error: Undefined item: "aarch64".'),
+        (
+            NO_PYTHON,
+            "but it lacks AArch64 or Python: "
+            'Scripting in the "Python" language is not supported in this copy of GDB.',
+        ),
+        (OLD_PYTHON, "but with Python 3.10 inside"),
+        (OLD_GDB, "which is 12.1"),
+        ("exit 3", "but it lacks AArch64 or Python: it exited with status 3"),
     ],
 )
 def test_one_that_does_not_serve_is_named_with_its_reason(
@@ -67,7 +72,9 @@ def test_one_that_does_not_serve_is_named_with_its_reason(
     path = program("gdb", script)
     with pytest.raises(ToolMissingError) as caught:
         find_gdb()
-    assert caught.value.message.startswith(f"GDB is missing: {path}: {said}; install it with: apt install ")
+    assert caught.value.message.startswith(
+        f"GDB is missing: found {path}, {said}; install it with: apt install "
+    )
     assert "\n" not in caught.value.message
 
 
@@ -112,6 +119,7 @@ def test_tinyos_gdb_tries_the_one_named_too(
     done = _tinyos_gdb()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
-        f'tinyos-gdb: error: {path} does not serve: gdb.error: Undefined item: "aarch64".'
+        f"tinyos-gdb: error: found {path}, but it lacks AArch64 or Python: "
+        'gdb.error: Undefined item: "aarch64".; install another with: apt install gdb-multiarch'
     )
     assert done.stderr.count("\n") == 1
