@@ -50,14 +50,19 @@ def private_directory() -> Iterator[Path]:
 
 
 def sessions() -> list[Path]:
-    """The directories of this user's sessions that are running."""
-    found = []
+    """The directories of this user's sessions that are running, in the first folder that has any.
+
+    The folders are those of `private_directory`, in its order.
+    """
     for base in _bases():
+        found = []
         for path in _candidates(base):
             with _marked(path) as directory:
                 if directory is not None and not directory.is_abandoned():
                     found.append(path)
-    return found
+        if found:
+            return found
+    return []
 
 
 class _Directory:
