@@ -71,16 +71,16 @@ case "$*" in
     *setup.py*) exec {sys.executable} "$@" ;;
     '-c import sys;'*) echo 3.11 ;;
     '-c import venv'*) ;;
-    '-m venv --clear '*)
-        mkdir -p "$4/bin"
-        cat >"$4/bin/python" <<'END'
+    '-m venv '*)
+        mkdir -p "$3/bin"
+        cat >"$3/bin/python" <<'END'
 #!/bin/sh
 case $2 in
     pip) echo "pip $*" >>"$CALLS"; sleep 0.3 ;;
     *) exec {sys.executable} "$@" ;;
 esac
 END
-        chmod +x "$4/bin/python" ;;
+        chmod +x "$3/bin/python" ;;
 esac
 """
 

@@ -345,7 +345,7 @@ def test_a_changed_pyproject_installs_the_packages_again(ready: Sandbox) -> None
     touch_later(pyproject)
     ready.setup()
     assert len(ready.calls_of("pip")) == 1
-    assert not any("venv --clear" in call for call in ready.calls_of("python3"))
+    assert not any("-m venv " in call for call in ready.calls_of("python3"))
 
 
 def test_a_touched_file_of_the_same_content_installs_nothing(ready: Sandbox) -> None:
@@ -374,14 +374,39 @@ def test_a_copied_checkout_gets_a_virtual_environment_of_its_own(ready: Sandbox)
     assert ready.setup() == ""
 
 
+def test_a_virtual_environment_of_the_users_is_left_alone(sandbox: Sandbox) -> None:
+    sandbox.all_programs()
+    (sandbox.top / ".venv/bin").mkdir(parents=True)
+    (sandbox.top / ".venv/bin/mine").write_text("mine")
+    result = sandbox.run("setup")
+    assert result.returncode == 1
+    assert f"{sandbox.top}/.venv was not made by set-up: move it away" in result.stderr
+    assert (sandbox.top / ".venv/bin/mine").read_text() == "mine"
+    (sandbox.top / ".venv").rename(sandbox.top / "mine")
+    sandbox.setup()
+
+
+def test_an_environment_made_anew_keeps_nothing_of_the_old(ready: Sandbox) -> None:
+    (ready.top / ".venv/tinyos.stamp").write_text("of another Python\n")
+    elsewhere = ready.folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "theirs").write_text("theirs")
+    (ready.top / ".venv/old").mkdir()
+    (ready.top / ".venv/link").symlink_to(elsewhere)
+    touch_later(ready.top / "pyproject.toml")
+    assert "making .venv" in ready.setup()
+    assert sorted(path.name for path in (ready.top / ".venv").iterdir()) == ["bin", "tinyos.stamp"]
+    assert (elsewhere / "theirs").read_text() == "theirs"
+
+
 def test_an_active_virtual_environment_is_not_made_from_itself(ready: Sandbox) -> None:
     (ready.top / ".venv/bin/python3").symlink_to("python")
-    (ready.top / ".venv/tinyos.stamp").unlink()
+    (ready.top / ".venv/tinyos.stamp").write_text("unfinished\n")
     touch_later(ready.top / "pyproject.toml")
     active = f"{ready.top}/.venv/bin:{ready.programs}"
     assert "making .venv" in ready.setup(PATH=active)
-    assert [call for call in ready.calls_of("python3") if "venv --clear" in call] == [
-        f"python3 -m venv --clear {ready.top}/.venv"
+    assert [call for call in ready.calls_of("python3") if "-m venv " in call] == [
+        f"python3 -m venv {ready.top}/.venv"
     ]
 
 

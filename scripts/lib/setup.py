@@ -26,6 +26,7 @@ from gdbplugin import programs
 from gdbplugin.programs import Need, Rust, UnfitError
 
 _TAIL_LINES = 20
+_UNFINISHED = "unfinished\n"
 
 
 def tell(text: str) -> None:
@@ -175,11 +176,24 @@ class Setup:
             return
         # One made elsewhere, or by another Python, is made anew; else it is brought up to date.
         if not present.startswith(made_by):
-            self.run_logged("making .venv", [python, "-m", "venv", "--clear", str(self.venv)])
-        stamp.unlink(missing_ok=True)
+            self.clear_virtual_environment(stamp)
+            self.run_logged("making .venv", [python, "-m", "venv", str(self.venv)])
+        _write(stamp, _UNFINISHED)
         pip = [str(own_python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
         self.run_logged("installing the Python packages", [*pip, "--editable", f"{self.top}[test]"])
         _write(stamp, wanted)
+
+    def clear_virtual_environment(self, stamp: Path) -> None:
+        """Empty .venv but for its stamp, which proves it to be ours; one that is not is the user's."""
+        if os.path.lexists(self.venv) and not (stamp.is_file() and not stamp.is_symlink()):
+            fail(f"{self.venv} was not made by set-up: move it away, for set-up makes one of that name")
+        self.venv.mkdir(exist_ok=True)
+        _write(stamp, _UNFINISHED)
+        for entry in self.venv.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry != stamp:
+                entry.unlink()
 
     # build/environment
 
