@@ -20,7 +20,7 @@ from gdbplugin.aarch64.syndromes import (
     SYSTEM_ACCESS,
     WAIT,
 )
-from gdbplugin.aarch64.walk import Fault
+from gdbplugin.aarch64.walk import UNKNOWN, Fault
 
 SVC, HVC, SMC, BRK, SERROR = 0x15, 0x16, 0x17, 0x3C, 0x2F
 CALLS = {SVC: 0xD400_0001, HVC: 0xD400_0002, SMC: 0xD400_0003}
@@ -247,6 +247,8 @@ def table_remark(record: ExceptionRecord, stage: int, now: Fault | None) -> tupl
             f"{said}, and the tables allow the access now: they have changed since, or a TLB held others",
             True,
         )
+    if now.kind == UNKNOWN:
+        return f"{said}; the tables cannot be read now: {now.reason}", False
     # An address out of range is a fault of level 0, or of -1 where there is that.
     is_level = now.level == status.level or {now.level, status.level} == {0, -1}
     if (now.kind, now.stage) == (kind, stage) and is_level:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gdbplugin.aarch64.control import TranslationControl
@@ -159,8 +160,14 @@ def _regime(machine: Machine, core: int, source: _Source) -> TranslationRegime:
         write_implies_no_execute=rules.write_implies_no_execute,
         output_bits=features.physical_bits,
         level=source.level,
-        notes=_extension_notes(machine, core, source),
+        notes=(*_order_notes(source, sctlr), *_extension_notes(machine, core, source)),
     )
+
+
+def _order_notes(source: _Source, sctlr: Mapping[str, int]) -> tuple[str, ...]:
+    if not sctlr["EE"]:
+        return ()
+    return (f"SCTLR_EL{source.level}.EE is set: the descriptors are read as big-endian",)
 
 
 def _hypervisor_control(machine: Machine, core: int) -> dict[str, int]:

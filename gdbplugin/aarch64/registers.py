@@ -56,6 +56,12 @@ def is_processor_state(value: int) -> bool:
     return bits(value, 3, 0) in _MODES and not value & _STATE_RES0
 
 
+def is_in_aarch32(machine: Machine, core: int) -> bool:
+    """Whether a core is stopped in AArch32 state (nRW set); false where its state is not known."""
+    state = machine.register("CPSR", core)
+    return state is not None and bool(bits(state, 4, 4))
+
+
 def exception_level(machine: Machine, core: int) -> int | None:
     """The exception level a core is stopped at, from the processor state's bits 3:2; None if unknown.
 

@@ -8,15 +8,19 @@ neither the target nor the user's selection in GDB.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import gdb
 
 from gdbplugin.debugger.linear import LinearMapMemory, SecureMemory
-from gdbplugin.debugger.packets import PacketMemory
+from gdbplugin.debugger.packets import PacketMemory, ask_monitor
 from gdbplugin.debugger.registers import RegisterReader
 from gdbplugin.machine import MachineGoneError
+
+# `PSTATE=` where the core is in AArch64 state.
+_STATE = re.compile(r"^CPU#(\d+)$(?:(?!^CPU#).)*?^PSR=([0-9a-f]+)", re.MULTILINE | re.DOTALL)
 
 
 class _Memory(Protocol):
@@ -38,6 +42,7 @@ class GdbMachine:
         self._threads = dict(enumerate(sorted(self._inferior.threads(), key=lambda thread: thread.num)))
         self._registers = RegisterReader(self._inferior)
         self._memory: _Memory | None = None
+        self._in_aarch32: dict[int, int] | None = None
 
     def is_current(self) -> bool:
         """Whether this is still the machine that is selected in GDB."""
@@ -81,7 +86,28 @@ class GdbMachine:
         """See `Machine`: None for a register this stub does not have."""
         if core not in self._threads:
             return None
-        return self._registers.read(name, self._threads[core])
+        value = self._registers.read(name, self._threads[core])
+        if name == "CPSR" and value is not None and self._may_be_in_aarch32(core):
+            return self._aarch32_states().get(core, value)
+        return value
+
+    def _may_be_in_aarch32(self, core: int) -> bool:
+        """Whether SCR_EL3.RW or HCR_EL2.RW have a lower exception level in AArch32 state (D1.3)."""
+        return any(
+            value is not None and not value >> bit & 1
+            for name, bit in (("SCR_EL3", 10), ("HCR_EL2", 31))
+            for value in (self._registers.read(name, self._threads[core]),)
+        )
+
+    def _aarch32_states(self) -> dict[int, int]:
+        """The processor state of each core that is in AArch32 state, as QEMU's monitor has it.
+
+        QEMU's stub goes on giving the last state of AArch64 then.
+        """
+        if self._in_aarch32 is None:
+            said = ask_monitor("info registers -a") or ""
+            self._in_aarch32 = {int(core): int(state, 16) for core, state in _STATE.findall(said)}
+        return self._in_aarch32
 
     @contextlib.contextmanager
     def selected(self, core: int) -> Iterator[None]:

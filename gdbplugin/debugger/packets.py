@@ -33,12 +33,25 @@ _PACKET_BYTES = 2048
 _SMALL_PACKET_BYTES = 256
 # By the number of the connection, which GDB gives to no other: a machine's memory stays where it is.
 _maps: dict[int, MemoryMap] = {}
-_asking: list[int] = []
+_asking: list[str] = []
 
 
 def is_asking_monitor() -> bool:
     """Whether a `monitor` command that is carried out now is one of this module's, which changes nothing."""
     return bool(_asking)
+
+
+def ask_monitor(command: str) -> str | None:
+    """What the monitor behind the stub says to a command that changes nothing; None where there is none."""
+    _asking.append(command)
+    try:
+        with interrupts.held():
+            said: str = gdb.execute(f"monitor {command}", to_string=True)
+            return said.replace("\r\n", "\n")
+    except gdb.error:
+        return None
+    finally:
+        _asking.clear()
 
 
 class PacketMemory:
@@ -67,14 +80,7 @@ class PacketMemory:
     def _memory_map(self) -> MemoryMap:
         number = self._connection.num
         if number not in _maps:
-            _asking.append(number)
-            try:
-                with interrupts.held():
-                    _maps[number] = MemoryMap.parse(gdb.execute(f"monitor {ASK}", to_string=True))
-            except gdb.error:
-                _maps[number] = MemoryMap()  # A stub without a monitor: nothing is known then.
-            finally:
-                _asking.clear()
+            _maps[number] = MemoryMap.parse(ask_monitor(ASK) or "")
         return _maps[number]
 
     def read(self, address: int, length: int) -> bytes:

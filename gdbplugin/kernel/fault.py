@@ -12,7 +12,7 @@ from gdbplugin.aarch64.descriptor import Permissions
 from gdbplugin.aarch64.faults import ExceptionRecord, Syndrome, explain_syndrome, read_exception
 from gdbplugin.aarch64.instructions import STACK_POINTER, MemoryOperation, memory_operation
 from gdbplugin.aarch64.regime import ADDRESS_MASK, RegimeUnknownError, TranslationRegime, regime_at
-from gdbplugin.aarch64.registers import bits, decode, exception_level
+from gdbplugin.aarch64.registers import bits, decode, exception_level, is_in_aarch32
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
 from gdbplugin.aarch64.walk import Fault as TableFault
 from gdbplugin.aarch64.walk import Translation, translate
@@ -193,6 +193,8 @@ def read_fault(
     if kernel is not None:
         ended = around.attempt(lambda: _task_ends(kernel, around), ended)
     reports, silent = [], []
+    if is_in_aarch32(machine, number):
+        silent.append("it is in AArch32 state, whose own exceptions leave no syndrome in ESR_EL1")
     for taken_to in sorted((1, 2, 3), key=lambda entry: entry != max(level or 1, 1)):
         record = read_exception(machine, number, taken_to)
         if record is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.aarch64.memory_types import memory_type_at, stage2_memory_type
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime, regime_at
-from gdbplugin.aarch64.registers import decode, exception_level
+from gdbplugin.aarch64.registers import decode, exception_level, is_in_aarch32
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
@@ -134,10 +134,10 @@ def choose(stopped: Stopped, selection: Selection) -> View:
         return _stage2(machine, core, selection)
     here = exception_level(machine, core)
     level = selection.el if selection.el is not None else here
+    if level is None and is_in_aarch32(machine, core):
+        raise RegimeUnknownError(f"core {core} is in AArch32 state, whose tables are of another kind")
     if level is None:
-        raise RegimeUnknownError(
-            f"the exception level of core {core} is not known, or it is in AArch32 state: name one by --el"
-        )
+        raise RegimeUnknownError(f"the exception level of core {core} is not known: name one by --el")
     table, task = selection.ttbr, None
     if selection.asid is not None:
         table, task = _by_asid(machine, core, selection.asid, stopped.kernel)

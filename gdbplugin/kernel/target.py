@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime
 from gdbplugin.aarch64.virtual import VirtualMemory
-from gdbplugin.aarch64.walk import translate
+from gdbplugin.aarch64.walk import UNKNOWN, translate
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.layout.decode import Invalid, value
@@ -134,8 +134,14 @@ class Kernel:
                 unknown = unknown or error
                 continue
             enabled = enabled or regime.enabled
-            if regime.enabled and translate(self.machine, regime, address).output is not None:
-                return regime
+            if regime.enabled:
+                found = translate(self.machine, regime, address)
+                if found.output is not None:
+                    return regime
+                if found.fault is not None and found.fault.kind == UNKNOWN:
+                    unknown = unknown or RegimeUnknownError(
+                        f"whether core {core} maps the kernel cannot be told: {found.fault.reason}"
+                    )
         if unknown is not None:
             raise unknown
         if enabled:

@@ -120,6 +120,37 @@ def test_a_kernel_is_decoded_the_same_in_either_byte_order(shared_machine: TinyO
         assert check["findings"] == []
 
 
+ENTER_AARCH32 = """
+import gdb
+memory = gdb.selected_inferior()
+def words(address, *values):
+    memory.write_memory(address, b"".join(value.to_bytes(4, "little") for value in values))
+# msr SCR_EL3, x0; msr SPSR_EL3, x1; msr ELR_EL3, x2; eret. There, in AArch32: b .
+words(0x40001000, 0xD51E1100, 0xD51E4001, 0xD51E4022, 0xD69F03E0)
+words(0x40002000, 0xEAFFFFFE)
+for name, value in dict(x0=1, x1=0x1D3, x2=0x40002000, pc=0x40001000).items():
+    gdb.execute(f"set ${name} = {value}")
+gdb.execute("stepi 4", to_string=True)
+"""
+
+
+def test_a_core_in_aarch32_state_is_named(tmp_path: Path) -> None:
+    """QEMU's stub goes on giving it the processor state that it had in AArch64."""
+    script = tmp_path / "enter.py"
+    script.write_text(ENTER_AARCH32)
+    machine = ["-M", "virt,secure=on", "-cpu", "cortex-a53", "-smp", "2"]
+    asked = ["tinyos translate 0x1000", "tinyos maps"]
+    with stopped(tmp_path, *machine) as stub:
+        before = ["set architecture aarch64", f"target remote {stub}", f"source {script}"]
+        done = gdb(*before, *asked, "tinyos fault", "thread 2", "tinyos translate 0x1000")
+    said = complaints(done)
+    assert len(said) == len(asked), done
+    assert set(said) == {"core 0 is in AArch32 state, whose tables are of another kind"}
+    assert "AArch32 state, whose own exceptions leave no syndrome in ESR_EL1" in " ".join(done.output.split())
+    # The other core is where it was.
+    assert "by core 1, EL3, EL3 regime, MMU off" in done.output
+
+
 @pytest.mark.parametrize("state", [0x4000_03CD, 0x3C9, 0x6000_03C5, 0x8000_0005, 0x2000_0304])
 def test_a_state_in_the_wrong_byte_order_is_none(state: int) -> None:
     assert is_processor_state(state)
