@@ -182,11 +182,14 @@ class Command(gdb.Command):
         execution = importlib.import_module("gdbplugin.debugger.execution")
         execution.run(self, argument)
 
-    def complete(self, text: str, word: str) -> list[str] | int:
-        """The words that may come next; for an address, whatever GDB itself would offer."""
+    def complete(self, text: str, word: str | None) -> list[str] | int:
+        """The words that may come next; for an address, whatever GDB itself would offer.
+
+        GDB 14 and later ask first where words are broken, with no `word`: for an address as in expressions.
+        """
         completion = importlib.import_module("gdbplugin.debugger.completion")
-        offered: list[str] | int = completion.complete(self, text, word)
-        return offered
+        offered: list[str] | int = completion.complete(self, text, word or "")
+        return [] if word is None and isinstance(offered, list) else offered
 
 
 def _help(command: Command) -> str:
@@ -233,8 +236,10 @@ class Prefix(gdb.Command):
         super().__init__("tinyos", gdb.COMMAND_DATA, prefix=True)
         self.commands: list[Command] = []
 
-    def complete(self, text: str, word: str) -> list[str]:
+    def complete(self, text: str, word: str | None) -> list[str]:
         """GDB's call for whatever begins no subcommand: a shell letter with its star."""
+        if word is None:
+            return []  # It asks only where words are broken.
         letters = [f"*{command.letter}" for command in self.commands if command.letter]
         head = text[: len(text) - len(word)]
         return [letter[len(head) :] for letter in letters if letter.startswith(text)]
