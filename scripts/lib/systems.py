@@ -23,7 +23,7 @@ from typing import IO, NoReturn
 
 TOP = Path(__file__).resolve().parents[2]
 SUITES = {"debian12": "bookworm", "debian13": "trixie", "unstable": "sid"}
-CHECKOUT = "/root/tinyos"
+CHECKOUT = "/srv/tinyos"
 COMMANDS = {"run": "scripts/run --batch 'tinyos check'", "test": "scripts/test"}
 _MIRROR = "http://deb.debian.org/debian"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

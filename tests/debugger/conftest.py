@@ -1,13 +1,17 @@
 """GDB in batch mode, with the plugin, on a machine that runs the kernel."""
 
+import contextlib
 import re
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from gdbplugin.session import process
 from gdbplugin.session.gdb import find_gdb
+from gdbplugin.session.qemu import find_qemu
 from tests.debugger.stub_proxy import StubProxy
 
 # Stopped in Rust's own library GDB says that its sources are not here: no error of anybody's.
@@ -35,6 +39,26 @@ def gdb(*commands, elf=None, plugin=PLUGIN):
         arguments += ["-ex", command]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     return Outcome(done.stdout, _NO_SOURCE.sub("", done.stderr), done.returncode)
+
+
+@contextlib.contextmanager
+def stopped(folder, *machine):
+    """A machine held before its first instruction: where its gdbstub is."""
+    path = folder / "stub"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(1)
+        chardev = f"socket,id=stub,fd={listener.fileno()},server=on,wait=off"
+        arguments = [*machine, "-nodefaults", "-display", "none", "-audio", "none", "-S"]
+        arguments += ["-chardev", chardev, "-gdb", "chardev:stub"]
+        with (folder / "log").open("wb") as log:
+            child = process.start(
+                [find_qemu(), *arguments], stdout=log, stderr=log, inherited=[listener.fileno()]
+            )
+    try:
+        yield str(path)
+    finally:
+        process.end(child)
 
 
 @pytest.fixture

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gdbplugin.aarch64.registers import is_processor_state
-from gdbplugin.session import TinyOS, process
-from gdbplugin.session.qemu import find_qemu
-from tests.debugger.conftest import Outcome, gdb
+from gdbplugin.session import TinyOS
+from tests.debugger.conftest import Outcome, gdb, stopped
 
 OF_THE_KERNEL = ("stats", "stacks", "lazy", "pressure", "context", "report", "check", "events", "stress")
 OF_ANY = ("registers", "translate 0x1000", "maps", "fault")
 FUNCTIONS = ("$tinyos_asid()", "$tinyos_translate(0x1000)", "$tinyos_level()")
-
-
-@contextlib.contextmanager
-def stopped(folder: Path, *machine: str) -> Iterator[str]:
-    """A machine held before its first instruction: where its gdbstub is."""
-    path = folder / "stub"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen(1)
-        chardev = f"socket,id=stub,fd={listener.fileno()},server=on,wait=off"
-        arguments = [*machine, "-nodefaults", "-display", "none", "-audio", "none", "-S"]
-        arguments += ["-chardev", chardev, "-gdb", "chardev:stub"]
-        with (folder / "log").open("wb") as log:
-            child = process.start(
-                [find_qemu(), *arguments], stdout=log, stderr=log, inherited=[listener.fileno()]
-            )
-    try:
-        yield str(path)
-    finally:
-        process.end(child)
 
 
 def complaints(done: Outcome) -> list[str]:

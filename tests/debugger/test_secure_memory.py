@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gdbplugin.session import process
-from gdbplugin.session.qemu import find_qemu
-from tests.debugger.conftest import gdb
+from tests.debugger.conftest import gdb, stopped
 
 # On QEMU's machine virt Secure RAM begins here, and has 16 MiB; other RAM begins at 1 GiB.
 SECURE, NORMAL = 0x0E00_0000, 0x4000_0000
@@ -38,16 +35,8 @@ assert int(gdb.parse_and_eval("$SCTLR_EL3")) & 1
 @pytest.fixture
 def stub(tmp_path: Path) -> Iterator[str]:
     """A machine with Secure RAM, held before its first instruction, at EL3: where its gdbstub is."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "gdb"))
-        listener.listen(1)
-        machine = ["-M", "virt,secure=on", "-cpu", "cortex-a72", "-nodefaults", "-display", "none", "-S"]
-        chardev = f"socket,id=stub,fd={listener.fileno()},server=on,wait=off"
-        arguments = [find_qemu(), *machine, "-chardev", chardev, "-gdb", "chardev:stub"]
-        with (tmp_path / "log").open("wb") as log:
-            child = process.start(arguments, stdout=log, stderr=log, inherited=[listener.fileno()])
-    yield str(tmp_path / "gdb")
-    process.end(child)
+    with stopped(tmp_path, "-M", "virt,secure=on", "-cpu", "cortex-a72") as address:
+        yield address
 
 
 def after_entering(stub: str, folder: Path, words: dict[int, int], *commands: str) -> list[str]:
