@@ -520,10 +520,10 @@ class Gdb:
 
 def _how_to_connect(reason: str) -> str:
     """Why GDB could not connect, and what to do, where its own words do not say so."""
-    reason = reason.rstrip(".")
+    reason = " ".join(reason.split()).rstrip(".")
     if "Connection refused" in reason:
         return f"{reason}: nothing listens there; QEMU opens a gdbstub with -s or -gdb"
-    if "No such file" in reason:
+    if any(word in reason for word in ("No such file", "not known", "cannot resolve", "Could not")):
         return f"{reason}: give HOST:PORT with a known host, or the path of a socket"
     if any(word in reason for word in _NO_STUB):
         return f"{reason}: it is not a gdbstub, or it serves another debugger"

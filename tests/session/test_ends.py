@@ -106,7 +106,7 @@ def test_ctrl_c_amid_each_call_leaves_a_session_that_answers(name: str, shared_m
         shared_machine.resume()
         assert shared_machine.stats().stats.context_switch_count
         with shared_machine.stopped() as gdb:
-            assert gdb.execute("info breakpoints") == "No breakpoints or watchpoints.\n"
+            assert gdb.execute("info breakpoints").startswith("No breakpoints")
     assert shared_machine.shell("uptime").endswith(" ms\n")
 
 
@@ -142,7 +142,7 @@ def test_ctrl_c_amid_a_wait_for_an_event_leaves_no_breakpoint(shared_machine: Ti
         shared_machine.run_until("task-ended", task=4711, timeout=30)
     assert shared_machine.running
     with shared_machine.stopped() as gdb:
-        assert gdb.execute("info breakpoints") == "No breakpoints or watchpoints.\n"
+        assert gdb.execute("info breakpoints").startswith("No breakpoints")
 
 
 def test_a_command_that_takes_too_long_is_given_up(shared_machine: TinyOS) -> None:
