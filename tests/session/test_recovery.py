@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -86,6 +87,12 @@ def wait_until(holds: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline
 
 
+def again_and_again(tinyos: TinyOS, call: Call) -> None:
+    """Until a signal's exception ends it."""
+    while True:
+        call(tinyos, 5)
+
+
 @pytest.fixture
 def stopped_first(shared_machine: TinyOS) -> Iterator[TinyOS]:
     """A machine that GDB has stopped, and may leave as it likes."""
@@ -139,3 +146,36 @@ def test_a_stub_that_stops_answering_ends_the_session(machine: TinyOS) -> None:
     os.kill(machine.qemu.pid, signal.SIGCONT)
     machine.detach()
     assert_answers(machine)
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_ctrl_c_in_a_call_without_end_leaves_one_that_answers(stopped_first: TinyOS, name: str) -> None:
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        ENDLESS[name](stopped_first, 30)
+    timer.join()
+    assert_answers(stopped_first)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_ctrl_c_in_a_short_call_leaves_one_that_answers(shared_machine: TinyOS, name: str) -> None:
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        again_and_again(shared_machine, SHORT[name])
+    timer.join()
+    assert_answers(shared_machine)
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_call_without_end_says_that_qemu_is_gone(machine: TinyOS, name: str) -> None:
+    machine.interrupt()
+    machine.gdb("thread 1")
+    timer = threading.Timer(0.3, os.kill, (machine.qemu.pid, signal.SIGKILL))
+    timer.start()
+    with pytest.raises(SessionError):
+        ENDLESS[name](machine, 3)
+    timer.join()
+    with pytest.raises(EndedError, match="QEMU was killed by SIGKILL"):
+        machine.stats()
