@@ -20,8 +20,18 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let tests that repeat something do so at length."""
+    """Let tests that repeat something do so at length, and be counted where they cannot run."""
     parser.addoption("--soak", action="store_true", help="200 sessions in a row, every command interrupted")
+    parser.addoption(
+        "--skip-all", metavar="REASON", help="skip every test: scripts/test --newest without any"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip all of them where `--skip-all` says why."""
+    if reason := config.getoption("--skip-all"):
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

@@ -101,6 +101,16 @@ def parse(line: str) -> Record | None:
     )
 
 
+def piped(data: bytes) -> str:
+    """What a command printed, from what GDB's `pipe` gave a program: GDB 18 writes that as records of MI."""
+    if not data.startswith(b'~"'):
+        return data.decode(errors="backslashreplace")
+    records = map(parse, LineSplitter().feed(data))
+    return "".join(
+        str(record.payload) for record in records if record is not None and record.kind == "console"
+    )
+
+
 def _decoded(found: re.Match[str]) -> str:
     """Bytes as the text that they are; those that are not text as escapes, which MI wants escaped again."""
     text = found[0]

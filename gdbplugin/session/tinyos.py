@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gdbplugin.session import mi
 from gdbplugin.session.attachment import Attachment
 from gdbplugin.session.breakpoints import Breakpoints
 from gdbplugin.session.console import Console
@@ -244,7 +245,7 @@ class TinyOS(Objects, Breakpoints):
         with self.stopped() as gdb:
             writer = f"cat >{shlex.quote(str(answer))}"
             gdb.execute(f"pipe -d {_PIPE} tinyos {command} --json {_PIPE} {writer}", timeout)
-        return json.loads(answer.read_bytes())
+        return json.loads(mi.piped(answer.read_bytes()))
 
     def watch(self, *, events: int = 256) -> Watch:
         """Snapshots of the kernel while it runs, `events` of the newest events in each; no stop, no packet.
