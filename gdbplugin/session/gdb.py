@@ -41,6 +41,8 @@ _SETTLE_SECONDS = 2.0
 _TRAP_SECONDS = 0.1
 _GRACE_SECONDS = 0.1
 _AGAIN_SECONDS = 0.05
+# How often a long wait looks whether the machine is still there.
+_LOOK_SECONDS = 1.0
 # Of a processor, for a GDB that is not waiting.
 _WORKING = 0.1
 # What GDB says of a peer that closes the connection, or does not speak the remote protocol.
@@ -71,8 +73,8 @@ class Gdb:
         self._stdin: IO[bytes] = child.stdin
         self._lines = mi.LineSplitter()
         self._token = 0
-        self._awaited: set[int] = set()
-        self._results: dict[int, Record] = {}
+        self._awaited: set[int | None] = set()
+        self._results: dict[int | None, Record] = {}
         self._stops: list[Stop] = []
         self._console: list[str] = []  # What the latest command printed,
         self._log: list[str] = []  # and what GDB warned of meanwhile.
@@ -98,6 +100,8 @@ class Gdb:
         """Grows with whatever may have changed what the target holds: it ran, or a command was given."""
         self.runs = 0
         """How often the target was seen to be set running."""
+        self.has_lost_machine: Callable[[], bool] = lambda: False
+        """Whether the machine has ended, as whoever started it knows."""
         pump.add(child.stdout.fileno(), self._receive)
         pump.add(child.stderr.fileno(), self._receive_errors)
         pump.witness("GDB", self._said)
@@ -184,7 +188,9 @@ class Gdb:
             self._console.clear()
             self._log.clear()
             self._blocking = token if _blocks(command) else None
-            record = self._answer(token, timeout, f"GDB's answer to {command}")
+            # GDB 18 has no result for a command of the CLI that has run the target to its stop by Python.
+            end = self._send(_NOTHING) if self._blocking else None
+            record = self._answer(token, timeout, f"GDB's answer to {command}", end)
         console = "".join(self._console)
         if record.message == "error":
             raise CommandFailedError(command, record.payload.get("msg") or "error", console)
@@ -238,13 +244,30 @@ class Gdb:
         self._awaited.add(self._token)
         return self._token
 
-    def _answer(self, token: int, timeout: float, waiting_for: str) -> Record:
-        """Wait for a command's result."""
-        self._pump.wait(lambda: token in self._results or self._ended, timeout, waiting_for)
-        if token not in self._results:
+    def _answer(self, token: int, timeout: float, waiting_for: str, end: int | None = None) -> Record:
+        """Wait for a command's result; an empty one where `end`, the next command's, came without it."""
+        results = self._results
+        self._wait(lambda: token in results or end in results or self._ended, timeout, waiting_for)
+        record = results.pop(token, None)
+        if record is None and end not in results:
             raise self._how_it_ended()
-        self._awaited.discard(token)
-        return self._results.pop(token)
+        for each in (token, end):
+            self._awaited.discard(each)
+            results.pop(each, None)
+        return record or Record("result", "done", token, None)
+
+    def _wait(self, done: Callable[[], bool], timeout: float, waiting_for: str) -> None:
+        """Wait until `done()`, and no longer than the machine is there: GDB 18 may hang where that has died."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self._pump.wait(done, min(left, _LOOK_SECONDS), waiting_for)
+            except WaitTimeoutError as error:
+                if self.has_lost_machine():
+                    raise EndedError("the connection to the target was lost", error.evidence) from None
+                if left <= _LOOK_SECONDS:
+                    raise WaitTimeoutError(f"waited {timeout:g} s for {waiting_for}", error.evidence) from None
 
     @contextlib.contextmanager
     def _given_up(self, *, resume: bool) -> Iterator[None]:
@@ -408,7 +431,7 @@ class Gdb:
     ) -> Stop:
         """Wait until the target has stopped; returns the stop (the first not yet waited for)."""
         gone = self._gone
-        self._pump.wait(lambda: bool(self._stops) or gone(), timeout, waiting_for)
+        self._wait(lambda: bool(self._stops) or gone(), timeout, waiting_for)
         if not self._stops:
             if self._ended:
                 raise self._how_it_ended()

@@ -249,7 +249,8 @@ def _arguments(
     yield from ("-chardev", f"socket,id=console,fd={console.fileno()},server=on,wait=on,logfile={log}")
     yield from ("-serial", "chardev:console")
     yield from ("-chardev", f"socket,id=qmp,fd={qmp.fileno()},server=on,wait=off")
-    yield from ("-mon", "chardev=qmp,mode=control")
+    # Not -mon, which QEMU 11 warns of.
+    yield from ("-qmp", "chardev:qmp")
     yield from ("-chardev", f"socket,id=gdbstub,fd={gdb.fileno()},server=on,wait=off")
     yield from ("-gdb", "chardev:gdbstub")
     if options.icount_shift is not None:

@@ -30,7 +30,7 @@ def test_qemu_takes_a_file_of_any_name_as_ram(tmp_path: Path, name: str) -> None
     """QEMU itself says what it understood: it makes the file, at its size."""
     ram = tmp_path / name
     arguments = [find_qemu(), "-nodefaults", "-display", "none", "-S", "-machine", "virt", "-m", "8M"]
-    monitor = ["-chardev", "stdio,id=monitor", "-mon", "chardev=monitor"]
+    monitor = ["-chardev", "stdio,id=monitor", "-monitor", "chardev:monitor"]
     done = subprocess.run(
         [*arguments, *monitor, *ram_arguments(ram, 8 << 20)],
         input="quit\n",
