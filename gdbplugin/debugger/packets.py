@@ -20,6 +20,7 @@ from gdbplugin.debugger import interrupts
 from gdbplugin.debugger.linear import SecureMemory
 from gdbplugin.debugger.memory_map import ASK, MemoryMap
 from gdbplugin.debugger.stub_socket import BURST, StubSocket
+from gdbplugin.debugger.text import printed
 from gdbplugin.machine import (
     MachineGoneError,
     PhysicalReadError,
@@ -46,8 +47,7 @@ def ask_monitor(command: str) -> str | None:
     _asking.append(command)
     try:
         with interrupts.held():
-            said: str = gdb.execute(f"monitor {command}", to_string=True)
-            return said.replace("\r\n", "\n")
+            return printed(f"monitor {command}").replace("\r\n", "\n")
     except gdb.error:
         return None
     finally:

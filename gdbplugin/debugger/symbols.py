@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import gdb
 
+from gdbplugin.debugger.text import printed
+
 _ADDRESS = re.compile(r"is (?:at|a function at address|static storage at address) (0x[0-9a-f]+)")
 _SECTION = re.compile(r"^\s*(0x[0-9a-f]+) - (0x[0-9a-f]+) is (\S+)$", re.MULTILINE)
 
@@ -20,7 +22,7 @@ class GdbSymbols:
     def address(self, name: str) -> int | None:
         """See `Symbols`."""
         try:
-            said = gdb.execute(f"info address {name}", to_string=True)
+            said = printed(f"info address {name}")
         except gdb.error:
             return None  # GDB raises for a name that it does not know.
         found = _ADDRESS.search(said)
@@ -29,7 +31,7 @@ class GdbSymbols:
     def name(self, address: int) -> str | None:
         """See `Symbols`."""
         try:
-            said = gdb.execute(f"info symbol {address:#x}", to_string=True)
+            said = printed(f"info symbol {address:#x}")
         except gdb.error:
             return None
         if said.startswith("No symbol matches"):
@@ -38,5 +40,5 @@ class GdbSymbols:
 
     def sections(self) -> Sequence[tuple[int, int, str]]:
         """See `Symbols`."""
-        said = gdb.execute("info files", to_string=True)
+        said = printed("info files")
         return [(int(start, 16), int(end, 16), name) for start, end, name in _SECTION.findall(said)]

@@ -257,7 +257,7 @@ class Gdb:
         return record or Record("result", "done", token, None)
 
     def _wait(self, done: Callable[[], bool], timeout: float, waiting_for: str) -> None:
-        """Wait until `done()`, and no longer than the machine is there: GDB 18 may hang where that has died."""
+        """Wait until `done()`, but for no machine that has died: GDB 18 may hang then."""
         deadline = time.monotonic() + timeout
         while True:
             left = deadline - time.monotonic()
@@ -267,7 +267,8 @@ class Gdb:
                 if self.has_lost_machine():
                     raise EndedError("the connection to the target was lost", error.evidence) from None
                 if left <= _LOOK_SECONDS:
-                    raise WaitTimeoutError(f"waited {timeout:g} s for {waiting_for}", error.evidence) from None
+                    text = f"waited {timeout:g} s for {waiting_for}"
+                    raise WaitTimeoutError(text, error.evidence) from None
 
     @contextlib.contextmanager
     def _given_up(self, *, resume: bool) -> Iterator[None]:

@@ -31,9 +31,9 @@ _MIRROR = "http://deb.debian.org/debian"
 # apt's own limits end what stands still; this ends what goes on for too long.
 _FETCH_SECONDS = 600
 
+# GDB finds its Python and its data beside the program that its name is.
 _GDB = """#!/bin/sh
-exec env PYTHONHOME={root}/usr {loader} --library-path {libraries} --argv0 "$0" \\
-    {program} --data-directory={root}/usr/share/gdb "$@"
+exec {loader} --library-path {libraries} --argv0 {program} {program} "$@"
 """
 _QEMU = """#!/bin/sh
 exec env QEMU_MODULE_DIR={modules} {loader} --library-path {libraries} --argv0 "$0" \\

@@ -3,20 +3,19 @@
 import json
 import random
 
-import gdb
-
 from gdbplugin.aarch64.extents import Leaf
 from gdbplugin.aarch64.maps import leaves
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.debugger import stop
+from gdbplugin.debugger.text import printed
 
 random.seed(4443)
 
 
 def answer(address):
     """QEMU's translation: None where it has none. It prints physical 0 without its prefix."""
-    said = gdb.execute(f"monitor gva2gpa {address:#x}", to_string=True).strip()
+    said = printed(f"monitor gva2gpa {address:#x}").strip()
     return int(said.removeprefix("gpa: "), 16) if said.startswith("gpa: ") else None
 
 

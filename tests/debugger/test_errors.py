@@ -1,6 +1,7 @@
 """What goes wrong is one line that says what to do; never a Python traceback."""
 
 import subprocess
+import sys
 import threading
 import time
 
@@ -44,7 +45,7 @@ def without_sections(elf):
 
 def test_a_program_that_is_not_tinyos(shared_machine):
     connect = f"target remote {shared_machine.qemu.gdb_address}"
-    outcome = gdb("set architecture aarch64", connect, "tinyos report", elf=find_gdb())
+    outcome = gdb("set architecture aarch64", connect, "tinyos report", elf=sys.executable)
     assert any(words in one_line(outcome) for words in ("is not TinyOS", "is stripped"))
 
 

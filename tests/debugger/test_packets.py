@@ -7,13 +7,14 @@ import pytest
 from tests.debugger.conftest import PLUGIN, gdb
 from tests.debugger.stub_proxy import StubProxy
 
-MARK = "maint packet qC"
+# A packet that no GDB sends by itself.
+MARK = "maint packet qMark"
 WORDS = ("stats", "stacks", "lazy", "pressure", "context", "events", "report", "check")
 
 
 def between_marks(packets):
     """The packets between each two marks in turn."""
-    places = [place for place, packet in enumerate(packets) if packet == "qC"]
+    places = [place for place, packet in enumerate(packets) if packet == "qMark"]
     return [packets[start + 1 : end] for start, end in itertools.pairwise(places)]
 
 

@@ -349,15 +349,13 @@ def test_a_stub_of_virtual_addresses_is_asked_as_well(machine, kernel_elf, proxy
     ("armed_by", "lose_at"),
     [("vCont;c:p1.-1", 1), ("vCont;c:p1.-1", 2), ("vCont;s:p1.1", 1), ("vCont;s:p1.1", 3)],
 )
-def test_a_connection_lost_meanwhile_is_one_line(
-    machine, kernel_elf, proxy_to, tmp_path, armed_by, lose_at
-):
+def test_a_connection_lost_meanwhile_is_one_line(machine, kernel_elf, proxy_to, tmp_path, armed_by, lose_at):
     machine.console.close()
     with proxy_to(machine, armed_by=armed_by, lose_at=lose_at) as proxy:
         attach = f"target remote {proxy.address}"
         outcome = gdb(attach, "tinyos stress", "info breakpoints", elf=kernel_elf)
         if outcome.status == -signal.SIGABRT:
-            # GDB 16 and later abort where a breakpoint's Python loses the target; they do so without the plugin.
+            # GDB 16 and later abort where a breakpoint's Python loses the target, also without the plugin.
             script = tmp_path / "reads.py"
             script.write_text(READS_AT_A_BREAKPOINT)
             plain = gdb(attach, f"source {script}", "continue", elf=kernel_elf, plugin=None)
