@@ -19,6 +19,10 @@ EL0_ACCESS = 1 << 6
 def register(gdb: Gdb, core: int, name: str) -> int:
     """A register of a core, under QEMU's name for it."""
     gdb.mi(f"-thread-select {core + 1}")
+    text = gdb.mi(f'-data-evaluate-expression "${name}"').payload["value"]
+    number = re.match(r"(?:\(.*?\) )?(0x[0-9a-f]+|-?\d+)", text)
+    if number:
+        return int(number[1], 0) & 0xFFFF_FFFF_FFFF_FFFF
     # A type of flags, as GDB 18 has for cpsr, prints as words.
     return int(gdb.execute(f"python print(int(gdb.parse_and_eval('${name}')))"))
 
