@@ -16,9 +16,10 @@ EL0_ACCESS = 1 << 6
 """AP[1]."""
 
 
-def register(gdb: Gdb, core: int, name: str) -> int:
-    """A register of a core, under QEMU's name for it."""
+def register(gdb: Gdb, core: int, *names: str) -> int:
+    """A register of a core, by the one of its names that this QEMU has for it."""
     gdb.mi(f"-thread-select {core + 1}")
+    (name,) = set(names) & set(gdb.mi("-data-list-register-names").payload["register-names"])
     text = gdb.mi(f'-data-evaluate-expression "${name}"').payload["value"]
     number = re.match(r"(?:\(.*?\) )?(0x[0-9a-f]+|-?\d+)", text)
     if number:

@@ -29,7 +29,7 @@ def test_the_kernel_runs_at_el1_with_mmu_and_caches_on(booted: TinyOS) -> None:
         for core in range(4):
             level = guest.exception_level(gdb, core)
             assert level == 1 or (core == 0 and level == 0), f"core {core} is at EL{level}"
-            control = guest.register(gdb, core, "SCTLR")
+            control = guest.register(gdb, core, "SCTLR", "SCTLR_EL1")
             assert control & _SCTLR_M, f"core {core} has its MMU off: {control:#x}"
             assert control & _SCTLR_C, f"core {core} has its data cache off: {control:#x}"
             assert control & _SCTLR_I, f"core {core} has its instruction cache off: {control:#x}"
