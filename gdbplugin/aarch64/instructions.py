@@ -122,7 +122,9 @@ def _system(word: int) -> MemoryOperation | None:
     if op1 == 3 and crm == 4:
         return MemoryOperation(reads=False, writes=True, base=register, zeroing=True)
     translates = crm in (8, 9)
-    by_address = translates or op2 in (1, 3, 5)
+    # To the outer cache level (FEAT_OCCMO) there is none but by address, as DC CVAOC.
+    to_outer_cache = op1 == 3 and crm in (11, 15)
+    by_address = translates or to_outer_cache or op2 in (1, 3, 5)
     return MemoryOperation(has_address=by_address, base=register, maintenance=True)
 
 

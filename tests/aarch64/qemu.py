@@ -55,6 +55,21 @@ VIRT = Board(
 )
 
 
+class Permissions:
+    """Whether QEMU's `gva2gpa` heeds permissions, as QEMU 10.0 does and 11 does not: learnt on the way."""
+
+    def __init__(self) -> None:
+        self._heeds: set[bool] = set()
+
+    def agree(self, asked: int | None, output: int | None, is_permitted: bool) -> bool:
+        """Whether QEMU's answer fits where a walk ends, and whether the access is permitted there."""
+        if output is None or is_permitted:
+            return asked == output
+        self._heeds.add(asked is None)
+        # Now this, now that is neither.
+        return asked in (None, output) and len(self._heeds) == 1
+
+
 class Target:
     """A running QEMU; satisfies `gdbplugin.machine.Machine` once `start` has set it up."""
 
@@ -158,7 +173,7 @@ class Target:
         return int(found[1], 16)
 
     def gva2gpa(self, address: int) -> int | None:
-        """QEMU's translation for a read at the present exception level; None if there is none."""
+        """QEMU's translation at the present exception level; None if there is none. See `Permissions`."""
         said = self._monitor.human(f"gva2gpa {address:#x}").strip()
         if said == "Unmapped":
             return None

@@ -155,10 +155,11 @@ def test_system_instructions_on_an_address_are_as_gdb_has_them(words):
         found = memory_operation(word)
         assert found is not None, text
         kinds.add(operation)
-        assert found.zeroing == operation.endswith(("zva", "gva")), text
+        assert found.zeroing == operation.endswith(("zva", "gva", "gbva")), text
         assert found.maintenance == (not found.zeroing), text
-        by_set_or_all = operation.endswith("sw") or operation.startswith("iall")
-        assert found.has_address == (not by_set_or_all or operation.startswith(("s1", "s12"))), text
+        # By set and way, all of it, or by physical address (to the point of encryption, of physical aliasing).
+        without = operation.endswith(("sw", "pae", "papa")) or operation.startswith("iall")
+        assert found.has_address == (not without or operation.startswith(("s1", "s12"))), text
         if found.has_address:
             assert found.base == int(register[1:] if register != "xzr" else 31)
     assert {"zva", "civac", "ivau", "isw", "s1e1r"} <= kinds

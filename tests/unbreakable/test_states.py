@@ -1,8 +1,10 @@
 """Every command where it cannot work, or not wholly: an answer, or one line that says why there is none."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from gdbplugin.session.gdb import find_gdb
 from tests.debugger.test_errors import without_sections
 from tests.debugger.test_packets import with_other_build_id
 from tests.unbreakable.commands import EXPRESSIONS, assert_unbroken, every_command, play
@@ -67,7 +69,7 @@ def test_a_stripped_program(shared_machine, kernel_elf, tmp_path):
 
 
 def test_another_program(shared_machine, tmp_path):
-    given, errors = on(shared_machine, tmp_path, find_gdb(), "set architecture aarch64")
+    given, errors = on(shared_machine, tmp_path, Path(sys.executable), "set architecture aarch64")
     assert_unbroken(given, errors)
     assert_only_any_kernel_answers(given, "is stripped", "is not TinyOS")
 
