@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -225,4 +226,6 @@ class Sandbox:
 def touch_later(path: Path) -> None:
     """Give ``path`` a modification time that no stamp made before can equal."""
     status = path.stat()
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 3_600_000_000_000))
+    # A copy is as old as what it was made of.
+    later = max(status.st_mtime_ns, time.time_ns()) + 3_600_000_000_000
+    os.utime(path, ns=(status.st_atime_ns, later))

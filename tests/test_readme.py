@@ -68,6 +68,7 @@ def test_what_vs_code_starts_answers(shared_machine: TinyOS, kernel_elf: Path) -
         input="".join(f"{command}\n" for command in commands),
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=120,
         check=False,
     )

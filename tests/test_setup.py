@@ -548,8 +548,37 @@ def test_an_unknown_argument_is_refused(script: str) -> None:
 
 
 def test_continuous_integration_only_calls_the_tests() -> None:
-    lines = (TOP / ".ci/run").read_text().splitlines()
-    assert [line for line in lines if not line.startswith("#")] == ['exec "$(dirname "$0")/../scripts/test"']
+    words = [
+        line.split() for line in (TOP / ".ci/run").read_text().splitlines() if line.startswith("scripts/")
+    ]
+    assert [line[0] for line in words] == ["scripts/test"] * 2
+    assert words[0][1:] == ["||", "status=1"]
+    assert words[1][1:] == [
+        "--newest",
+        "tests/debugger",
+        "tests/session",
+        "tests/integration",
+        "||",
+        "status=1",
+    ]
+
+
+@pytest.mark.parametrize("failing", ["", "first", "second"])
+def test_continuous_integration_fails_where_a_run_failed(tmp_path: Path, failing: str) -> None:
+    for folder in (".ci", "scripts"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(TOP / ".ci/run", tmp_path / ".ci/run")
+    script = tmp_path / "scripts/test"
+    script.write_text(
+        f"""#!/bin/sh
+echo "$@" >>runs
+case "$1" in --newest) [ "{failing}" != second ];; *) [ "{failing}" != first ];; esac
+"""
+    )
+    script.chmod(0o755)
+    done = subprocess.run([tmp_path / ".ci/run"], timeout=60)
+    assert done.returncode == (1 if failing else 0)
+    assert len((tmp_path / "runs").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])

@@ -113,7 +113,7 @@ def memory_operation(word: int) -> MemoryOperation | None:
 
 
 def _system(word: int) -> MemoryOperation | None:
-    """SYS: cache maintenance and AT (CRn 7). Those by set and way have no address."""
+    """SYS: cache maintenance and AT (CRn 7). Some go by set and way, or by physical address."""
     op1, crn, crm, op2, register = (
         bits(word, high, low) for high, low in ((18, 16), (15, 12), (11, 8), (7, 5), (4, 0))
     )
@@ -124,7 +124,7 @@ def _system(word: int) -> MemoryOperation | None:
     translates = crm in (8, 9)
     # To the outer cache level (FEAT_OCCMO) there is none but by address, as DC CVAOC.
     to_outer_cache = op1 == 3 and crm in (11, 15)
-    by_address = translates or to_outer_cache or op2 in (1, 3, 5)
+    by_address = translates or to_outer_cache or (op1 in (0, 3) and op2 in (1, 3, 5))
     return MemoryOperation(has_address=by_address, base=register, maintenance=True)
 
 

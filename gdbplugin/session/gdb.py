@@ -58,6 +58,9 @@ _SETTINGS = (
     "set mi-async on",
     # A target that is not there is an error at once.
     "set tcp auto-retry off",
+    # GDB 17 puts pictures before errors and warnings, of which others have never heard.
+    "python import contextlib",
+    "python with contextlib.suppress(gdb.error): gdb.execute('set style emoji off')",
 )
 
 

@@ -157,7 +157,7 @@ def test_system_instructions_on_an_address_are_as_gdb_has_them(words):
         kinds.add(operation)
         assert found.zeroing == operation.endswith(("zva", "gva", "gbva")), text
         assert found.maintenance == (not found.zeroing), text
-        # By set and way, all of it, or by physical address (to the point of encryption, of physical aliasing).
+        # By set and way, all of it, or by physical address (up to the PoE and the PoPA).
         without = operation.endswith(("sw", "pae", "papa")) or operation.startswith("iall")
         assert found.has_address == (not without or operation.startswith(("s1", "s12"))), text
         if found.has_address:
