@@ -229,7 +229,7 @@ class Gdb:
 
         GDB answers the next command only when it is over, and tells of a failure by a second result.
         """
-        token = self._token
+        token = self._blocking
         self._awaited.add(token)
         with self._given_up(resume=False):
             self.wait_for_stop(timeout)
@@ -254,6 +254,8 @@ class Gdb:
         record = results.pop(token, None)
         if record is None and end not in results:
             raise self._how_it_ended()
+        if record is None and self._exited:
+            raise EndedError("the connection to the target was lost", self._pump.evidence())
         for each in (token, end):
             self._awaited.discard(each)
             results.pop(each, None)
