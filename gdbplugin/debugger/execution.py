@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 import gdb
 
@@ -21,7 +20,10 @@ from gdbplugin.machine import Machine, MachineError
 from gdbplugin.render.encoding import dumps
 from gdbplugin.render.style import Style, is_dumb
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gdbplugin.debugger.command import Command, Form
 
 

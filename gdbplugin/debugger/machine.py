@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import gdb
 
@@ -18,6 +17,7 @@ from gdbplugin.debugger.linear import LinearMapMemory, SecureMemory
 from gdbplugin.debugger.packets import PacketMemory, ask_monitor
 from gdbplugin.debugger.registers import RegisterReader
 from gdbplugin.machine import MachineGoneError
+from gdbplugin.records import Protocol
 
 # `PSTATE=` where the core is in AArch64 state.
 _STATE = re.compile(r"^CPU#(\d+)$(?:(?!^CPU#).)*?^PSR=([0-9a-f]+)", re.MULTILINE | re.DOTALL)

@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import gdb
 
@@ -34,6 +33,10 @@ from gdbplugin.machine import (
     PhysicalReadError,
     UnreadableMemoryError,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SILENT_COMMANDS = ("monitor", "restore", "load", "flash-erase")
 """What may change the target without an event of GDB's."""

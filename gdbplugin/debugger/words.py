@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 import gdb
 
 from gdbplugin.debugger import interrupts, stop
 from gdbplugin.debugger.text import failure, fitted
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gdbplugin.debugger.command import Argument, Command, Option, Word
 
 _WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")

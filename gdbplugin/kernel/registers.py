@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gdbplugin.aarch64.description import REGISTERS, Field, describe
 from gdbplugin.aarch64.registers import decode
@@ -11,6 +10,7 @@ from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.selection import SelectionError, choose_core
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.machine import Machine
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.areas import Area
 from gdbplugin.render.mmu import attribute_content
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class MappingObjects:
