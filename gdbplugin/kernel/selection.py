@@ -10,15 +10,11 @@ from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_
 from gdbplugin.aarch64.registers import decode, exception_level, is_in_aarch32
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel
-from gdbplugin.machine import Machine, MachineError, prefetch
+from gdbplugin.kernel.target import Kernel, SelectionError
+from gdbplugin.machine import Machine, prefetch
 from gdbplugin.records import dataclass
 
 HIGHEST_LEVEL = 3
-
-
-class SelectionError(MachineError):
-    """What was asked for is not there: such a core, such an ASID."""
 
 
 @dataclass(frozen=True)

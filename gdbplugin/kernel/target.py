@@ -47,6 +47,10 @@ class WrongWordError(MachineError):
         self.reason = reason
 
 
+class SelectionError(MachineError):
+    """What was asked for is not there: such a core, such an ASID."""
+
+
 class KernelNotReadyError(MachineError):
     """The machine was stopped before the kernel had set up its memory."""
 

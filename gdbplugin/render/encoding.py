@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from gdbplugin.records import Protocol
@@ -32,6 +31,9 @@ class Nested:
 
 def dumps(content: Mapping[str, Any]) -> str:
     """A view's content as JSON; of its values some may be `Encoded`."""
+    # Not at the top: the same views make text, which is what is mostly asked for.
+    import json
+
     values = (
         f"{json.dumps(name)}: {value.json() if hasattr(value, 'json') else json.dumps(value)}"
         for name, value in content.items()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.stack_list import MappedPage, StackList
 from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks
 from gdbplugin.records import asdict
 from gdbplugin.render.events import event_objects, event_table
@@ -16,6 +15,8 @@ from gdbplugin.render.style import Style, indented, table
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from gdbplugin.kernel.stack_list import MappedPage, StackList
 
 _PAGES_SHOWN = 40
 _GAUGE_WIDTHS = 8, 30
