@@ -7,12 +7,15 @@ from pathlib import Path
 
 import gdb
 
+from gdbplugin.debugger import libraries
 from gdbplugin.debugger.program import WrongProgramError, file_name
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError
 from gdbplugin.layout.sections import read_sections
 from gdbplugin.layout.types import LayoutError, Static, in_one_line
+
+libraries.add()  # Another plugin may have taken them out of the path since this one was loaded.
 
 
 def find_static(name: str) -> Static | None:

@@ -203,10 +203,9 @@ def _evaluate_without_calls(text: str) -> int:
     try:
         # Within GDB's own `python`, Ctrl-C would come out as an error in Python.
         with interrupts.held():
-            gdb.execute(
-                "with may-call-functions off -- python import gdbplugin.debugger.words as w; w.run_pending()",
-                to_string=True,
-            )
+            # The user's Python gets no name by it.
+            call = f"__import__({__name__!r}, fromlist=['']).run_pending()"
+            gdb.execute(f"with may-call-functions off -- python {call}", to_string=True)
     finally:
         _pending.clear()
     (found,) = outcome

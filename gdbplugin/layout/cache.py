@@ -78,6 +78,9 @@ def load(
         if known is not None:
             return known
     # Not at the top: this import alone takes as long as a command should.
+    from gdbplugin.layout import pyelftools
+
+    pyelftools.require()
     from gdbplugin.layout.dwarf import read_statics
 
     statics, problems = read_statics(debug, crates)

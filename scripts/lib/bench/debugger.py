@@ -17,6 +17,7 @@ from gdbplugin.session.gdb import find_gdb
 from tests.debugger.stub_proxy import StubProxy
 
 _INSIDE = Path(__file__).with_name("inside.py")
+_INSIDE_FIRST = Path(__file__).with_name("inside_first.py")
 _SECONDS = 300.0
 # No stub knows it and GDB never sends it: it stands in the record of packets and does nothing else.
 _MARK = "qTinyOSBench"
@@ -92,13 +93,25 @@ def times(target: Target, commands: Sequence[tuple[str, Sequence[str]]], runs: i
 
     For each: `first` in a fresh GDB; `times` at new stops; `again` at the same stop; `floors`. See inside.py.
     """
+    return [
+        _inside(target, _INSIDE, {"command": command, "packets": list(sent), "runs": runs})
+        for command, sent in commands
+    ]
+
+
+def first_times(target: Target, command: str) -> dict[str, tuple[float, float]]:
+    """The times of a command in a fresh GDB, `first` of all and `second`, at the next stop.
+
+    Each is in seconds: of the clock, and of GDB's CPU time. See inside_first.py.
+    """
+    return _inside(target, _INSIDE_FIRST, {"command": command})
+
+
+def _inside(target: Target, script: Path, what: dict[str, Any]) -> dict[str, Any]:
+    """What a script answers that runs inside a fresh GDB."""
     with tempfile.TemporaryDirectory() as directory:
         plan, answer = Path(directory, "plan.json"), Path(directory, "answer.json")
-        found = []
-        for command, sent in commands:
-            plan.write_text(
-                json.dumps({"command": command, "packets": list(sent), "runs": runs, "answer": str(answer)})
-            )
-            batch(target, [f"source {_INSIDE}"], plan)
-            found.append(json.loads(answer.read_text()))
+        plan.write_text(json.dumps({**what, "answer": str(answer)}))
+        batch(target, [f"source {script}"], plan)
+        found: dict[str, Any] = json.loads(answer.read_text())
         return found
