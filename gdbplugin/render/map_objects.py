@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from gdbplugin.aarch64.regime import TranslationRegime
@@ -34,6 +33,9 @@ class MappingObjects:
 
     def json(self) -> str:
         """The text."""
+        # Not at the top: the view's text has no use for it.
+        import json
+
         texts: list[str] = []
         physical = self._physical
         for area in self._areas:
