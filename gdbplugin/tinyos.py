@@ -19,7 +19,8 @@ def _load_tinyos() -> None:
         import gdbplugin
     finally:
         sys.path.remove(os.path.dirname(here))
-    loaded = os.path.realpath(next(iter(gdbplugin.__path__)))
+    # A package of somebody else's may be a module of one file.
+    loaded = os.path.realpath(next(iter(getattr(gdbplugin, "__path__", [gdbplugin.__file__]))))
     try:
         from gdbplugin.debugger import libraries, registry
     except ImportError as error:
