@@ -89,49 +89,56 @@ def _made(kind: Any) -> type:
             found[name] = _Field(name, default)
     plain = tuple(one.name for one in found.values() if one.make is None)
     kind._record_fields = found
-    kind._record_values = attrgetter(*plain) if plain else staticmethod(lambda _: ())
-    given = {"__init__": _initializer(found, plain), "__match_args__": plain, **_SHARED, **_ASKED}
-    for name, function in given.items():
+    given = {"__init__": _initializer(kind, found, plain), "__match_args__": plain, **_comparing(plain)}
+    for name, function in (given | _SHARED).items():
         if name not in kind.__dict__:
             setattr(kind, name, function)
     made: type = kind
     return made
 
 
-def _initializer(found: Mapping[str, _Field], plain: Sequence[str]) -> Callable[..., None]:
+def _initializer(kind: type, found: Mapping[str, _Field], plain: Sequence[str]) -> Callable[..., None]:
     """The `__init__` of a class with those fields, of which the plain ones may be given by place."""
+    total, known = len(found), found.keys()
     asides = [(one.name, one.make) for one in found.values() if one.make is not None]
-    defaults = {one.name: one.default for one in found.values() if one.default is not _Missing}
+    defaults = [(one.name, one.default) for one in found.values() if one.default is not _Missing]
+    finish = getattr(kind, "__post_init__", None)
 
     def initialize(self: Any, *values: Any, **named: Any) -> None:
+        # Called very often: what is usual costs no loop.
         state = self.__dict__
-        state.update(zip(plain, values))  # noqa: B905 (the number is compared below)
-        if named or len(values) != len(plain):
-            by_place = dict(state)
-            state.update(defaults)
-            state.update(by_place)
+        if values:
+            state.update(zip(plain, values))  # noqa: B905 (what there is too much of is counted below)
+        if named:
             state.update(named)
-            if len(values) > len(plain) or not by_place.keys().isdisjoint(named):
-                raise TypeError(f"{type(self).__name__} was given too many values")
-        for name, make in asides:
-            if name not in state:
-                state[name] = make()
-        if state.keys() != found.keys():
-            raise TypeError(f"{type(self).__name__}: {', '.join(sorted(state.keys() ^ found.keys()))}?")
-        if hasattr(self, "__post_init__"):
-            self.__post_init__()
+        if len(state) != len(values) + len(named) or (named and not named.keys() <= known):
+            raise TypeError(f"{kind.__name__} takes each of {', '.join(found)} once, and nothing else")
+        if len(state) != total:
+            for name, default in defaults:
+                state.setdefault(name, default)
+            for name, make in asides:
+                if name not in state:
+                    state[name] = make()
+            if len(state) != total:
+                missing = ", ".join(name for name in found if name not in state)
+                raise TypeError(f"{kind.__name__} is missing {missing}")
+        if finish is not None:
+            finish(self)
 
     return initialize
 
 
-def _is_equal(self: Any, other: Any) -> Any:
-    if other.__class__ is not self.__class__:
-        return NotImplemented
-    return bool(self._record_values(self) == other._record_values(other))
+def _comparing(plain: Sequence[str]) -> dict[str, Callable[..., Any]]:
+    """The `__eq__` and `__hash__` of a class, by the values of those fields."""
+    values: Callable[[Any], Any] = attrgetter(*plain) if plain else lambda _: ()
 
+    def is_equal(self: Any, other: Any) -> Any:
+        return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
 
-def _hash(self: Any) -> int:
-    return hash(self._record_values(self))
+    def hash_(self: Any) -> int:
+        return hash(values(self))
+
+    return {"__eq__": is_equal, "__hash__": hash_}
 
 
 def _shown(self: Any) -> str:
@@ -179,13 +186,9 @@ def _signature(kind: type) -> Any:
 
 
 _SHARED: dict[str, Any] = {
-    "__eq__": _is_equal,
-    "__hash__": _hash,
     "__repr__": _shown,
     "__setattr__": _refuse,
     "__delattr__": _refuse,
-}
-_ASKED: dict[str, Any] = {
     "__dataclass_fields__": _Asked(lambda kind: _real(kind).__dataclass_fields__),
     "__dataclass_params__": _Asked(lambda kind: _real(kind).__dataclass_params__),
     "__signature__": _Asked(_signature),

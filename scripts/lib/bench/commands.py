@@ -137,6 +137,7 @@ def measure_first(elf: Path, runs: int, progress: Progress) -> Iterator[Figure]:
         for _ in range(runs):
             for command in _FIRST:
                 found[command].append(first_times(target, f"tinyos {command}"))
+        cold = {command: first_times(target, f"tinyos {command}", compiled=False) for command in _FIRST}
     for command in _FIRST:
         for index, kind in ((1, "CPU time"), (0, "time")):
             first, second = (
@@ -145,6 +146,7 @@ def measure_first(elf: Path, runs: int, progress: Progress) -> Iterator[Figure]:
             )
             goals = (_FIRST_GOAL_MS, second, _FIRST_RATIO) if index else (None, second, None)
             yield Figure(f"{command}, first in a GDB, beside the second: {kind}", first, "ms", *goals)
+        yield Figure(f"{command}, first of all, modules not compiled", 1e3 * cold[command]["first"][1], "ms")
 
 
 def measure_again(elf: Path, _: int, progress: Progress) -> Iterator[Figure]:
