@@ -122,7 +122,7 @@ def test_the_others_keep_their_names(name, order):
 def test_the_real_one_works_too(held, kernel_elf, tmp_path, monkeypatch, name, command, says, order):
     variable = f"TINYOS_TEST_{name.upper()}"
     if variable not in os.environ:
-        pytest.skip(f"{name} is not on PyPI: name its {FILES[name].name} by {variable}")
+        pytest.skip(f"the real {name} is not here: {variable} is to name its {FILES[name].name}")
     monkeypatch.setenv("HOME", str(tmp_path))
     files = [PLUGIN, Path(os.environ[variable])]
     if order == "before":
