@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+
+from gdbplugin.records import Protocol
 
 
 class MachineError(Exception):
@@ -59,7 +60,6 @@ class Machine(Protocol):
         """The value of a core's register by its name in the Arm manual; None where it is not known."""
 
 
-@runtime_checkable
 class ReadsRanges(Protocol):
     """What a machine may be able to do beside: read several ranges in less time than one by one."""
 
@@ -70,7 +70,6 @@ class ReadsRanges(Protocol):
         """
 
 
-@runtime_checkable
 class Prefetches(Protocol):
     """A machine that keeps what it reads, and so may read what is wanted soon."""
 
@@ -178,7 +177,7 @@ class CachedMachine:
     def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
         """See `Prefetches`: nothing is done where nothing would be gained."""
         source, chunks = self._machine, self._chunks
-        if not isinstance(source, ReadsRanges):
+        if not hasattr(source, "read_ranges"):
             return
         missing = {
             number
@@ -221,5 +220,5 @@ def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 def prefetch(machine: Machine, ranges: Iterable[tuple[int, int]]) -> None:
     """Tell a machine of ranges, (address, length), that are about to be read; it may heed that or not."""
-    if isinstance(machine, Prefetches):
+    if hasattr(machine, "prefetch"):
         machine.prefetch(ranges)

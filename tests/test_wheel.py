@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from gdbplugin.session import TinyOS
+from gdbplugin.session.gdb import find_gdb
 
 TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "gdbplugin"
@@ -130,6 +131,36 @@ def test_tinyos_gdb_shows_a_machine(installed: Environment, shared_machine: Tiny
     found = json.loads(done.stdout.partition("the stacks:\n")[2].splitlines()[0])
     assert [stack["id"] for stack in found["stacks"]] == [stack["id"] for stack in expected["stacks"]]
     assert found["schema"] == expected["schema"]
+
+
+@pytest.mark.parametrize("name", ["pwndbg/gdbinit.py", "gef.py"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_its_plugin_works_beside_another(
+    installed: Environment, shared_machine: TinyOS, name: str, order: int
+) -> None:
+    own = installed.site_packages / "gdbplugin" / "tinyos.py"
+    files = [own, TOP / "tests" / "other_plugins" / name][::order]
+    shared_machine.detach()
+    given = [f"source {file}" for file in files]
+    given += [f"target remote {shared_machine.qemu.gdb_address}", "tinyos report", "vmmap here"]
+    commands = [part for command in given for part in ("-ex", command)]
+    done = _run(find_gdb(), "--nx", "--quiet", "--batch", shared_machine.kernel.path, *commands)
+    assert "TinyOS dynamic memory" in done.stdout
+    assert "vmmap was given 'here'" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_beside_the_checkouts_plugin_the_first_stays(installed: Environment, order: int) -> None:
+    folders = [installed.site_packages / "gdbplugin", PACKAGE][::order]
+    commands = [part for folder in folders for part in ("-ex", f"source {folder / 'tinyos.py'}")]
+    modules = "python import gdbplugin; print(gdbplugin.__file__)"
+    done = _run(find_gdb(), "--nx", "--batch", *commands, "-ex", "help tinyos stats", "-ex", modules)
+    assert "Usage: tinyos stats" in done.stdout
+    assert done.stdout.splitlines()[-1] == str(folders[0] / "__init__.py")
+    assert (
+        done.stderr == f"tinyos: {folders[0]} is loaded already, and stays; {folders[1]} needs another GDB\n"
+    )
 
 
 def test_the_library_boots_a_machine(installed: Environment, kernel_elf: Path) -> None:

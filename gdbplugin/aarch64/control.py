@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gdbplugin.aarch64.descriptor import DEFAULT_RULES, AddressFormat, AttributeRules, address_in
+from gdbplugin.records import dataclass, replace
 
 _BLOCK_LEVELS = {
     (12, AddressFormat.BITS_48): frozenset({1, 2}),

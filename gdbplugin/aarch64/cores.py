@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.aarch64.registers import asid_bits, bits, exception_level
 from gdbplugin.machine import Machine
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.aarch64.memory_types import memory_type
 from gdbplugin.aarch64.register_fields import (
     ESR_LAYOUTS,
@@ -15,6 +13,7 @@ from gdbplugin.aarch64.register_fields import (
 from gdbplugin.aarch64.register_meanings import MEANINGS
 from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.syndromes import class_name, fault_status
+from gdbplugin.records import dataclass
 
 RESERVED = "reserved"
 _STEMS = {

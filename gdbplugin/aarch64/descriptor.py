@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+
+from gdbplugin.records import NamedTuple, dataclass
 
 VALID = 1 << 0
 TABLE_OR_PAGE = 1 << 1

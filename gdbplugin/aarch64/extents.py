@@ -9,7 +9,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from operator import sub
-from typing import NamedTuple
+
+from gdbplugin.records import NamedTuple
 
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.aarch64.access import Access
 from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.syndromes import (
@@ -20,6 +18,7 @@ from gdbplugin.aarch64.syndromes import (
     fault_status,
 )
 from gdbplugin.machine import Machine
+from gdbplugin.records import dataclass
 
 _WITH_FAR = (*INSTRUCTION_ABORTS, *DATA_ABORTS, *WATCHPOINTS, PC_ALIGNMENT, GRANULE_PROTECTION)
 # ESR_ELx.ISS2, from bit 32 on.

@@ -6,10 +6,9 @@ then believed, as a running system asks for what it has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from gdbplugin.aarch64.registers import decode, physical_address_bits
 from gdbplugin.machine import Machine
+from gdbplugin.records import dataclass, replace
 
 WIDEST_ADDRESS_BITS = 52
 _AS_AT_STAGE_1, _NO_GRANULE, _LONG_ADDRESSES = 0, 1, 3

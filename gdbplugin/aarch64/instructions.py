@@ -7,9 +7,9 @@ address are decoded. Of what else accesses memory (SVE, SME, memory copies) it i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from gdbplugin.aarch64.registers import bits
+from gdbplugin.records import dataclass, replace
 
 STACK_POINTER = 31
 """The number by which a base register is the stack pointer."""

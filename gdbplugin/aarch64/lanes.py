@@ -9,7 +9,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import overload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import overload
 
 _BITS = 64
 _ALL = (1 << 64) - 1
@@ -52,11 +55,13 @@ class Words(Sequence[int]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> int: ...
+    if TYPE_CHECKING:
 
-    @overload
-    def __getitem__(self, index: slice) -> tuple[int, ...]: ...
+        @overload
+        def __getitem__(self, index: int) -> int: ...
+
+        @overload
+        def __getitem__(self, index: slice) -> tuple[int, ...]: ...
 
     def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
         if index == 0:

@@ -8,7 +8,6 @@ yet have no end worth the wait.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import ATTRIBUTE_BITS, Attributes, attributes, with_address
@@ -16,6 +15,7 @@ from gdbplugin.aarch64.extents import Extent, Leaf, Malformed, count_joined, joi
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.tables import Entry, Table, read_entries
 from gdbplugin.machine import Machine, PhysicalReadError, prefetch
+from gdbplugin.records import NamedTuple
 
 MAXIMUM_TABLES = 4096
 MAXIMUM_ENTRIES = 150_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import AttributeRules
@@ -11,6 +10,7 @@ from gdbplugin.aarch64.features import hardware_updates, of_stage2, read_feature
 from gdbplugin.aarch64.registers import asid_bits, bits, decode, exception_level
 from gdbplugin.aarch64.settings import RangeSetting, control_of, stage2_control
 from gdbplugin.machine import Machine, MachineError
+from gdbplugin.records import dataclass, replace
 
 OF_TRANSLATION: tuple[str, ...] = (
     "CPSR",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import AddressFormat, AttributeRules
 from gdbplugin.aarch64.features import WIDEST_ADDRESS_BITS, Features
 from gdbplugin.aarch64.registers import bits, physical_address_bits
+from gdbplugin.records import dataclass, replace
 
 _GRANULE_BITS_0 = {0: 12, 1: 16, 2: 14}
 _GRANULE_BITS_1 = {1: 14, 2: 12, 3: 16}

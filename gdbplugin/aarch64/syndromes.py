@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from gdbplugin.records import dataclass
 
 INSTRUCTION_ABORTS = (0x20, 0x21)
 DATA_ABORTS = (0x24, 0x25)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from gdbplugin.aarch64 import lanes
 from gdbplugin.aarch64.control import TranslationControl
@@ -19,6 +18,7 @@ from gdbplugin.aarch64.descriptor import (
     kind_of,
 )
 from gdbplugin.aarch64.extents import Extent, Malformed, count_pieces
+from gdbplugin.records import NamedTuple
 
 _COMPARED_AT_FIRST = 16
 _FEW = 16

@@ -9,8 +9,6 @@ raised for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import (
@@ -25,6 +23,11 @@ from gdbplugin.aarch64.descriptor import (
 from gdbplugin.aarch64.memory_types import is_device, stage2_memory_type
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.machine import Machine, PhysicalReadError, UnreadableMemoryError, prefetch
+from gdbplugin.records import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 UNKNOWN = "unknown"
 """The kind of a `Fault` that need not be one: a table could not be read here."""

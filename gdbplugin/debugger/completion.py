@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import gdb
 
@@ -15,6 +14,7 @@ from gdbplugin.kernel.journal import Journal
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import MachineError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.debugger.command import Command, Word
 

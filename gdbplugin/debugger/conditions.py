@@ -18,6 +18,7 @@ from gdbplugin.aarch64.registers import asid_bits, exception_level
 from gdbplugin.aarch64.virtual import UntranslatedAddressError
 from gdbplugin.debugger import stop
 from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.debugger.program import how_to_read_all
 from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.kernel import lookups
 from gdbplugin.kernel.target import Kernel
@@ -61,7 +62,7 @@ def stack(number: gdb.Value) -> gdb.Value:
             type_ = gdb.lookup_type(_STACK)
         except gdb.error as error:
             raise gdb.GdbError(
-                f"GDB has not read the kernel's types, though they are in its file: {stop.how_to_read_all()}"
+                f"GDB has not read the kernel's types, though they are in its file: {how_to_read_all()}"
             ) from error
         return gdb.Value(bytes(type_.sizeof) if raw is None else raw, type_)
 

@@ -6,22 +6,22 @@ import contextlib
 import importlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 import gdb
 
 from gdbplugin.debugger import stop, words
 from gdbplugin.debugger.text import failure, not_decoded, write
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.selection import SelectionError
 from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel, WrongWordError
+from gdbplugin.kernel.target import Kernel, SelectionError, WrongWordError
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import Machine, MachineError
-from gdbplugin.render.encoding import dumps
 from gdbplugin.render.style import Style, is_dumb
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gdbplugin.debugger.command import Command, Form
 
 
@@ -125,7 +125,8 @@ def _json(form: Form, shown: Any, journal: Journal) -> str:
     view = importlib.import_module(form.view)
     content = {"schema": form.schema, "findings": _findings(journal), "notes": journal.notes}
     content.update(view.content(shown, journal))
-    return dumps(content)
+    dumped: str = importlib.import_module("gdbplugin.render.encoding").dumps(content)
+    return dumped
 
 
 def _findings(journal: Journal) -> list[dict[str, str]]:

@@ -7,8 +7,6 @@ register says that it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import gdb
 
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime, regime_at
@@ -22,6 +20,7 @@ from gdbplugin.machine import (
     UnreadableMemoryError,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import gdb
 
@@ -18,9 +17,10 @@ from gdbplugin.debugger.linear import LinearMapMemory, SecureMemory
 from gdbplugin.debugger.packets import PacketMemory, ask_monitor
 from gdbplugin.debugger.registers import RegisterReader
 from gdbplugin.machine import MachineGoneError
+from gdbplugin.records import Protocol
 
 # `PSTATE=` where the core is in AArch64 state.
-_STATE = re.compile(r"^CPU#(\d+)$(?:(?!^CPU#).)*?^PSR=([0-9a-f]+)", re.MULTILINE | re.DOTALL)
+_STATE = r"(?ms)^CPU#(\d+)$(?:(?!^CPU#).)*?^PSR=([0-9a-f]+)"
 
 
 class _Memory(Protocol):
@@ -106,7 +106,7 @@ class GdbMachine:
         """
         if self._in_aarch32 is None:
             said = ask_monitor("info registers -a") or ""
-            self._in_aarch32 = {int(core): int(state, 16) for core, state in _STATE.findall(said)}
+            self._in_aarch32 = {int(core): int(state, 16) for core, state in re.findall(_STATE, said)}
         return self._in_aarch32
 
     @contextlib.contextmanager

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdbplugin.debugger.disassembly import disassemble
 from gdbplugin.debugger.symbols import GdbSymbols
 from gdbplugin.kernel import check, fault, maps
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def read_maps(stopped: Stopped, **words: Any) -> maps.AddressMap:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import gdb
 
 from gdbplugin.debugger.text import fitted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PATH = re.compile(r"(?:\w+::)+")
 _ADDRESSES = frozenset(

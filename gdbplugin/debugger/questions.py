@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import gdb
 
@@ -19,6 +18,10 @@ from gdbplugin.debugger.symbols import GdbSymbols
 from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import MachineError, PhysicalReadError, UnreadableMemoryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def answer(arguments: Sequence[str]) -> str:

@@ -60,7 +60,8 @@ class RegisterReader:
             with interrupts.held():
                 gdb.execute(
                     f"thread apply {self._inferior.num}.{thread.num} -q "
-                    "python import gdbplugin.debugger.registers as r; r.run_pending()",
+                    # The user's Python gets no name by it.
+                    f"python __import__({__name__!r}, fromlist=['']).run_pending()",
                     to_string=True,
                 )
         finally:

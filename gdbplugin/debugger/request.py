@@ -7,8 +7,6 @@ physical address: a CPU stopped at EL0 has no access to the kernel's own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
 
 import gdb
 
@@ -36,6 +34,11 @@ from gdbplugin.kernel.stress import StressRun, compare_stress, read_stress_state
 from gdbplugin.kernel.target import Kernel, NotTinyOSError
 from gdbplugin.kernel.tasks import read_tasks
 from gdbplugin.machine import MachineError
+from gdbplugin.records import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class RequestError(MachineError):

@@ -8,11 +8,9 @@ happens before the first command asks.
 from __future__ import annotations
 
 import contextlib
-import os
+import importlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import gdb
 
@@ -20,13 +18,11 @@ from gdbplugin.debugger import interrupts
 from gdbplugin.debugger.layout import GdbLayout, find_symbol
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
+from gdbplugin.debugger.program import WrongProgramError, file_name
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.target import MANAGER
-from gdbplugin.layout import cache
-from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
-from gdbplugin.layout.sections import read_sections
-from gdbplugin.layout.types import LayoutError, Static, in_one_line
+from gdbplugin.layout.types import LayoutError, Static
 from gdbplugin.machine import (
     CachedMachine,
     Machine,
@@ -34,6 +30,11 @@ from gdbplugin.machine import (
     PhysicalReadError,
     UnreadableMemoryError,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
 
 _SILENT_COMMANDS = ("monitor", "restore", "load", "flash-erase")
 """What may change the target without an event of GDB's."""
@@ -45,10 +46,6 @@ class NoTargetError(MachineError):
 
 class NotAArch64Error(MachineError):
     """GDB takes the target for something else, so that it does not know its registers."""
-
-
-class WrongProgramError(MachineError):
-    """The program GDB has loaded is missing, stripped, of another kind, or not what the machine runs."""
 
 
 class _State:
@@ -199,71 +196,28 @@ def layout(target: Machine) -> GdbLayout:
     return found
 
 
-def debug_files() -> list[Path]:
-    """The files with debug information that GDB has loaded for the program, or that belong to it.
-
-    Raises `LayoutError` where there is none, which says where the program's own was looked for.
-    """
-    # A separate debug file is an objfile of its own, as is whatever the user added.
-    files = [Path(one.filename) for one in gdb.objfiles() if one.filename]
-    found = [file for file in files if file.is_file() and _has_debug_information(file)]
-    if found:
-        return found
-    directories = str(gdb.parameter("debug-file-directory") or "").split(os.pathsep)
-    return [find_debug_file(_program(), [Path(directory) for directory in directories if directory])]
-
-
-def how_to_read_all() -> str:
-    """What to type where GDB's own reading of the symbols lacks what is in the file."""
-    return f"give `symbol-file -readnow {_program()}`, which has GDB read all of it, without the file's index"
-
-
-def _has_debug_information(file: Path) -> bool:
-    try:
-        return read_sections(file).has_debug_information
-    except ElfError:
-        return False  # No ELF file has it, and GDB loads others too.
-
-
 def _layout() -> GdbLayout:
     """The loaded program's layout; raises `WrongProgramError` if it is not TinyOS, or cannot be read."""
     if _state.layout is None:
         found = GdbLayout(_from_files)
         try:
             if find_symbol(MANAGER) is None:
-                _require_manager()
+                _debug_files().require_static(MANAGER)
         except LayoutError as error:
             raise WrongProgramError(str(error)) from error
         _state.layout = found
     return _state.layout
 
 
-def _require_manager() -> None:
-    """Look for the manager where GDB does not find it; raises `WrongProgramError` or `LayoutError`."""
-    program, files = _program(), debug_files()
-    last = MANAGER.rpartition("::")[2]
-    # First the symbol table: the DWARF of another program may take minutes.
-    named = [has_name(file, last.encode()) for file in (program, *files)]
-    if (True not in named and False in named) or _from_files(MANAGER) is None:
-        raise WrongProgramError(f"{program} is not TinyOS: it has no {last} with debug information")
-
-
 def _from_files(name: str) -> Static | None:
-    """A static out of the DWARF of the loaded program, whatever GDB has made of that."""
-    problems: list[str] = []
-    for file in debug_files():
-        try:
-            table = cache.load(file)
-        except LayoutError as error:
-            problems.append(str(error))
-            continue
-        found = table.static(name)
-        if found is not None:
-            return found
-        problems += table.problems
-    if problems:
-        raise LayoutError(in_one_line(problems))
-    return None
+    """A static as the DWARF has it; raises `LayoutError`."""
+    found: Static | None = _debug_files().find_static(name)
+    return found
+
+
+def _debug_files() -> ModuleType:
+    """What reads the DWARF itself. GDB's own symbols are mostly enough, so it is not imported before."""
+    return importlib.import_module("gdbplugin.debugger.debug_files")
 
 
 def _require_stopped() -> None:
@@ -314,20 +268,11 @@ def described_architecture(inferior: gdb.Inferior) -> str | None:
     return found[1].decode() if found else None
 
 
-def _program() -> Path:
-    """The loaded program's file; raises `WrongProgramError` where there is none."""
-    space = gdb.current_progspace()
-    filename = space.filename if space is not None else None
-    if not filename:
-        raise WrongProgramError("no program is loaded: give GDB the kernel's ELF (file build/kernel.elf)")
-    return Path(filename)
-
-
 def _image() -> ElfImage:
     """The loaded program's headers; raises `WrongProgramError` if they cannot be used."""
     if _state.image is None:
         try:
-            _state.image = read_image(_program())
+            _state.image = read_image(file_name())
         except ElfError as error:
             raise WrongProgramError(str(error)) from error
     return _state.image

@@ -8,10 +8,10 @@ it is GDB's again, and no answer is outstanding.
 
 from __future__ import annotations
 
+import _socket  # The half of `socket` that is in C: the other takes as long as a command.
 import contextlib
 import os
 import select
-import socket
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ class StubSocket:
     @classmethod
     def find(cls, connection: gdb.RemoteTargetConnection) -> StubSocket | None:
         """The socket behind a connection; None where it has none, or which one it is cannot be told."""
-        if not os.path.isdir(_DESCRIPTORS) or socket.getdefaulttimeout() is not None:
+        if not os.path.isdir(_DESCRIPTORS) or _socket.getdefaulttimeout() is not None:
             # With such a default a socket cannot be looked at without a change to GDB's own.
             return None
         if any(inferior.connection not in (None, connection) for inferior in gdb.inferiors()):
@@ -71,13 +71,13 @@ class StubSocket:
             return answers
 
     @contextlib.contextmanager
-    def _channel(self) -> Iterator[socket.socket | None]:
+    def _channel(self) -> Iterator[_socket.socket | None]:
         """The socket for the length of a `with`; None where GDB had better ask."""
         if not self._connection.is_valid() or gdb.parameter("debug remote") or gdb.parameter("remotelogfile"):
             # What is sent from here stands in no log of GDB's.
             yield None
             return
-        with socket.socket(fileno=os.dup(self._descriptor)) as channel:
+        with contextlib.closing(_socket.socket(fileno=os.dup(self._descriptor))) as channel:
             # If something is there that nobody has asked for, GDB knows what to do with it.
             yield None if _is_readable(channel, 0) else channel
 
@@ -97,14 +97,14 @@ def _leads_to(descriptor: int, details: str) -> bool:
 
     GDB's connection may as well be a program's (`|`), a serial line, or UDP: then no socket is taken for it.
     """
-    with socket.socket(fileno=os.dup(descriptor)) as channel:
+    with contextlib.closing(_socket.socket(fileno=os.dup(descriptor))) as channel:
         try:
             peer = channel.getpeername()
         except OSError:
             return False
-        if channel.type != socket.SOCK_STREAM or details.startswith(("|", "udp", "/dev/")):
+        if channel.type != _socket.SOCK_STREAM or details.startswith(("|", "udp", "/dev/")):
             return False
-        if channel.family in (socket.AF_INET, socket.AF_INET6):
+        if channel.family in (_socket.AF_INET, _socket.AF_INET6):
             return details.rpartition(":")[2] == str(peer[1])
     if not isinstance(peer, str) or not peer:
         return False
@@ -114,7 +114,7 @@ def _leads_to(descriptor: int, details: str) -> bool:
     return os.path.basename(peer) == os.path.basename(details)
 
 
-def _exchange(channel: socket.socket, packets: Sequence[str]) -> list[bytes]:
+def _exchange(channel: _socket.socket, packets: Sequence[str]) -> list[bytes]:
     """One burst; Ctrl-C waits for its end, so that no answer is left for GDB to stumble upon."""
     with interrupts.held():
         is_over = False
@@ -129,7 +129,7 @@ def _exchange(channel: socket.socket, packets: Sequence[str]) -> list[bytes]:
             if not is_over:
                 # GDB is to find the connection ended, not an answer that it did not ask for.
                 with contextlib.suppress(OSError):
-                    channel.shutdown(socket.SHUT_RDWR)
+                    channel.shutdown(_socket.SHUT_RDWR)
     return answers
 
 
@@ -142,7 +142,7 @@ def _framed(packet: str) -> bytes:
     return b"+$%b#%02x" % (content, sum(content) & 0xFF)
 
 
-def _answers(channel: socket.socket) -> Iterator[bytes]:
+def _answers(channel: _socket.socket) -> Iterator[bytes]:
     """What comes, frame by frame. Raises `OSError` where it does not, or is no frame."""
     pending = bytearray()
     while True:
@@ -160,7 +160,7 @@ def _answers(channel: socket.socket) -> Iterator[bytes]:
         pending += data
 
 
-def _wait(channel: socket.socket) -> None:
+def _wait(channel: _socket.socket) -> None:
     """Wait for something to read; raises `OSError` where it takes longer than GDB, or its user, waits."""
     if _is_readable(channel, _GLANCE_SECONDS):
         return
@@ -175,7 +175,7 @@ def _wait(channel: socket.socket) -> None:
             raise OSError("interrupted while the debug stub did not answer")
 
 
-def _is_readable(channel: socket.socket, seconds: float) -> bool:
+def _is_readable(channel: _socket.socket, seconds: float) -> bool:
     """Whether there is something to read, or the end, within that time."""
     waiting = select.poll()
     waiting.register(channel, select.POLLIN)

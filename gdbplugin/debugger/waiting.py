@@ -13,13 +13,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import gdb
 
 from gdbplugin.kernel.interface import Interface
 from gdbplugin.machine import MachineError, MachineGoneError
 from gdbplugin.render.style import is_dumb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SECONDS_BEFORE_PROGRESS = 0.5
 # Wall time without any sign of the kernel: to take the request up, and between two steps of it.

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 import gdb
 
 from gdbplugin.debugger import interrupts, stop
 from gdbplugin.debugger.text import failure, fitted
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gdbplugin.debugger.command import Argument, Command, Option, Word
 
-_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
-_NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F_]{1,40}|[0-9][0-9_]{0,40})\Z")
+# Compiled where they are first used: most commands are given without any word.
+_WORD = r"""(?:'[^']*'|"[^"]*"|\S)+"""
+_NUMBER = r"(?:0[xX][0-9a-fA-F_]{1,40}|[0-9][0-9_]{0,40})\Z"
 _ADDRESS_MASK = (1 << 64) - 1
-_DIGITS = re.compile(r"(?<![\w$])[0-9][0-9a-zA-Z_]{40,}")
+_DIGITS = r"(?<![\w$])[0-9][0-9a-zA-Z_]{40,}"
 _TOO_LARGE = "has more than 64 bits"
 # Of an expression: what would write or call. `==`, `!=`, `<=` and `>=` only compare.
-_CHANGES = re.compile(r"\+\+|--|(?<![=!<>])=(?!=)|<<=|>>=")
-_CALLS = re.compile(r"(?<![\w$:])(?!sizeof\b|alignof\b|_Alignof\b|as\b)[A-Za-z_][\w:]*\s*\(")
+_CHANGES = r"\+\+|--|(?<![=!<>])=(?!=)|<<=|>>="
+_CALLS = r"(?<![\w$:])(?!sizeof\b|alignof\b|_Alignof\b|as\b)[A-Za-z_][\w:]*\s*\("
 
 
 class WordError(gdb.GdbError):
@@ -37,7 +40,7 @@ class ExpressionError(Exception):
 
 def split(text: str) -> list[str]:
     """The words of a command line; quotes are kept, for in an expression they mean something."""
-    return _WORD.findall(text)
+    return re.findall(_WORD, text)
 
 
 def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def value(command: Command, word: Word, text: str) -> Any:
 
 
 def _number(command: Command, word: Word, text: str) -> int:
-    if not _NUMBER.match(text):
+    if not re.match(_NUMBER, text):
         raise WordError(command, text, f"is no number: {word.metavar} is decimal, or hexadecimal as 0x1f")
     found = _integer(text)
     if found > _ADDRESS_MASK:
@@ -158,14 +161,14 @@ def expression(text: str) -> int:
     What lies in memory as a whole, a function or a struct, stands for the address where it lies. Raises
     `ExpressionError`, and `NoTargetError` for one that cannot be had while the target runs.
     """
-    if _NUMBER.match(text):
+    if re.match(_NUMBER, text):
         found = _integer(text)
         if found > _ADDRESS_MASK:
             raise ExpressionError(_TOO_LARGE)
         return found
-    if _DIGITS.search(text):
+    if re.search(_DIGITS, text):
         raise ExpressionError(_TOO_LARGE)  # Before GDB, which very many digits make abort.
-    if _CHANGES.search(text) or _CALLS.search(text):
+    if re.search(_CHANGES, text) or re.search(_CALLS, text):
         raise ExpressionError("would assign or call something, which no expression here may")
     try:
         return _evaluate(text) if _MAY_CALL.isdisjoint(text) else _evaluate_without_calls(text)
@@ -200,10 +203,9 @@ def _evaluate_without_calls(text: str) -> int:
     try:
         # Within GDB's own `python`, Ctrl-C would come out as an error in Python.
         with interrupts.held():
-            gdb.execute(
-                "with may-call-functions off -- python import gdbplugin.debugger.words as w; w.run_pending()",
-                to_string=True,
-            )
+            # The user's Python gets no name by it.
+            call = f"__import__({__name__!r}, fromlist=['']).run_pending()"
+            gdb.execute(f"with may-call-functions off -- python {call}", to_string=True)
     finally:
         _pending.clear()
     (found,) = outcome

@@ -6,10 +6,9 @@ from here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.kernel.state import State, read_state
 from gdbplugin.kernel.target import Kernel
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

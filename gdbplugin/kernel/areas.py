@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import eq
-from typing import NamedTuple
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes
@@ -12,6 +11,7 @@ from gdbplugin.aarch64.extents import Extent, Piece, count_joined, cut, joined
 from gdbplugin.aarch64.maps import Region
 from gdbplugin.aarch64.memory_types import is_device
 from gdbplugin.kernel.places import Place, Places
+from gdbplugin.records import NamedTuple
 
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
 

@@ -7,7 +7,6 @@ the kernel is in the middle of a change it need not hold: what is seen then is p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gdbplugin.kernel.check_frames import check_frames
 from gdbplugin.kernel.check_kernel_half import check_kernel_half
@@ -20,6 +19,7 @@ from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.state import State, read_state
 from gdbplugin.kernel.target import CHANGING, MANAGER, Kernel
 from gdbplugin.machine import MachineError, MachineGoneError
+from gdbplugin.records import dataclass
 
 # More than any stack can have: a size beyond it is a corrupt one.
 _LARGEST_STACK_BYTES = 64 * 1024 * 1024

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import NOTHING, SHAREABILITY
@@ -21,6 +20,7 @@ from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.places import DEVICES, IMAGE, LINEAR_MAP, Place, Places, Symbols, image_places
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.machine import Machine
+from gdbplugin.records import NamedTuple
 
 # The tables that the kernel has set aside for it are 24; its map has about a thousand leaves.
 _MAXIMUM_TABLES, _MAXIMUM_ENTRIES = 64, 20_000

@@ -8,13 +8,15 @@ is known, the kernel's own words for the timer's frequency and its last tick say
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from gdbplugin.kernel.interface import INTERFACE
 from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, locate_path, unwrap
+from gdbplugin.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # As in the kernel's `interrupts.rs`.
 _TICKS_PER_SECOND = 250

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.aarch64.cores import Core, read_cores
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces, read_spaces
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.kernel.tasks import Tasks, read_tasks
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

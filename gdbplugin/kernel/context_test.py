@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.interface import CONTEXT_TEST, NAMES, Interface
 from gdbplugin.kernel.outcome import difference, judged, seconds_between
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.kernel.tasks import Task, Tasks, read_tasks
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

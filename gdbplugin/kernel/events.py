@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
@@ -11,6 +10,7 @@ from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel, WrongWordError
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, Enumeration, Static, locate, locate_path, unwrap
+from gdbplugin.records import dataclass
 
 _SHOWN = 32
 # Which numbers of an event are the id of a stack.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.kernel.tasks import read_tasks
 from gdbplugin.layout.decode import text
+from gdbplugin.records import dataclass, fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 FAILURE_RECORD = "kernel::failure::FAILURE_RECORD"
 FAILURE_MAGIC = b"FAILURE\0"
@@ -60,7 +62,7 @@ def read_failure(kernel: Kernel) -> FailureRecord | None:
         kernel.journal.note("this kernel has no FAILURE_RECORD")
         return None
     values: dict[str, Any] = {}
-    for name in ("magic", *FailureRecord.__dataclass_fields__):
+    for name in ("magic", *(field.name for field in fields(FailureRecord))):
         part = kernel.part(FAILURE_RECORD, name)
         if part is not None:
             values[name] = part.value

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from gdbplugin.aarch64 import evidence
 from gdbplugin.aarch64.access import access_fault, permissions_by_level
@@ -32,8 +30,14 @@ from gdbplugin.kernel.stacks import DynamicStack, read_stacks
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.machine import Machine, MachineError, MachineGoneError, PhysicalReadError
+from gdbplugin.records import dataclass, replace
 
-_Found = TypeVar("_Found")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Found = TypeVar("_Found")
+
 Disassemble = Callable[[int, int, int], str | None]
 """From a core, an address and the 32-bit instruction there to its text; None where it cannot be told."""
 

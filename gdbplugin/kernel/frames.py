@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
 
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import Columns, Invalid
 from gdbplugin.layout.types import Array, unwrap
+from gdbplugin.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PAGE_BYTES = 4096
 _POOL_COUNTERS = (

@@ -5,7 +5,9 @@ Nothing is read for it at a stop: it holds what a command happened to read anywa
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class History:

@@ -5,11 +5,10 @@ What it promises stands in `kernel/src/debugger.rs`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 from gdbplugin.kernel.target import Kernel, NotTinyOSError
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Type
+from gdbplugin.records import dataclass, fields
 
 INTERFACE = "tinyos::debugger::DEBUGGER_INTERFACE"
 CHANGED = "tinyos::debugger::debugger_request_changed"

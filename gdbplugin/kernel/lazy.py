@@ -5,15 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple, overload
 
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import Columns
 from gdbplugin.layout.types import Array, unwrap
+from gdbplugin.records import NamedTuple, dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, overload
 
 PAGE_BYTES = 4096
 STATES = ("pending", "zero", "allocated", "corrupt")
@@ -99,11 +102,13 @@ class LazyTable(Sequence[LazyPage]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, index: int) -> LazyPage: ...
+    if TYPE_CHECKING:
 
-    @overload
-    def __getitem__(self, index: slice) -> LazyTable: ...
+        @overload
+        def __getitem__(self, index: int) -> LazyPage: ...
+
+        @overload
+        def __getitem__(self, index: slice) -> LazyTable: ...
 
     def __getitem__(self, index: int | slice) -> LazyPage | LazyTable:
         if isinstance(index, slice):

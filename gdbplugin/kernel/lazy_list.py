@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.clock import Clock, read_clock
@@ -13,6 +12,7 @@ from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel, WrongWordError
 from gdbplugin.kernel.tasks import Tasks, read_tasks
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage
 from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, unwrap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def stack_bytes(kernel: Kernel, number: int) -> bytes | None:

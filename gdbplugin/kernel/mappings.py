@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import ADDRESS_BITS
 from gdbplugin.aarch64.extents import Leaf, Malformed
@@ -12,6 +10,7 @@ from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces
 from gdbplugin.kernel.target import Kernel
+from gdbplugin.records import dataclass
 
 PAGE_BYTES = 4096
 _ATTRIBUTES = ~ADDRESS_BITS

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import NamedTuple
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.cores import read_cores
@@ -23,6 +21,7 @@ from gdbplugin.kernel.selection import Selection, View, choose
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.machine import MachineError, MachineGoneError
+from gdbplugin.records import NamedTuple, dataclass
 
 _MALFORMED_KEPT = 1000
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
-from typing import NamedTuple, Protocol
 
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRange
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import Invalid, value
 from gdbplugin.layout.types import Array, unwrap
+from gdbplugin.records import NamedTuple, Protocol, dataclass
 
 # As in the kernel's `memory/layout.rs`, whose virtual addresses are part of its documented memory map.
 PROGRAMS = (0x0040_0000, 0x0060_0000)

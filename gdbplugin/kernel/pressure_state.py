@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.frames import Frames, read_frames
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.pressure import Pressure, read_pressure
 from gdbplugin.kernel.target import Kernel
+from gdbplugin.records import dataclass
 
 UNITS = {
     "CacheOptimization": "frames",

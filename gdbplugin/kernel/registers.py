@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gdbplugin.aarch64.description import REGISTERS, Field, describe
 from gdbplugin.aarch64.registers import decode
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.selection import SelectionError, choose_core
+from gdbplugin.kernel.selection import choose_core
 from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import SelectionError
 from gdbplugin.machine import Machine
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.kernel.context import Context, read_context
 from gdbplugin.kernel.events import EventList, read_event_list
 from gdbplugin.kernel.failure import note_failure
@@ -13,6 +11,7 @@ from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
 from gdbplugin.kernel.stacks import RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.statistics import Counters, read_counters
 from gdbplugin.kernel.target import Kernel
+from gdbplugin.records import dataclass
 
 _EVENTS = 6
 

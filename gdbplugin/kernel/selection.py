@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.aarch64.memory_types import memory_type_at, stage2_memory_type
@@ -11,14 +10,11 @@ from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_
 from gdbplugin.aarch64.registers import decode, exception_level, is_in_aarch32
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel
-from gdbplugin.machine import Machine, MachineError, prefetch
+from gdbplugin.kernel.target import Kernel, SelectionError
+from gdbplugin.machine import Machine, prefetch
+from gdbplugin.records import dataclass
 
 HIGHEST_LEVEL = 3
-
-
-class SelectionError(MachineError):
-    """What was asked for is not there: such a core, such an ASID."""
 
 
 @dataclass(frozen=True)

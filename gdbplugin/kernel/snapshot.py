@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.events import Events, read_events
@@ -21,8 +19,13 @@ from gdbplugin.kernel.target import CHANGING, MANAGER, SCHEDULER, Kernel, Kernel
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 from gdbplugin.layout.types import Layout
 from gdbplugin.machine import MachineError
+from gdbplugin.records import dataclass
 
-_Value = TypeVar("_Value")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

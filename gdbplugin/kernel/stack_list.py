@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.events import EventList, read_event_list
@@ -14,6 +13,7 @@ from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks, read_run
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel, WrongWordError
 from gdbplugin.kernel.tasks import Tasks, read_tasks
+from gdbplugin.records import dataclass
 
 _LARGEST_STACK_BYTES = 64 * 1024 * 1024
 

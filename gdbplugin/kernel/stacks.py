@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.kernel.spaces import AddressSpaces
 from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.records import dataclass
 
 _OTHER_POINTER = 1  # PSTATE.SP: the exception level's own stack pointer is in use, never at EL0.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.aarch64.cores import Core, read_cores
 from gdbplugin.kernel.frames import Frames, FrameTable, read_frame_table, read_frames
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
@@ -12,6 +10,7 @@ from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
 from gdbplugin.kernel.stacks import Stacks, read_stacks
 from gdbplugin.kernel.statistics import DynamicMemoryStats, read_statistics
 from gdbplugin.kernel.target import Kernel
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
+from gdbplugin.records import asdict, dataclass
 
 # By the name they are shown under: the field of the manager.
 _COUNTERS = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 from gdbplugin.kernel.accounting import Accounting, read_accounting
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.interface import NAMES, STRESS_TEST, Interface
@@ -11,6 +9,7 @@ from gdbplugin.kernel.outcome import difference, judged, seconds_between
 from gdbplugin.kernel.pressure import LEVELS, Pressure, read_pressure
 from gdbplugin.kernel.statistics import DynamicMemoryStats, read_other_counters, read_statistics
 from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.records import asdict, dataclass
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, Protocol, TypeVar
 
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime
 from gdbplugin.aarch64.virtual import VirtualMemory
@@ -15,6 +13,14 @@ from gdbplugin.kernel.journal import Journal
 from gdbplugin.layout.decode import Invalid, value
 from gdbplugin.layout.types import Layout, LayoutError, Static, Type, in_one_line, locate_path
 from gdbplugin.machine import Machine, MachineError
+from gdbplugin.records import MISSING, Protocol, dataclass, fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    _Record = TypeVar("_Record")
+    _Value = TypeVar("_Value")
 
 MANAGER = "tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER"
 SCHEDULER = "kernel::scheduler::SCHEDULER"
@@ -22,9 +28,6 @@ CHANGING = (
     "the kernel was stopped in the middle of a change of its memory state (odd sequence counter): "
     "figures may not agree with each other"
 )
-
-_Record = TypeVar("_Record")
-_Value = TypeVar("_Value")
 
 
 class NotTinyOSError(MachineError):
@@ -42,6 +45,10 @@ class WrongWordError(MachineError):
         super().__init__(f'"{word}" {reason}')
         self.word = word
         self.reason = reason
+
+
+class SelectionError(MachineError):
+    """What was asked for is not there: such a core, such an ASID."""
 
 
 class KernelNotReadyError(MachineError):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.kernel.target import SCHEDULER, Kernel
 from gdbplugin.layout.decode import text
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gdbplugin.aarch64.access import Access, access_fault
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.walk import Fault, Translation, translate
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.selection import Selection, View, choose, memory_type_of
 from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)

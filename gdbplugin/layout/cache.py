@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from gdbplugin.layout.debug_file import DIRECTORIES, build_id_of, find_debug_file
 from gdbplugin.layout.elf import ElfError
@@ -26,6 +25,10 @@ from gdbplugin.layout.types import (
     Type,
     Variant,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 FORMAT = 2
 CRATES = ("tinyos", "kernel")
@@ -75,6 +78,9 @@ def load(
         if known is not None:
             return known
     # Not at the top: this import alone takes as long as a command should.
+    from gdbplugin.layout import pyelftools
+
+    pyelftools.require()
     from gdbplugin.layout.dwarf import read_statics
 
     statics, problems = read_statics(debug, crates)

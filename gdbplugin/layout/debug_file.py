@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gdbplugin.layout.elf import ElfError, read_image
 from gdbplugin.layout.sections import Sections, read_sections
 from gdbplugin.layout.types import LayoutError
+from gdbplugin.records import dataclass
 
 DIRECTORIES = (Path("/usr/lib/debug"),)
 """Where debug files of all programs are kept: GDB's `debug-file-directory` as distributions set it."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from gdbplugin.layout.types import (
     Array,
@@ -25,6 +23,13 @@ from gdbplugin.layout.types import (
     locate_path,
     unwrap,
 )
+from gdbplugin.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    _Decoder = Callable[[bytes, int], Any]
 
 _CODES = {
     ("unsigned", 1): "B",
@@ -43,7 +48,6 @@ _CODES = {
 }
 
 
-_Decoder = Callable[[bytes, int], Any]
 # By the ids of types.
 _decoders: dict[int, tuple[Type, _Decoder]] = {}
 _MOST_DECODERS = 4096

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+
+from gdbplugin.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM = struct.Struct("<IIQQQQQQ")
@@ -40,7 +44,7 @@ class Segment:
 class ElfImage:
     """A 64-bit little-endian ELF file: its build-id, if it has one, and its loaded segments."""
 
-    path: Path
+    path: Path | str
     machine: int
     entry: int
     segments: tuple[Segment, ...]
@@ -82,20 +86,20 @@ class ElfImage:
                 inside = self.entry - segment.physical
             if 0 <= inside < segment.file_size:
                 length = min(limit, segment.file_size - inside)
-                with self.path.open("rb") as file:
+                with open(self.path, "rb") as file:
                     start = segment.offset + inside
                     return segment.physical + inside, cut(file, start, length, self.path, "its entry point")
         raise ElfError(f"{self.path} has nothing loaded at its entry point")
 
 
-def require_whole(file: BinaryIO, offset: int, size: int, path: Path, what: str) -> None:
+def require_whole(file: BinaryIO, offset: int, size: int, path: Path | str, what: str) -> None:
     """Raise `ElfError` where that part is not wholly in the file."""
     end = file.seek(0, io.SEEK_END)
     if offset + size > end:
         raise ElfError(f"{path} is truncated: {what} should end at byte {offset + size:,} of {end:,}")
 
 
-def cut(file: BinaryIO, offset: int, size: int, path: Path, what: str) -> bytes:
+def cut(file: BinaryIO, offset: int, size: int, path: Path | str, what: str) -> bytes:
     """That part of the file; raises `ElfError` where it is not all there."""
     try:
         require_whole(file, offset, size, path, what)
@@ -105,10 +109,10 @@ def cut(file: BinaryIO, offset: int, size: int, path: Path, what: str) -> bytes:
         raise ElfError(f"cannot read {path}: {error.strerror}") from error
 
 
-def read_image(path: Path) -> ElfImage:
+def read_image(path: Path | str) -> ElfImage:
     """Read a file's headers; raises `ElfError` for anything but a 64-bit little-endian ELF file."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             header = file.read(_HEADER.size)
             if header[:6] != b"\x7fELF\x02\x01" or len(header) < _HEADER.size:
                 raise ElfError(f"{path} is not a 64-bit little-endian ELF file")

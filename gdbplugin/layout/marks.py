@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 from gdbplugin.layout.elf import ElfError
 from gdbplugin.layout.sections import read_sections
 from gdbplugin.layout.types import LayoutError
+from gdbplugin.records import dataclass
 
 SWITCH = 0x100
 """The kind of a mark where another address space was put into TTBR0; other kinds are those of events."""

@@ -8,8 +8,8 @@ so every description is finite.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+
+from gdbplugin.records import Protocol, dataclass
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdbplugin.kernel.check import Check
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def content(check: Check, journal: Journal) -> dict[str, Any]:

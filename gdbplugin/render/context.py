@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from gdbplugin.aarch64.cores import Core, TableRegister
 from gdbplugin.kernel.context import Context
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.spaces import AddressSpace
+from gdbplugin.records import asdict
 from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names, tasks_content
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def content(context: Context, journal: Journal) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from gdbplugin.kernel.context_test import ContextTestRun, TaskChange
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.records import asdict
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.stress import signed
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MEANINGS = {
     "switch_count": "switches of address spaces",

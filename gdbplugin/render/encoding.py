@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+
+from gdbplugin.records import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
-@runtime_checkable
 class Encoded(Protocol):
     """A value that makes its own JSON text, for there is very much of it."""
 
@@ -28,8 +31,11 @@ class Nested:
 
 def dumps(content: Mapping[str, Any]) -> str:
     """A view's content as JSON; of its values some may be `Encoded`."""
+    # Not at the top: the same views make text, which is what is mostly asked for.
+    import json
+
     values = (
-        f"{json.dumps(name)}: {value.json() if isinstance(value, Encoded) else json.dumps(value)}"
+        f"{json.dumps(name)}: {value.json() if hasattr(value, 'json') else json.dumps(value)}"
         for name, value in content.items()
     )
     return "{" + ", ".join(values) + "}"

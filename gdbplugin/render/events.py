@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
 
 from gdbplugin.kernel.events import Event, EventList
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.records import asdict
 from gdbplugin.render.parts import clock_content, sections
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # What an event's two numbers are, by its kind, as the kernel's `events.rs` has it: `x` stands for an address,
 # a name in capitals for an enum, anything else for a plain number.

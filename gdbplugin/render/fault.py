@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from gdbplugin.aarch64.faults import Syndrome
 from gdbplugin.kernel.fault import ExceptionReport, Fault, Instruction, KernelFailure, Now, TaskEnd
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.places import Description
+from gdbplugin.records import asdict
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _ENDS_SHOWN = 8
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import islice
-from typing import Any
 
 from gdbplugin.aarch64.walk import Translation
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPages, LazyRange, LazyTable
-from gdbplugin.kernel.lazy_list import LazyList, LazyPageDetail
+from gdbplugin.records import asdict
 from gdbplugin.render.encoding import Nested
 from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gdbplugin.kernel.lazy_list import LazyList, LazyPageDetail
 
 _RANGES_SHOWN = 12
 _RUNS_SHOWN = 40

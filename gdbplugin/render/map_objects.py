@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.areas import Area
 from gdbplugin.render.mmu import attribute_content
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class MappingObjects:
@@ -31,6 +33,9 @@ class MappingObjects:
 
     def json(self) -> str:
         """The text."""
+        # Not at the top: the view's text has no use for it.
+        import json
+
         texts: list[str] = []
         physical = self._physical
         for area in self._areas:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.kernel.areas import Area
 from gdbplugin.kernel.journal import Journal
@@ -12,6 +10,10 @@ from gdbplugin.render.journal import journal_text
 from gdbplugin.render.map_objects import MappingObjects, task_of
 from gdbplugin.render.mmu import memory_words, permission_words, range_lines, view_content, view_line
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _ROWS_SHOWN = 400
 _MALFORMED_SHOWN = 20

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.kernel.selection import View
 from gdbplugin.render.style import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def view_content(view: View) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.tasks import Tasks
+from gdbplugin.records import asdict
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 Names = dict[int | None, str]
 _NAME_LENGTH = 9

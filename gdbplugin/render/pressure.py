@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.kernel.pressure_state import UNITS, PressureState
+from gdbplugin.records import asdict
 from gdbplugin.render.parts import clock_content, sections
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _BAR_WIDTHS = 10, 60
 _BESIDE = 40

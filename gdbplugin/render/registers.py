@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 from gdbplugin.aarch64.description import Field
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.registers import Register, Registers, RegisterValue
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _WHOLE_REGISTER = ("address", "PROCID")
 """Fields that say no more than the value."""

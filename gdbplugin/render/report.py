@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.report import Report
+from gdbplugin.records import asdict
 from gdbplugin.render import context, events, lazy, pressure, stacks, stats
 from gdbplugin.render.parts import sections, task_names
 from gdbplugin.render.style import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def content(report: Report, journal: Journal) -> dict[str, Any]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.stack_list import MappedPage, StackList
 from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks
+from gdbplugin.records import asdict
 from gdbplugin.render.events import event_objects, event_table
 from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names, tasks_content
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gdbplugin.kernel.stack_list import MappedPage, StackList
 
 _PAGES_SHOWN = 40
 _GAUGE_WIDTHS = 8, 30

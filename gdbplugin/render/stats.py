@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.statistics import Changes, Counters
+from gdbplugin.records import asdict
 from gdbplugin.render.parts import clock_content, sections
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def content(counters: Counters, journal: Journal) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from gdbplugin.kernel.accounting import Accounting
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.stress import StressRun
+from gdbplugin.records import asdict
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def content(run: StressRun, journal: Journal) -> dict[str, Any]:

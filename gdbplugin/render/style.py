@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+
+from gdbplugin.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _WIDTH = 100
@@ -26,17 +31,19 @@ class Style:
     encoding: str = "utf-8"
     colour: bool = False
     width: int = _WIDTH
-    plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """See whether the characters beyond ASCII that are used here can be written."""
+        """See to it that a line has room for what the views cannot say in less."""
+        object.__setattr__(self, "width", max(_LEAST_WIDTH, self.width))
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether the characters beyond ASCII that are used here cannot be written."""
         try:
             "—█░→".encode(self.encoding)
-            plain = False
         except (UnicodeEncodeError, LookupError):
-            plain = True
-        object.__setattr__(self, "plain", plain)
-        object.__setattr__(self, "width", max(_LEAST_WIDTH, self.width))
+            return True
+        return False
 
     @property
     def room(self) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes, Kind, hierarchical_names
 from gdbplugin.aarch64.regime import TranslationRegime
@@ -20,6 +18,10 @@ from gdbplugin.render.mmu import (
     view_line,
 )
 from gdbplugin.render.style import Style, indented, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def content(found: AddressTranslation, journal: Journal) -> dict[str, Any]:

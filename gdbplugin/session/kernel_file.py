@@ -43,7 +43,7 @@ class KernelFile:
     @property
     def path(self) -> Path:
         """Where it lies."""
-        return self.image.path
+        return Path(self.image.path)
 
     @functools.cached_property
     def layout(self) -> Layout:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from gdbplugin.kernel.history import History
@@ -14,6 +13,7 @@ from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import CachedMachine, Machine, MachineError
+from gdbplugin.records import replace
 from gdbplugin.session.errors import KernelUnusableError, ReadFailedError
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile

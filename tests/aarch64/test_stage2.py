@@ -16,8 +16,8 @@ from gdbplugin.aarch64.registers import exception_level
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.maps import read_maps
-from gdbplugin.kernel.selection import SelectionError
 from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import SelectionError
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.machine import MachineError
 from tests.aarch64 import naive, naive_stage2, qemu

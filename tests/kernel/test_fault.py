@@ -4,7 +4,7 @@ import pytest
 
 from gdbplugin.kernel.fault import read_fault
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.selection import SelectionError
+from gdbplugin.kernel.target import SelectionError
 from gdbplugin.machine import BytesMachine, MachineGoneError, PhysicalReadError
 from gdbplugin.render import fault as view
 from gdbplugin.render.style import Style

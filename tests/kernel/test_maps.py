@@ -8,7 +8,8 @@ from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.maps import _is_called, read_maps
-from gdbplugin.kernel.selection import SelectionError, asids
+from gdbplugin.kernel.selection import asids
+from gdbplugin.kernel.target import SelectionError
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.machine import BytesMachine
 from gdbplugin.render import maps as view

@@ -5,7 +5,7 @@ import pytest
 from gdbplugin.aarch64.description import REGISTERS
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.registers import matching, read_registers
-from gdbplugin.kernel.selection import SelectionError
+from gdbplugin.kernel.target import SelectionError
 from gdbplugin.machine import BytesMachine
 from gdbplugin.render import registers as view
 from gdbplugin.render.style import Style

@@ -10,7 +10,7 @@ import pytest
 from gdbplugin.kernel.fault import read_fault
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.registers import read_registers
-from gdbplugin.kernel.selection import SelectionError
+from gdbplugin.kernel.target import SelectionError
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.render import maps as maps_view
 from gdbplugin.render import translate as translate_view

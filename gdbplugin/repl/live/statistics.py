@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
+from gdbplugin.records import asdict
 from gdbplugin.repl.live.canvas import Area, Cell, Column, Drawn, Line, sparkline, table, words
 from gdbplugin.repl.live.scene import Scene
 from gdbplugin.session.showing import Style

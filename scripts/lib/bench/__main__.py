@@ -24,6 +24,7 @@ _MEASUREMENTS: dict[str, Callable[[Path, int, Callable[[str], None]], Iterator[F
     "translate": commands.measure_translate,
     "maps": commands.measure_maps,
     "records": commands.measure_records,
+    "first": commands.measure_first,
     "again": commands.measure_again,
     "mapped": mapped.measure,
     "layout": layout.measure,

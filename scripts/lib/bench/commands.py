@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench import table_set
-from bench.debugger import Target, memory, packets, times
+from bench.debugger import Target, first_times, memory, packets, times
 from bench.figures import Figure, MeasureError
 from gdbplugin.render import maps
 from gdbplugin.render.style import Style
@@ -30,6 +30,8 @@ _RATIO = 1.5
 _MAPS_GOAL_MS = 100.0
 _MAPPED_GOAL_MS = 40.0
 _FILL_SECONDS = 120.0
+_FIRST = ("stats", "report")
+_FIRST_GOAL_MS, _FIRST_RATIO = 50.0, 2.0
 # Every command that only reads, as it is given for the packets of a second time.
 _AGAIN = (
     "stats",
@@ -120,6 +122,31 @@ def measure_records(elf: Path, runs: int, progress: Progress) -> Iterator[Figure
         yield from _timed(
             target, f"tinyos maps --asid {asid}", f"maps, TinyOS task of {_WRITTEN:,} pages", runs
         )
+
+
+def measure_first(elf: Path, runs: int, progress: Progress) -> Iterator[Figure]:
+    """Commands given first in a GDB: what they take of it beside what they take when given again.
+
+    CPU time: what else the machine does is not in it. The commands take turns.
+    """
+    progress(f"first: {len(_FIRST) * runs} times a fresh GDB")
+    found: dict[str, list[dict[str, tuple[float, float]]]] = {command: [] for command in _FIRST}
+    with _booted(elf) as (_, target):
+        for command in _FIRST:  # Compiles the modules that it imports.
+            first_times(target, f"tinyos {command}")
+        for _ in range(runs):
+            for command in _FIRST:
+                found[command].append(first_times(target, f"tinyos {command}"))
+        cold = {command: first_times(target, f"tinyos {command}", compiled=False) for command in _FIRST}
+    for command in _FIRST:
+        for index, kind in ((1, "CPU time"), (0, "time")):
+            first, second = (
+                1e3 * statistics.median(run[which][index] for run in found[command])
+                for which in ("first", "second")
+            )
+            goals = (_FIRST_GOAL_MS, second, _FIRST_RATIO) if index else (None, second, None)
+            yield Figure(f"{command}, first in a GDB, beside the second: {kind}", first, "ms", *goals)
+        yield Figure(f"{command}, first of all, modules not compiled", 1e3 * cold[command]["first"][1], "ms")
 
 
 def measure_again(elf: Path, _: int, progress: Progress) -> Iterator[Figure]:

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gdbplugin.session.gdb import find_gdb
 from tests.debugger.stub_proxy import StubProxy
 
 _INSIDE = Path(__file__).with_name("inside.py")
+_INSIDE_FIRST = Path(__file__).with_name("inside_first.py")
 _SECONDS = 300.0
 # No stub knows it and GDB never sends it: it stands in the record of packets and does nothing else.
 _MARK = "qTinyOSBench"
@@ -31,8 +32,8 @@ class Target:
     stub: str
 
 
-def batch(target: Target | None, commands: Sequence[str], plan: Path | None = None) -> str:
-    """Run GDB commands in a fresh GDB and return what they print.
+def batch(target: Target | None, commands: Sequence[str], more: Mapping[str, str] | None = None) -> str:
+    """Run GDB commands in a fresh GDB, with `more` in its environment, and return what they print.
 
     Raises `MeasureError` where GDB or one of the commands fails.
     """
@@ -43,7 +44,6 @@ def batch(target: Target | None, commands: Sequence[str], plan: Path | None = No
         arguments += [str(target.elf), "-ex", f"target remote {target.stub}"]
     for command in commands:
         arguments += ["-ex", command]
-    environment = {**os.environ, **({"TINYOS_BENCH_PLAN": str(plan)} if plan else {})}
     done = subprocess.run(
         arguments,
         capture_output=True,
@@ -51,7 +51,7 @@ def batch(target: Target | None, commands: Sequence[str], plan: Path | None = No
         errors="backslashreplace",
         timeout=_SECONDS,
         stdin=subprocess.DEVNULL,
-        env=environment,
+        env={**os.environ, **(more or {})},
         check=False,
     )
     # A command that fails is not seen in GDB's exit status if another follows.
@@ -92,13 +92,30 @@ def times(target: Target, commands: Sequence[tuple[str, Sequence[str]]], runs: i
 
     For each: `first` in a fresh GDB; `times` at new stops; `again` at the same stop; `floors`. See inside.py.
     """
+    return [
+        _inside(target, _INSIDE, {"command": command, "packets": list(sent), "runs": runs})
+        for command, sent in commands
+    ]
+
+
+def first_times(target: Target, command: str, compiled: bool = True) -> dict[str, tuple[float, float]]:
+    """The times of a command in a fresh GDB, `first` of all and `second`, at the next stop.
+
+    Each is in seconds: of the clock, and of GDB's CPU time. See inside_first.py. Unless `compiled`, there are
+    no compiled modules, as at the very first use.
+    """
+    with tempfile.TemporaryDirectory() as nothing:
+        more = {} if compiled else {"PYTHONPYCACHEPREFIX": nothing}
+        return _inside(target, _INSIDE_FIRST, {"command": command}, more)
+
+
+def _inside(
+    target: Target, script: Path, what: dict[str, Any], more: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What a script answers that runs inside a fresh GDB."""
     with tempfile.TemporaryDirectory() as directory:
         plan, answer = Path(directory, "plan.json"), Path(directory, "answer.json")
-        found = []
-        for command, sent in commands:
-            plan.write_text(
-                json.dumps({"command": command, "packets": list(sent), "runs": runs, "answer": str(answer)})
-            )
-            batch(target, [f"source {_INSIDE}"], plan)
-            found.append(json.loads(answer.read_text()))
+        plan.write_text(json.dumps({**what, "answer": str(answer)}))
+        batch(target, [f"source {script}"], {**(more or {}), "TINYOS_BENCH_PLAN": str(plan)})
+        found: dict[str, Any] = json.loads(answer.read_text())
         return found

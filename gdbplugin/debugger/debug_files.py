@@ -1,0 +1,67 @@
+"""The files that have the loaded program's DWARF, for what GDB does not find in it or does not tell."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import gdb
+
+from gdbplugin.debugger import libraries
+from gdbplugin.debugger.program import WrongProgramError, file_name
+from gdbplugin.layout import cache
+from gdbplugin.layout.debug_file import find_debug_file, has_name
+from gdbplugin.layout.elf import ElfError
+from gdbplugin.layout.sections import read_sections
+from gdbplugin.layout.types import LayoutError, Static, in_one_line
+
+libraries.add()  # Another plugin may have taken them out of the path since this one was loaded.
+
+
+def find_static(name: str) -> Static | None:
+    """A static out of the DWARF of the loaded program, whatever GDB has made of that."""
+    problems: list[str] = []
+    for file in _files():
+        try:
+            table = cache.load(file)
+        except LayoutError as error:
+            problems.append(str(error))
+            continue
+        found = table.static(name)
+        if found is not None:
+            return found
+        problems += table.problems
+    if problems:
+        raise LayoutError(in_one_line(problems))
+    return None
+
+
+def require_static(name: str) -> None:
+    """Look for a static that GDB does not find; raises `WrongProgramError` or `LayoutError`."""
+    program, files = Path(file_name()), _files()
+    last = name.rpartition("::")[2]
+    # First the symbol table: the DWARF of another program may take minutes.
+    named = [has_name(file, last.encode()) for file in (program, *files)]
+    if (True not in named and False in named) or find_static(name) is None:
+        raise WrongProgramError(f"{program} is not TinyOS: it has no {last} with debug information")
+
+
+def _files() -> list[Path]:
+    """The files with debug information that GDB has loaded for the program, or that belong to it.
+
+    Raises `LayoutError` where there is none, which says where the program's own was looked for.
+    """
+    # A separate debug file is an objfile of its own, as is whatever the user added.
+    files = [Path(one.filename) for one in gdb.objfiles() if one.filename]
+    found = [file for file in files if file.is_file() and _has_debug_information(file)]
+    if found:
+        return found
+    directories = str(gdb.parameter("debug-file-directory") or "").split(os.pathsep)
+    return [find_debug_file(Path(file_name()), [Path(directory) for directory in directories if directory])]
+
+
+def _has_debug_information(file: Path) -> bool:
+    try:
+        return read_sections(file).has_debug_information
+    except ElfError:
+        return False  # No ELF file has it, and GDB loads others too.
