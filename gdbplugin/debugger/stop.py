@@ -20,8 +20,9 @@ from gdbplugin.debugger import interrupts
 from gdbplugin.debugger.layout import GdbLayout, find_symbol
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
+from gdbplugin.debugger.settings.preferences import chosen_manager
+from gdbplugin.kernel.design import MANAGER, NAMES, DesignLayout, candidates
 from gdbplugin.kernel.history import History
-from gdbplugin.kernel.target import MANAGER
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
@@ -58,7 +59,7 @@ class _State:
         self.source: GdbMachine | None = None
         self.cached: CachedMachine | None = None
         self.verified = False
-        self.layout: GdbLayout | None = None
+        self.layout: DesignLayout | None = None
         self.image: ElfImage | None = None
         self.decoded: dict[str, Any] = {}
         self.space: gdb.Progspace | None = None
@@ -186,7 +187,7 @@ def seen_from(core: int) -> Iterator[None]:
         yield
 
 
-def layout(target: Machine) -> GdbLayout:
+def layout(target: Machine) -> DesignLayout:
     """The loaded program's layout, once it is clear that the machine runs that very program.
 
     Raises `WrongProgramError`.
@@ -225,27 +226,64 @@ def _has_debug_information(file: Path) -> bool:
         return False  # No ELF file has it, and GDB loads others too.
 
 
-def _layout() -> GdbLayout:
+def choose_again() -> None:
+    """Another static is to be TinyOS's manager, by the user's word."""
+    _state.replaced(None)
+
+
+def manager_paths() -> list[str]:
+    """The paths of the statics of the loaded program that are made like TinyOS's manager, for completion."""
+    try:
+        statics = _search(NAMES)
+        own = find_symbol(MANAGER) and _from_files(MANAGER)
+    except (LayoutError, MachineError, gdb.error):
+        return []
+    if own:
+        statics.setdefault(own.name, own)
+    return sorted(static.name for static in candidates(statics.values()))
+
+
+def _layout() -> DesignLayout:
     """The loaded program's layout; raises `WrongProgramError` if it is not TinyOS, or cannot be read."""
     if _state.layout is None:
-        found = GdbLayout(_from_files)
+        chosen = chosen_manager()
+        found = DesignLayout(GdbLayout(_from_files), _search, chosen)
         try:
-            if find_symbol(MANAGER) is None:
-                _require_manager()
+            if chosen or find_symbol(MANAGER) is None:
+                _require_manager(found, chosen)
         except LayoutError as error:
             raise WrongProgramError(str(error)) from error
         _state.layout = found
     return _state.layout
 
 
-def _require_manager() -> None:
+def _require_manager(layout: DesignLayout, chosen: str) -> None:
     """Look for the manager where GDB does not find it; raises `WrongProgramError` or `LayoutError`."""
     program, files = _program(), debug_files()
-    last = MANAGER.rpartition("::")[2]
+    last = (chosen or MANAGER).rpartition("::")[2]
     # First the symbol table: the DWARF of another program may take minutes.
     named = [has_name(file, last.encode()) for file in (program, *files)]
-    if (True not in named and False in named) or _from_files(MANAGER) is None:
+    if chosen and True not in named and False in named:
+        raise WrongProgramError(f"{program} has no {last}, which `set tinyos manager` names")
+    if (True not in named and False in named) or layout.static(MANAGER) is None:
         raise WrongProgramError(f"{program} is not TinyOS: it has no {last} with debug information")
+
+
+def _search(names: frozenset[str]) -> dict[str, Static]:
+    """Every static of the loaded program whose name ends in one of these words, by its path."""
+    found: dict[str, Static] = {}
+    problems: list[str] = []
+    for file in debug_files():
+        try:
+            table = cache.load(file, crates=None, names=names)
+        except LayoutError as error:
+            problems.append(str(error))
+            continue
+        found.update(table.statics)
+        problems += table.problems
+    if problems and not found:
+        raise LayoutError(in_one_line(problems))
+    return found
 
 
 def _from_files(name: str) -> Static | None:

@@ -26,7 +26,7 @@ class Context(Noticed):
         if core.ttbr0 is None or not core.ttbr0.base:
             return None
         base = core.ttbr0.base
-        return next((space for space in self.spaces.spaces if space.table == base), None)
+        return next((space for space in self.spaces.active if space.table == base), None)
 
 
 def read_context(kernel: Kernel) -> Context:

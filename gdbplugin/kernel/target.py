@@ -7,21 +7,50 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Protocol, TypeVar
 
-from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime
+from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, current_regime, el1_regime
 from gdbplugin.aarch64.virtual import VirtualMemory
 from gdbplugin.aarch64.walk import UNKNOWN, translate
+from gdbplugin.kernel.design import MANAGER, SCHEDULER
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.layout.decode import Invalid, value
-from gdbplugin.layout.types import Layout, LayoutError, Static, Type, in_one_line, locate_path
+from gdbplugin.layout.decode import Invalid, presence, value
+from gdbplugin.layout.types import (
+    Choice,
+    Field,
+    Layout,
+    LayoutError,
+    Scalar,
+    Static,
+    Struct,
+    Type,
+    in_one_line,
+    locate_held,
+    locate_path,
+    payload,
+    unwrap,
+)
 from gdbplugin.machine import Machine, MachineError
 
-MANAGER = "tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER"
-SCHEDULER = "kernel::scheduler::SCHEDULER"
+__all__ = ["MANAGER", "SCHEDULER", "Kernel"]
+
+_Regimes = Callable[[Machine, int], TranslationRegime]
+
 CHANGING = (
     "the kernel was stopped in the middle of a change of its memory state (odd sequence counter): "
     "figures may not agree with each other"
 )
+LOCKED = (
+    "the kernel's memory manager was locked when the machine stopped: a change may be under way, so that "
+    "figures may not agree with each other"
+)
+
+# Input addresses of the lower range, which may be physical ones too.
+_LOWER_BITS = 48
+# The words of locks that are known: a flag; the ticket given out next, and the one that is served.
+_LOCKS = (("lock",), ("locked",), ("next_ticket", "next_serving"))
+
+# Of dataclasses that are not called as the kernel's own types are.
+_TYPES = {"AddressSpaces": "HardwareContextSwitcher", "Pressure": "MemoryPressureHandler"}
 
 _Record = TypeVar("_Record")
 _Value = TypeVar("_Value")
@@ -125,25 +154,15 @@ class Kernel:
 
     def _find_regime(self) -> TranslationRegime:
         address = self.static(MANAGER).address
-        unknown: RegimeUnknownError | None = None
-        enabled = False
-        for core in self.machine.cores:
-            try:
-                regime = el1_regime(self.machine, core)
-            except RegimeUnknownError as error:
-                unknown = unknown or error
-                continue
-            enabled = enabled or regime.enabled
-            if regime.enabled:
-                found = translate(self.machine, regime, address)
-                if found.output is not None:
-                    return regime
-                if found.fault is not None and found.fault.kind == UNKNOWN:
-                    unknown = unknown or RegimeUnknownError(
-                        f"whether core {core} maps the kernel cannot be told: {found.fault.reason}"
-                    )
-        if unknown is not None:
-            raise unknown
+        if address >> _LOWER_BITS:
+            found, enabled, _ = self._first_mapping(address, el1_regime)
+        else:
+            # Linked where it is loaded: by whichever tables the kernel runs on now, or by none.
+            found, enabled, identity = self._first_mapping(address, current_regime)
+            found = found or identity
+        if found is not None:
+            self._require_manager(VirtualMemory(self.machine, found))
+            return found
         if enabled:
             raise KernelNotReadyError(
                 f"no core's tables map the kernel's memory manager at {address:#x}: "
@@ -152,6 +171,54 @@ class Kernel:
         raise KernelNotReadyError(
             "the MMU is off on every core: the kernel has not set up its memory yet; let it run on"
         )
+
+    def _first_mapping(
+        self, address: int, regime_of: _Regimes
+    ) -> tuple[TranslationRegime | None, bool, TranslationRegime | None]:
+        """The first core's regime that maps an address; whether any is on; and the first that is not.
+
+        Raises `RegimeUnknownError` where none maps it, but some cannot be told.
+        """
+        unknown: RegimeUnknownError | None = None
+        enabled, off = False, None
+        for core in self.machine.cores:
+            try:
+                regime = regime_of(self.machine, core)
+            except RegimeUnknownError as error:
+                unknown = unknown or error
+                continue
+            enabled = enabled or regime.enabled
+            if not regime.enabled:
+                off = off or regime
+                continue
+            found = translate(self.machine, regime, address)
+            if found.output is not None:
+                return regime, enabled, off
+            if found.fault is not None and found.fault.kind == UNKNOWN:
+                unknown = unknown or RegimeUnknownError(
+                    f"whether core {core} maps the kernel cannot be told: {found.fault.reason}"
+                )
+        if unknown is not None:
+            raise unknown
+        return None, enabled, off
+
+    def _require_manager(self, memory: Memory) -> None:
+        """Raise `KernelNotReadyError` where the manager is in an enum that says that it is not there yet."""
+        static = self.static(MANAGER)
+        _, doors = locate_held(static.type, "stack_manager")
+        for door in doors:
+            if not self._is_open(static, door, memory):
+                raise KernelNotReadyError(
+                    f"the kernel has not set up its memory manager yet ({static.name} is None); let it run on"
+                )
+
+    @property
+    def keeps_promises(self) -> bool:
+        """Whether it is a kernel with TinyOS's own interface for debuggers, in `kernel/src/debugger.rs`.
+
+        Others of the same design have no sequence counter, and order their records as they like.
+        """
+        return locate_path(self.static(MANAGER).type, "sequence") is not None
 
     def static(self, name: str) -> Static:
         """A static of the kernel; raises `NotTinyOSError` if the loaded symbols have none of that name.
@@ -165,6 +232,8 @@ class Kernel:
                 raise LayoutError(in_one_line(self.layout.problems))
         except LayoutError as error:
             raise StaticUnknownError(f"{last} cannot be found: {error}") from error
+        if found is None and name != MANAGER and self.layout.static(MANAGER) is not None:
+            raise NotTinyOSError(f"this kernel has no {last}")
         if found is None:
             raise NotTinyOSError(f"the loaded symbols are not TinyOS's: they have no {last}")
         return found
@@ -172,11 +241,39 @@ class Kernel:
     def place(self, static_name: str, path: str) -> Static | None:
         """Where the field at a dotted path of a static lies; None, and a note, if there is none."""
         static = self.static(static_name)
-        field = locate_path(static.type, path)
+        field, doors = locate_held(static.type, path)
         if field is None:
-            self.journal.note(f"this kernel's {static_name.rpartition('::')[2]} has no {path}")
+            self._lack(static, path)
             return None
+        for door in doors:
+            if not self._is_open(static, door, self.memory):
+                self.journal.lack(*_owner_of(static, path), "which is None now")
+                return None
         return Static(path, static.address + field.offset, field.type)
+
+    def has(self, static_name: str, path: str) -> bool:
+        """Whether a static has a field at a dotted path; nothing is read, and nothing noted."""
+        static = self.layout.static(static_name)
+        return static is not None and locate_held(static.type, path)[0] is not None
+
+    def _lack(self, static: Static, path: str) -> None:
+        """Note that a static has no such field: by the first step of the path that leads nowhere."""
+        names = path.split(".")
+        for count in range(1, len(names)):
+            if locate_held(static.type, ".".join(names[:count]))[0] is None:
+                self.journal.lack(*_owner_of(static, ".".join(names[:count])))
+                return
+        self.journal.lack(*_owner_of(static, path))
+
+    def _is_open(self, static: Static, door: Field, memory: Memory) -> bool:
+        """Whether an enum within a static holds something; a finding where it can be neither."""
+        assert isinstance(door.type, Choice)
+        data = memory.read(static.address + door.offset, door.type.size)
+        found = presence(door.type, data)
+        if isinstance(found, Invalid):
+            self.journal.find(f"{static.name} at {door.name}", found.expected, f"{found.found:#x}")
+            return False
+        return found
 
     def part(self, static_name: str, path: str) -> Part | None:
         """Read the field at a dotted path of a static, in one read; None, and a note, if there is none."""
@@ -184,18 +281,34 @@ class Kernel:
         return Part(place.type, self.memory.read(place.address, place.type.size)) if place else None
 
     def is_changing(self, static_name: str) -> bool:
-        """Whether the machine was stopped while the kernel was changing that static (its counter is odd)."""
-        field = locate_path(self.static(static_name).type, "sequence")
-        if field is None:
-            return False
+        """Whether the machine was stopped while the kernel was changing that static.
+
+        Its sequence counter is odd then; or, where it has none, its lock is held, if that is understood.
+        """
+        static = self.static(static_name)
+        if locate_path(static.type, "sequence") is None:
+            return self._is_locked(static)
         part = self.part(static_name, "sequence")
         return part is not None and isinstance(part.value, int) and part.value % 2 == 1
+
+    def _is_locked(self, static: Static) -> bool:
+        """Whether a lock around a static is held: a flag, or two numbers of tickets that differ."""
+        fields = {field.name: field for field in _scalars_around(static.type)}
+        for names in _LOCKS:
+            if all(name in fields for name in names):
+                found = [
+                    value(fields[name].type, self.memory.read(static.address + fields[name].offset, size))
+                    for name in names
+                    if (size := fields[name].type.size)
+                ]
+                return bool(found[0]) if len(found) == 1 else found[0] != found[1]
+        return False
 
     def note_change(self) -> bool:
         """Whether the manager was being changed when the machine stopped; if so that is noted."""
         changing = self.is_changing(MANAGER)
         if changing:
-            self.journal.note(CHANGING)
+            self.journal.note(CHANGING if self.keeps_promises else LOCKED)
         return changing
 
     def integer(self, static_name: str, path: str) -> int | None:
@@ -208,7 +321,8 @@ class Kernel:
         """Make a dataclass of a decoded struct, field by field, by name.
 
         `given` are the fields the caller has made itself. A value the type does not have becomes a
-        finding and None; a field the struct does not have becomes a note and None.
+        finding and None; a field the struct does not have becomes a note and None. Where there is no struct
+        at all (None), all fields are None: whoever looked for it has noted that.
         """
         source: Mapping[str, Any] = values if isinstance(values, dict) else {}
         chosen: dict[str, object] = dict(given)
@@ -218,7 +332,9 @@ class Kernel:
             if name not in source:
                 if is_required:
                     chosen[name] = None
-                    self.journal.note(f"this kernel's {kind.__name__} has no field {name}")
+                    if values is not None:
+                        owner = _TYPES.get(kind.__name__, kind.__name__)
+                        self.journal.lack(owner, name if owner in _TYPES.values() else f"field {name}")
                 continue
             found = source[name]
             chosen[name] = (
@@ -234,6 +350,32 @@ class Kernel:
         if isinstance(found, list):
             return tuple(self.checked(entry, f"{label}[{index}]") for index, entry in enumerate(found))
         return found
+
+
+def _owner_of(static: Static, path: str) -> tuple[str, str]:
+    """What a field at a path belongs to, by name, and its name there: `LazyPageAllocator`, `ranges`."""
+    before, _, name = path.rpartition(".")
+    owner = locate_held(static.type, before)[0] if before else None
+    if owner is None:
+        return static.name.rpartition("::")[2], path
+    return unwrap(owner.type).name.partition("<")[0].rpartition("::")[2], name
+
+
+def _scalars_around(type_: Type) -> list[Field]:
+    """The numbers beside what a static wraps, such as the state of its lock, with their offsets."""
+    found: list[Field] = []
+    offset = 0
+    while isinstance(type_, Struct) and type_.field("stack_manager") is None:
+        inner = payload(type_)
+        if inner is None:
+            break
+        found += [
+            Field(field.name, offset + field.offset, unwrap(field.type))
+            for field in type_.fields
+            if isinstance(unwrap(field.type), Scalar)
+        ]
+        offset, type_ = offset + inner.offset, inner.type
+    return found
 
 
 @functools.cache

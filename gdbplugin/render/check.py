@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gdbplugin.kernel.check import Check
+from gdbplugin.kernel.check_outcome import Check
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style

@@ -130,7 +130,7 @@ def _bar(state: PressureState, area: Area) -> list[Line]:
     filled = share(free, limit, width)
     lines: list[Line] = [[(PLAIN, " "), (GOOD, full * filled), (PLAIN, empty * (width - filled))]]
     marks = [" "] * width
-    for level, border in zip(LEVELS[1:], pressure.thresholds, strict=False):
+    for level, border in zip(LEVELS[1:], pressure.thresholds or (), strict=False):
         if border.enter_below is not None:
             # The letter stands where the level begins; the less severe ones, further right, were there first.
             at = min(width - 1, max(0, width * border.enter_below // limit))
@@ -140,7 +140,7 @@ def _bar(state: PressureState, area: Area) -> list[Line]:
     lines.append(words((" " + "".join(marks)).rstrip()))
     borders = [
         f"{level} below {style.count(border.enter_below)} until {style.count(border.leave_at)}"
-        for level, border in zip(LEVELS[1:], pressure.thresholds, strict=False)
+        for level, border in zip(LEVELS[1:], pressure.thresholds or (), strict=False)
     ]
     return [*lines, words(" " + ", ".join(borders))] if area.height >= _HIGH else lines
 
