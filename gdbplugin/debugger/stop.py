@@ -260,11 +260,10 @@ def _layout() -> DesignLayout:
 def _require_manager(layout: DesignLayout, chosen: str) -> None:
     """Look for the manager where GDB does not find it; raises `WrongProgramError` or `LayoutError`."""
     program, files = _program(), debug_files()
-    last = (chosen or MANAGER).rpartition("::")[2]
+    last = MANAGER.rpartition("::")[2]
     # First the symbol table: the DWARF of another program may take minutes.
-    named = [has_name(file, last.encode()) for file in (program, *files)]
-    if chosen and True not in named and False in named:
-        raise WrongProgramError(f"{program} has no {last}, which `set tinyos manager` names")
+    words = {last, chosen.rpartition("::")[2] or last}
+    named = [has_name(file, word.encode()) for file in (program, *files) for word in words]
     if (True not in named and False in named) or layout.static(MANAGER) is None:
         raise WrongProgramError(f"{program} is not TinyOS: it has no {last} with debug information")
 

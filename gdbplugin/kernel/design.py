@@ -61,6 +61,7 @@ NAMES = frozenset({_LAST, *_SHAPES})
 
 # Other names for the same thing.
 _SYNONYMS = {"zero_page_address": "zero_frame", "context_switch_count": "switch_count"}
+_HOW = "say which is meant by `set tinyos manager PATH`, or in Python by manager=PATH"
 # Deeper than any lock in a lock.
 _DEEPEST = 12
 
@@ -124,8 +125,7 @@ class DesignLayout:
     def _only(self, fitting: Sequence[Static]) -> Static | None:
         if len(fitting) > 1:
             raise ManagerUnclearError(
-                f"{len(fitting)} statics are made like TinyOS's memory manager: say which is meant by `set "
-                f"tinyos manager PATH`, PATH being {_listed(fitting)}"
+                f"{len(fitting)} statics are made like TinyOS's memory manager, {_listed(fitting)}: {_HOW}"
             )
         return fitting[0] if fitting else None
 
@@ -142,8 +142,8 @@ class DesignLayout:
         exact = [static for static in named if static.name == chosen]
         if not named:
             raise ManagerUnclearError(
-                f'"{chosen}" is not a static made like TinyOS\'s memory manager; `set tinyos manager PATH` '
-                f"takes {_listed(fitting) or 'the path of one'}"
+                f'"{chosen}" is not a static made like TinyOS\'s memory manager '
+                f"({_listed(fitting) or 'none'} would be): {_HOW}"
             )
         return self._only(exact or named)
 
@@ -158,7 +158,7 @@ class DesignLayout:
 
 
 def _listed(statics: Iterable[Static]) -> str:
-    return " or ".join(static.name for static in statics)
+    return ", ".join(static.name for static in statics)
 
 
 def _with_last(statics: Mapping[str, Static], last: str) -> list[Static]:

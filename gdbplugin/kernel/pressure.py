@@ -56,7 +56,7 @@ class Pressure:
 def read_pressure(kernel: Kernel) -> Pressure:
     """Decode the pressure handler; one read."""
     part = kernel.part(MANAGER, "pressure_handler")
-    values = part.value if part else None
+    values = part.fields if part else None
     given: dict[str, object] = {}
     if isinstance(values, dict):
         given = _lists(kernel, values)

@@ -85,7 +85,7 @@ class AddressSpaces:
 def read_spaces(kernel: Kernel) -> AddressSpaces:
     """Decode the context switcher; one read."""
     part = kernel.part(MANAGER, "context_switcher")
-    values = part.value if part else None
+    values = part.fields if part else None
     given: dict[str, object] = {}
     if isinstance(values, dict):
         given = _parts(kernel, values)

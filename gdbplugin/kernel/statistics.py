@@ -76,7 +76,7 @@ class Counters(Noticed):
 def read_statistics(kernel: Kernel) -> DynamicMemoryStats:
     """Decode the statistics."""
     part = kernel.part(MANAGER, "stats")
-    return kernel.record(DynamicMemoryStats, part.value if part else None, "statistics")
+    return kernel.record(DynamicMemoryStats, part.fields if part else None, "statistics")
 
 
 def read_other_counters(kernel: Kernel) -> dict[str, int | None]:

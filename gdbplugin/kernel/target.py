@@ -23,6 +23,7 @@ from gdbplugin.layout.types import (
     Static,
     Struct,
     Type,
+    held,
     in_one_line,
     locate_held,
     locate_path,
@@ -88,6 +89,20 @@ class Part:
     def value(self) -> Any:
         """The decoded value."""
         return value(self.type, self.data)
+
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        """The decoded struct by its fields' names, even if it has only one; None for anything else."""
+        found = self.value
+        if isinstance(found, dict):
+            return found
+        if not isinstance(self.type, Struct):
+            return None
+        return {
+            field.name: value(field.type, self.data, field.offset)
+            for field in self.type.fields
+            if field.type.size
+        }
 
 
 class Memory(Protocol):
@@ -161,7 +176,7 @@ class Kernel:
             found, enabled, identity = self._first_mapping(address, current_regime)
             found = found or identity
         if found is not None:
-            self._require_manager(VirtualMemory(self.machine, found))
+            self.require_manager(VirtualMemory(self.machine, found))
             return found
         if enabled:
             raise KernelNotReadyError(
@@ -202,12 +217,18 @@ class Kernel:
             raise unknown
         return None, enabled, off
 
-    def _require_manager(self, memory: Memory) -> None:
+    def require_manager(self, memory: Memory) -> None:
         """Raise `KernelNotReadyError` where the manager is in an enum that says that it is not there yet."""
         static = self.static(MANAGER)
         _, doors = locate_held(static.type, "stack_manager")
         for door in doors:
-            if not self._is_open(static, door, memory):
+            found = _presence(static, door, memory)
+            if isinstance(found, Invalid):
+                raise KernelNotReadyError(
+                    f"whether the kernel's memory manager is set up cannot be told: {static.name} should be "
+                    f"{found.expected}, but has {found.found:#x} there"
+                )
+            if not found:
                 raise KernelNotReadyError(
                     f"the kernel has not set up its memory manager yet ({static.name} is None); let it run on"
                 )
@@ -246,7 +267,7 @@ class Kernel:
             self._lack(static, path)
             return None
         for door in doors:
-            if not self._is_open(static, door, self.memory):
+            if self.checked(_presence(static, door, self.memory), f"this kernel's {path}") is not True:
                 self.journal.lack(*_owner_of(static, path), "which is None now")
                 return None
         return Static(path, static.address + field.offset, field.type)
@@ -264,16 +285,6 @@ class Kernel:
                 self.journal.lack(*_owner_of(static, ".".join(names[:count])))
                 return
         self.journal.lack(*_owner_of(static, path))
-
-    def _is_open(self, static: Static, door: Field, memory: Memory) -> bool:
-        """Whether an enum within a static holds something; a finding where it can be neither."""
-        assert isinstance(door.type, Choice)
-        data = memory.read(static.address + door.offset, door.type.size)
-        found = presence(door.type, data)
-        if isinstance(found, Invalid):
-            self.journal.find(f"{static.name} at {door.name}", found.expected, f"{found.found:#x}")
-            return False
-        return found
 
     def part(self, static_name: str, path: str) -> Part | None:
         """Read the field at a dotted path of a static, in one read; None, and a note, if there is none."""
@@ -358,7 +369,15 @@ def _owner_of(static: Static, path: str) -> tuple[str, str]:
     owner = locate_held(static.type, before)[0] if before else None
     if owner is None:
         return static.name.rpartition("::")[2], path
-    return unwrap(owner.type).name.partition("<")[0].rpartition("::")[2], name
+    type_ = owner.type
+    inside = held(type_) if isinstance(type_, Choice) else None
+    return (inside or owner).type.name.partition("<")[0].rpartition("::")[2], name
+
+
+def _presence(static: Static, door: Field, memory: Memory) -> bool | Invalid:
+    """Whether an enum within a static, a value or nothing, holds its value."""
+    assert isinstance(door.type, Choice)
+    return presence(door.type, memory.read(static.address + door.offset, door.type.size))
 
 
 def _scalars_around(type_: Type) -> list[Field]:

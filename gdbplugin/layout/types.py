@@ -219,11 +219,10 @@ def locate_held(type_: Type, path: str) -> tuple[Field | None, list[Field]]:
             current = door[1].type
         offset += found.offset
         current = found.type
-    door = _door(current)
-    if door is not None and isinstance(unwrap(door[1].type), Array):
-        doors.append(Field(path, offset + door[0].offset, door[0].type))
-        offset += door[0].offset + door[1].offset
-        current = door[1].type
+    inside = held(current) if isinstance(current, Choice) else None
+    if inside is not None and isinstance(unwrap(inside.type), Array):
+        doors.append(Field(path, offset, current))
+        offset, current = offset + inside.offset, inside.type
     return Field(path, offset, current), doors
 
 
