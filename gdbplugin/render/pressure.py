@@ -21,7 +21,9 @@ def content(state: PressureState, journal: Journal) -> dict[str, Any]:
     del journal  # Its findings and notes stand beside, in every command's object.
     return {
         "pressure": asdict(state.pressure),
-        "frames": {**asdict(state.frames), "used_frames": state.frames.used_frames},
+        "frames": None
+        if state.frames is None
+        else {**asdict(state.frames), "used_frames": state.frames.used_frames},
         "units": UNITS,
         "time": clock_content(state.clock),
     }
@@ -40,7 +42,7 @@ def section(state: PressureState, style: Style) -> str:
     lines = [
         *style.wrapped(style.title("Pressure:") + " " + style.level(pressure.level) + since),
     ]
-    if frames.total_frames is not None or pressure.thresholds is not None:
+    if frames is not None:
         lines += style.wrapped(
             f"  {count(frames.free_frames)} free, {count(frames.cached_frames)} cached, "
             f"{count(frames.used_frames)} used, {count(frames.retired_frames)} retired of "

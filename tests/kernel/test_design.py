@@ -241,6 +241,7 @@ def test_what_it_does_not_have_is_null():
     assert (content["events"], content["recorded"], content["tasks"]) == (None, None, None)
     assert (content["context"]["spaces"], content["context"]["asids"]) == (None, None)
     assert (content["lazy"]["ranges"], content["pressure"]["strategies"]) == (None, None)
+    assert content["frames"] is None
     assert content["stack_manager"]["growth_policy"] == "Predictive"
     assert {entry["owner"] for entry in content["pages"]} == {None}
 
