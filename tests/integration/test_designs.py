@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from gdbplugin.kernel.design import NAMES, candidates
+from gdbplugin.layout import cache
 from gdbplugin.session import KernelUnusableError, QemuOptions, ReadFailedError, SessionError, TinyOS
 from tests.debugger.conftest import gdb
 from tests.schemas.validation import validate
@@ -90,6 +92,16 @@ def test_the_figures_are_those_the_kernel_wrote(design):
     context, switcher = session.json("context")["context"], dict(figures["switcher"][0])
     assert context["switch_count"] == switcher.pop("context_switch_count")
     assert {name: context[name] for name in switcher} == switcher
+
+
+def test_its_statics_are_found_in_the_debug_information_itself(design_elf, variant_elf, tmp_path):
+    for elf, expected in ((design_elf, 1), (variant_elf, 3)):
+        first = cache.load(elf, crates=None, names=NAMES, directory=tmp_path)
+        assert len(first.statics) == expected
+        again = cache.load(elf, crates=None, names=NAMES, directory=tmp_path)
+        assert (again.statics, again.problems) == (first.statics, ())
+    assert sorted(static.name for static in candidates(again.statics.values())) == [FIRST, SECOND]
+    assert cache.load(design_elf, directory=tmp_path).statics == {}
 
 
 def test_the_states_of_pages_follow_from_what_it_wrote(design):

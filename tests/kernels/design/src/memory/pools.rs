@@ -110,7 +110,8 @@ impl LazyPageAllocator {
             virtual_address,
             physical_address: 0,
             is_allocated: false,
-            is_zero_page: false,
+            // To be filled with zeros when it is allocated: nothing is mapped for that.
+            is_zero_page: true,
             access_count: 0,
             allocation_time: 0,
         });
