@@ -102,7 +102,8 @@ def read_counters(kernel: Kernel) -> Counters:
 def _read_enabled(kernel: Kernel) -> bool | None:
     part = kernel.part(MANAGER, "enabled") if kernel.has(MANAGER, "enabled") else None
     found = None if part is None else kernel.checked(part.value, "enabled")
-    return found if isinstance(found, bool) else None
+    # An atomic one is a number to its type.
+    return bool(found) if found in (0, 1) else None
 
 
 def _compare(

@@ -118,6 +118,13 @@ def mutex(inner):
     return record("Mutex", lock=flag, data=record("UnsafeCell<T>", value=inner))
 
 
+def spin_mutex(inner):
+    """The lock of the crate `spin`, as it is: one in another, beside what has no size."""
+    flag = record("AtomicBool", v=record("UnsafeCell<u8>", value=U8))
+    cell = record("UnsafeCell<T>", value=inner)
+    return record("Mutex", inner=record("SpinMutex", phantom=Struct("()", 0, ()), lock=flag, data=cell))
+
+
 def ticketed(inner):
     """The shape of a ticket lock."""
     return record("TicketMutex", next_ticket=U64, next_serving=U64, inside=record("Cell", value=inner))

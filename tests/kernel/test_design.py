@@ -36,6 +36,7 @@ from tests.kernel.other_designs import (
     put,
     renamed_manager,
     small_world,
+    spin_mutex,
     stack,
     ticketed,
 )
@@ -54,6 +55,7 @@ WORDS = ("check", "context", "lazy", "pressure", "report", "stacks", "stats")
         mutex(manager()),
         mutex(option(manager())),
         mutex(niche(manager(), "enabled", 2)),
+        spin_mutex(option(manager())),
         ticketed(option(manager())),
         ticketed(mutex(option(manager(stacks=1, pages=1000)))),
         mutex(option(renamed_manager())),
@@ -298,6 +300,11 @@ def test_a_lock_that_is_held_is_a_change():
     kernel = world.kernel()
     assert read_counters(kernel).changing
     assert "was locked when the machine stopped" in kernel.journal.notes[0]
+    world = OtherWorld(spin_mutex(renamed_manager()))
+    put(world, {"on": 1})
+    assert not read_counters(world.kernel()).changing
+    world.bytes[world.type.field("inner").type.field("lock").offset] = 1
+    assert read_counters(world.kernel()).changing
     world = OtherWorld(ticketed(renamed_manager()))
     put(world, {"on": 1})
     assert not read_counters(world.kernel()).changing
