@@ -29,7 +29,14 @@ def core_objects(context: Context) -> list[dict[str, Any]]:
     found = []
     for core in context.cores:
         space = context.space_on(core)
-        found.append({**asdict(core), "space": None if space is None else space.number})
+        own = context.own.get(core.core)
+        found.append(
+            {
+                **asdict(core),
+                "space": None if space is None else space.number,
+                "own_regime": None if own is None else asdict(own),
+            }
+        )
     return found
 
 
@@ -108,7 +115,13 @@ def cores(context: Context, style: Style) -> str:
     flat = [line for lines in rows for line in lines]
     least = ("CnP", "EL1 MMU")
     found = table(headers, flat, ("ASID", "CnP"), room=style.room, dispensable=least)
-    return style.title("Cores") + "\n" + indented(found)
+    lines = [style.title("Cores"), indented(found)]
+    for regime in dict.fromkeys(context.own.values()):
+        those = [str(number) for number, own in context.own.items() if own == regime]
+        tables = f"table {style.address(regime.table)}" if regime.enabled else "MMU off"
+        said = f"  core{'s' if len(those) > 1 else ''} {', '.join(those)}: {regime.name} regime, {tables}"
+        lines += style.wrapped(said)
+    return "\n".join(lines)
 
 
 def _core(core: Core, context: Context, style: Style) -> list[tuple[str, ...]]:

@@ -182,6 +182,17 @@ def test_addresses_are_physical_at_el3(design):
     assert register.values[0].value & 1 == 0
 
 
+def test_the_cores_show_the_regimes_they_are_in(design, variant):
+    session, _ = design
+    off = {"name": "EL3", "enabled": False, "table": None}
+    assert [core["own_regime"] for core in session.json("context")["cores"]] == [off] * 4
+    assert "cores 0, 1, 2, 3: EL3 regime, MMU off" in shown(session, "tinyos context")
+    session, *_ = variant
+    (register,) = session.registers("TTBR0_EL2", core=0)
+    own = session.json("context")["cores"][0]["own_regime"]
+    assert own == {"name": "EL2", "enabled": True, "table": register.values[0].value}
+
+
 def test_values_in_expressions(design):
     session, figures = design
     stack = figures["stack"][0]
