@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, current_regime, el1_regime
 from gdbplugin.aarch64.virtual import VirtualMemory
@@ -13,13 +13,13 @@ from gdbplugin.aarch64.walk import UNKNOWN, translate
 from gdbplugin.kernel.design import MANAGER, SCHEDULER
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.locks import Memory, is_locked
 from gdbplugin.layout.decode import Invalid, presence, value
 from gdbplugin.layout.types import (
     Choice,
     Field,
     Layout,
     LayoutError,
-    Scalar,
     Static,
     Struct,
     Type,
@@ -27,12 +27,10 @@ from gdbplugin.layout.types import (
     in_one_line,
     locate_held,
     locate_path,
-    payload,
-    unwrap,
 )
 from gdbplugin.machine import Machine, MachineError
 
-__all__ = ["MANAGER", "SCHEDULER", "Kernel"]
+__all__ = ["MANAGER", "SCHEDULER", "Kernel", "Memory"]
 
 _Regimes = Callable[[Machine, int], TranslationRegime]
 
@@ -47,9 +45,6 @@ LOCKED = (
 
 # Input addresses of the lower range, which may be physical ones too.
 _LOWER_BITS = 48
-# The words of locks that are known: a flag; the ticket given out next, and the one that is served.
-_LOCKS = (("lock",), ("locked",), ("next_ticket", "next_serving"))
-
 # Of dataclasses that are not called as the kernel's own types are.
 _TYPES = {"AddressSpaces": "HardwareContextSwitcher", "Pressure": "MemoryPressureHandler"}
 
@@ -103,13 +98,6 @@ class Part:
             for field in self.type.fields
             if field.type.size
         }
-
-
-class Memory(Protocol):
-    """Where the kernel's statics are read from."""
-
-    def read(self, address: int, length: int) -> bytes:
-        """Exactly `length` bytes from virtual `address`, or a `MachineError`."""
 
 
 class Kernel:
@@ -174,7 +162,7 @@ class Kernel:
         else:
             # Linked where it is loaded: by whichever tables the kernel runs on now, or by none.
             found, enabled, identity = self._first_mapping(address, current_regime)
-            found = found or identity
+            found = found if enabled else identity
         if found is not None:
             self.require_manager(VirtualMemory(self.machine, found))
             return found
@@ -233,13 +221,15 @@ class Kernel:
                     f"the kernel has not set up its memory manager yet ({static.name} is None); let it run on"
                 )
 
-    @property
+    @functools.cached_property
     def keeps_promises(self) -> bool:
         """Whether it is a kernel with TinyOS's own interface for debuggers, in `kernel/src/debugger.rs`.
 
         Others of the same design have no sequence counter, and order their records as they like.
         """
-        return locate_path(self.static(MANAGER).type, "sequence") is not None
+        manager = self.static(MANAGER)
+        own = manager.name == MANAGER or locate_path(manager.type, "events.entries") is not None
+        return own and locate_path(manager.type, "sequence") is not None
 
     def static(self, name: str) -> Static:
         """A static of the kernel; raises `NotTinyOSError` if the loaded symbols have none of that name.
@@ -298,22 +288,9 @@ class Kernel:
         """
         static = self.static(static_name)
         if locate_path(static.type, "sequence") is None:
-            return self._is_locked(static)
+            return is_locked(static, self.memory)
         part = self.part(static_name, "sequence")
         return part is not None and isinstance(part.value, int) and part.value % 2 == 1
-
-    def _is_locked(self, static: Static) -> bool:
-        """Whether a lock around a static is held: a flag, or two numbers of tickets that differ."""
-        fields = {field.name: field for field in _scalars_around(static.type)}
-        for names in _LOCKS:
-            if all(name in fields for name in names):
-                found = [
-                    value(fields[name].type, self.memory.read(static.address + fields[name].offset, size))
-                    for name in names
-                    if (size := fields[name].type.size)
-                ]
-                return bool(found[0]) if len(found) == 1 else found[0] != found[1]
-        return False
 
     def note_change(self) -> bool:
         """Whether the manager was being changed when the machine stopped; if so that is noted."""
@@ -378,23 +355,6 @@ def _presence(static: Static, door: Field, memory: Memory) -> bool | Invalid:
     """Whether an enum within a static, a value or nothing, holds its value."""
     assert isinstance(door.type, Choice)
     return presence(door.type, memory.read(static.address + door.offset, door.type.size))
-
-
-def _scalars_around(type_: Type) -> list[Field]:
-    """The numbers beside what a static wraps, such as the state of its lock, with their offsets."""
-    found: list[Field] = []
-    offset = 0
-    while isinstance(type_, Struct) and type_.field("stack_manager") is None:
-        inner = payload(type_)
-        if inner is None:
-            break
-        found += [
-            Field(field.name, offset + field.offset, unwrap(field.type))
-            for field in type_.fields
-            if isinstance(unwrap(field.type), Scalar)
-        ]
-        offset, type_ = offset + inner.offset, inner.type
-    return found
 
 
 @functools.cache

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gdbplugin.kernel.design import MANAGER, DesignLayout, ManagerUnclearError
+from gdbplugin.kernel.design import DesignLayout, ManagerUnclearError
 from gdbplugin.kernel.snapshot import NoMachine
 from gdbplugin.kernel.target import Kernel, KernelNotReadyError
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.marks import Mark, read_marks
-from gdbplugin.layout.types import Layout, LayoutError, Static, in_one_line, locate_path
+from gdbplugin.layout.types import Layout, LayoutError, Static, in_one_line
 from gdbplugin.machine import MachineError
 from gdbplugin.session.errors import CommandFailedError, KernelUnusableError
 from gdbplugin.session.gdb import Gdb
@@ -83,12 +83,11 @@ class KernelFile:
         `KernelUnusableError` where several statics might be its manager, and none was named, or another.
         """
         try:
-            static = self.layout.static(MANAGER)
+            return Kernel(NoMachine(), self.layout).keeps_promises
         except ManagerUnclearError as error:
             raise KernelUnusableError(str(error)) from error
         except (KernelUnusableError, LayoutError, MachineError):
             return True
-        return static is None or locate_path(static.type, "sequence") is not None
 
     def is_set_up(self, ram: Ram) -> bool:
         """Whether the memory manager is there, in the RAM of a machine; True where that cannot be seen.
