@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from gdbplugin.kernel.design import NAMES, candidates
 from gdbplugin.layout import cache
+from gdbplugin.render.style import Style
+from gdbplugin.repl.looking import Lookout
 from gdbplugin.session import KernelUnusableError, QemuOptions, ReadFailedError, SessionError, TinyOS
 from tests.debugger.conftest import gdb
 from tests.schemas.validation import validate
@@ -191,6 +194,16 @@ def test_the_cores_show_the_regimes_they_are_in(design, variant):
     (register,) = session.registers("TTBR0_EL2", core=0)
     own = session.json("context")["cores"][0]["own_regime"]
     assert own == {"name": "EL2", "enabled": True, "table": register.values[0].value}
+
+
+def test_the_prompts_status_line_shows_what_it_can(design):
+    session, _ = design
+    lookout = Lookout(session, SimpleNamespace(style=Style()))
+    assert lookout.look().running
+    with session.stopped():
+        status = lookout.look()
+    assert (status.exception_level, status.pressure, status.problem) == (3, "High", "")
+    assert status.task is None
 
 
 def test_values_in_expressions(design):

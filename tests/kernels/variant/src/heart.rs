@@ -79,7 +79,7 @@ struct DynamicStack {
 }
 
 impl Keeper {
-    const fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             is_running: false,
             counters: DynamicMemoryStats {
@@ -202,9 +202,5 @@ impl Keeper {
         say!("pressure level={:?} events={}", self.pressure.level, self.pressure.events);
         say!("switcher switch_count={}", self.switcher.switch_count);
         say!("running {} used={}", self.is_running, self.stacks.used);
-    }
-
-    pub const fn spare() -> Self {
-        Self::new()
     }
 }

@@ -14,11 +14,7 @@ unsafe impl<T: Send> Sync for Ticketed<T> {}
 
 impl<T> Ticketed<T> {
     pub const fn new(value: T) -> Self {
-        Self {
-            next_ticket: AtomicUsize::new(0),
-            next_serving: AtomicUsize::new(0),
-            inside: UnsafeCell::new(value),
-        }
+        Self { next_ticket: AtomicUsize::new(0), next_serving: AtomicUsize::new(0), inside: UnsafeCell::new(value) }
     }
 
     pub fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {

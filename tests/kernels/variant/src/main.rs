@@ -15,7 +15,7 @@ mod reserve {
     use crate::heart::Keeper;
     use crate::locks::Ticketed;
 
-    pub static DYNAMIC_MEMORY_MANAGER: Ticketed<Keeper> = Ticketed::new(Keeper::spare());
+    pub static DYNAMIC_MEMORY_MANAGER: Ticketed<Keeper> = Ticketed::new(Keeper::new());
 }
 
 core::arch::global_asm!(include_str!("start.s"));

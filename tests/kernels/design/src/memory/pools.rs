@@ -1,8 +1,6 @@
 //! The parts of the manager, each filled by code that does what its name says, as far as records go.
 
-use super::records::{
-    now, AllocationPolicy, DynamicMemoryStats, DynamicStack, GrowthPolicy, LazyPage, PressureLevel,
-};
+use super::records::{now, AllocationPolicy, DynamicMemoryStats, DynamicStack, GrowthPolicy, LazyPage, PressureLevel};
 use crate::say;
 
 const STACKS: usize = 32;
