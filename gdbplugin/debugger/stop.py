@@ -264,8 +264,13 @@ def _require_manager(layout: DesignLayout, chosen: str) -> None:
     # First the symbol table: the DWARF of another program may take minutes.
     words = {last, chosen.rpartition("::")[2] or last}
     named = [has_name(file, word.encode()) for file in (program, *files) for word in words]
-    if (True not in named and False in named) or layout.static(MANAGER) is None:
-        raise WrongProgramError(f"{program} is not TinyOS: it has no {last} with debug information")
+    if True not in named and False in named:
+        raise WrongProgramError(f"{program} is not TinyOS: it has no {last}")
+    if layout.static(MANAGER) is None:
+        raise WrongProgramError(
+            f"{program} is not TinyOS: it has no {last} with debug information, or not one that is made like "
+            "TinyOS's"
+        )
 
 
 def _search(names: frozenset[str]) -> dict[str, Static]:

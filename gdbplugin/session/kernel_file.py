@@ -109,6 +109,9 @@ class KernelFile:
         try:
             return read_marks(self.path, self.debug)
         except LayoutError as error:
+            if not self.is_ours:
+                lack = "this kernel has no marks for debuggers: it does not tell when something happens"
+                raise KernelUnusableError(lack) from error
             raise KernelUnusableError(f"{error}: {_BUILD}") from error
 
     @classmethod

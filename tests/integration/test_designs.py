@@ -173,6 +173,8 @@ def test_what_it_has_not_is_said_in_one_line(design):
         shown(session, "tinyos events")
     with pytest.raises(KernelUnusableError, match="only a TinyOS that has can be watched"):
         session.watch()
+    with pytest.raises(KernelUnusableError, match=r"^this kernel has no marks for debuggers"):
+        session.run_until("stack-growth", timeout=5)
 
 
 def test_addresses_are_physical_at_el3(design):
