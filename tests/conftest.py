@@ -60,6 +60,30 @@ def dwarf5_elf() -> Path:
     return target / _KERNEL_TARGET / "release" / "kernel"
 
 
+def _other_kernel(name: str) -> Path:
+    """A small kernel of the same design by other names, of `tests/kernels`. It is built once, as above."""
+    target = _TOP / "build" / "kernels"
+    manifest = _TOP / "tests" / "kernels" / name / "Cargo.toml"
+    script = f""". scripts/lib/common.sh && load_environment && cargo_for_kernel build --quiet --locked \
+        --offline --release --manifest-path {manifest} --target-dir {target}"""
+    done = subprocess.run(["bash", "-c", script], cwd=_TOP, capture_output=True, text=True, timeout=280)
+    if done.returncode:
+        pytest.fail(f"the kernel {name} does not build: {done.stderr[-2000:]}", pytrace=False)
+    return target / _KERNEL_TARGET / "release" / {"design": "meadow", "variant": "orchard"}[name]
+
+
+@pytest.fixture(scope="session")
+def design_elf() -> Path:
+    """A kernel with the design's records alone, at EL3 with the MMU off."""
+    return _other_kernel("design")
+
+
+@pytest.fixture(scope="session")
+def variant_elf() -> Path:
+    """One that differs in all that the design leaves open, at EL2 with the MMU on, with two managers."""
+    return _other_kernel("variant")
+
+
 @pytest.fixture
 def machine(tinyos: TinyOS) -> TinyOS:
     """A machine of this test's own, at the kernel's prompt."""

@@ -6,11 +6,13 @@ seen but what a test names.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -52,6 +54,19 @@ def _fetched(name: str) -> Path:
     return folder
 
 
+@functools.cache
+def _require_passing(folder: Path, *arguments: str) -> None:
+    """Skip where that pytest by itself, on this Python, fails: 7 warns on 3.13, and does not run on 3.14."""
+    with tempfile.TemporaryDirectory() as project:
+        Path(project, "test_it.py").write_text(_PASSES)
+        command = [sys.executable, "-S", "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, check=False)
+    if done.returncode != 0:
+        words = " ".join(["", *arguments])
+        pytest.skip(f"{folder.name} is a pytest that does not run on this Python by itself{words}")
+
+
 class Project:
     """A project of somebody else's, with a pytest of its own, where our package is installed."""
 
@@ -70,6 +85,7 @@ class Project:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run its pytest, which sees neither this environment nor this run's settings."""
+        _require_passing(self._path[0], *(("-W", "error") if "-W" in arguments else ()))
         path = os.pathsep.join(map(str, self._path))
         ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         return subprocess.run(

@@ -57,9 +57,10 @@ def stack(number: gdb.Value) -> gdb.Value:
     """See `$tinyos_stack`."""
     with _standing_still() as (machine, _):
         # First the kernel: without one, that is the reason, not a missing type.
-        raw = lookups.stack_bytes(_kernel(machine), int(number))
+        kernel = _kernel(machine)
+        raw, known = lookups.stack_bytes(kernel, int(number)), lookups.stack_type(kernel)
         try:
-            type_ = gdb.lookup_type(_STACK)
+            type_ = gdb.lookup_type(_STACK if known is None else known.type.name)
         except gdb.error as error:
             raise gdb.GdbError(
                 f"GDB has not read the kernel's types, though they are in its file: {how_to_read_all()}"
@@ -71,12 +72,12 @@ def lazy(address: gdb.Value, task: gdb.Value | None = None) -> int:
     """See `$tinyos_lazy`."""
     with _standing_still() as (machine, _):
         kernel = _kernel(machine)
-        owner = lookups.current_space(kernel) if task is None else int(task)
-        page = None if owner is None else lookups.find_lazy_page(kernel, int(address) & _MASK, owner)
-        if page is None:
-            return _NONE
-        states = {(False, False): 0, (False, True): 1, (True, False): 2}
-        return states.get((bool(page.is_allocated), bool(page.is_zero_page)), _NONE)
+        if task is not None or not kernel.keeps_promises:
+            owner = None if task is None else int(task)
+        else:
+            owner = lookups.current_space(kernel)
+        page = lookups.find_lazy_page(kernel, int(address) & _MASK, owner)
+        return _NONE if page is None else lookups.lazy_state_number(kernel, page)
 
 
 def level() -> int:

@@ -9,6 +9,7 @@ import gdb
 
 from gdbplugin.debugger import libraries
 from gdbplugin.debugger.program import WrongProgramError, file_name
+from gdbplugin.kernel.design import MANAGER, DesignLayout
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError
@@ -36,14 +37,37 @@ def find_static(name: str) -> Static | None:
     return None
 
 
-def require_static(name: str) -> None:
-    """Look for a static that GDB does not find; raises `WrongProgramError` or `LayoutError`."""
+def search(names: frozenset[str]) -> dict[str, Static]:
+    """Every static of the loaded program whose name ends in one of these words, by its path."""
+    found: dict[str, Static] = {}
+    problems: list[str] = []
+    for file in _files():
+        try:
+            table = cache.load(file, crates=None, names=names)
+        except LayoutError as error:
+            problems.append(str(error))
+            continue
+        found.update(table.statics)
+        problems += table.problems
+    if problems and not found:
+        raise LayoutError(in_one_line(problems))
+    return found
+
+
+def require_manager(layout: DesignLayout, chosen: str) -> None:
+    """Look for the manager where GDB does not find it; raises `WrongProgramError` or `LayoutError`."""
     program, files = Path(file_name()), _files()
-    last = name.rpartition("::")[2]
+    last = MANAGER.rpartition("::")[2]
     # First the symbol table: the DWARF of another program may take minutes.
-    named = [has_name(file, last.encode()) for file in (program, *files)]
-    if (True not in named and False in named) or find_static(name) is None:
-        raise WrongProgramError(f"{program} is not TinyOS: it has no {last} with debug information")
+    words = {last, chosen.rpartition("::")[2] or last}
+    named = [has_name(file, word.encode()) for file in (program, *files) for word in words]
+    if True not in named and False in named:
+        raise WrongProgramError(f"{program} is not TinyOS: it has no {last}")
+    if layout.static(MANAGER) is None:
+        raise WrongProgramError(
+            f"{program} is not TinyOS: it has no {last} with debug information, or not one that is made like "
+            "TinyOS's"
+        )
 
 
 def _files() -> list[Path]:

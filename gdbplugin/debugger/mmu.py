@@ -5,6 +5,7 @@ from __future__ import annotations
 from gdbplugin.debugger.disassembly import disassemble
 from gdbplugin.debugger.symbols import GdbSymbols
 from gdbplugin.kernel import check, fault, maps
+from gdbplugin.kernel.check_outcome import Check
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel
 
@@ -18,7 +19,7 @@ def read_maps(stopped: Stopped, **words: Any) -> maps.AddressMap:
     return maps.read_maps(stopped, GdbSymbols(), **words)
 
 
-def read_check(kernel: Kernel) -> check.Check:
+def read_check(kernel: Kernel) -> Check:
     """See `gdbplugin.kernel.check.read_check`."""
     return check.read_check(kernel, GdbSymbols())
 

@@ -19,8 +19,9 @@ from gdbplugin.debugger.layout import GdbLayout, find_symbol
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
 from gdbplugin.debugger.program import WrongProgramError, file_name
+from gdbplugin.debugger.settings.preferences import chosen_manager
+from gdbplugin.kernel.design import MANAGER, NAMES, DesignLayout, candidates
 from gdbplugin.kernel.history import History
-from gdbplugin.kernel.target import MANAGER
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.types import LayoutError, Static
 from gdbplugin.machine import (
@@ -55,7 +56,7 @@ class _State:
         self.source: GdbMachine | None = None
         self.cached: CachedMachine | None = None
         self.verified = False
-        self.layout: GdbLayout | None = None
+        self.layout: DesignLayout | None = None
         self.image: ElfImage | None = None
         self.decoded: dict[str, Any] = {}
         self.space: gdb.Progspace | None = None
@@ -183,7 +184,7 @@ def seen_from(core: int) -> Iterator[None]:
         yield
 
 
-def layout(target: Machine) -> GdbLayout:
+def layout(target: Machine) -> DesignLayout:
     """The loaded program's layout, once it is clear that the machine runs that very program.
 
     Raises `WrongProgramError`.
@@ -196,17 +197,41 @@ def layout(target: Machine) -> GdbLayout:
     return found
 
 
-def _layout() -> GdbLayout:
+def choose_again() -> None:
+    """Another static is to be TinyOS's manager, by the user's word."""
+    _state.replaced(None)
+
+
+def manager_paths() -> list[str]:
+    """The paths of the statics of the loaded program that are made like TinyOS's manager, for completion."""
+    try:
+        statics = _search(NAMES)
+        own = find_symbol(MANAGER) and _from_files(MANAGER)
+    except (LayoutError, MachineError, gdb.error):
+        return []
+    if own:
+        statics.setdefault(own.name, own)
+    return sorted(static.name for static in candidates(statics.values()))
+
+
+def _layout() -> DesignLayout:
     """The loaded program's layout; raises `WrongProgramError` if it is not TinyOS, or cannot be read."""
     if _state.layout is None:
-        found = GdbLayout(_from_files)
+        chosen = chosen_manager()
+        found = DesignLayout(GdbLayout(_from_files), _search, chosen)
         try:
-            if find_symbol(MANAGER) is None:
-                _debug_files().require_static(MANAGER)
+            if chosen or find_symbol(MANAGER) is None:
+                _debug_files().require_manager(found, chosen)
         except LayoutError as error:
             raise WrongProgramError(str(error)) from error
         _state.layout = found
     return _state.layout
+
+
+def _search(names: frozenset[str]) -> dict[str, Static]:
+    """Every static of the loaded program whose name ends in one of these words, by its path."""
+    found: dict[str, Static] = _debug_files().search(names)
+    return found
 
 
 def _from_files(name: str) -> Static | None:

@@ -59,7 +59,7 @@ def account(state: State) -> Accounting | None:
     tables = sum(state.frames.number(address) is not None for address in walked)
     stack_bytes = sum(stack.current_size or 0 for stack in state.stacks.active)
     # Every space but the shell's, which is number 0, has one page of the task's own.
-    task_pages = sum(bool(space.is_active) and space.number != 0 for space in state.spaces.spaces)
+    task_pages = sum(bool(space.is_active) and space.number != 0 for space in state.spaces.active)
     return Accounting(
         total=len(table.uses),
         free=free,

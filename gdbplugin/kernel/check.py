@@ -8,31 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gdbplugin.kernel.check_by_design import check_by_design
 from gdbplugin.kernel.check_frames import check_frames
 from gdbplugin.kernel.check_kernel_half import check_kernel_half
+from gdbplugin.kernel.check_outcome import Check, settled
 from gdbplugin.kernel.failure import note_failure
-from gdbplugin.kernel.journal import Finding, Journal, Noticed
+from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
 from gdbplugin.kernel.mappings import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
 from gdbplugin.kernel.places import Symbols
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.state import State, read_state
-from gdbplugin.kernel.target import CHANGING, MANAGER, Kernel
+from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.machine import MachineError, MachineGoneError
-from gdbplugin.records import dataclass
 
 # More than any stack can have: a size beyond it is a corrupt one.
 _LARGEST_STACK_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Check(Noticed):
-    """The outcome: how much was compared, and what was seen while the kernel was changing it."""
-
-    changing: bool
-    checked: dict[str, int | None]
-    passing: tuple[Finding, ...]
-    passing_count: int
 
 
 def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
@@ -41,9 +32,13 @@ def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
     Its own half of the address space never changes; without `symbols` that is not looked at. Where its
     records cannot be read for what was found there, those findings are all there is.
     """
-    own = None if symbols is None else check_kernel_half(kernel, symbols)
+    own = None
+    if symbols is not None and kernel.keeps_promises:
+        own = check_kernel_half(kernel, symbols)
     try:
         note_failure(kernel)
+        if not kernel.keeps_promises:
+            return check_by_design(kernel)
         if kernel.integer(MANAGER, "sequence") == 0:
             kernel.journal.note(
                 "the kernel has not set up its memory manager yet: its records were not compared"
@@ -59,18 +54,7 @@ def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
         return Check(changing=False, checked=_checked(None, own), passing=(), passing_count=0)
     seen = Journal()
     compare(state, seen)
-    if changing:
-        kernel.journal.note(CHANGING)
-    else:
-        for finding in seen.findings:
-            kernel.journal.find(finding.object, finding.expected, finding.found)
-        kernel.journal.finding_count += seen.finding_count - len(seen.findings)
-    return Check(
-        changing=changing,
-        checked=_checked(state, own),
-        passing=tuple(seen.findings) if changing else (),
-        passing_count=seen.finding_count if changing else 0,
-    )
+    return settled(kernel, seen, changing, _checked(state, own))
 
 
 def _checked(state: State | None, own: int | None) -> dict[str, int | None]:
@@ -197,7 +181,7 @@ def _check_lazy_pages(
 def _check_ranges(lazy: LazyPages, journal: Journal) -> None:
     """Every range has all its records, of its own task; and every record is of a range."""
     inside = 0
-    for reserved in lazy.ranges:
+    for reserved in lazy.ranges or ():
         pages = lazy.pages_of(reserved)
         inside += len(pages)
         label = f"lazy range of {reserved.pages} pages from record {reserved.first}"
@@ -233,8 +217,8 @@ def _check_spaces(state: State, journal: Journal) -> None:
     """No ASID is used twice in a generation, and core 0's TTBR0 holds the current space."""
     spaces = state.spaces
     holders: dict[int, int] = {}
-    for space in spaces.spaces:
-        if not space.is_active or space.asid is None or space.generation != spaces.asids.generation:
+    for space in spaces.active:
+        if not space.is_active or space.asid is None or space.generation != spaces.generation:
             continue
         if space.asid in holders:
             journal.find(

@@ -68,6 +68,8 @@ def _word(kernel: Kernel, static_name: str, path: str) -> int | None:
 
 def _newest_event(kernel: Kernel) -> int | None:
     """When the newest event was recorded; small reads."""
+    if not kernel.has(MANAGER, "events.recorded") and not kernel.keeps_promises:
+        return None
     recorded = kernel.part(MANAGER, "events.recorded")
     place = kernel.place(MANAGER, "events.entries")
     array = unwrap(place.type) if place else None

@@ -54,12 +54,12 @@ def _counters(spaces: AddressSpaces) -> dict[str, int | None]:
     return {
         "switch_count": spaces.switch_count,
         "fast_switch_count": spaces.fast_switch_count,
-        "invalidations_by_address": dropped.by_address,
-        "invalidations_by_asid": dropped.by_asid,
-        "invalidations_of_everything": dropped.everything,
-        "asid_allocations": asids.allocation_count,
-        "asid_rollovers": asids.rollover_count,
-        "asid_generations": asids.generation,
+        "invalidations_by_address": None if dropped is None else dropped.by_address,
+        "invalidations_by_asid": None if dropped is None else dropped.by_asid,
+        "invalidations_of_everything": None if dropped is None else dropped.everything,
+        "asid_allocations": None if asids is None else asids.allocation_count,
+        "asid_rollovers": None if asids is None else asids.rollover_count,
+        "asid_generations": spaces.generation,
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel, WrongWordError
+from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel, NotTinyOSError, WrongWordError
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, Enumeration, Static, locate, locate_path, unwrap
 from gdbplugin.records import dataclass
@@ -108,6 +108,11 @@ def _slots(
             yield slot, value(array.element, data, (slot - first) * size)
 
 
+def has_events(kernel: Kernel) -> bool:
+    """Whether it is a kernel that records events; another of this design need not."""
+    return kernel.keeps_promises or kernel.has(MANAGER, "events.entries")
+
+
 def read_event_list(
     kernel: Kernel,
     n: int = _SHOWN,
@@ -119,8 +124,11 @@ def read_event_list(
 ) -> EventList:
     """The newest `n` events that pass the filters.
 
-    Raises `WrongWordError` for a kind of event or a core that there is not.
+    Raises `WrongWordError` for a kind of event or a core that there is not, and `NotTinyOSError` for a kernel
+    that records no events.
     """
+    if not has_events(kernel):
+        raise NotTinyOSError("this kernel has no event ring: it records no events that could be shown")
     kernel.note_change()
     if kind is not None:
         kind = _known_kind(kernel, kind)

@@ -59,7 +59,7 @@ class EndedTask:
 def read_failure(kernel: Kernel) -> FailureRecord | None:
     """The kernel's failure record; None where it has not failed, or keeps no such record."""
     if kernel.layout.static(FAILURE_RECORD) is None:
-        kernel.journal.note("this kernel has no FAILURE_RECORD")
+        kernel.journal.lack("", "FAILURE_RECORD")
         return None
     values: dict[str, Any] = {}
     for name in ("magic", *(field.name for field in fields(FailureRecord))):

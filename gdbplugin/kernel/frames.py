@@ -74,7 +74,7 @@ class FrameTable:
 
 def read_frames(kernel: Kernel) -> Frames:
     """Decode the pool's counters, each by a small read of its own: the pool's tables are large."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict.fromkeys(_POOL_COUNTERS)
     for name in _POOL_COUNTERS:
         part = kernel.part(MANAGER, f"frames.{name}")
         if part is not None:
@@ -95,7 +95,7 @@ def read_frame_table(kernel: Kernel) -> FrameTable | None:
 def _read_column(kernel: Kernel, columns: Columns, name: str, data: bytes) -> tuple[Any, ...]:
     """A field of every frame's entry; what it cannot be is a finding, and None."""
     if name in columns.missing:
-        kernel.journal.note(f"this kernel's FrameInfo has no field {name}")
+        kernel.journal.lack("FrameInfo", f"field {name}")
         return (None,) * (len(data) // columns.row_bytes)
     numbers, convert = columns.column(name, data), columns.convert[name]
     if convert is None:

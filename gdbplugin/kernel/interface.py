@@ -44,6 +44,10 @@ class Interface:
 
 def read_interface(kernel: Kernel) -> Interface:
     """Read it; raises `NotTinyOSError` where this kernel takes no requests, or in an older way."""
+    if not kernel.keeps_promises and kernel.layout.static(INTERFACE) is None:
+        raise NotTinyOSError(
+            "this kernel has no interface for debuggers (DEBUGGER_INTERFACE): it cannot be asked for a test"
+        )
     place = kernel.static(INTERFACE)
     raw = kernel.memory.read(place.address, place.type.size)
     if not raw.startswith(_MAGIC):

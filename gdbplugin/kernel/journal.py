@@ -27,6 +27,7 @@ class Journal:
         self._limit = limit
         self._findings: dict[Finding, None] = {}
         self._notes: dict[str, None] = {}
+        self._lacks: dict[str, dict[str, str]] = {}
         self.finding_count = 0
 
     @property
@@ -36,8 +37,8 @@ class Journal:
 
     @property
     def notes(self) -> list[str]:
-        """The notes."""
-        return list(self._notes)
+        """The notes; what the kernel lacks is one of them, the last."""
+        return list(self._notes) + ([_lacking(self._lacks)] if self._lacks else [])
 
     def find(self, object_: str, expected: str, found: str) -> None:
         """Record a finding."""
@@ -52,12 +53,34 @@ class Journal:
         """Record a note."""
         self._notes[text] = None
 
+    def lack(self, owner: str, name: str, why: str = "") -> None:
+        """Record that a struct of the kernel, or (empty) it itself, lacks something: all in one note."""
+        self._lacks.setdefault(owner, {}).setdefault(name, why)
+
     def add(self, other: Journal) -> None:
         """Record all that another journal has."""
         for finding in other._findings:
             self.find(finding.object, finding.expected, finding.found)
         self.finding_count += other.finding_count - len(other._findings)
         self._notes.update(other._notes)
+        for owner, names in other._lacks.items():
+            self._lacks[owner] = {**self._lacks.get(owner, {}), **names}
+
+
+def _lacking(lacks: dict[str, dict[str, str]]) -> str:
+    """One note on all that a kernel has not got: `this kernel's A has no x, y; its B no z; it has no W`."""
+    several = sum(map(len, lacks.values())) > 1
+    parts: list[str] = []
+    for owner, names in sorted(lacks.items(), key=lambda entry: not entry[0]):
+        worded = [f"{name} ({why})" if why else name for name, why in names.items()]
+        if several:
+            worded = [name.removeprefix("field ") for name in worded]
+        said = ", ".join(worded)
+        if not parts:
+            parts.append(f"this kernel's {owner} has no {said}" if owner else f"this kernel has no {said}")
+        else:
+            parts.append(f"its {owner} no {said}" if owner else f"it has no {said}")
+    return "; ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 
 from gdbplugin.kernel.target import MANAGER, Kernel
-from gdbplugin.layout.decode import Columns
-from gdbplugin.layout.types import Array, unwrap
+from gdbplugin.layout.decode import Columns, presence
+from gdbplugin.layout.types import Array, Choice, Field, Struct, Type, held, unwrap
 from gdbplugin.records import NamedTuple, dataclass
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ _COUNTERS = (
     "access_flag_count",
     "fold_count",
 )
+_OF_DESIGN = ("allocation_policy", "next_page_index")
 FIELDS = (
     "virtual_address",
     "physical_address",
@@ -93,11 +94,16 @@ class LazyTable(Sequence[LazyPage]):
 
     Kept as raw rows, for there may be tens of thousands; a row becomes a `LazyPage` when it is asked
     for. A field the kernel has not is None in every row. `records` has the number of each row's record.
+
+    With `promised` the two flags of a page tell its state, as in `kernel/src/debugger.rs`. The design itself
+    promises less: what `is_allocated` says comes first there, and a page that is only to be filled with zeros
+    when it is allocated has no physical address.
     """
 
-    def __init__(self, rows: list[tuple[Any, ...]], records: list[int]) -> None:
+    def __init__(self, rows: list[tuple[Any, ...]], records: list[int], promised: bool = True) -> None:
         self.rows = rows
         self.records = records
+        self.promised = promised
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -114,7 +120,7 @@ class LazyTable(Sequence[LazyPage]):
         if isinstance(index, slice):
             if index.indices(len(self.rows)) == (0, len(self.rows), 1):
                 return self
-            return LazyTable(self.rows[index], self.records[index])
+            return LazyTable(self.rows[index], self.records[index], self.promised)
         virtual, physical, allocated, zero, owner, count, time = self.rows[index]
         return LazyPage(virtual, physical, _boolean(allocated), _boolean(zero), owner, count, time)
 
@@ -127,14 +133,14 @@ class LazyTable(Sequence[LazyPage]):
         kept = [
             index
             for index, row in enumerate(self.rows)
-            if (state is None or _STATE_OF.get((row[2], row[3]), "corrupt") == state)
-            and (owners is None or row[4] in owners)
+            if (state is None or self.state(row) == state) and (owners is None or row[4] in owners)
         ]
-        return LazyTable([self.rows[index] for index in kept], [self.records[index] for index in kept])
+        rows, records = [self.rows[index] for index in kept], [self.records[index] for index in kept]
+        return LazyTable(rows, records, self.promised)
 
     def state(self, row: tuple[Any, ...]) -> str:
         """The state of a row: one of `STATES`."""
-        return _STATE_OF.get((row[2], row[3]), "corrupt")
+        return _STATE_OF.get((row[2], row[3]), "corrupt") if self.promised else _state_by_design(row)
 
     @cached_property
     def flags(self) -> Counter[tuple[int | None, int | None]]:
@@ -143,6 +149,8 @@ class LazyTable(Sequence[LazyPage]):
 
     def count_states(self) -> Counter[str]:
         """Pages by state."""
+        if not self.promised:
+            return Counter(map(self.state, self.rows))
         counted: Counter[str] = Counter()
         for flags, count in self.flags.items():
             counted[_STATE_OF.get(flags, "corrupt")] += count
@@ -154,9 +162,9 @@ class LazyTable(Sequence[LazyPage]):
 
     def runs(self) -> Iterator[LazyRun]:
         """Neighbouring pages of one owner and state, summed; ascending."""
-        for (allocated, zero, owner), group in groupby(self.rows, _KIND):
+        for _, group in groupby(self.rows, _KIND if self.promised else self._kind):
             rows = list(group)
-            state = _STATE_OF.get((allocated, zero), "corrupt")
+            state, owner = self.state(rows[0]), rows[0][4]
             start = 0
             # The rows of one group mostly are neighbours, as the records are in the order of their addresses.
             if not _are_neighbours(rows):
@@ -165,6 +173,20 @@ class LazyTable(Sequence[LazyPage]):
                         yield _run(rows[start:index], state, owner)
                         start = index
             yield _run(rows[start:], state, owner)
+
+    def _kind(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What neighbours in a run have in common."""
+        return self.state(row), row[4]
+
+
+def _state_by_design(row: tuple[Any, ...]) -> str:
+    """The state of a page of a kernel that has no more than the design: by its flags and where it is."""
+    _, physical, allocated, zero, *_ = row
+    if allocated not in (0, 1) or zero not in (0, 1):
+        return "corrupt"
+    if allocated:
+        return "allocated"
+    return "zero" if zero and physical else "pending"
 
 
 def _are_neighbours(rows: list[tuple[Any, ...]]) -> bool:
@@ -187,7 +209,10 @@ def _boolean(number: int | None) -> bool | None:
 
 @dataclass(frozen=True)
 class LazyPages:
-    """The lazy page allocator: its counters as it keeps them, and the records in use."""
+    """The lazy page allocator: its counters as it keeps them, and the records in use.
+
+    The last two are of other kernels of this design, which have neither ranges nor most of the counters.
+    """
 
     zero_frame: int | None
     reserved_pages: int | None
@@ -198,8 +223,10 @@ class LazyPages:
     upgrade_fault_count: int | None
     access_flag_count: int | None
     fold_count: int | None
-    ranges: tuple[LazyRange, ...]
+    ranges: tuple[LazyRange, ...] | None
     pages: LazyTable
+    allocation_policy: str | None = None
+    next_page_index: int | None = None
 
     def pages_of(self, reserved: LazyRange) -> LazyTable:
         """The records of a reserved range."""
@@ -218,19 +245,22 @@ def read_lazy_pages(kernel: Kernel, whole: bool = False, records: bool = True) -
 
 
 def _read_lazy_pages(kernel: Kernel, whole: bool, records: bool) -> LazyPages:
-    values: dict[str, Any] = {}
-    for name in _COUNTERS:
+    values: dict[str, Any] = dict.fromkeys(_COUNTERS)
+    extra = [name for name in _OF_DESIGN if kernel.has(MANAGER, f"lazy_allocator.{name}")]
+    for name in (*_COUNTERS, *extra):
         counter = kernel.part(MANAGER, f"lazy_allocator.{name}")
         if counter is not None:
             values[name] = counter.value
     part = kernel.part(MANAGER, "lazy_allocator.ranges")
-    ranges = tuple(
-        kernel.record(LazyRange, entry, f"lazy range {place}", number=place)
-        for place, entry in enumerate(part.value if part else ())
-        if entry.get("pages") != 0
-    )
-    named = sum(reserved.pages or 0 for reserved in ranges)
-    spans = None if whole or named != values.get("reserved_pages") else _spans(ranges)
+    ranges = None
+    if part is not None:
+        ranges = tuple(
+            kernel.record(LazyRange, entry, f"lazy range {place}", number=place)
+            for place, entry in enumerate(part.value)
+            if entry.get("pages") != 0
+        )
+    named = sum(reserved.pages or 0 for reserved in ranges or ())
+    spans = None if whole or ranges is None or named != values["reserved_pages"] else _spans(ranges)
     pages = _read_table(kernel, spans if records else [])
     return kernel.record(LazyPages, values, "lazy pages", ranges=ranges, pages=pages)
 
@@ -252,9 +282,12 @@ def _read_table(kernel: Kernel, spans: list[tuple[int, int]] | None) -> LazyTabl
     array = unwrap(place.type) if place else None
     if place is None or not isinstance(array, Array):
         return LazyTable([], [])
-    columns = Columns(array.element, FIELDS)
+    record, is_used = array.element, None
+    if isinstance(unwrap(record), Choice):
+        record, is_used = _optional(record)
+    columns = Columns(record, FIELDS)
     for name in columns.missing:
-        kernel.journal.note(f"this kernel's LazyPage has no field {name}")
+        kernel.journal.lack("LazyPage", f"field {name}")
     rows: list[tuple[Any, ...]] = []
     records: list[int] = []
     for first, end in [(0, array.count)] if spans is None else spans:
@@ -262,25 +295,56 @@ def _read_table(kernel: Kernel, spans: list[tuple[int, int]] | None) -> LazyTabl
         if first >= end:
             continue
         size = columns.row_bytes
-        found = columns.rows(kernel.memory.read(place.address + first * size, (end - first) * size))
+        data = kernel.memory.read(place.address + first * size, (end - first) * size)
+        found = columns.rows(data)
         if columns.present != FIELDS:
             places = [columns.position(name) for name in FIELDS]
             found = [tuple([None if at is None else row[at] for at in places]) for row in found]
-        if all(map(_ADDRESS, found)):
+        if is_used is not None:
+            used = [index for index in range(len(found)) if is_used(kernel, data, index)]
+        elif all(map(_ADDRESS, found)):
             rows += found
             records += range(first, end)
             continue
-        used = [index for index, row in enumerate(found) if row[0] != 0]
+        else:
+            used = [index for index, row in enumerate(found) if row[0] != 0]
         rows += [found[index] for index in used]
         records += [first + index for index in used]
-    table = LazyTable(rows, records)
+    return _table(kernel, rows, records)
+
+
+def _table(kernel: Kernel, rows: list[tuple[Any, ...]], records: list[int]) -> LazyTable:
+    """The table of these records; ascending, which the slots of other kernels need not be."""
+    promised = kernel.keeps_promises
+    if not promised:
+        order = sorted(range(len(rows)), key=lambda index: rows[index][0] or 0)
+        rows, records = [rows[index] for index in order], [records[index] for index in order]
+    table = LazyTable(rows, records, promised)
     _report_corrupt(kernel, table)
     return table
+
+
+def _optional(element: Type) -> tuple[Struct, Callable[[Kernel, bytes, int], bool]]:
+    """Of slots that hold a record or nothing: the record as it lies in one, and what tells if it does."""
+    choice = unwrap(element)
+    inside = held(choice) if isinstance(choice, Choice) else None
+    record = unwrap(inside.type) if inside is not None else None
+    if not isinstance(choice, Choice) or inside is None or not isinstance(record, Struct):
+        return Struct(element.name, element.size, ()), lambda _kernel, _data, _index: False
+    moved = tuple(Field(field.name, inside.offset + field.offset, field.type) for field in record.fields)
+
+    def is_used(kernel: Kernel, data: bytes, index: int) -> bool:
+        found = presence(choice, data, index * choice.size)
+        return kernel.checked(found, f"lazy page slot {index}") is True
+
+    return Struct(element.name, element.size, moved), is_used
 
 
 def _report_corrupt(kernel: Kernel, table: LazyTable) -> None:
     """A finding for each boolean that is none, and for a page that claims both states at once."""
     bad = {pair for pair in table.flags if pair not in _STATE_OF and None not in pair}
+    if not table.promised:
+        bad.discard((1, 1))
     if not bad:
         return
     for row in table.rows:

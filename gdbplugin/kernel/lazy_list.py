@@ -80,7 +80,7 @@ def read_lazy_list(
     if detail is not None:
         place = lazy.pages.records.index(detail.record)
         matching = lazy.pages[place : place + 1]
-    chosen, ranges = lazy.pages, lazy.ranges
+    chosen, ranges = lazy.pages, lazy.ranges or ()
     if matching is not None:
         chosen = matching
         records = set(matching.records)
@@ -98,19 +98,29 @@ def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
     reserved = next(
         (
             entry
-            for entry in lazy.ranges
+            for entry in lazy.ranges or ()
             if entry.first is not None
             and entry.pages is not None
             and entry.first <= record < entry.first + entry.pages
         ),
         None,
     )
-    space = read_spaces(kernel).of(page.owner)
-    walk = None
-    if space is not None and space.table is not None:
-        regime = kernel.regime.with_lower_table(space.table, space.asid)
-        walk = translate(kernel.machine, regime, address)
-    return LazyPageDetail(page, lazy.pages.state(lazy.pages.rows[place]), record, reserved, walk)
+    return LazyPageDetail(
+        page, lazy.pages.state(lazy.pages.rows[place]), record, reserved, _walked(kernel, page, address)
+    )
+
+
+def _walked(kernel: Kernel, page: LazyPage, address: int) -> Translation | None:
+    """The walk in the tables of a page's owner, or in those the kernel runs on; None where there are none."""
+    spaces = read_spaces(kernel)
+    if spaces.spaces is None and not kernel.keeps_promises:
+        regime = kernel.regime
+        return translate(kernel.machine, regime, address) if regime.enabled else None
+    space = spaces.of(page.owner)
+    if space is None or space.table is None:
+        return None
+    regime = kernel.regime.with_lower_table(space.table, space.asid)
+    return translate(kernel.machine, regime, address)
 
 
 def offered_asids(stopped: Stopped) -> list[int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage
+from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPage, LazyTable, read_lazy_pages
 from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import value
-from gdbplugin.layout.types import Array, unwrap
+from gdbplugin.layout.types import Array, Choice, Field, held, locate_held, unwrap
+
+_STACKS = "stack_manager.stacks"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,23 +17,51 @@ if TYPE_CHECKING:
 
 def stack_bytes(kernel: Kernel, number: int) -> bytes | None:
     """The record of the dynamic stack of an id, as it lies in memory; None where there can be none."""
-    return _element(kernel, "stack_manager.stacks", number - 1)
+    if kernel.keeps_promises:
+        return _element(kernel, _STACKS, number - 1)
+    type_ = stack_type(kernel)
+    part = kernel.part(MANAGER, _STACKS)
+    for slot, values in enumerate(part.value if part else ()):
+        if isinstance(values, dict) and values.get("id") == number and type_ is not None:
+            raw = _element(kernel, _STACKS, slot) or b""
+            return raw[type_.offset : type_.offset + type_.type.size]
+    return None
 
 
-def find_lazy_page(kernel: Kernel, address: int, owner: int) -> LazyPage | None:
-    """The lazy page that a task has reserved around an address."""
+def stack_type(kernel: Kernel) -> Field | None:
+    """The type of a record of a stack, by its name in the program; and where it is within a slot."""
+    static = kernel.static(MANAGER)
+    field, _ = locate_held(static.type, _STACKS)
+    array = unwrap(field.type) if field is not None else None
+    element = array.element if isinstance(array, Array) else None
+    inside = held(element) if isinstance(element, Choice) else None
+    return inside or (None if element is None else Field("", 0, element))
+
+
+def find_lazy_page(kernel: Kernel, address: int, owner: int | None) -> LazyPage | None:
+    """The lazy page that a task has reserved around an address; without tasks, the one there."""
+    if not kernel.keeps_promises:
+        pages = read_lazy_pages(kernel, whole=True).pages
+        return next((page for page in pages if page.virtual_address == address & -PAGE_BYTES), None)
     part = kernel.part(MANAGER, "lazy_allocator.ranges")
     for entry in part.value if part else ():
-        first, pages = entry.get("first"), entry.get("pages")
-        if entry.get("owner") != owner or not pages or first is None:
+        first, reserved = entry.get("first"), entry.get("pages")
+        if owner is None or entry.get("owner") != owner or not reserved or first is None:
             continue
         start = _lazy_record(kernel, first).get("virtual_address")
-        if start is None or not start <= address < start + pages * PAGE_BYTES:
+        if start is None or not start <= address < start + reserved * PAGE_BYTES:
             continue
         values = _lazy_record(kernel, first + (address - start) // PAGE_BYTES)
         page = kernel.record(LazyPage, values, f"lazy page {address:#x}")
         return page if page.virtual_address == address & -PAGE_BYTES else None
     return None
+
+
+def lazy_state_number(kernel: Kernel, page: LazyPage) -> int:
+    """The state of a page as a number: 0 pending, 1 zero, 2 allocated; -1 for one that is corrupt."""
+    row = (page.virtual_address, page.physical_address, page.is_allocated, page.is_zero_page)
+    state = LazyTable([], [], kernel.keeps_promises).state(row)
+    return STATES.index(state) if state != "corrupt" else -1
 
 
 def current_space(kernel: Kernel) -> int | None:

@@ -65,7 +65,7 @@ def read_mappings(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
     lower = kernel.regime.lower
     found: dict[int, SpaceMap] = {}
     remaining = MAXIMUM_PAGES
-    for space in spaces.spaces:
+    for space in spaces.active:
         if not space.is_active or space.table is None:
             continue
         if remaining <= 0:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import pairwise
 
-from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRange
+from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRange, read_lazy_pages
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import Invalid, value
@@ -147,6 +147,8 @@ def _flattened(places: Sequence[Place]) -> list[Place]:
 
 def read_places(kernel: Kernel, symbols: Symbols) -> Places:
     """What TinyOS has on record, by virtual address, of all tasks: their addresses are never the same."""
+    if not kernel.keeps_promises:
+        return _places_by_design(kernel, symbols)
     return Places(
         [
             *_static_places(),
@@ -162,6 +164,17 @@ def places_of_program(symbols: Symbols) -> Places:
     return Places(
         [Place(start, end, "section", f"{name} of the program") for start, end, name in symbols.sections()]
     )
+
+
+def _places_by_design(kernel: Kernel, symbols: Symbols) -> Places:
+    """Of a kernel whose memory map is not known: its sections, and the lazy pages, neighbours together.
+
+    Not its stacks: the design does not say on which side of its base a stack lies.
+    """
+    sections = [Place(*entry[:2], "section", f"{entry[2]} of the program") for entry in symbols.sections()]
+    runs = list(read_lazy_pages(kernel).pages.runs())
+    lazy = [Place(run.start, run.end, "lazy page", f"lazy pages, {run.state}") for run in runs if run.start]
+    return Places([*sections, *lazy])
 
 
 def _static_places() -> list[Place]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from gdbplugin.kernel.design import LEVELS
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.records import dataclass
 
-LEVELS = ("Low", "Medium", "High", "Critical")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["LEVELS", "Pressure", "StrategyRecord", "Threshold", "read_pressure"]
 
 
 @dataclass(frozen=True)
@@ -32,27 +37,45 @@ class StrategyRecord:
 
 @dataclass(frozen=True)
 class Pressure:
-    """The pressure handler. `free_frames` is what the level was last taken from."""
+    """The pressure handler. `free_frames` is what the level was last taken from.
+
+    The last three are of other kernels of this design: a border for each of the four levels in a unit of that
+    kernel's own, when it last looked, and how often the level changed.
+    """
 
     level: str | None
     free_frames: int | None
     limit_frames: int | None
-    thresholds: tuple[Threshold, ...]
+    thresholds: tuple[Threshold, ...] | None
     level_events: tuple[int, ...] | None
-    strategies: tuple[StrategyRecord, ...]
+    strategies: tuple[StrategyRecord, ...] | None
     last_change_time: int | None
+    pressure_thresholds: tuple[int, ...] | None = None
+    last_pressure_check: int | None = None
+    pressure_events: int | None = None
 
 
 def read_pressure(kernel: Kernel) -> Pressure:
     """Decode the pressure handler; one read."""
     part = kernel.part(MANAGER, "pressure_handler")
-    values = part.value if part else {}
-    thresholds = tuple(
-        kernel.record(Threshold, entry, f"threshold of {level}")
-        for level, entry in zip(LEVELS[1:], values.get("thresholds", ()), strict=False)
-    )
-    strategies = tuple(
-        kernel.record(StrategyRecord, entry, f"strategy {index}")
-        for index, entry in enumerate(values.get("strategies", ()))
-    )
-    return kernel.record(Pressure, values, "pressure", thresholds=thresholds, strategies=strategies)
+    values = part.fields if part else None
+    given: dict[str, object] = {}
+    if isinstance(values, dict):
+        given = _lists(kernel, values)
+    return kernel.record(Pressure, values, "pressure", **given)
+
+
+def _lists(kernel: Kernel, values: dict[str, Any]) -> dict[str, object]:
+    """The thresholds and the strategies, where the handler has them."""
+    given: dict[str, object] = {}
+    if "thresholds" in values:
+        given["thresholds"] = tuple(
+            kernel.record(Threshold, entry, f"threshold of {level}")
+            for level, entry in zip(LEVELS[1:], values["thresholds"], strict=False)
+        )
+    if "strategies" in values:
+        given["strategies"] = tuple(
+            kernel.record(StrategyRecord, entry, f"strategy {index}")
+            for index, entry in enumerate(values["strategies"])
+        )
+    return given

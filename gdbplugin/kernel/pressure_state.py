@@ -6,7 +6,7 @@ from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.frames import Frames, read_frames
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.pressure import Pressure, read_pressure
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.records import dataclass
 
 UNITS = {
@@ -20,17 +20,17 @@ UNITS = {
 
 @dataclass(frozen=True)
 class PressureState(Noticed):
-    """The pressure handler, the frame pool, and the time."""
+    """The pressure handler, the frame pool (None where the kernel has none on record), and the time."""
 
     pressure: Pressure
-    frames: Frames
+    frames: Frames | None
     clock: Clock
 
     @property
     def free(self) -> int | None:
         """Frames to be had: free ones and cached ones."""
         frames = self.frames
-        if frames.free_frames is None or frames.cached_frames is None:
+        if frames is None or frames.free_frames is None or frames.cached_frames is None:
             return None
         return frames.free_frames + frames.cached_frames
 
@@ -38,4 +38,7 @@ class PressureState(Noticed):
 def read_pressure_state(kernel: Kernel) -> PressureState:
     """Decode the pressure handler and the pool's counters."""
     kernel.note_change()
-    return PressureState(read_pressure(kernel), read_frames(kernel), read_clock(kernel))
+    frames = read_frames(kernel)
+    # Of our own kernel, what an older one has is shown as far as it goes.
+    has_pool = kernel.keeps_promises or kernel.has(MANAGER, "frames")
+    return PressureState(read_pressure(kernel), frames if has_pool else None, read_clock(kernel))

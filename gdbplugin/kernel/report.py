@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gdbplugin.kernel.context import Context, read_context
-from gdbplugin.kernel.events import EventList, read_event_list
+from gdbplugin.kernel.events import EventList, has_events, read_event_list
 from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
@@ -18,7 +18,7 @@ _EVENTS = 6
 
 @dataclass(frozen=True)
 class Report(Noticed):
-    """Every object, as of one stop; of the events the newest."""
+    """Every object, as of one stop; of the events the newest, or None where the kernel records none."""
 
     counters: Counters
     stacks: Stacks
@@ -26,7 +26,7 @@ class Report(Noticed):
     lazy: LazyPages
     pressure: PressureState
     context: Context
-    events: EventList
+    events: EventList | None
     changing: bool
 
 
@@ -42,6 +42,6 @@ def read_report(kernel: Kernel) -> Report:
         lazy=read_lazy_pages(kernel),
         pressure=read_pressure_state(kernel),
         context=context,
-        events=read_event_list(kernel, _EVENTS),
+        events=read_event_list(kernel, _EVENTS) if has_events(kernel) else None,
         changing=counters.changing,
     )

@@ -5,6 +5,10 @@ from __future__ import annotations
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.records import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 @dataclass(frozen=True)
 class AddressSpace:
@@ -42,43 +46,65 @@ class AsidAllocator:
 
 @dataclass(frozen=True)
 class AddressSpaces:
-    """The context switcher. `current` is the number of the space in TTBR0; `spaces` the active ones."""
+    """The context switcher. `current` is the number of the space in TTBR0; `spaces` the active ones.
+
+    What a kernel has not is None. The last two are of other kernels of this design, which have no spaces.
+    """
 
     current: int | None
     switch_count: int | None
     fast_switch_count: int | None
-    invalidations: Invalidations
-    spaces: tuple[AddressSpace, ...]
-    asids: AsidAllocator
+    invalidations: Invalidations | None
+    spaces: tuple[AddressSpace, ...] | None
+    asids: AsidAllocator | None
+    last_context_switch_time: int | None = None
+    optimization_enabled: bool | None = None
+
+    @property
+    def active(self) -> tuple[AddressSpace, ...]:
+        """The active spaces; none where the kernel has no such records."""
+        return self.spaces or ()
+
+    @property
+    def generation(self) -> int | None:
+        """The ASID allocator's generation."""
+        return None if self.asids is None else self.asids.generation
 
     def of(self, number: int | None) -> AddressSpace | None:
         """The active space of that number."""
-        return next((space for space in self.spaces if space.number == number), None)
+        return next((space for space in self.active if space.number == number), None)
 
     @property
     def by_asid(self) -> dict[int, AddressSpace]:
         """The active spaces by their ASIDs; one of an older generation is nobody's."""
         return {
             space.asid: space
-            for space in self.spaces
-            if space.asid is not None and space.generation == self.asids.generation
+            for space in self.active
+            if space.asid is not None and space.generation == self.generation
         }
 
 
 def read_spaces(kernel: Kernel) -> AddressSpaces:
     """Decode the context switcher; one read."""
     part = kernel.part(MANAGER, "context_switcher")
-    values = part.value if part else {}
-    spaces = tuple(
-        kernel.record(AddressSpace, entry, f"address space {number}", number=number)
-        for number, entry in enumerate(values.get("spaces", ()))
-        if entry.get("is_active") is not False
-    )
-    return kernel.record(
-        AddressSpaces,
-        values,
-        "context switcher",
-        spaces=spaces,
-        invalidations=kernel.record(Invalidations, values.get("invalidations"), "TLB invalidations"),
-        asids=kernel.record(AsidAllocator, values.get("asids"), "ASID allocator"),
-    )
+    values = part.fields if part else None
+    given: dict[str, object] = {}
+    if isinstance(values, dict):
+        given = _parts(kernel, values)
+    return kernel.record(AddressSpaces, values, "context switcher", **given)
+
+
+def _parts(kernel: Kernel, values: dict[str, Any]) -> dict[str, object]:
+    """The parts of the context switcher that it has."""
+    given: dict[str, object] = {}
+    if "spaces" in values:
+        given["spaces"] = tuple(
+            kernel.record(AddressSpace, entry, f"address space {number}", number=number)
+            for number, entry in enumerate(values["spaces"])
+            if entry.get("is_active") is not False
+        )
+    if "invalidations" in values:
+        given["invalidations"] = kernel.record(Invalidations, values["invalidations"], "TLB invalidations")
+    if "asids" in values:
+        given["asids"] = kernel.record(AsidAllocator, values["asids"], "ASID allocator")
+    return given

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gdbplugin.kernel.clock import Clock, read_clock
-from gdbplugin.kernel.events import EventList, read_event_list
+from gdbplugin.kernel.events import EventList, has_events, read_event_list
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.mappings import Permissions, read_space
 from gdbplugin.kernel.spaces import read_spaces
@@ -13,7 +13,7 @@ from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks, read_run
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel, WrongWordError
 from gdbplugin.kernel.tasks import Tasks, read_tasks
-from gdbplugin.records import dataclass
+from gdbplugin.records import dataclass, replace
 
 _LARGEST_STACK_BYTES = 64 * 1024 * 1024
 
@@ -30,8 +30,9 @@ class MappedPage:
 
 @dataclass(frozen=True)
 class StackList(Noticed):
-    """All stacks, or one: only then there are `events`, which are its newest, and `mapped_pages`.
+    """All stacks, or one (`chosen`): only then there are `events`, which are its newest, and `mapped_pages`.
 
+    Of a kernel that records no events, or has no address spaces on record, these are None even then.
     `running` are those whose tasks the cores are running.
     """
 
@@ -41,6 +42,7 @@ class StackList(Noticed):
     events: EventList | None
     mapped_pages: tuple[MappedPage, ...] | None
     running: tuple[RunningStack, ...]
+    chosen: DynamicStack | None = None
 
     def __iter__(self) -> Iterator[DynamicStack]:
         return iter(self.stacks.stacks)
@@ -60,14 +62,16 @@ def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa
     if not chosen:
         known = ", ".join(str(stack.id) for stack in stacks.stacks)
         raise WrongWordError(str(id), f"is no stack on record: those are {known or 'none'}")
-    shown = Stacks(chosen)
+    shown = replace(stacks, stacks=chosen)
+    spaces = read_spaces(kernel)
     return StackList(
         shown,
         tasks,
         clock,
-        read_event_list(kernel, stack=id),
-        _mapped_pages(kernel, chosen[0]),
-        read_running(kernel, shown, read_spaces(kernel)),
+        read_event_list(kernel, stack=id) if has_events(kernel) else None,
+        None if spaces.spaces is None else _mapped_pages(kernel, chosen[0]),
+        read_running(kernel, shown, spaces),
+        chosen[0],
     )
 
 

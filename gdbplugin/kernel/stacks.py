@@ -5,6 +5,7 @@ from __future__ import annotations
 from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.kernel.spaces import AddressSpaces
 from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.layout.decode import Invalid
 from gdbplugin.records import dataclass
 
 _OTHER_POINTER = 1  # PSTATE.SP: the exception level's own stack pointer is in use, never at EL0.
@@ -12,7 +13,10 @@ _OTHER_POINTER = 1  # PSTATE.SP: the exception level's own stack pointer is in u
 
 @dataclass(frozen=True)
 class DynamicStack:
-    """A dynamic stack: addresses are virtual, sizes in bytes, times in counts of the generic timer."""
+    """A dynamic stack: addresses are virtual, sizes in bytes, times in counts of the generic timer.
+
+    `pressure_level` is of other kernels of this design, where each stack has one.
+    """
 
     id: int | None
     is_active: bool | None
@@ -30,6 +34,7 @@ class DynamicStack:
     last_growth_time: int | None
     last_growth_pages: int | None
     pages_returned: int | None
+    pressure_level: str | None = None
 
     @property
     def label(self) -> str:
@@ -39,9 +44,15 @@ class DynamicStack:
 
 @dataclass(frozen=True)
 class Stacks:
-    """The stacks whose slots were ever used, in the order of their slots; ended ones are not active."""
+    """The stacks whose slots were ever used, in the order of their slots; ended ones are not active.
+
+    What follows them is of other kernels of this design: one policy for all stacks, and the ID of the next.
+    """
 
     stacks: tuple[DynamicStack, ...]
+    growth_policy: str | None = None
+    pressure_threshold: int | None = None
+    next_stack_id: int | None = None
 
     @property
     def active(self) -> tuple[DynamicStack, ...]:
@@ -49,18 +60,32 @@ class Stacks:
         return tuple(stack for stack in self.stacks if stack.is_active)
 
 
+_OF_MANAGER = ("growth_policy", "pressure_threshold", "next_stack_id")
+
+
 def read_stacks(kernel: Kernel) -> Stacks:
     """Decode every stack; one read."""
     part = kernel.part(MANAGER, "stack_manager.stacks")
+    promised = kernel.keeps_promises
     found = []
     for slot, values in enumerate(part.value if part else ()):
+        if isinstance(values, Invalid):
+            kernel.checked(values, f"stack slot {slot}")
         if not isinstance(values, dict) or values.get("id") == 0:
             continue
         label = f"stack {values.get('id', slot + 1)}"
-        if values.get("id") not in (None, slot + 1):
+        if promised and values.get("id") not in (None, slot + 1):
             kernel.journal.find(f"stack slot {slot}: id", str(slot + 1), str(values["id"]))
-        found.append(kernel.record(DynamicStack, values, label))
-    return Stacks(tuple(found))
+        # Where a slot holds a stack or none, a stack that is there is active.
+        given = {} if promised or "is_active" in values else {"is_active": True}
+        found.append(kernel.record(DynamicStack, values, label, **given))
+    manager = {
+        name: kernel.checked(piece.value, name)
+        for name in _OF_MANAGER
+        if kernel.has(MANAGER, f"stack_manager.{name}")
+        and (piece := kernel.part(MANAGER, f"stack_manager.{name}"))
+    }
+    return Stacks(tuple(found), **manager)
 
 
 @dataclass(frozen=True)
@@ -77,7 +102,7 @@ class RunningStack:
 
 def read_running(kernel: Kernel, stacks: Stacks, spaces: AddressSpaces) -> tuple[RunningStack, ...]:
     """The stacks of the tasks whose address spaces the cores are in, by the cores' own registers."""
-    by_table = {space.table: space.number for space in spaces.spaces if space.is_active and space.table}
+    by_table = {space.table: space.number for space in spaces.active if space.is_active and space.table}
     by_owner = {stack.owner: stack for stack in stacks.active}
     found = []
     for core in read_cores(kernel.machine):

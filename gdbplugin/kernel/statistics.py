@@ -59,19 +59,23 @@ class Changes:
 
 @dataclass(frozen=True)
 class Counters(Noticed):
-    """All counters there are. `since` is None where no earlier stop is known to compare with."""
+    """All counters there are. `since` is None where no earlier stop is known to compare with.
+
+    `enabled` is of other kernels of this design, whose memory management can be switched off.
+    """
 
     stats: DynamicMemoryStats
     counters: dict[str, int | None]
     clock: Clock
     since: Changes | None
     changing: bool
+    enabled: bool | None = None
 
 
 def read_statistics(kernel: Kernel) -> DynamicMemoryStats:
     """Decode the statistics."""
     part = kernel.part(MANAGER, "stats")
-    return kernel.record(DynamicMemoryStats, part.value if part else None, "statistics")
+    return kernel.record(DynamicMemoryStats, part.fields if part else None, "statistics")
 
 
 def read_other_counters(kernel: Kernel) -> dict[str, int | None]:
@@ -91,7 +95,14 @@ def read_counters(kernel: Kernel) -> Counters:
     since = _compare(kernel.history.earlier(_HISTORY), values, clock)
     kernel.history.keep(_HISTORY, (values, clock))
     kernel.history.keep("events", counters["events_recorded"])
-    return Counters(stats, counters, clock, since, changing)
+    return Counters(stats, counters, clock, since, changing, _read_enabled(kernel))
+
+
+def _read_enabled(kernel: Kernel) -> bool | None:
+    part = kernel.part(MANAGER, "enabled") if kernel.has(MANAGER, "enabled") else None
+    found = None if part is None else kernel.checked(part.value, "enabled")
+    # An atomic one is a number to its type.
+    return bool(found) if found in (0, 1) else None
 
 
 def _compare(

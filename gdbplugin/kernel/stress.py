@@ -55,9 +55,9 @@ class StressRun:
     @property
     def strategies(self) -> dict[str, tuple[int | None, int | None]]:
         """Each strategy's runs, and what they won in its own unit."""
-        before = {entry.strategy: entry for entry in self.before.pressure.strategies}
+        before = {entry.strategy: entry for entry in self.before.pressure.strategies or ()}
         found = {}
-        for entry in self.after.pressure.strategies:
+        for entry in self.after.pressure.strategies or ():
             old = before.get(entry.strategy)
             if entry.strategy is not None and old is not None:
                 runs = difference(entry.run_count, old.run_count)

@@ -36,7 +36,7 @@ class Tasks:
 def read_tasks(kernel: Kernel) -> Tasks | None:
     """Decode the scheduler, one read; None, and a note, if this kernel has none."""
     if kernel.layout.static(SCHEDULER) is None:
-        kernel.journal.note("this kernel has no SCHEDULER: tasks are not shown")
+        kernel.journal.lack("", "SCHEDULER")
         return None
     values = {
         name: part.value

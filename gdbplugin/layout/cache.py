@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from gdbplugin.layout.debug_file import DIRECTORIES, build_id_of, find_debug_file
@@ -54,11 +55,14 @@ class StaticTable:
 
 def load(
     path: Path,
-    crates: Sequence[str] = CRATES,
+    crates: Sequence[str] | None = CRATES,
     directory: Path | None = None,
     debug_directories: Sequence[Path] = DIRECTORIES,
+    names: Collection[str] | None = None,
 ) -> StaticTable:
     """The layout of an ELF file: from the cache, else from its DWARF and then into the cache.
+
+    `crates` and `names` are as `gdbplugin.layout.dwarf.read_statics` takes them.
 
     The DWARF may be in a separate file, found as `debug_file` says. The cache entry has the build-id of the
     file with the DWARF: a program whose debug file is missing gets nothing, whatever was cached before. What
@@ -73,7 +77,7 @@ def load(
     place = None
     directory = directory or cache_directory()
     if build_id and directory is not None:
-        place = directory / f"{build_id.hex()}-{'-'.join(crates)}-{FORMAT}.json"
+        place = directory / f"{build_id.hex()}-{_selection(crates, names)}-{FORMAT}.json"
         known = _restore(place)
         if known is not None:
             return known
@@ -83,10 +87,18 @@ def load(
     pyelftools.require()
     from gdbplugin.layout.dwarf import read_statics
 
-    statics, problems = read_statics(debug, crates)
+    statics, problems = read_statics(debug, crates, names)
     if place is not None and not problems:
         _keep(place, statics)
     return StaticTable(statics, problems)
+
+
+def _selection(crates: Sequence[str] | None, names: Collection[str] | None) -> str:
+    """What of a program is in a cache entry, for its file name."""
+    chosen = "every-crate" if crates is None else "-".join(crates)
+    if names is None:
+        return chosen
+    return f"{chosen}-{zlib.crc32(' '.join(sorted(names)).encode()):08x}"
 
 
 def cache_directory() -> Path | None:

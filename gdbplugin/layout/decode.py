@@ -20,6 +20,7 @@ from gdbplugin.layout.types import (
     Struct,
     Type,
     Variant,
+    held,
     locate_path,
     unwrap,
 )
@@ -187,7 +188,7 @@ def _compile_array(type_: Array) -> _Decoder:
 
 def _compile_choice(type_: Choice) -> _Decoder:
     variants = {id(variant): _compile_struct(variant.payload) for variant in type_.variants}
-    is_optional = _is_optional(type_)
+    is_optional = held(type_) is not None
 
     def decode(data: bytes, offset: int) -> Any:
         variant = _selected(type_, data, offset)
@@ -201,10 +202,10 @@ def _compile_choice(type_: Choice) -> _Decoder:
     return decode
 
 
-def _is_optional(type_: Choice) -> bool:
-    """Whether an enum is a value or nothing: two variants, one empty and one of a single unnamed field."""
-    shapes = sorted(tuple(field.name for field in variant.payload.fields) for variant in type_.variants)
-    return shapes == [(), ("__0",)]
+def presence(type_: Choice, data: bytes, offset: int = 0) -> bool | Invalid:
+    """Whether an enum that is a value or nothing (`held`) holds a value at `offset` of `data`."""
+    variant = _selected(type_, data, offset)
+    return variant if isinstance(variant, Invalid) else bool(variant.payload.fields)
 
 
 def _selected(type_: Choice, data: bytes, offset: int) -> Variant | Invalid:

@@ -6,7 +6,7 @@ Only the compile units that belong to the wanted crates are parsed: a kernel's f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,17 @@ _NOT_IN_MEMORY = frozenset(
 )
 _SUPPLEMENTARY = ("DW_FORM_GNU_ref_alt", "DW_FORM_GNU_strp_alt", "DW_FORM_ref_sup", "DW_FORM_strp_sup")
 _ADDRESS_MASK = (1 << 64) - 1
+# Large, and nobody's kernel.
+_LIBRARY = frozenset({"alloc", "compiler_builtins", "core", "panic_abort", "panic_unwind", "std", "unwind"})
 
 
-def read_statics(path: Path, crates: Sequence[str]) -> tuple[Mapping[str, Static], tuple[str, ...]]:
+def read_statics(
+    path: Path, crates: Sequence[str] | None, names: Collection[str] | None = None
+) -> tuple[Mapping[str, Static], tuple[str, ...]]:
     """Every static of the crates, by qualified name; and what could not be read, a clause each.
 
+    Without `crates` those of every crate but Rust's own library. With `names` only statics of which one of
+    them is the last part of the name: what others are made of is not looked at.
     One part that is not understood takes no other with it. `path` is the file that has the DWARF itself.
     Raises `LayoutError` where it has none, or nothing of it can be read.
     """
@@ -75,7 +81,7 @@ def read_statics(path: Path, crates: Sequence[str]) -> tuple[Mapping[str, Static
             # Not `has_dwarf_info`: for that, unwind tables alone are enough.
             if elf.get_section_by_name(".debug_info") is None:
                 raise LayoutError(f"{path} has no debug information")
-            reader = _FileReader(path, elf, crates)
+            reader = _FileReader(path, elf, crates, names)
             reader.read()
     except OSError as error:
         raise LayoutError(f"cannot read {path}: {error.strerror}") from error
@@ -125,11 +131,14 @@ def _why(error: Exception) -> str:
 class _FileReader:
     """One file: the statics of its units, and what could not be read."""
 
-    def __init__(self, path: Path, elf: Any, crates: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, elf: Any, crates: Sequence[str] | None, names: Collection[str] | None
+    ) -> None:
         self.statics: dict[str, Static] = {}
         self.problems: list[str] = []
         self._path = path
         self._crates = crates
+        self._names = names
         self._dwarf = elf.get_dwarf_info()
         self._supplement = _supplement_of(elf)
 
@@ -143,7 +152,7 @@ class _FileReader:
                 elsewhere = _split_file(top)
                 if elsewhere is not None:
                     split.append(elsewhere)
-                elif _crate_of(top) in self._crates:
+                elif self._is_wanted(_crate_of(top)):
                     self._read_unit(unit, top)
             except _UNREADABLE as error:
                 self._note(where, error)
@@ -154,8 +163,13 @@ class _FileReader:
                 "the plugin does not read; build the kernel with -Csplit-debuginfo=off"
             )
 
+    def _is_wanted(self, crate: str) -> bool:
+        if self._crates is None:
+            return bool(crate) and crate not in _LIBRARY
+        return crate in self._crates
+
     def _read_unit(self, unit: Any, top: Any) -> None:
-        reader = _UnitReader(unit, self._note)
+        reader = _UnitReader(unit, self._note, self._names)
         for static in reader.statics(top):
             self.statics[static.name] = static
 
@@ -239,13 +253,16 @@ def _crate_of(top: Any) -> str:
 class _UnitReader:
     """One compile unit: its statics, and the types they reach.
 
-    `note` is given the name of a static that could not be read, and why.
+    `note` is given the name of a static that could not be read, and why. `names` are as in `read_statics`.
     """
 
-    def __init__(self, unit: Any, note: Callable[[str, Exception], None]) -> None:
+    def __init__(
+        self, unit: Any, note: Callable[[str, Exception], None], names: Collection[str] | None = None
+    ) -> None:
         self._unit = unit
         self._expressions = DWARFExprParser(unit.structs)
         self._note = note
+        self._names = names
         self._types: dict[_Place, Type] = {}
         self._parents: dict[_Place, Any] = {}
         self._ends: dict[_Place, int] = {}
@@ -259,7 +276,10 @@ class _UnitReader:
             if entry.tag == "DW_TAG_namespace":
                 yield from self._statics_in(entry, (*path, _name(entry)))
             elif entry.tag == "DW_TAG_variable":
-                name = "::".join((*path, _name(entry)))
+                last = _name(entry)
+                if self._names is not None and last not in self._names:
+                    continue
+                name = "::".join((*path, last))
                 # Braces are in the names of what the compiler made, such as vtables.
                 if "{" in name:
                     continue

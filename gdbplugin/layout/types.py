@@ -188,3 +188,52 @@ def locate_path(type_: Type, path: str) -> Field | None:
         offset += found.offset
         type_ = found.type
     return Field(path, offset, type_)
+
+
+def held(choice: Choice) -> Field | None:
+    """What a value-or-nothing enum holds when it holds something, with its offset; None for other enums."""
+    shapes = sorted(tuple(field.name for field in variant.payload.fields) for variant in choice.variants)
+    if shapes != [(), ("__0",)]:
+        return None
+    return next(field for variant in choice.variants for field in variant.payload.fields)
+
+
+def locate_held(type_: Type, path: str) -> tuple[Field | None, list[Field]]:
+    """As `locate_path`, but also through enums that hold a value or nothing, such as `Option`.
+
+    These enums come with it, outermost first, with their offsets: the field is there only if each of them
+    holds something. Where the field itself is such an enum around an array, the array is meant.
+    """
+    offset, current = 0, type_
+    doors: list[Field] = []
+    for name in path.split("."):
+        while True:
+            found = locate(current, name)
+            if found is not None:
+                break
+            door = _door(current)
+            if door is None:
+                return None, doors
+            doors.append(Field(path, offset + door[0].offset, door[0].type))
+            offset += door[0].offset + door[1].offset
+            current = door[1].type
+        offset += found.offset
+        current = found.type
+    inside = held(current) if isinstance(current, Choice) else None
+    if inside is not None and isinstance(unwrap(inside.type), Array):
+        doors.append(Field(path, offset, current))
+        offset, current = offset + inside.offset, inside.type
+    return Field(path, offset, current), doors
+
+
+def _door(type_: Type) -> tuple[Field, Field] | None:
+    """The value-or-nothing enum that a type wraps, or is, with its offset; and what it holds."""
+    offset = 0
+    while isinstance(type_, Struct):
+        inner = payload(type_)
+        if inner is None:
+            return None
+        offset += inner.offset
+        type_ = inner.type
+    inside = held(type_) if isinstance(type_, Choice) else None
+    return None if inside is None else (Field("", offset, type_), inside)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.kernel.check import Check
+from gdbplugin.kernel.check_outcome import Check
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style

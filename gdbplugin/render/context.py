@@ -31,44 +31,60 @@ def core_objects(context: Context) -> list[dict[str, Any]]:
     found = []
     for core in context.cores:
         space = context.space_on(core)
-        found.append({**asdict(core), "space": None if space is None else space.number})
+        own = context.own.get(core.core)
+        found.append(
+            {
+                **asdict(core),
+                "space": None if space is None else space.number,
+                "own_regime": None if own is None else asdict(own),
+            }
+        )
     return found
 
 
 def text(context: Context, journal: Journal, style: Style) -> str:
     """The cores, the counters of switching, and the address spaces."""
     names = task_names(context.tasks)
-    parts = [cores(context, style), f"{summary(context, style)}\n{_spaces(context, names, style)}"]
+    listed = _spaces(context, names, style)
+    parts = [cores(context, style), "\n".join(part for part in (summary(context, style), listed) if part)]
     return sections(parts, journal, style)
 
 
 def summary(context: Context, style: Style) -> str:
     """The counters of switching."""
     spaces, count = context.spaces, style.count
+    if spaces.spaces is None:
+        title = style.title("Context switching")
+        switches = f"  switches: {count(spaces.switch_count)}"
+    else:
+        title = style.title(
+            f"Address spaces ({len(spaces.spaces)} active; number {style.text(spaces.current)} in TTBR0)"
+        )
+        switches = (
+            f"  switches: {count(spaces.switch_count)}, "
+            f"{count(spaces.fast_switch_count)} without any invalidation"
+        )
+    lines = [title, *style.wrapped(switches)]
     asids, dropped = spaces.asids, spaces.invalidations
-    return "\n".join(
-        [
-            style.title(
-                f"Address spaces ({len(spaces.spaces)} active; number {style.text(spaces.current)} in TTBR0)"
-            ),
-            *style.wrapped(
-                f"  switches: {count(spaces.switch_count)}, "
-                f"{count(spaces.fast_switch_count)} without any invalidation"
-            ),
-            *style.wrapped(
-                f"  ASIDs: {style.text(asids.bits)} bits, generation {count(asids.generation)}, "
-                f"{count(asids.allocation_count)} handed out, {count(asids.rollover_count)} rollovers"
-            ),
-            *style.wrapped(
-                f"  TLB invalidations: {count(dropped.by_address)} by address, "
-                f"{count(dropped.by_asid)} by ASID, {count(dropped.everything)} of everything"
-            ),
-        ]
-    )
+    if asids is not None:
+        lines += style.wrapped(
+            f"  ASIDs: {style.text(asids.bits)} bits, generation {count(asids.generation)}, "
+            f"{count(asids.allocation_count)} handed out, {count(asids.rollover_count)} rollovers"
+        )
+    if dropped is not None:
+        lines += style.wrapped(
+            f"  TLB invalidations: {count(dropped.by_address)} by address, "
+            f"{count(dropped.by_asid)} by ASID, {count(dropped.everything)} of everything"
+        )
+    if spaces.optimization_enabled is not None:
+        lines += style.wrapped(f"  optimization: {'on' if spaces.optimization_enabled else 'off'}")
+    if spaces.last_context_switch_time:
+        lines += style.wrapped(f"  the last at the timer's count {spaces.last_context_switch_time:,}")
+    return "\n".join(lines)
 
 
 def _spaces(context: Context, names: Names, style: Style) -> str:
-    rows = [_space(space, context, names, style) for space in context.spaces.spaces]
+    rows = [_space(space, context, names, style) for space in context.spaces.active]
     headers = ("task", "state", "table", "ASID", "generation", "switches", "")
     if not rows:
         return ""
@@ -79,7 +95,7 @@ def _spaces(context: Context, names: Names, style: Style) -> str:
 def _space(space: AddressSpace, context: Context, names: Names, style: Style) -> tuple[str, ...]:
     tasks = context.tasks.tasks if context.tasks else ()
     state = next((task.state for task in tasks if task.id == space.number), None)
-    generation = context.spaces.asids.generation
+    generation = context.spaces.generation
     notes = [f"core {core.core}" for core in context.cores if context.space_on(core) is space]
     if space.generation is not None and generation is not None and space.generation != generation:
         notes.append("ASID outdated")
@@ -101,7 +117,13 @@ def cores(context: Context, style: Style) -> str:
     flat = [line for lines in rows for line in lines]
     least = ("CnP", "EL1 MMU")
     found = table(headers, flat, ("ASID", "CnP"), room=style.room, dispensable=least)
-    return style.title("Cores") + "\n" + indented(found)
+    lines = [style.title("Cores"), indented(found)]
+    for regime in dict.fromkeys(context.own.values()):
+        those = [str(number) for number, own in context.own.items() if own == regime]
+        tables = f"table {style.address(regime.table)}" if regime.enabled else "MMU off"
+        said = f"  core{'s' if len(those) > 1 else ''} {', '.join(those)}: {regime.name} regime, {tables}"
+        lines += style.wrapped(said)
+    return "\n".join(lines)
 
 
 def _core(core: Core, context: Context, style: Style) -> list[tuple[str, ...]]:

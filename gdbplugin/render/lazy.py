@@ -40,7 +40,7 @@ def content(shown: LazyList, journal: Journal) -> dict[str, Any]:
 def allocator_object(lazy: LazyPages, pages: LazyTable) -> Nested:
     """The allocator in a JSON object: counters, ranges, pages by state; the given pages as runs."""
     found = {name: value for name, value in vars(lazy).items() if name != "pages"}
-    found["ranges"] = [asdict(reserved) for reserved in lazy.ranges]
+    found["ranges"] = None if lazy.ranges is None else [asdict(reserved) for reserved in lazy.ranges]
     states = lazy.pages.count_states()
     found["states"] = {state: states[state] for state in STATES}
     found["runs"] = RunObjects(pages)
@@ -122,18 +122,11 @@ def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: S
     totals = ", ".join(
         f"{states[state]:,} {state}" for state in STATES if state != "corrupt" or states[state]
     )
-    count = style.count
     lines = [
         style.title(
             f"Lazy pages ({len(lazy.pages):,}: {totals}; zero page at {style.address(lazy.zero_frame)})"
         ),
-        *style.wrapped(
-            f"  faults: {count(lazy.zero_fault_count)} mapped the zero page, "
-            f"{count(lazy.allocate_fault_count)} allocated, {count(lazy.upgrade_fault_count)} replaced it"
-        ),
-        *style.wrapped(
-            f"  {count(lazy.access_flag_count)} access flag hits, {count(lazy.fold_count)} folded back"
-        ),
+        *_counted(lazy, style),
     ]
     rows = [_range(reserved, lazy, names, style) for reserved in ranges[:_RANGES_SHOWN]]
     if rows:
@@ -143,6 +136,26 @@ def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: S
     if len(ranges) > _RANGES_SHOWN:
         lines.append(f"  and {style.counted(len(ranges) - _RANGES_SHOWN, 'more range')}")
     return "\n".join(lines)
+
+
+def _counted(lazy: LazyPages, style: Style) -> list[str]:
+    """What the allocator counts; or, of a kernel that counts nothing there, what it goes by."""
+    count = style.count
+    if lazy.allocation_policy is not None or lazy.next_page_index is not None:
+        return style.wrapped(
+            f"  policy {style.text(lazy.allocation_policy)}, next page index {count(lazy.next_page_index)}"
+        )
+    if lazy.ranges is None and lazy.zero_fault_count is None:
+        return []
+    return [
+        *style.wrapped(
+            f"  faults: {count(lazy.zero_fault_count)} mapped the zero page, "
+            f"{count(lazy.allocate_fault_count)} allocated, {count(lazy.upgrade_fault_count)} replaced it"
+        ),
+        *style.wrapped(
+            f"  {count(lazy.access_flag_count)} access flag hits, {count(lazy.fold_count)} folded back"
+        ),
+    ]
 
 
 def _range(reserved: LazyRange, lazy: LazyPages, names: Names, style: Style) -> tuple[str, ...]:
@@ -165,7 +178,7 @@ def _runs(shown: LazyList, names: Names, style: Style) -> str:
     # No more than are shown: there may be thousands.
     runs = list(islice(shown.matching.runs(), limit + 1))
     title = style.title(f"Runs of neighbours (of {len(shown.matching):,} pages)")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             f"{style.address(run.start)}-{style.address(run.end)}",
             style.count(run.pages),
@@ -177,7 +190,9 @@ def _runs(shown: LazyList, names: Names, style: Style) -> str:
     ]
     if not rows:
         return title
-    headers = ("addresses (end exclusive)", "pages", "state", "accesses", "task")
+    headers: tuple[str, ...] = ("addresses (end exclusive)", "pages", "state", "accesses", "task")
+    if all(run.owner is None for run in runs):
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
     found = table(headers, rows, ("pages", "accesses"), room=style.room, dispensable=("accesses",))
     more = "\n  and more; --limit N shows N of them" if len(runs) > limit else ""
     return title + "\n" + indented(found) + more
@@ -185,34 +200,45 @@ def _runs(shown: LazyList, names: Names, style: Style) -> str:
 
 def _detail(detail: LazyPageDetail, names: Names, clock: Clock, style: Style) -> str:
     page, reserved = detail.page, detail.range
+    own = [] if page.owner is None else [("owner", f"task {owner(page.owner, names, style)}")]
     lines = [
         ("state", detail.state),
-        ("owner", f"task {owner(page.owner, names, style)}"),
+        *own,
         ("frame", style.address(None if detail.state == "pending" else page.physical_address)),
         ("accesses", style.count(page.access_count)),
         (
             "allocated",
-            f"{style.duration(clock.ago(page.allocation_time))} ago" if page.allocation_time else "never",
+            _when(page.allocation_time, clock, style),
         ),
         ("record", f"{detail.record:,}"),
-        ("range", _reserved(reserved, style)),
+        *([] if reserved is None else [("range", _reserved(reserved, style))]),
     ]
     body = "\n".join(line for name, value in lines for line in style.entry(name, value, 10))
     title = style.title(f"Lazy page {style.address(page.virtual_address)}")
-    return f"{title}\n{body}\n{_walk(detail.translation, style)}"
+    why = (
+        "its owner has no active address space"
+        if own
+        else "the MMU is off: a virtual address is a physical one"
+    )
+    return f"{title}\n{body}\n{_walk(detail.translation, why, style)}"
 
 
-def _reserved(reserved: LazyRange | None, style: Style) -> str:
+def _when(time: int | None, clock: Clock, style: Style) -> str:
+    """How long ago; as the timer's count where the time now is not known."""
+    if not time:
+        return "never"
+    return f"at {time:,}" if clock.now is None else f"{style.duration(clock.ago(time))} ago"
+
+
+def _reserved(reserved: LazyRange, style: Style) -> str:
     """A range by its number, as other commands name it."""
-    if reserved is None:
-        return style.missing
     first = style.count(reserved.first)
     return f"{style.text(reserved.number)}, {style.counted(reserved.pages, 'page')} from record {first}"
 
 
-def _walk(walk: Translation | None, style: Style) -> str:
+def _walk(walk: Translation | None, why: str, style: Style) -> str:
     if walk is None:
-        return "\n".join(style.entry("walk", "its owner has no active address space", 10))
+        return "\n".join(style.entry("walk", why, 10))
     lines = [
         line
         for level in walk.levels

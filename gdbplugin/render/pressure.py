@@ -23,7 +23,9 @@ def content(state: PressureState, journal: Journal) -> dict[str, Any]:
     del journal  # Its findings and notes stand beside, in every command's object.
     return {
         "pressure": asdict(state.pressure),
-        "frames": {**asdict(state.frames), "used_frames": state.frames.used_frames},
+        "frames": None
+        if state.frames is None
+        else {**asdict(state.frames), "used_frames": state.frames.used_frames},
         "units": UNITS,
         "time": clock_content(state.clock),
     }
@@ -41,13 +43,15 @@ def section(state: PressureState, style: Style) -> str:
     since = "" if changed is None else f", for {style.duration(changed)}"
     lines = [
         *style.wrapped(style.title("Pressure:") + " " + style.level(pressure.level) + since),
-        *style.wrapped(
+    ]
+    if frames is not None:
+        lines += style.wrapped(
             f"  {count(frames.free_frames)} free, {count(frames.cached_frames)} cached, "
             f"{count(frames.used_frames)} used, {count(frames.retired_frames)} retired of "
             f"{count(frames.total_frames)} frames of 4 KiB at {style.address(frames.base)}"
-        ),
-        *_bar(state, style),
-    ]
+        )
+        lines += _bar(state, style)
+    lines += _of_design(state, style)
     if pressure.level_events is not None:
         entered = zip(LEVELS, pressure.level_events, strict=False)
         lines += style.wrapped("  entered: " + ", ".join(f"{level} {number:,}" for level, number in entered))
@@ -55,11 +59,26 @@ def section(state: PressureState, style: Style) -> str:
     return "\n".join([*lines, strategies] if strategies else lines)
 
 
+def _of_design(state: PressureState, style: Style) -> list[str]:
+    """What other kernels of this design keep: borders in a unit of their own, and counts."""
+    pressure = state.pressure
+    lines: list[str] = []
+    if pressure.pressure_thresholds is not None:
+        borders = zip(LEVELS, pressure.pressure_thresholds, strict=False)
+        said = ", ".join(f"{level} {border:,}" for level, border in borders)
+        lines += style.wrapped(f"  thresholds, in the kernel's own unit: {said}")
+    if pressure.pressure_events is not None:
+        lines += style.wrapped(f"  level changes: {pressure.pressure_events:,}")
+    if pressure.last_pressure_check:
+        lines += style.wrapped(f"  last looked at the timer's count {pressure.last_pressure_check:,}")
+    return lines
+
+
 def _bar(state: PressureState, style: Style) -> list[str]:
     """Free frames against the limit, and below it where each level begins."""
     pressure, count = state.pressure, style.count
     limit = pressure.limit_frames
-    borders = list(zip(LEVELS[1:], pressure.thresholds, strict=False))
+    borders = list(zip(LEVELS[1:], pressure.thresholds or (), strict=False))
     width = style.left(_BESIDE, *_BAR_WIDTHS)
     lines = style.wrapped(
         f"  {style.gauge(state.free, limit, width)}  {count(state.free)} of {count(limit)} frames to be had",
@@ -90,7 +109,7 @@ def _strategies(state: PressureState, style: Style) -> str:
             UNITS.get(entry.strategy or "", ""),
             style.duration(state.clock.ago(entry.last_run_time)),
         )
-        for entry in state.pressure.strategies
+        for entry in state.pressure.strategies or ()
     ]
     headers = ("strategy", "runs", "skipped", "won last", "won in all", "", "last run")
     if not rows:

@@ -20,13 +20,14 @@ def content(report: Report, journal: Journal) -> dict[str, Any]:
         "changing": report.changing,
         **stats.content(report.counters, journal),
         "stacks": [asdict(stack) for stack in report.stacks.stacks],
+        "stack_manager": stacks.manager_content(report.stacks),
         "running": [asdict(running) for running in report.running],
         "lazy": lazy.allocator_object(report.lazy, report.lazy.pages),
         "pages": lazy.PageObjects(report.lazy.pages),
         **pressure.content(report.pressure, journal),
         **context.content(report.context, journal),
-        "recorded": report.events.recorded,
-        "events": events.event_objects(report.events.events),
+        "recorded": None if report.events is None else report.events.recorded,
+        "events": None if report.events is None else events.event_objects(report.events.events),
     }
 
 
@@ -37,11 +38,11 @@ def text(report: Report, journal: Journal, style: Style) -> str:
         [
             _summary(report, style),
             stacks.section(report.stacks, report.running, names, report.context.clock, style),
-            lazy.section(report.lazy, report.lazy.ranges, names, style),
+            lazy.section(report.lazy, report.lazy.ranges or (), names, style),
             pressure.section(report.pressure, style),
             context.summary(report.context, style),
             context.cores(report.context, style),
-            events.section(report.events, style),
+            "" if report.events is None else events.section(report.events, style),
         ],
         journal,
         style,

@@ -30,6 +30,7 @@ def content(shown: StackList, journal: Journal) -> dict[str, Any]:
     pages = shown.mapped_pages
     return {
         "stacks": [asdict(stack) for stack in shown.stacks.stacks],
+        "stack_manager": manager_content(shown.stacks),
         "running": [asdict(running) for running in shown.running],
         "events": None if shown.events is None else event_objects(shown.events.events),
         "mapped_pages": None if pages is None else [asdict(page) for page in pages],
@@ -38,18 +39,27 @@ def content(shown: StackList, journal: Journal) -> dict[str, Any]:
     }
 
 
+def manager_content(stacks: Stacks) -> dict[str, Any]:
+    """What a kernel keeps of all stacks together, for JSON; null where each stack has its own."""
+    return {
+        "growth_policy": stacks.growth_policy,
+        "pressure_threshold": stacks.pressure_threshold,
+        "next_stack_id": stacks.next_stack_id,
+    }
+
+
 def text(shown: StackList, journal: Journal, style: Style) -> str:
     """A table of the stacks; of one stack everything."""
     names = task_names(shown.tasks)
-    if shown.events is None:
+    stack = shown.chosen
+    if stack is None:
         return sections([section(shown.stacks, shown.running, names, shown.clock, style)], journal, style)
-    stack = shown.stacks.stacks[0]
-    parts = [
-        _details(stack, shown.running, names, shown.clock, style),
-        _mapped(shown.mapped_pages or (), style),
-    ]
-    title = style.title(f"Events ({len(shown.events.events)} of {shown.events.matching} on record)")
-    parts.append(title + "\n" + indented(event_table(shown.events, style)))
+    parts = [_details(stack, shown.running, names, shown.clock, style)]
+    if shown.mapped_pages is not None:
+        parts.append(_mapped(shown.mapped_pages, style))
+    if shown.events is not None:
+        title = style.title(f"Events ({len(shown.events.events)} of {shown.events.matching} on record)")
+        parts.append(title + "\n" + indented(event_table(shown.events, style)))
     return sections(parts, journal, style)
 
 
@@ -60,10 +70,14 @@ def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock
     title = style.title(f"Stacks ({len(rows)} active, {len(stacks.stacks) - len(rows)} ended on record)")
     if not rows:
         return title
-    headers = ("id", "task", "policy", "range", "mapped/max", "", "SP", "most", "+/-", "seen")
-    right = ("id", "mapped/max", "most", "+/-", "seen")
-    least = ("seen", "policy", "most", "+/-")
-    lines = [title, indented(table(headers, rows, right, room=style.room, dispensable=least))]
+    lines = [title, *_manager_lines(stacks, style)]
+    if all(stack.guard_address is None and stack.owner is None for stack in stacks.active):
+        lines.append(_by_design(stacks, clock, style))
+    else:
+        headers = ("id", "task", "policy", "range", "mapped/max", "", "SP", "most", "+/-", "seen")
+        right = ("id", "mapped/max", "most", "+/-", "seen")
+        least = ("seen", "policy", "most", "+/-")
+        lines.append(indented(table(headers, rows, right, room=style.room, dispensable=least)))
     lines += [
         line
         for entry in running
@@ -74,6 +88,41 @@ def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock
         )
     ]
     return "\n".join(lines)
+
+
+def _manager_lines(stacks: Stacks, style: Style) -> list[str]:
+    """What is one for all stacks, where a kernel has such things."""
+    if stacks.growth_policy is None and stacks.next_stack_id is None:
+        return []
+    return style.wrapped(
+        f"  policy {style.text(stacks.growth_policy)}, pressure threshold "
+        f"{style.count(stacks.pressure_threshold)}, next ID {style.text(stacks.next_stack_id)}"
+    )
+
+
+def _by_design(stacks: Stacks, clock: Clock, style: Style) -> str:
+    """The stacks of a kernel that has no more of them on record than the design."""
+    rows = [
+        (
+            style.text(stack.id),
+            style.address(stack.base_address),
+            f"{_size(stack.current_size, style)}/{_size(stack.max_size, style)}",
+            style.gauge(stack.current_size, stack.max_size, 4),
+            f"{style.text(stack.growth_count)}/{style.text(stack.shrink_count)}",
+            style.text(stack.pressure_level),
+            _seen(stack, clock, style),
+        )
+        for stack in stacks.active
+    ]
+    headers = ("id", "base", "size/max", "", "+/-", "pressure", "last seen")
+    right = ("id", "size/max", "+/-", "last seen")
+    return indented(table(headers, rows, right, room=style.room, dispensable=("last seen", "pressure")))
+
+
+def _seen(stack: DynamicStack, clock: Clock, style: Style) -> str:
+    """How long ago a stack was last used; as the timer's count where the time now is not known."""
+    time = stack.last_access_time
+    return f"at {time:,}" if clock.now is None and time else style.duration(clock.ago(time))
 
 
 def _row(
@@ -134,6 +183,8 @@ def _depth(stack: DynamicStack, pointer: int | None) -> int | None:
 def _details(
     stack: DynamicStack, running: Sequence[RunningStack], names: Names, clock: Clock, style: Style
 ) -> str:
+    if stack.guard_address is None and stack.owner is None:
+        return _details_by_design(stack, clock, style)
     base, size = stack.base_address, stack.current_size
     lowest = None if base is None or size is None else base - size
     gauge = style.gauge(size, stack.max_size, style.left(_BESIDE, *_GAUGE_WIDTHS))
@@ -165,6 +216,22 @@ def _details(
     state = "active" if stack.is_active else "ended"
     body = [line for name, value in lines for line in style.entry(name, value, 14)]
     return "\n".join([style.title(f"Stack {style.text(stack.id)} ({state})"), *body])
+
+
+def _details_by_design(stack: DynamicStack, clock: Clock, style: Style) -> str:
+    """All that the design has on record of a stack."""
+    gauge = style.gauge(stack.current_size, stack.max_size, style.left(_BESIDE, *_GAUGE_WIDTHS))
+    lines = [
+        ("base", style.address(stack.base_address)),
+        ("size", style.size(stack.current_size)),
+        ("may grow to", f"{style.size(stack.max_size)}  {gauge}"),
+        ("growths", style.count(stack.growth_count)),
+        ("shrinks", style.count(stack.shrink_count)),
+        ("pressure", style.text(stack.pressure_level)),
+        ("last access", _seen(stack, clock, style)),
+    ]
+    body = [line for name, value in lines for line in style.entry(name, value, 14)]
+    return "\n".join([style.title(f"Stack {style.text(stack.id)}"), *body])
 
 
 def _pointer(stack: DynamicStack, pointer: int | None, style: Style) -> str:

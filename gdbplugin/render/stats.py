@@ -19,6 +19,7 @@ def content(counters: Counters, journal: Journal) -> dict[str, Any]:
     since = counters.since
     return {
         "changing": counters.changing,
+        "enabled": counters.enabled,
         "stats": asdict(counters.stats),
         "counters": counters.counters,
         "time": clock_content(counters.clock),
@@ -34,7 +35,9 @@ def text(counters: Counters, journal: Journal, style: Style) -> str:
     else:
         heading = f"Counters, and what changed in {style.duration(since.seconds)} since the last look"
     headers = ("counter", "value") if since is None else ("counter", "value", "change", "per second")
-    groups = [asdict(counters.stats), counters.counters]
+    # What other kernels count as well is left out where this one does not: a note names it.
+    own = {name: value for name, value in counters.counters.items() if value is not None}
+    groups = [asdict(counters.stats), own]
     rows = [_row(name, value, since, style) for group in groups for name, value in group.items()]
     found = table(headers, rows, headers[1:], room=style.room, dispensable=("change",))
     return sections([style.title(heading) + "\n" + indented(found)], journal, style)
@@ -72,7 +75,13 @@ def summary(counters: Counters, style: Style) -> list[tuple[str, str]]:
         ),
         (
             "Switches",
-            f"{count(stats.context_switch_count)} of address spaces, "
-            f"{count(counters.counters.get('fast_switches'))} of them without any invalidation",
+            _switches(counters, style),
         ),
+        *([] if counters.enabled is None else [("Enabled", "yes" if counters.enabled else "no")]),
     ]
+
+
+def _switches(counters: Counters, style: Style) -> str:
+    said = f"{style.count(counters.stats.context_switch_count)} of address spaces"
+    fast = counters.counters.get("fast_switches")
+    return said if fast is None else f"{said}, {style.count(fast)} of them without any invalidation"

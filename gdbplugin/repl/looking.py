@@ -33,7 +33,9 @@ class Lookout:
     def __init__(self, session: TinyOS, screen: Screen) -> None:
         self.session = session
         self._screen = screen
-        self._watch = None if session.is_attached else session.watch()
+        # Another kernel of this design cannot be watched: it has no sequence counter.
+        can_watch = not session.is_attached and session.kernel.is_ours
+        self._watch = session.watch() if can_watch else None
         self._seen: tuple[Stop | None, int] | None = None
         self._at_stop = Status(running=False)
         self._kernel: tuple[Context, PressureState] | None = None

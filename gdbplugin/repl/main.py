@@ -51,6 +51,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--timeout", type=float, default=60.0, metavar="S", help="seconds each of them may take (60)")
     add("--connect", metavar="HOST:PORT", help="attach to a gdbstub where the kernel runs, and boot nothing")
     add("--kernel", type=Path, metavar="ELF", help="the kernel's ELF ($TINYOS_KERNEL, or build/kernel.elf)")
+    add("--manager", default="", metavar="PATH", help="the static that is the memory manager")
     add("--image", type=Path, metavar="FILE", help="boot this flat image, with the ELF's symbols")
     add("--port", type=int, metavar="N", help="put QEMU's gdbstub on this port of 127.0.0.1 (0: a free one)")
     add("--gdb", action="store_true", help="give GDB's own prompt in place of this one")
@@ -75,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
         from gdbplugin.session import terminal
 
         return terminal.attach(options.console)
-    opening = Opening(options.kernel, options.image, options.port, options.connect)
+    opening = Opening(options.kernel, options.image, options.port, options.connect, options.manager)
     if options.gdb:
         with opening.open() as session:
             return plain_gdb.run(session)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from gdbplugin.kernel.design import DesignLayout, ManagerUnclearError
+from gdbplugin.kernel.snapshot import NoMachine
+from gdbplugin.kernel.target import Kernel, KernelNotReadyError
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.marks import Mark, read_marks
-from gdbplugin.layout.types import Layout, LayoutError
+from gdbplugin.layout.types import Layout, LayoutError, Static, in_one_line
+from gdbplugin.machine import MachineError
 from gdbplugin.session.errors import CommandFailedError, KernelUnusableError
 from gdbplugin.session.gdb import Gdb
 
@@ -33,12 +39,21 @@ def default_kernel() -> Path:
     return _TOP / "build" / "kernel.elf"
 
 
+class Ram(Protocol):
+    """The guest's RAM; `gdbplugin.session.ram.MappedRam` is one."""
+
+    def read(self, address: int, length: int) -> bytes:
+        """Bytes from a physical address."""
+
+
 @dataclass(frozen=True)
 class KernelFile:
     """A TinyOS ELF, and the file with its symbols and debug information: itself, or a separate one."""
 
     image: ElfImage
     debug: Path
+    manager: str = ""
+    """The path of the static that is TinyOS's memory manager; empty where it is to be found."""
 
     @property
     def path(self) -> Path:
@@ -49,9 +64,44 @@ class KernelFile:
     def layout(self) -> Layout:
         """How its types lie in memory; raises `KernelUnusableError`."""
         try:
-            return cache.load(self.path)
+            return DesignLayout(cache.load(self.path), self._search, self.manager)
         except LayoutError as error:
             raise KernelUnusableError(f"{error}: {_BUILD}") from error
+
+    def _search(self, names: frozenset[str]) -> Mapping[str, Static]:
+        """Every static of the file whose name ends in one of these words."""
+        table = cache.load(self.path, crates=None, names=names)
+        if table.problems and not table.statics:
+            raise LayoutError(in_one_line(table.problems))
+        return table.statics
+
+    @functools.cached_property
+    def is_ours(self) -> bool:
+        """Whether it is TinyOS itself, with its shell, rather than another kernel of the same design.
+
+        Where its debug information cannot be read, it is taken for that: what needs more says so then. Raises
+        `KernelUnusableError` where several statics might be its manager, and none was named, or another.
+        """
+        try:
+            return Kernel(NoMachine(), self.layout).keeps_promises
+        except ManagerUnclearError as error:
+            raise KernelUnusableError(str(error)) from error
+        except (KernelUnusableError, LayoutError, MachineError):
+            return True
+
+    def is_set_up(self, ram: Ram) -> bool:
+        """Whether the memory manager is there, in the RAM of a machine; True where that cannot be seen.
+
+        A kernel may hold its manager in an enum that says so. Raises `KernelUnusableError`.
+        """
+        kernel = Kernel(NoMachine(), self.layout)
+        try:
+            kernel.require_manager(_Loaded(self.image, ram))
+        except KernelNotReadyError:
+            return False
+        except MachineError as error:
+            raise KernelUnusableError(str(error)) from error
+        return True
 
     @functools.cached_property
     def marks(self) -> tuple[Mark, ...]:
@@ -59,10 +109,13 @@ class KernelFile:
         try:
             return read_marks(self.path, self.debug)
         except LayoutError as error:
+            if not self.is_ours:
+                lack = "this kernel has no marks for debuggers: it does not tell when something happens"
+                raise KernelUnusableError(lack) from error
             raise KernelUnusableError(f"{error}: {_BUILD}") from error
 
     @classmethod
-    def open(cls, path: Path) -> KernelFile:
+    def open(cls, path: Path, manager: str = "") -> KernelFile:
         """Look at the file; raises `KernelUnusableError`, saying what is wrong and what to do."""
         if not path.exists():
             raise KernelUnusableError(f"no kernel at {path}: {_BUILD}")
@@ -72,11 +125,11 @@ class KernelFile:
                 raise KernelUnusableError(
                     f"{path} is not an AArch64 ELF: give TinyOS's kernel.elf, or {_BUILD}"
                 )
-            debug = _debug_file(path)
+            debug = _debug_file(path, manager)
             image.fingerprint()
         except ElfError as error:
             raise KernelUnusableError(f"{error}: give TinyOS's kernel.elf, or {_BUILD}") from error
-        return cls(image, debug)
+        return cls(image, debug, manager)
 
     def require_running(self, gdb: Gdb) -> None:
         """Raise `KernelUnusableError` if the machine that GDB is stopped at runs something else.
@@ -105,11 +158,27 @@ class KernelFile:
         raise KernelUnusableError(f"{self.path} has no segment at {physical:#x}: {_BUILD}")
 
 
-def _debug_file(path: Path) -> Path:
+class _Loaded:
+    """Memory as the file has it loaded: by the physical address that it gives to a virtual one."""
+
+    def __init__(self, image: ElfImage, ram: Ram) -> None:
+        self._image = image
+        self._ram = ram
+
+    def read(self, address: int, length: int) -> bytes:
+        """See `gdbplugin.kernel.target.Memory`."""
+        physical = self._image.physical(address)
+        if physical is None:
+            raise MachineError(f"{self._image.path} does not say where {address:#x} lies in RAM")
+        return self._ram.read(physical, length)
+
+
+def _debug_file(path: Path, manager: str) -> Path:
     """The file with the kernel's debug information; raises `KernelUnusableError`."""
     try:
         debug = find_debug_file(path)
-        named = [has_name(file, MANAGER_SYMBOL) for file in dict.fromkeys((path, debug))]
+        words = {MANAGER_SYMBOL, manager.rpartition("::")[2].encode() or MANAGER_SYMBOL}
+        named = [has_name(file, word) for file in dict.fromkeys((path, debug)) for word in words]
     except LayoutError as error:
         raise KernelUnusableError(f"{error}, or {_BUILD}") from error
     # Where no file has a table of symbols, the debug information itself will tell.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from gdbplugin.kernel.check import Check, read_check
+from gdbplugin.kernel.check import read_check
+from gdbplugin.kernel.check_outcome import Check
 from gdbplugin.kernel.context import Context, read_context
 from gdbplugin.kernel.events import EventList, read_event_list
 from gdbplugin.kernel.fault import Fault, read_fault

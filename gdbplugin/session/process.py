@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -79,6 +78,9 @@ def _prepare_child(mask: set[signal.Signals | int]) -> Callable[[], None]:
     Linux sends that signal when the *thread* that started the child ends, so this is for the main thread;
     children of other threads are ended by their session alone.
     """
+    # Not at the top: libffi may open a file, which would take the place of a standard stream that is closed.
+    import ctypes
+
     ask = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
     parent = os.getpid()
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from gdbplugin.session.errors import (
     EndedError,
     ReadFailedError,
     SessionError,
+    WaitTimeoutError,
 )
 from gdbplugin.session.gdb import CONNECT_SECONDS, Gdb
 from gdbplugin.session.gdb_program import PLUGIN
@@ -38,6 +40,7 @@ _COMMAND_SECONDS = 20.0
 _PIPE = "|to-a-shell|"
 # What QEMU's sockets tell at once, its exit status may tell a little later.
 _END_SECONDS = 0.5
+_LOOK_SECONDS = 0.005
 
 
 class TinyOS(Objects, Breakpoints):
@@ -75,13 +78,16 @@ class TinyOS(Objects, Breakpoints):
         options: QemuOptions | None = None,
         plugin: Path | None = PLUGIN,
         timeout: float = _BOOT_SECONDS,
+        manager: str = "",
     ) -> TinyOS:
         """Boot `elf`, or `options.kernel` with `elf`'s symbols, and wait for the kernel's prompt.
 
         Without `elf`, the one that $TINYOS_KERNEL names, or that scripts/build leaves in the checkout. With
-        `options.paused` it does not run, and no prompt is waited for. Raises a `SessionError`.
+        `options.paused` it does not run, and no prompt is waited for. Another kernel of TinyOS's design need
+        not have that prompt: its memory manager is waited for, where the guest's RAM is mapped. `manager` is
+        that one's path, where several statics might be it. Raises a `SessionError`.
         """
-        kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel())
+        kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel(), manager)
         options = options or QemuOptions(kernel=kernel.path)
         qemu = Qemu.start(options)
         pump = Pump()
@@ -90,7 +96,7 @@ class TinyOS(Objects, Breakpoints):
             pump.witness("QEMU", qemu.log)
             session._runs_without_gdb = not options.paused
             if not options.paused:
-                session.console.wait_for_prompt(timeout)
+                session._wait_until_up(timeout)
         except BaseException:
             session.close()
             raise
@@ -104,15 +110,17 @@ class TinyOS(Objects, Breakpoints):
         *,
         plugin: Path | None = PLUGIN,
         timeout: float = CONNECT_SECONDS,
+        manager: str = "",
     ) -> TinyOS:
         """Attach to a gdbstub that is there already: `HOST:PORT`, or a socket's path.
 
         It is given `timeout` seconds to answer: one that another debugger holds never does.
 
         `elf` is what it runs; without it as for `boot`. As whenever a debugger attaches, the target is
-        stopped then: `resume` lets it run. It runs on after `close`. Raises a `SessionError`.
+        stopped then: `resume` lets it run. It runs on after `close`. `manager` is as for `boot`. Raises a
+        `SessionError`.
         """
-        kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel())
+        kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel(), manager)
         session = cls(Attachment(address), kernel, Pump(), plugin=plugin)
         try:
             session._debugger = session._attach(timeout)
@@ -298,6 +306,21 @@ class TinyOS(Objects, Breakpoints):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _wait_until_up(self, timeout: float) -> None:
+        """Until the kernel's shell prompts, or, of a kernel without that shell, its manager is there."""
+        if self.kernel.is_ours:
+            self.console.wait_for_prompt(timeout)
+            return
+        ram, deadline = self._host.ram, time.monotonic() + timeout
+        while ram is not None and not self.kernel.is_set_up(ram):
+            self.pump.drain()
+            if self._host.has_ended():
+                raise self._host.ended()
+            if time.monotonic() >= deadline:
+                said = f"waited {timeout:g} s for the kernel to set up its memory manager"
+                raise WaitTimeoutError(said, self.pump.evidence())
+            time.sleep(_LOOK_SECONDS)
+
     def _require_machine(self) -> None:
         """Raise the error that says how the machine ended, where GDB has lost it."""
         if self._debugger is not None and self._debugger.is_disconnected:
@@ -315,6 +338,8 @@ class TinyOS(Objects, Breakpoints):
         try:
             self.debugger_complaints = gdb.connect(self.address, timeout).log
             self.kernel.require_running(gdb)
+            if self.kernel.manager and self._plugin is not None:
+                gdb.execute(f"set tinyos manager {self.kernel.manager}")
         except BaseException:
             gdb.close()
             raise

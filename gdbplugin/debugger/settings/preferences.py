@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import gdb
 
 from gdbplugin.debugger.text import failure
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
 
-_NAMES = ("color", "limit", "unicode", "width")
+_NAMES = ("color", "limit", "unicode", "width", "manager")
 
 
 def _refuse(argument: str) -> None:
@@ -115,7 +118,57 @@ class _Width(_Number):
     show_doc = "Show how wide what the tinyos commands write may be."
 
 
+_STOP = "gdbplugin.debugger.stop"
+_chosen = ""
+
+
+def chosen_manager() -> str:
+    """The path that the user gave for TinyOS's memory manager; empty where it is to be found."""
+    return _chosen
+
+
+class _SetManager(gdb.Command):
+    """Set which static is TinyOS's memory manager, by its path or the end of that.
+
+    Usage: set tinyos manager [PATH]
+    It is found by what its type is made of; only where several statics are made like it is PATH needed, such
+    as `my_kernel::memory::DYNAMIC_MEMORY_MANAGER`. Without PATH it is found again.
+    """
+
+    # Not a gdb.Parameter: GDB completes none but those with a fixed list of values.
+
+    def __init__(self) -> None:
+        super().__init__("set tinyos manager", gdb.COMMAND_DATA)
+
+    def invoke(self, argument: str, _from_tty: bool) -> None:
+        """GDB's call."""
+        global _chosen
+        _chosen = argument.strip()
+        # Who has not been imported has kept nothing.
+        if _STOP in sys.modules:
+            sys.modules[_STOP].choose_again()
+
+    def complete(self, text: str, word: str | None) -> list[str]:
+        """GDB's call: the statics that are made like a manager. GDB breaks words at colons."""
+        if word is None:
+            return []  # GDB 14 and later ask first where words are broken.
+        head = text[: len(text) - len(word)]
+        found = importlib.import_module(_STOP).manager_paths()
+        return [path[len(head) :] for path in found if path.startswith(text)]
+
+
+class _ShowManager(gdb.Command):
+    """Show which static is TinyOS's memory manager, if one was chosen."""
+
+    def __init__(self) -> None:
+        super().__init__("show tinyos manager", gdb.COMMAND_DATA, gdb.COMPLETE_NONE)
+
+    def invoke(self, _argument: str, _from_tty: bool) -> None:
+        """GDB's call."""
+        gdb.write(f'Which static is TinyOS\'s memory manager: "{_chosen or "auto"}".\n')
+
+
 def register() -> None:
     """Make the prefixes, and then what stands behind them."""
-    for kind in (_SetPrefix, _ShowPrefix, _Unicode, _Color, _Limit, _Width):
+    for kind in (_SetPrefix, _ShowPrefix, _Unicode, _Color, _Limit, _Width, _SetManager, _ShowManager):
         kind()

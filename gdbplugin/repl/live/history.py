@@ -68,7 +68,7 @@ class History:
             host_seconds if seconds is None else seconds,
             figures(snapshot),
             {stack.id: stack.current_size or 0 for stack in snapshot.stacks.active if stack.id is not None},
-            frames_by_range(snapshot.frame_table, snapshot.lazy.ranges),
+            frames_by_range(snapshot.frame_table, snapshot.lazy.ranges or ()),
         )
         if self._samples and sample.time < self._samples[-1].time:
             self._forget()  # Another past: an earlier state was restored.

@@ -70,9 +70,11 @@ def draw(scene: Scene, area: Area) -> Drawn:
     """The totals by state on a bar, the faults with their rates, each range, and what happened last."""
     lazy, style = scene.snapshot.lazy, area.style
     names = task_names(scene.snapshot.tasks)
-    header, *lines = table(_COLUMNS, [_row(entry, names, scene, style) for entry in lazy.ranges], area.width)
+    header, *lines = table(
+        _COLUMNS, [_row(entry, names, scene, style) for entry in lazy.ranges or ()], area.width
+    )
     total = States(lazy.reserved_pages, lazy.allocated_pages, lazy.zero_pages)
-    head = [_totals(total, len(lazy.ranges), area), _legend(total, area), *_faults(scene, area), []]
+    head = [_totals(total, len(lazy.ranges or ()), area), _legend(total, area), *_faults(scene, area), []]
     head.append(header if lines else words(" No range is reserved."))
     recent = [event for event in scene.history.events if (event.kind or "").startswith("Lazy")]
     below = words(" What lazy pages did, the newest at the bottom", TITLE), stream(recent, scene, area)

@@ -91,11 +91,12 @@ class _Map:
     def draw(self, height: int) -> Drawn:
         """The map in so many lines, its title and legend included."""
         choices, style = self._scene.choices, self._area.style
-        if not self._keys:
+        frames = self._scene.snapshot.pressure.frames
+        if not self._keys or frames is None:
             return Drawn([words(" This kernel has no reverse map of its frames, so there is no map.")], [])
         shape = self.shape(max(1, height - 1 - len(self.legend)))
         title = pool.title(shape, choices.by_task, self._area.width, style)
-        rows = pool.rows(shape, self._keys, self._scene.snapshot.pressure.frames, style)
+        rows = pool.rows(shape, self._keys, frames, style)
         return Drawn([title, *self.legend], rows)
 
 
@@ -113,6 +114,8 @@ def _level(state: PressureState, area: Area) -> Line:
 
 def _frames(state: PressureState, area: Area) -> Line:
     frames, count = state.frames, area.style.count
+    if frames is None:
+        return words(" No frame pool is on record.")
     shown = (
         f" {count(frames.free_frames)} free, {count(frames.cached_frames)} cached, "
         f"{count(frames.used_frames)} used, {count(frames.retired_frames)} retired"
@@ -130,7 +133,7 @@ def _bar(state: PressureState, area: Area) -> list[Line]:
     filled = share(free, limit, width)
     lines: list[Line] = [[(PLAIN, " "), (GOOD, full * filled), (PLAIN, empty * (width - filled))]]
     marks = [" "] * width
-    for level, border in zip(LEVELS[1:], pressure.thresholds, strict=False):
+    for level, border in zip(LEVELS[1:], pressure.thresholds or (), strict=False):
         if border.enter_below is not None:
             # The letter stands where the level begins; the less severe ones, further right, were there first.
             at = min(width - 1, max(0, width * border.enter_below // limit))
@@ -140,7 +143,7 @@ def _bar(state: PressureState, area: Area) -> list[Line]:
     lines.append(words((" " + "".join(marks)).rstrip()))
     borders = [
         f"{level} below {style.count(border.enter_below)} until {style.count(border.leave_at)}"
-        for level, border in zip(LEVELS[1:], pressure.thresholds, strict=False)
+        for level, border in zip(LEVELS[1:], pressure.thresholds or (), strict=False)
     ]
     return [*lines, words(" " + ", ".join(borders))] if area.height >= _HIGH else lines
 
@@ -151,7 +154,7 @@ def _over_time(scene: Scene, area: Area, height: int) -> list[Line]:
     width = area.width - _MARGIN - 2
     values = scene.history.free(width)
     known = [value for value in values if value is not None]
-    limit = state.pressure.limit_frames or state.frames.total_frames or 0
+    limit = state.pressure.limit_frames or (0 if state.frames is None else state.frames.total_frames or 0)
     least = f", at the least {min(known):,.0f}" if known else ""
     name, now = (TITLE, " Frames to be had: "), f"{style.count(state.free)} now{least} in the last {width} s"
     title = first_fitting(area.width, [name, (PLAIN, f"{now}, a column each")], [name, (PLAIN, now)])

@@ -1,0 +1,319 @@
+"""Kernels of TinyOS's design by other names: their manager, found by what its type is made of.
+
+The design (phase 4.4.4) gives the records and what manages them, but no paths. A static is a manager if it
+has, inside locks and enums of any kind, a struct with an array of stacks and an array of lazy pages. Its
+layout is rewritten here: every field stays where it is, and gets the name that `gdbplugin.kernel` asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from gdbplugin.layout.types import (
+    Array,
+    Choice,
+    Enumeration,
+    Field,
+    Layout,
+    Scalar,
+    Static,
+    Struct,
+    Type,
+    Variant,
+    held,
+    locate,
+    locate_path,
+    unwrap,
+)
+from gdbplugin.machine import MachineError
+
+MANAGER = "tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER"
+SCHEDULER = "kernel::scheduler::SCHEDULER"
+LEVELS = ("Low", "Medium", "High", "Critical")
+
+_STATS = frozenset(
+    {
+        *("total_dynamic_stacks", "active_dynamic_stacks"),
+        *("total_stack_growth_events", "total_stack_shrink_events"),
+        *("total_lazy_pages", "allocated_lazy_pages", "total_lazy_page_faults"),
+        *("memory_pressure_events", "optimization_events", "context_switch_count"),
+    }
+)
+# A kernel may have one of them under another name.
+_LEAST_STATS = 6
+_STACK = frozenset({"id", "base_address", "current_size", "max_size"})
+_LAZY_PAGE = frozenset({"virtual_address", "physical_address", "is_allocated", "is_zero_page"})
+_SWITCHES = frozenset({"switch_count", "context_switch_count"})
+# What the manager of a kernel with our names has.
+_OWN = (
+    *("stats", "stack_manager.stacks", "lazy_allocator.pages"),
+    *("pressure_handler.level", "context_switcher.switch_count"),
+)
+# Of other statics of TinyOS's: what one by the same last name must have.
+_SHAPES = {
+    "SCHEDULER": ("tasks", "current"),
+    "DEBUGGER_INTERFACE": ("magic", "request", "active"),
+    "FAILURE_RECORD": ("magic", "kind", "syndrome"),
+}
+_LAST = MANAGER.rpartition("::")[2]
+NAMES = frozenset({_LAST, *_SHAPES})
+"""The last names of statics by which a kernel is looked through."""
+
+# Other names for the same thing.
+_SYNONYMS = {"zero_page_address": "zero_frame", "context_switch_count": "switch_count"}
+_HOW = "say which is meant by `set tinyos manager PATH`, or in Python by manager=PATH"
+# Deeper than any lock in a lock.
+_DEEPEST = 12
+
+_Change = Callable[[Struct], Struct | None]
+
+
+class ManagerUnclearError(MachineError):
+    """Several statics may be TinyOS's manager, or the one that was named is none."""
+
+
+def recognised(static: Static) -> Static | None:
+    """A static with the layout that `gdbplugin.kernel` asks for; None where it is not such a manager."""
+    if all(locate_path(static.type, path) is not None for path in _OWN):
+        return static
+    found = _within(static.type, _manager, _DEEPEST)
+    return None if found is None else Static(static.name, static.address, found)
+
+
+def candidates(statics: Iterable[Static]) -> list[Static]:
+    """Those of the statics that are managers of the design, their layouts as from `recognised`."""
+    return [found for static in statics if (found := recognised(static)) is not None]
+
+
+class DesignLayout:
+    """The layout of a kernel whose statics may have other paths; satisfies `gdbplugin.layout.types.Layout`.
+
+    `inner` is asked first, by our own paths. Only where that has no manager, or another kernel's, `search`
+    is: it gives every static of the program whose name ends in one of these words. `chosen` is the path, or
+    the end of one, that the user has named as the manager's.
+    """
+
+    def __init__(
+        self, inner: Layout, search: Callable[[frozenset[str]], Mapping[str, Static]], chosen: str = ""
+    ) -> None:
+        self._inner = inner
+        self._search = search
+        self._chosen = chosen
+        self._known: dict[str, Static | None] = {}
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """See `Layout`."""
+        return self._inner.problems
+
+    def static(self, name: str) -> Static | None:
+        """See `Layout`. Raises `ManagerUnclearError` where the user must say which is the manager."""
+        if name not in self._known:
+            self._known[name] = self._manager() if name == MANAGER else self._other(name)
+        return self._known[name]
+
+    def _manager(self) -> Static | None:
+        if self._chosen:
+            return self._named(self._chosen)
+        found = self._inner.static(MANAGER)
+        if found is not None:
+            fitting = recognised(found)
+            if fitting is not None or found.name == MANAGER:
+                return fitting or found
+        return self._only(candidates(_with_last(self._search(NAMES), _LAST)))
+
+    def _only(self, fitting: Sequence[Static]) -> Static | None:
+        if len(fitting) > 1:
+            raise ManagerUnclearError(
+                f"{len(fitting)} statics are made like TinyOS's memory manager, {_listed(fitting)}: {_HOW}"
+            )
+        return fitting[0] if fitting else None
+
+    def _named(self, chosen: str) -> Static | None:
+        last = chosen.rpartition("::")[2]
+        statics = dict(self._search(NAMES if last in NAMES else NAMES | {last}))
+        own = self._inner.static(MANAGER)
+        if own is not None:
+            statics.setdefault(own.name, own)
+        fitting = candidates(
+            static for static in statics.values() if static.name.rpartition("::")[2] in (last, _LAST)
+        )
+        named = [static for static in fitting if f"::{static.name}".endswith(f"::{chosen}")]
+        exact = [static for static in named if static.name == chosen]
+        if not named:
+            raise ManagerUnclearError(
+                f'"{chosen}" is not a static made like TinyOS\'s memory manager '
+                f"({_listed(fitting) or 'none'} would be): {_HOW}"
+            )
+        return self._only(exact or named)
+
+    def _other(self, name: str) -> Static | None:
+        manager = self.static(MANAGER)
+        found = self._inner.static(name)
+        if manager is None or manager.name == MANAGER or (found is not None and _has_shape(found)):
+            return found
+        last = name.rpartition("::")[2]
+        fitting = [static for static in _with_last(self._search(NAMES), last) if _has_shape(static)]
+        return fitting[0] if len(fitting) == 1 else None
+
+
+def _listed(statics: Iterable[Static]) -> str:
+    return ", ".join(static.name for static in statics)
+
+
+def _with_last(statics: Mapping[str, Static], last: str) -> list[Static]:
+    return [static for name, static in statics.items() if name.rpartition("::")[2] == last]
+
+
+def _has_shape(static: Static) -> bool:
+    """Whether a static that is called like one of ours is made like it."""
+    wanted = _SHAPES.get(static.name.rpartition("::")[2], ())
+    return all(locate_path(static.type, name) is not None for name in wanted)
+
+
+def _within(type_: Type, change: _Change, depth: int) -> Type | None:
+    """The type with what `change` makes of a struct within it, and around that only what leads there.
+
+    Scalars beside it stay, as a lock's state; so `payload` finds what the rest wraps. None where `change`
+    takes no struct.
+    """
+    if depth == 0:
+        return None
+    if isinstance(type_, Choice):
+        return _within_choice(type_, change, depth)
+    if not isinstance(type_, Struct):
+        return None
+    made = change(type_)
+    if made is not None:
+        return made
+    for field in type_.fields:
+        inner = _within(field.type, change, depth - 1) if field.type.size else None
+        if inner is not None:
+            scalars = [other for other in type_.fields if isinstance(unwrap(other.type), Scalar)]
+            return Struct(type_.name, type_.size, (*scalars, Field(field.name, field.offset, inner)))
+    return None
+
+
+def _within_choice(choice: Choice, change: _Change, depth: int) -> Choice | None:
+    inside = held(choice)
+    inner = None if inside is None else _within(inside.type, change, depth - 1)
+    if inside is None or inner is None:
+        return None
+    variants = []
+    for variant in choice.variants:
+        rest = variant.payload
+        if rest.fields:
+            rest = Struct(rest.name, rest.size, (Field(inside.name, inside.offset, inner),))
+        variants.append(Variant(variant.name, variant.discriminants, rest))
+    return Choice(choice.name, choice.size, choice.discriminant, tuple(variants))
+
+
+def _manager(struct: Struct) -> Struct | None:
+    """The manager by our names; None for a struct that is none."""
+    fields: list[Field] = []
+    taken: set[str] = set()
+    for field in struct.fields:
+        name, type_ = _part(field.type)
+        if name in taken:
+            name = ""
+        taken.add(name)
+        fields.append(Field(name or field.name, field.offset, type_))
+    if not {"stack_manager", "lazy_allocator"} <= taken:
+        return None
+    return Struct(struct.name, struct.size, tuple(fields))
+
+
+_NO_PART = ""
+
+
+def _part(type_: Type) -> tuple[str, Type]:
+    """What a field of the manager is to us, and its type by our names; no name where we know no such part."""
+    for name, change in _PARTS.items():
+        made = _within(type_, change, _DEEPEST)
+        if made is not None:
+            return name, made
+    return _NO_PART, type_
+
+
+def _stats(struct: Struct) -> Struct | None:
+    return struct if len(_names(struct) & _STATS) >= _LEAST_STATS else None
+
+
+def _stack_manager(struct: Struct) -> Struct | None:
+    return _with_array(struct, _STACK, "stacks")
+
+
+def _lazy_allocator(struct: Struct) -> Struct | None:
+    return _with_array(struct, _LAZY_PAGE, "pages")
+
+
+def _pressure_handler(struct: Struct) -> Struct | None:
+    """A struct with the level of pressure; that of a stack is among other things of a stack."""
+    if _names(struct) & _STACK:
+        return None
+    for field in struct.fields:
+        type_ = unwrap(field.type)
+        if isinstance(type_, Enumeration) and {name for _, name in type_.values} >= set(LEVELS):
+            return _renamed(struct, {field.name: "level"})
+    return None
+
+
+def _context_switcher(struct: Struct) -> Struct | None:
+    named = struct.name.partition("<")[0].rpartition("::")[2] == "HardwareContextSwitcher"
+    return _renamed(struct, {}) if named or _names(struct) & _SWITCHES else None
+
+
+# In this order: the statistics, too, have a count of switches.
+_PARTS: dict[str, _Change] = {
+    "stats": _stats,
+    "stack_manager": _stack_manager,
+    "lazy_allocator": _lazy_allocator,
+    "pressure_handler": _pressure_handler,
+    "context_switcher": _context_switcher,
+}
+
+
+def _names(struct: Struct) -> set[str]:
+    return {field.name for field in struct.fields}
+
+
+def _with_array(struct: Struct, element: frozenset[str], name: str) -> Struct | None:
+    """The struct with its array of such records under that name; None where it has no such array."""
+    for field in struct.fields:
+        if _is_array_of(field.type, element):
+            return _renamed(struct, {field.name: name})
+    return None
+
+
+def _is_array_of(type_: Type, names: frozenset[str]) -> bool:
+    type_ = _content(type_)
+    if not isinstance(type_, Array):
+        return False
+    record = _content(type_.element)
+    return isinstance(record, Struct) and all(locate(record, name) is not None for name in names)
+
+
+def _content(type_: Type) -> Type:
+    """What a type is without wrappers, and without enums that hold it or nothing."""
+    type_ = unwrap(type_)
+    while isinstance(type_, Choice):
+        inside = held(type_)
+        if inside is None:
+            break
+        type_ = unwrap(inside.type)
+    return type_
+
+
+def _renamed(struct: Struct, names: Mapping[str, str]) -> Struct:
+    """The struct with other names for its fields, none of which it has already."""
+    wanted = {**_SYNONYMS, **names}
+    own = _names(struct)
+    fields = [
+        Field(
+            name if (name := wanted.get(field.name, field.name)) not in own else field.name,
+            field.offset,
+            field.type,
+        )
+        for field in struct.fields
+    ]
+    return Struct(struct.name, struct.size, tuple(fields))
