@@ -160,7 +160,9 @@ class _ChangePoint(gdb.Breakpoint):
     """Where the kernel says that something has changed."""
 
     def __init__(self, address: int, changed: Callable[[], bool]) -> None:
-        super().__init__(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True)
+        # As a signed number: in Rust, GDB 15 takes no larger one for an address.
+        signed = address - (1 << 64) if address >> 63 else address
+        super().__init__(f"*{signed}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True)
         self.silent = True
         self._changed = changed
         self.error: Exception | None = None

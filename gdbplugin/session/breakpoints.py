@@ -233,7 +233,7 @@ def _marks(file: KernelFile, kernel: Kernel, wanted: Occurrence) -> list[Mark]:
 def _insert(gdb: Gdb, mark: Mark, condition: str) -> str:
     """GDB's number of a breakpoint at a mark."""
     options = f"-c {mi.quote(condition)} " if condition else ""
-    number: str = gdb.mi(f"-break-insert {options}*{mark.address:#x}").payload["bkpt"]["number"]
+    number: str = gdb.mi(f"-break-insert {options}*{mi.address(mark.address)}").payload["bkpt"]["number"]
     return number
 
 

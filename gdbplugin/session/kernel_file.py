@@ -18,6 +18,7 @@ from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.marks import Mark, read_marks
 from gdbplugin.layout.types import Layout, LayoutError, Static, in_one_line
 from gdbplugin.machine import MachineError
+from gdbplugin.session import mi
 from gdbplugin.session.errors import CommandFailedError, KernelUnusableError
 from gdbplugin.session.gdb import Gdb
 
@@ -191,7 +192,7 @@ def _debug_file(path: Path, manager: str) -> Path:
 def _read(gdb: Gdb, address: int, length: int) -> bytes | None:
     """Memory as GDB reads it; None where nothing can be read."""
     try:
-        answer = gdb.mi(f"-data-read-memory-bytes {address:#x} {length}")
+        answer = gdb.mi(f"-data-read-memory-bytes {mi.address(address)} {length}")
     except CommandFailedError:
         return None
     return bytes.fromhex(answer.payload["memory"][0]["contents"])

@@ -129,6 +129,11 @@ def stop_of(payload: Mapping[str, Any] | None) -> Stop:
     return Stop(payload.get("reason", ""), number, payload.get("frame", {}), payload)
 
 
+def address(number: int) -> str:
+    """A virtual address as a word of MI: a signed number, as GDB 15 takes no larger one in Rust."""
+    return f"({number - (1 << 64) if number >> 63 else number})"
+
+
 def quote(text: str) -> str:
     """Text as a C string, as MI wants an argument with spaces in it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")

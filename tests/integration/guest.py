@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
+from gdbplugin.session import mi
 from gdbplugin.session.gdb import Gdb
 
 _OUTPUT = 0x0000_FFFF_FFFF_F000
@@ -51,7 +52,7 @@ def read_physical(gdb: Gdb, address: int, length: int) -> bytes:
     """Bytes of physical memory, by QEMU's own packet for that."""
     assert "OK" in gdb.execute("maint packet Qqemu.PhyMemMode:1")
     try:
-        answer = gdb.mi(f"-data-read-memory-bytes {address:#x} {length}")
+        answer = gdb.mi(f"-data-read-memory-bytes {mi.address(address)} {length}")
     finally:
         gdb.execute("maint packet Qqemu.PhyMemMode:0")
     return bytes.fromhex(answer.payload["memory"][0]["contents"])

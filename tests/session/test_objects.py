@@ -27,7 +27,7 @@ from gdbplugin.render import (
 )
 from gdbplugin.render import translate as translation
 from gdbplugin.render.encoding import dumps
-from gdbplugin.session import QemuOptions, ReadFailedError, SessionError, TinyOS
+from gdbplugin.session import QemuOptions, ReadFailedError, SessionError, TinyOS, mi
 from gdbplugin.session.gdb import Gdb
 
 IMAGE = 0xFFFF_8000_0008_0000
@@ -220,7 +220,9 @@ def test_what_a_command_writes_is_seen_at_once(tinyos: TinyOS) -> None:
             place = reading.look(lambda kernel: kernel.place(MANAGER, "stats.optimization_events"))
         assert place is not None
         for value in (before + 5, before):
-            gdb.mi(f"-data-write-memory-bytes {place.address:#x} {value.to_bytes(8, 'little').hex()}")
+            gdb.mi(
+                f"-data-write-memory-bytes {mi.address(place.address)} {value.to_bytes(8, 'little').hex()}"
+            )
             assert tinyos.stats().stats.optimization_events == value
 
 

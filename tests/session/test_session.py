@@ -23,6 +23,7 @@ from gdbplugin.session import (
     SessionError,
     TinyOS,
     WaitTimeoutError,
+    mi,
 )
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.pump import Pump
@@ -138,7 +139,7 @@ def test_a_free_port_is_found_on_request(boot: Callable[..., TinyOS]) -> None:
             assert "CPU#3" in gdb.execute("info threads")
             address = int(gdb.execute("output/x $pc"), 16) & ~0xFFF
             # As fast as by the private socket: nothing waits for delayed acknowledgements.
-            assert _best_seconds(gdb, f"-data-read-memory-bytes {address:#x} 64") < 0.01
+            assert _best_seconds(gdb, f"-data-read-memory-bytes {mi.address(address)} 64") < 0.01
 
 
 def test_a_paused_machine_has_run_nothing(boot: Callable[..., TinyOS], kernel_elf: Path) -> None:
