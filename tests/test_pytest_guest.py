@@ -6,7 +6,6 @@ seen but what a test names.
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
@@ -54,17 +53,15 @@ def _fetched(name: str) -> Path:
     return folder
 
 
-@functools.cache
-def _require_passing(folder: Path, *arguments: str) -> None:
-    """Skip where that pytest by itself, on this Python, fails: 7 warns on 3.13, and does not run on 3.14."""
+def _require_passing(folder: Path) -> None:
+    """Skip where that pytest by itself warns on this Python, or fails: 7 does so from 3.13 on."""
     with tempfile.TemporaryDirectory() as project:
-        Path(project, "test_it.py").write_text(_PASSES)
-        command = [sys.executable, "-S", "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        Path(project, "test_it.py").write_text("import os\ndef test_it():\n    assert os.name == os.name\n")
+        command = [sys.executable, "-S", "-m", "pytest", "-p", "no:cacheprovider", "-W", "error"]
         environment = os.environ | {"PYTHONPATH": str(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         done = subprocess.run(command, cwd=project, env=environment, capture_output=True, check=False)
     if done.returncode != 0:
-        words = " ".join(["", *arguments])
-        pytest.skip(f"{folder.name} is a pytest that does not run on this Python by itself{words}")
+        pytest.skip(f"the pytest of {folder.name} does not run on this Python without warnings")
 
 
 class Project:
@@ -85,7 +82,6 @@ class Project:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run its pytest, which sees neither this environment nor this run's settings."""
-        _require_passing(self._path[0], *(("-W", "error") if "-W" in arguments else ()))
         path = os.pathsep.join(map(str, self._path))
         ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         return subprocess.run(
@@ -105,8 +101,10 @@ class Project:
 
 @pytest.fixture(scope="module", params=list(_PYTESTS))
 def pytest_folder(request: pytest.FixtureRequest) -> Path:
-    """Each pytest."""
-    return _fetched(request.param)
+    """Each pytest that runs on this Python."""
+    folder = _fetched(request.param)
+    _require_passing(folder)
+    return folder
 
 
 @pytest.fixture

@@ -302,7 +302,7 @@ class Gdb:
         if self._has_answered(last, _GRACE_SECONDS):
             return False
         while time.monotonic() < deadline:
-            if self._has_answered_interrupt(last):
+            if self._has_answered_interrupt(last, deadline):
                 # An interrupt that GDB has not yet seen would end the next command.
                 self._has_answered(self._send(_NOTHING), _GIVE_UP_SECONDS)
                 self._in_foreground = False
@@ -341,8 +341,8 @@ class Gdb:
         self._child.kill()
         self._has_answered(0, _PATIENCE_SECONDS)  # Until its end is seen here: no command has that token.
 
-    def _has_answered_interrupt(self, token: int) -> bool:
-        """Send an interrupt, and say whether the result of a command comes then."""
+    def _has_answered_interrupt(self, token: int, deadline: float) -> bool:
+        """Send an interrupt, and say whether the result of a command comes then, and before the deadline."""
         working = process.processor_seconds(self.pid)
         # To what GDB has started as well, as the terminal does: `shell`, `pipe`.
         with contextlib.suppress(ProcessLookupError):
@@ -353,7 +353,7 @@ class Gdb:
         # another one for the wish to give the target up, so that has time.
         if process.processor_seconds(self.pid) - working > _WORKING * _AGAIN_SECONDS:
             return False
-        return self._has_answered(token, _PATIENCE_SECONDS)
+        return self._has_answered(token, min(_PATIENCE_SECONDS, max(0.0, deadline - time.monotonic())))
 
     def _has_answered(self, token: int, timeout: float) -> bool:
         """Whether a command's result comes in time, or never will."""
