@@ -278,7 +278,7 @@ def try_qemu(path: str) -> str:
     if machines.returncode != 0:
         raise UnfitError(f"found {path}, but it does not run: {_last_words(machines)}")
     if "raspi4b" not in machines.stdout.split():
-        version = re.search(r"version (\d[\d.]*)", _run([path, "--version"]).stdout)
+        version = re.search(r"QEMU \S* *version (\d[\d.]*)", _run([path, "--version"]).stdout)
         known = version[1] if version else "of no known version"
         raise UnfitError(f"found {path}, which is {known} and has no machine raspi4b")
     return path

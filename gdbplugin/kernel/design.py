@@ -61,7 +61,7 @@ NAMES = frozenset({_LAST, *_SHAPES})
 
 # Other names for the same thing.
 _SYNONYMS = {"zero_page_address": "zero_frame", "context_switch_count": "switch_count"}
-_HOW = "say which is meant by `set tinyos manager PATH`, or in Python by manager=PATH"
+_HOW = "say which is meant: `set tinyos manager PATH`, or --manager PATH, or in Python manager=PATH"
 # Deeper than any lock in a lock.
 _DEEPEST = 12
 

@@ -133,6 +133,11 @@ class Target:
             self._held = None
         start = len(console.transcript)
         console.send(text + "\r")
+        if not self._session.kernel.is_ours:
+            # It need not echo what is typed, nor prompt: what it says soon is its answer.
+            with contextlib.suppress(WaitTimeoutError):
+                self._session.pump.wait(lambda: not self._session.running, _ANSWER_SECONDS, "the kernel")
+            return "" if self._interactive else console.transcript[start:]
         if not self._interactive:
             return self._answer(text, start, self._timeout)
         with contextlib.suppress(WaitTimeoutError):

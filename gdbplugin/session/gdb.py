@@ -18,12 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from gdbplugin import programs
 from gdbplugin.session import mi, process
 from gdbplugin.session.errors import (
     AttachError,
     CommandFailedError,
     EndedError,
     SessionError,
+    ToolMissingError,
     WaitTimeoutError,
 )
 from gdbplugin.session.gdb_program import find_gdb, gdb_environment
@@ -72,6 +74,7 @@ class Gdb:
         assert child.stdout is not None
         assert child.stderr is not None
         self._child = child
+        self._program = str(child.args[0]) if isinstance(child.args, Sequence) else ""
         self._pump = pump
         self._stdin: IO[bytes] = child.stdin
         self._lines = mi.LineSplitter()
@@ -372,7 +375,7 @@ class Gdb:
         Raises `AttachError` where nobody answers as a gdbstub does within `timeout` seconds, or GDB cannot
         connect.
         """
-        started = self.ask(_NOTHING)  # GDB may still be reading the program.
+        started = self._started()
         try:
             # Not quoted: GDB takes the rest of the line as it stands.
             result = self.mi(f"-target-select remote {address}", timeout)
@@ -388,6 +391,18 @@ class Gdb:
         self._address = address
         self._running = False
         return replace(result, log=started.log + result.log)
+
+    def _started(self) -> Result:
+        """The result of a first command; raises `ToolMissingError` where this is no GDB that serves."""
+        try:
+            return self.ask(_NOTHING)  # It may still be reading the program.
+        except EndedError as error:
+            try:
+                programs.try_gdb(self._program)
+            except programs.UnfitError as problem:
+                advice = f"install it with: {programs.GDB.advice}"
+                raise ToolMissingError(f"GDB does not serve: {problem}; {advice}") from error
+            raise
 
     def resume(self) -> None:
         """Let the target run."""

@@ -80,26 +80,30 @@ class KernelFile:
     def is_ours(self) -> bool:
         """Whether it is TinyOS itself, with its shell, rather than another kernel of the same design.
 
-        Where its debug information cannot be read, it is taken for that: what needs more says so then. Raises
-        `KernelUnusableError` where several statics might be its manager, and none was named, or another.
+        Where its debug information cannot be read, it is taken for that: what needs more says so then.
         """
         try:
             return Kernel(NoMachine(), self.layout).keeps_promises
-        except ManagerUnclearError as error:
-            raise KernelUnusableError(str(error)) from error
+        except ManagerUnclearError:
+            return False
         except (KernelUnusableError, LayoutError, MachineError):
             return True
 
     def is_set_up(self, ram: Ram) -> bool:
         """Whether the memory manager is there, in the RAM of a machine; True where that cannot be seen.
 
-        A kernel may hold its manager in an enum that says so. Raises `KernelUnusableError`.
+        A kernel may hold its manager in an enum that says so. Where several statics might be it, and none was
+        named, the first command says so. Raises `KernelUnusableError`, as where what was named is none.
         """
         kernel = Kernel(NoMachine(), self.layout)
         try:
             kernel.require_manager(_Loaded(self.image, ram))
         except KernelNotReadyError:
             return False
+        except ManagerUnclearError as error:
+            if not self.manager:
+                return True
+            raise KernelUnusableError(str(error)) from error
         except MachineError as error:
             raise KernelUnusableError(str(error)) from error
         return True

@@ -221,6 +221,8 @@ class TinyOS(Objects, Breakpoints):
         Raises `SessionError` at once where the target is stopped, and so cannot answer.
         """
         console = self.console
+        if not self.kernel.is_ours:
+            raise SessionError("this kernel does not have TinyOS's shell: use console, its serial line")
         if not self.running:
             self._require_machine()
             raise SessionError(
@@ -252,7 +254,10 @@ class TinyOS(Objects, Breakpoints):
         answer = self._host.directory / ANSWER
         with self.stopped() as gdb:
             writer = f"cat >{shlex.quote(str(answer))}"
-            gdb.execute(f"pipe -d {_PIPE} tinyos {command} --json {_PIPE} {writer}", timeout)
+            try:
+                gdb.execute(f"pipe -d {_PIPE} tinyos {command} --json {_PIPE} {writer}", timeout)
+            except CommandFailedError as error:
+                raise CommandFailedError(f"tinyos {command}", error.reason, error.output) from error
         return json.loads(mi.piped(answer.read_bytes()))
 
     def watch(self, *, events: int = 256) -> Watch:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +13,14 @@ from gdbplugin.kernel.design import NAMES, candidates
 from gdbplugin.layout import cache
 from gdbplugin.render.style import Style
 from gdbplugin.repl.looking import Lookout
-from gdbplugin.session import KernelUnusableError, QemuOptions, ReadFailedError, SessionError, TinyOS
+from gdbplugin.session import (
+    CommandFailedError,
+    KernelUnusableError,
+    QemuOptions,
+    ReadFailedError,
+    SessionError,
+    TinyOS,
+)
 from tests.debugger.conftest import gdb
 from tests.schemas.validation import validate
 
@@ -315,10 +324,36 @@ def test_its_fault_is_a_translation_fault_at_el2(variant_elf):
         assert report.now.fault is not None
 
 
+def test_a_session_begins_without_the_choice_of_a_manager(variant, variant_elf):
+    _, first, _ = variant
+    with TinyOS.boot(variant_elf) as session:
+        told(session)
+        with pytest.raises(SessionError, match=r"2 statics are made like [^\n]*set tinyos manager PATH"):
+            session.stats()
+        with pytest.raises(CommandFailedError, match=r"^tinyos stats: 2 statics [^\n]*$"):
+            session.json("stats")
+        assert session.json("maps")["mappings"]
+        session.gdb(f"set tinyos manager {FIRST}")
+        found = session.json("stats")["stats"]["context_switch_count"]
+        assert found == merged(first["stats"])["context_switch_count"]
+
+
+def test_its_serial_line_is_typed_to_without_waiting_for_a_prompt(design_elf):
+    done = subprocess.run(
+        [sys.executable, "-m", "gdbplugin.repl.main", "--kernel", design_elf, "-c", "console l", "-c", "*s"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "locked" in done.stdout
+    assert "Counters" in done.stdout
+    with TinyOS.boot(design_elf) as session, pytest.raises(SessionError, match=r"not have TinyOS's shell"):
+        session.shell("*s")
+
+
 def test_of_two_managers_one_is_to_be_named(variant, variant_elf):
     session, first, second = variant
-    with pytest.raises(KernelUnusableError, match=r"^2 statics are made like [^\n]*set tinyos manager PATH"):
-        TinyOS.boot(variant_elf)
     with pytest.raises(KernelUnusableError, match=r"^\"orchard::nothing\" is not a static[^\n]*heart[^\n]*$"):
         TinyOS.boot(variant_elf, manager="orchard::nothing")
     session.detach()

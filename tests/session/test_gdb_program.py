@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbplugin.session import ToolMissingError
+from gdbplugin.session import TinyOS, ToolMissingError
 from gdbplugin.session.gdb_program import PLUGIN, find_gdb
 
 SERVES = "echo serves 13.1 3.11"
@@ -123,3 +123,14 @@ def test_tinyos_gdb_tries_the_one_named_too(
         'gdb.error: Undefined item: "aarch64".; install another with: apt install gdb-multiarch'
     )
     assert done.stderr.count("\n") == 1
+
+
+def test_a_program_that_is_no_gdb_is_named(kernel_elf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYOS_GDB", "true")
+    with TinyOS.boot(kernel_elf) as session:
+        with pytest.raises(
+            ToolMissingError, match=r"^GDB does not serve: found \S*true, but [^\n]*$"
+        ):
+            session.gdb("output 1")
+        monkeypatch.delenv("TINYOS_GDB")
+        assert session.gdb("output 1") == "1"
