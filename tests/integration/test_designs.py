@@ -289,6 +289,18 @@ def test_the_second_manager_of_the_variant(variant):
     assert {stack["pressure_level"] for stack in content["stacks"]} == {None}
 
 
+def lacks(session, word):
+    """The note on what the kernel has not got, of a command's JSON."""
+    (note,) = [note for note in session.json(word)["notes"] if note.startswith("this kernel")]
+    return note
+
+
+def test_a_static_of_one_of_our_names_is_not_denied(variant):
+    session, *_ = variant
+    for word in ("stacks", "lazy", "context"):
+        assert "no SCHEDULER with tasks and current" in lacks(session, word)
+
+
 def test_its_records_are_held_against_its_tables(variant):
     session, _, second = variant
     check = session.check()
