@@ -9,6 +9,7 @@ from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel.check_outcome import Check, settled
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.lacks import POOL, SPACES
 from gdbplugin.kernel.lazy import LazyTable, read_lazy_pages
 from gdbplugin.kernel.stacks import Stacks, read_stacks
 from gdbplugin.kernel.statistics import DynamicMemoryStats, read_statistics
@@ -20,7 +21,10 @@ _CLAIMING = ("allocated", "zero")
 def check_by_design(kernel: Kernel) -> Check:
     """Read and compare."""
     changing = kernel.is_changing(MANAGER)
-    stacks, lazy = read_stacks(kernel), read_lazy_pages(kernel, whole=True)
+    stacks = kernel.beside(lambda: read_stacks(kernel))
+    lazy = kernel.beside(lambda: read_lazy_pages(kernel, whole=True))
+    for name in (SPACES, "tables on record", POOL, "list of its own mappings"):
+        kernel.lack(name)
     seen = Journal()
     _check_stacks(stacks, seen)
     _check_addresses(lazy.pages, seen)

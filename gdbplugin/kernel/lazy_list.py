@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage, LazyPages, LazyRange, LazyTable, read_lazy_pages
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
@@ -112,7 +113,7 @@ def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
 
 def _walked(kernel: Kernel, page: LazyPage, address: int) -> Translation | None:
     """The walk in the tables of a page's owner, or in those the kernel runs on; None where there are none."""
-    spaces = read_spaces(kernel)
+    spaces = kernel.beside(lambda: read_spaces(kernel), SPACES)
     if spaces.spaces is None and not kernel.keeps_promises:
         regime = kernel.regime
         return translate(kernel.machine, regime, address) if regime.enabled else None

@@ -141,7 +141,7 @@ def test_every_object_is_by_its_schema_with_one_note_on_what_is_missing(design, 
     session, _ = design
     content = session.json(word)
     validate(content)
-    lacking = [note for note in content["notes"] if note.startswith("this kernel's")]
+    lacking = [note for note in content["notes"] if note.startswith("this kernel has no")]
     assert len(lacking) <= 1
     assert shown(session, f"tinyos {word}")
     if word in ("stats", "stacks", "lazy", "pressure", "context", "report"):
@@ -291,7 +291,7 @@ def test_the_second_manager_of_the_variant(variant):
 
 def lacks(session, word):
     """The note on what the kernel has not got, of a command's JSON."""
-    (note,) = [note for note in session.json(word)["notes"] if note.startswith("this kernel")]
+    (note,) = [note for note in session.json(word)["notes"] if note.startswith("this kernel has no")]
     return note
 
 
@@ -299,6 +299,38 @@ def test_a_static_of_one_of_our_names_is_not_denied(variant):
     session, *_ = variant
     for word in ("stacks", "lazy", "context"):
         assert "no SCHEDULER with tasks and current" in lacks(session, word)
+
+
+def test_every_null_that_is_the_kernels_is_named(variant):
+    session, _, second = variant
+    pressure, stacks = session.json("pressure"), session.json("stacks")
+    assert pressure["pressure"]["pressure_events"] == second["pressure"][0]["events"]
+    for name in ("pressure_thresholds", "last_pressure_check"):
+        assert pressure["pressure"][name] is None
+        assert f"no {name}" in lacks(session, "pressure")
+    assert {stack["pressure_level"] for stack in stacks["stacks"]} == {None}
+    assert set(stacks["stack_manager"].values()) == {None}
+    for said in ("no pressure_level of stacks", "no settings of the stack manager"):
+        assert said in lacks(session, "stacks")
+
+
+def test_thresholds_that_are_shown_are_not_denied(design):
+    session, _ = design
+    assert session.json("pressure")["pressure"]["pressure_thresholds"]
+    assert "thresholds" not in lacks(session, "pressure")
+
+
+def test_what_is_lacking_is_said_in_plain_words(design, variant):
+    for session in (design[0], variant[0]):
+        report = lacks(session, "report")
+        for said in ("frame pool", "event ring", "address spaces", "owners of pages"):
+            assert report.count(f"no {said}") == 1
+        for own in ("zero_fault_count", "high_water_mark", "fast_switch_count", "LazyPageAllocator"):
+            assert own not in report
+        for word in ("maps", "fault"):
+            assert not any("lazy" in note or "pages" in note for note in session.json(word)["notes"])
+        assert "lazy" not in lacks(session, "stacks")
+        assert "TLB" not in lacks(session, "lazy")
 
 
 def test_its_records_are_held_against_its_tables(variant):
