@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from gdbplugin.aarch64.walk import Translation
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPages, LazyRange, LazyTable
@@ -220,7 +219,7 @@ def _detail(detail: LazyPageDetail, names: Names, clock: Clock, style: Style) ->
         if own
         else "the MMU is off: a virtual address is a physical one"
     )
-    return f"{title}\n{body}\n{_walk(detail.translation, why, style)}"
+    return f"{title}\n{body}\n{_walk(detail, why, style)}"
 
 
 def _when(time: int | None, clock: Clock, style: Style) -> str:
@@ -236,7 +235,8 @@ def _reserved(reserved: LazyRange, style: Style) -> str:
     return f"{style.text(reserved.number)}, {style.counted(reserved.pages, 'page')} from record {first}"
 
 
-def _walk(walk: Translation | None, why: str, style: Style) -> str:
+def _walk(detail: LazyPageDetail, why: str, style: Style) -> str:
+    walk = detail.translation
     if walk is None:
         return "\n".join(style.entry("walk", why, 10))
     lines = [
@@ -252,6 +252,12 @@ def _walk(walk: Translation | None, why: str, style: Style) -> str:
         said = f"{walk.fault.title} at level {walk.fault.level}: {walk.fault.reason}"
         lines += style.entry("fault", said, 10)
     else:
-        allowed = "" if walk.attributes is None else f", {walk.attributes.el0} at EL0"
-        lines += style.entry("maps to", f"{style.address(walk.output)}{allowed}", 10)
+        said = style.address(walk.output)
+        if detail.permissions is not None:
+            said += "".join(f", {level} {letters}" for level, letters in detail.permissions.items())
+        elif walk.attributes is not None:
+            said += f", {walk.attributes.el0} at EL0"
+        if detail.other_frame is not None:
+            said += f"; the frame on record is {style.address(detail.other_frame)}"
+        lines += style.entry("maps to", said, 10)
     return "\n".join(lines)
