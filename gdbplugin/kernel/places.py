@@ -282,7 +282,10 @@ def describe(address: int, places: Places, symbols: Symbols, kernel: Kernel | No
     if place is not None and place.kind == "lazy range" and kernel is not None:
         state = lazy_state(kernel, address)
     if place is None:
-        known = "nothing is known to lie there" if kernel is None else "nothing that TinyOS has on record"
+        known = "nothing is known to lie there"
+        if kernel is not None:
+            name = "TinyOS" if kernel.keeps_promises else "this kernel"
+            known = f"nothing that {name} has on record"
         return Description(address, None, None, symbol, symbol or ("null" if address < NULL_END else known))
     text = place.name if place.task is None else f"{place.name} of task {place.task}"
     text += _detail(place, address, state)

@@ -333,6 +333,25 @@ def test_what_is_lacking_is_said_in_plain_words(design, variant):
         assert "TLB" not in lacks(session, "lazy")
 
 
+def test_a_lazy_page_has_the_permissions_of_its_regime(variant):
+    session, _, second = variant
+    page = next(page for page in second["page"] if page["physical_address"])
+    address, frame = page["virtual_address"], page["physical_address"]
+    said = shown(session, f"tinyos lazy {address:#x}")
+    allowed = re.search(r"EL2 (...),", shown(session, f"tinyos translate {address:#x}")).group(1)
+    assert f"maps to    {address:#x}, EL2 {allowed}; the frame on record is {frame:#x}" in said
+    assert "EL0" not in said
+    pending = next(page["virtual_address"] for page in second["page"] if not page["physical_address"])
+    assert "on record" not in shown(session, f"tinyos lazy {pending:#x}")
+
+
+def test_pending_pages_in_blocks_are_not_compared(variant):
+    session, _, second = variant
+    count = sum(not page["physical_address"] for page in second["page"])
+    (note,) = [note for note in session.check().notes if "pending" in note]
+    assert note.startswith(f"{count} pending pages were not compared with the tables: a block maps")
+
+
 def test_its_records_are_held_against_its_tables(variant):
     session, _, second = variant
     check = session.check()
@@ -357,6 +376,7 @@ def test_its_fault_is_a_translation_fault_at_el2(variant_elf):
         assert (report.record.level, report.record.address) == (2, 0x8000_1230)
         assert report.record.syndrome.status.kind == "translation fault"
         assert report.now.fault is not None
+    assert report.where.text == "nothing that this kernel has on record"
 
 
 def test_of_two_managers_one_is_to_be_named(variant, variant_elf):
