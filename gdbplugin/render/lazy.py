@@ -121,10 +121,9 @@ def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: S
     totals = ", ".join(
         f"{states[state]:,} {state}" for state in STATES if state != "corrupt" or states[state]
     )
+    zero = "" if lazy.zero_frame is None else f"; zero page at {style.address(lazy.zero_frame)}"
     lines = [
-        style.title(
-            f"Lazy pages ({len(lazy.pages):,}: {totals}; zero page at {style.address(lazy.zero_frame)})"
-        ),
+        style.title(f"Lazy pages ({len(lazy.pages):,}: {totals}{zero})"),
         *_counted(lazy, style),
     ]
     rows = [_range(reserved, lazy, names, style) for reserved in ranges[:_RANGES_SHOWN]]
@@ -141,9 +140,9 @@ def _counted(lazy: LazyPages, style: Style) -> list[str]:
     """What the allocator counts; or, of a kernel that counts nothing there, what it goes by."""
     count = style.count
     if lazy.allocation_policy is not None or lazy.next_page_index is not None:
-        return style.wrapped(
-            f"  policy {style.text(lazy.allocation_policy)}, next page index {count(lazy.next_page_index)}"
-        )
+        policy = [] if lazy.allocation_policy is None else [f"policy {lazy.allocation_policy}"]
+        index = [] if lazy.next_page_index is None else [f"next page index {count(lazy.next_page_index)}"]
+        return style.wrapped("  " + ", ".join(policy + index))
     if lazy.ranges is None and lazy.zero_fault_count is None:
         return []
     return [

@@ -333,6 +333,26 @@ def test_what_is_lacking_is_said_in_plain_words(design, variant):
         assert "TLB" not in lacks(session, "lazy")
 
 
+def test_a_report_counts_what_the_kernel_counts(design, variant):
+    said = shown(design[0], "tinyos report")
+    assert re.search(r"^  Stacks .* 13 growths, 1 shrink$", said, re.MULTILINE)
+    assert re.search(r"^  Pressure .* 3 level changes, 1 optimization$", said, re.MULTILINE)
+    assert re.search(r"^  Switches +37$", said, re.MULTILINE)
+    assert "5 optimizations" in shown(variant[0], "tinyos report")
+
+
+def test_what_the_kernel_has_not_has_no_column(design, variant):
+    session, _, second = variant
+    said = shown(session, "tinyos report").partition("Note:")[0]
+    assert "zero page at" not in said
+    for text in (said, shown(session, "tinyos stacks"), shown(session, "tinyos lazy")):
+        assert not re.search(r" pressure |—", text)
+    assert "pressure" not in shown(session, f"tinyos stacks {second['stack'][0]['id']}").partition("Note:")[0]
+    said = shown(design[0], "tinyos report")
+    assert " pressure " in said
+    assert "zero page at 0x3f0000" in said
+
+
 def test_a_lazy_page_has_the_permissions_of_its_regime(variant):
     session, _, second = variant
     page = next(page for page in second["page"] if page["physical_address"])
