@@ -21,7 +21,7 @@ _WORDS = {
     "events": "event ring",
     "stack_manager.stacks": "array of stacks",
     "lazy_allocator.pages": "array of lazy pages",
-    "lazy_allocator.zero_frame": "zero page",
+    "lazy_allocator.zero_frame": "zero_page_address",
     "lazy_allocator.ranges": "ranges of lazy pages",
     "lazy_allocator": _LAZY_COUNTS,
     "context_switcher.spaces": SPACES,

@@ -345,6 +345,9 @@ def test_what_the_kernel_has_not_has_no_column(design, variant):
     session, _, second = variant
     said = shown(session, "tinyos report").partition("Note:")[0]
     assert "zero page at" not in said
+    # Its pages have such a state.
+    assert "no zero page" not in lacks(session, "lazy")
+    assert "no zero_page_address" in lacks(session, "lazy")
     for text in (said, shown(session, "tinyos stacks"), shown(session, "tinyos lazy")):
         assert not re.search(r" pressure |—", text)
     assert "pressure" not in shown(session, f"tinyos stacks {second['stack'][0]['id']}").partition("Note:")[0]
