@@ -1,5 +1,7 @@
 """The light dataclasses and named tuples do what the standard library's do."""
 
+from __future__ import annotations
+
 import copy
 import dataclasses
 import inspect

@@ -202,6 +202,15 @@ def choose_again() -> None:
     _state.replaced(None)
 
 
+def manager_problem() -> str:
+    """Why the loaded program has no manager that could be meant; empty where it has."""
+    try:
+        _layout().static(MANAGER)
+    except (LayoutError, MachineError) as error:
+        return str(error)
+    return ""
+
+
 def manager_paths() -> list[str]:
     """The paths of the statics of the loaded program that are made like TinyOS's manager, for completion."""
     try:

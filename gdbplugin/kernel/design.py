@@ -61,6 +61,8 @@ NAMES = frozenset({_LAST, *_SHAPES})
 
 # Other names for the same thing.
 _SYNONYMS = {"zero_page_address": "zero_frame", "context_switch_count": "switch_count"}
+# What a pressure handler counts can only be its level's changes.
+_EVENTS = {"events": "pressure_events"}
 _HOW = "say which is meant: `set tinyos manager PATH`, or --manager PATH, or in Python manager=PATH"
 # Deeper than any lock in a lock.
 _DEEPEST = 12
@@ -254,7 +256,7 @@ def _pressure_handler(struct: Struct) -> Struct | None:
     for field in struct.fields:
         type_ = unwrap(field.type)
         if isinstance(type_, Enumeration) and {name for _, name in type_.values} >= set(LEVELS):
-            return _renamed(struct, {field.name: "level"})
+            return _renamed(struct, {field.name: "level", **_EVENTS})
     return None
 
 

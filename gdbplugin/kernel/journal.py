@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gdbplugin.records import dataclass, field
 
 
@@ -57,6 +59,14 @@ class Journal:
         """Record that a struct of the kernel, or (empty) it itself, lacks something: all in one note."""
         self._lacks.setdefault(owner, {}).setdefault(name, why)
 
+    def only_lacking(self, names: Iterable[str]) -> Journal:
+        """The same without what the kernel lacks, but for what is named."""
+        found = Journal()
+        found.add(self)
+        own = {name: why for name, why in self._lacks.get("", {}).items() if why or name in names}
+        found._lacks = {"": own} if own else {}
+        return found
+
     def add(self, other: Journal) -> None:
         """Record all that another journal has."""
         for finding in other._findings:
@@ -75,7 +85,7 @@ def _lacking(lacks: dict[str, dict[str, str]]) -> str:
         worded = [f"{name} ({why})" if why else name for name, why in names.items()]
         if several:
             worded = [name.removeprefix("field ") for name in worded]
-        said = ", ".join(worded)
+        said = (", " if owner else ", no ").join(worded)
         if not parts:
             parts.append(f"this kernel's {owner} has no {said}" if owner else f"this kernel has no {said}")
         else:

@@ -287,7 +287,10 @@ def _read_table(kernel: Kernel, spans: list[tuple[int, int]] | None) -> LazyTabl
         record, is_used = _optional(record)
     columns = Columns(record, FIELDS)
     for name in columns.missing:
-        kernel.journal.lack("LazyPage", f"field {name}")
+        if kernel.keeps_promises:
+            kernel.journal.lack("LazyPage", f"field {name}")
+        else:
+            kernel.lack(f"LazyPage.{name}")
     rows: list[tuple[Any, ...]] = []
     records: list[int] = []
     for first, end in [(0, array.count)] if spans is None else spans:

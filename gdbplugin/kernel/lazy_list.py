@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage, LazyPages, LazyRange, LazyTable, read_lazy_pages
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stopped import Stopped
@@ -19,7 +21,8 @@ from gdbplugin.records import dataclass
 class LazyPageDetail:
     """One page: its record, the range it was reserved with, and its walk in its owner's tables.
 
-    The walk is None where the owner has no active address space.
+    The walk is None where the owner has no active address space. Of a kernel without address spaces it is in
+    the tables it runs on; `permissions` has then what they allow, by that regime's exception levels.
     """
 
     page: LazyPage
@@ -27,6 +30,16 @@ class LazyPageDetail:
     record: int
     range: LazyRange | None
     translation: Translation | None
+    permissions: dict[str, str] | None = None
+
+    @property
+    def other_frame(self) -> int | None:
+        """The frame on record, where that is not the one that the tables map the page to."""
+        output = None if self.translation is None else self.translation.output
+        frame = self.page.physical_address
+        if self.state == "pending" or output is None or frame is None:
+            return None
+        return None if output // PAGE_BYTES == frame // PAGE_BYTES else frame
 
 
 @dataclass(frozen=True)
@@ -105,22 +118,30 @@ def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
         ),
         None,
     )
-    return LazyPageDetail(
-        page, lazy.pages.state(lazy.pages.rows[place]), record, reserved, _walked(kernel, page, address)
-    )
+    state = lazy.pages.state(lazy.pages.rows[place])
+    return LazyPageDetail(page, state, record, reserved, *_walked(kernel, page, address))
 
 
-def _walked(kernel: Kernel, page: LazyPage, address: int) -> Translation | None:
-    """The walk in the tables of a page's owner, or in those the kernel runs on; None where there are none."""
-    spaces = read_spaces(kernel)
+def _walked(kernel: Kernel, page: LazyPage, address: int) -> tuple[Translation | None, dict[str, str] | None]:
+    """The walk in the tables of a page's owner, or in those the kernel runs on; None where there are none.
+
+    With the latter come the permissions.
+    """
+    spaces = kernel.beside(lambda: read_spaces(kernel), SPACES)
     if spaces.spaces is None and not kernel.keeps_promises:
         regime = kernel.regime
-        return translate(kernel.machine, regime, address) if regime.enabled else None
+        if not regime.enabled:
+            return None, None
+        walk = translate(kernel.machine, regime, address)
+        if walk.attributes is None:
+            return walk, None
+        allowed = permissions_by_level(regime, walk.attributes)
+        return walk, {level: str(permissions) for level, permissions in allowed.items()}
     space = spaces.of(page.owner)
     if space is None or space.table is None:
-        return None
+        return None, None
     regime = kernel.regime.with_lower_table(space.table, space.asid)
-    return translate(kernel.machine, regime, address)
+    return translate(kernel.machine, regime, address), None
 
 
 def offered_asids(stopped: Stopped) -> list[int]:

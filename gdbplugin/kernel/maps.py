@@ -168,7 +168,7 @@ def _all_spaces(stopped: Stopped, view: View) -> list[_Space]:
     known = {regime.lower.root_address}
     kernel = stopped.kernel
     if kernel is not None:
-        for space in read_spaces(kernel).active:
+        for space in kernel.beside(lambda: read_spaces(kernel)).active:
             if space.table == regime.lower.root_address:
                 spaces[0] = spaces[0]._replace(task=space.number)
             elif space.table is not None and space.table not in known:

@@ -172,7 +172,7 @@ def _places_by_design(kernel: Kernel, symbols: Symbols) -> Places:
     Not its stacks: the design does not say on which side of its base a stack lies.
     """
     sections = [Place(*entry[:2], "section", f"{entry[2]} of the program") for entry in symbols.sections()]
-    runs = list(read_lazy_pages(kernel).pages.runs())
+    runs = list(kernel.beside(lambda: read_lazy_pages(kernel)).pages.runs())
     lazy = [Place(run.start, run.end, "lazy page", f"lazy pages, {run.state}") for run in runs if run.start]
     return Places([*sections, *lazy])
 
@@ -209,7 +209,7 @@ def image_places(symbols: Symbols) -> list[Place]:
 
 def _stack_places(kernel: Kernel) -> list[Place]:
     found: list[Place] = []
-    for stack in read_stacks(kernel).stacks:
+    for stack in kernel.beside(lambda: read_stacks(kernel)).stacks:
         found += _places_of_stack(stack) if stack.is_active else _places_of_ended_stack(stack)
     return found
 
@@ -282,7 +282,10 @@ def describe(address: int, places: Places, symbols: Symbols, kernel: Kernel | No
     if place is not None and place.kind == "lazy range" and kernel is not None:
         state = lazy_state(kernel, address)
     if place is None:
-        known = "nothing is known to lie there" if kernel is None else "nothing that TinyOS has on record"
+        known = "nothing is known to lie there"
+        if kernel is not None:
+            name = "TinyOS" if kernel.keeps_promises else "this kernel"
+            known = f"nothing that {name} has on record"
         return Description(address, None, None, symbol, symbol or ("null" if address < NULL_END else known))
     text = place.name if place.task is None else f"{place.name} of task {place.task}"
     text += _detail(place, address, state)

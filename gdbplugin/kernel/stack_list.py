@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.events import EventList, has_events, read_event_list
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.mappings import Permissions, read_space
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks, read_running, read_stacks
@@ -56,14 +57,16 @@ def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa
     kernel.note_change()
     stacks, tasks, clock = read_stacks(kernel), read_tasks(kernel), read_clock(kernel)
     if id is None:
-        running = read_running(kernel, stacks, read_spaces(kernel))
+        running = read_running(kernel, stacks, kernel.beside(lambda: read_spaces(kernel), SPACES))
         return StackList(stacks, tasks, clock, None, None, running)
     chosen = tuple(stack for stack in stacks.stacks if stack.id == id)
     if not chosen:
         known = ", ".join(str(stack.id) for stack in stacks.stacks)
         raise WrongWordError(str(id), f"is no stack on record: those are {known or 'none'}")
     shown = replace(stacks, stacks=chosen)
-    spaces = read_spaces(kernel)
+    spaces = kernel.beside(lambda: read_spaces(kernel), SPACES)
+    if not has_events(kernel):
+        kernel.lack("events")
     return StackList(
         shown,
         tasks,

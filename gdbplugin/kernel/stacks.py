@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gdbplugin.aarch64.cores import read_cores
+from gdbplugin.kernel.lacks import together
 from gdbplugin.kernel.spaces import AddressSpaces
 from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import Invalid
@@ -85,6 +86,10 @@ def read_stacks(kernel: Kernel) -> Stacks:
         if kernel.has(MANAGER, f"stack_manager.{name}")
         and (piece := kernel.part(MANAGER, f"stack_manager.{name}"))
     }
+    if not promised:
+        lacking = [name for name in _OF_MANAGER if name not in manager]
+        for name in together(lacking, _OF_MANAGER, "settings of the stack manager"):
+            kernel.lack(name)
     return Stacks(tuple(found), **manager)
 
 

@@ -101,6 +101,8 @@ def read_counters(kernel: Kernel) -> Counters:
 def _read_enabled(kernel: Kernel) -> bool | None:
     part = kernel.part(MANAGER, "enabled") if kernel.has(MANAGER, "enabled") else None
     found = None if part is None else kernel.checked(part.value, "enabled")
+    if part is None and not kernel.keeps_promises:
+        kernel.lack("enabled")
     # An atomic one is a number to its type.
     return bool(found) if found in (0, 1) else None
 

@@ -11,6 +11,7 @@ from gdbplugin.aarch64.walk import UNKNOWN, translate
 from gdbplugin.kernel.design import MANAGER, SCHEDULER
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.lacks import worded
 from gdbplugin.kernel.locks import Memory, is_locked
 from gdbplugin.layout.decode import Invalid, presence, value
 from gdbplugin.layout.types import (
@@ -265,7 +266,10 @@ class Kernel:
             return None
         for door in doors:
             if self.checked(_presence(static, door, self.memory), f"this kernel's {path}") is not True:
-                self.journal.lack(*_owner_of(static, path), "which is None now")
+                if self.keeps_promises or static_name != MANAGER:
+                    self.journal.lack(*_owner_of(static, path), "which is None now")
+                else:
+                    self.journal.lack("", worded(path), "which is None now")
                 return None
         return Static(path, static.address + field.offset, field.type)
 
@@ -276,12 +280,33 @@ class Kernel:
 
     def _lack(self, static: Static, path: str) -> None:
         """Note that a static has no such field: by the first step of the path that leads nowhere."""
+        if not self.keeps_promises and static.name == self.static(MANAGER).name:
+            self.lack(path)
+            return
         names = path.split(".")
         for count in range(1, len(names)):
             if locate_held(static.type, ".".join(names[:count]))[0] is None:
                 self.journal.lack(*_owner_of(static, ".".join(names[:count])))
                 return
         self.journal.lack(*_owner_of(static, path))
+
+    def lack(self, path: str) -> None:
+        """Note in plain words that the manager of a kernel of the design has no such field."""
+        self.journal.lack("", worded(path))
+
+    def beside(self, read: Callable[[], _Value], *shown: str) -> _Value:
+        """What `read` gives, for a command that shows little of it.
+
+        What a kernel that has no more than the design lacks of it is noted only where it is among `shown`.
+        """
+        if self.keeps_promises:
+            return read()
+        outer, self.journal = self.journal, Journal()
+        try:
+            return read()
+        finally:
+            inner, self.journal = self.journal, outer
+            outer.add(inner.only_lacking(shown))
 
     def part(self, static_name: str, path: str) -> Part | None:
         """Read the field at a dotted path of a static, in one read; None, and a note, if there is none."""
@@ -325,9 +350,11 @@ class Kernel:
             if name in chosen:
                 continue
             if name not in source:
+                if values is not None and not self.keeps_promises:
+                    self.lack(f"{kind.__name__}.{name}")
                 if is_required:
                     chosen[name] = None
-                    if values is not None:
+                    if values is not None and self.keeps_promises:
                         owner = _TYPES.get(kind.__name__, kind.__name__)
                         self.journal.lack(owner, name if owner in _TYPES.values() else f"field {name}")
                 continue

@@ -36,7 +36,8 @@ class Tasks:
 def read_tasks(kernel: Kernel) -> Tasks | None:
     """Decode the scheduler, one read; None, and a note, if this kernel has none."""
     if kernel.layout.static(SCHEDULER) is None:
-        kernel.journal.lack("", "SCHEDULER")
+        # There may be one that is something else.
+        kernel.journal.lack("", "SCHEDULER with tasks and current")
         return None
     values = {
         name: part.value

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from gdbplugin.aarch64.walk import Translation
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPages, LazyRange, LazyTable
@@ -122,10 +121,9 @@ def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: S
     totals = ", ".join(
         f"{states[state]:,} {state}" for state in STATES if state != "corrupt" or states[state]
     )
+    zero = "" if lazy.zero_frame is None else f"; zero page at {style.address(lazy.zero_frame)}"
     lines = [
-        style.title(
-            f"Lazy pages ({len(lazy.pages):,}: {totals}; zero page at {style.address(lazy.zero_frame)})"
-        ),
+        style.title(f"Lazy pages ({len(lazy.pages):,}: {totals}{zero})"),
         *_counted(lazy, style),
     ]
     rows = [_range(reserved, lazy, names, style) for reserved in ranges[:_RANGES_SHOWN]]
@@ -142,9 +140,9 @@ def _counted(lazy: LazyPages, style: Style) -> list[str]:
     """What the allocator counts; or, of a kernel that counts nothing there, what it goes by."""
     count = style.count
     if lazy.allocation_policy is not None or lazy.next_page_index is not None:
-        return style.wrapped(
-            f"  policy {style.text(lazy.allocation_policy)}, next page index {count(lazy.next_page_index)}"
-        )
+        policy = [] if lazy.allocation_policy is None else [f"policy {lazy.allocation_policy}"]
+        index = [] if lazy.next_page_index is None else [f"next page index {count(lazy.next_page_index)}"]
+        return style.wrapped("  " + ", ".join(policy + index))
     if lazy.ranges is None and lazy.zero_fault_count is None:
         return []
     return [
@@ -220,7 +218,7 @@ def _detail(detail: LazyPageDetail, names: Names, clock: Clock, style: Style) ->
         if own
         else "the MMU is off: a virtual address is a physical one"
     )
-    return f"{title}\n{body}\n{_walk(detail.translation, why, style)}"
+    return f"{title}\n{body}\n{_walk(detail, why, style)}"
 
 
 def _when(time: int | None, clock: Clock, style: Style) -> str:
@@ -236,7 +234,8 @@ def _reserved(reserved: LazyRange, style: Style) -> str:
     return f"{style.text(reserved.number)}, {style.counted(reserved.pages, 'page')} from record {first}"
 
 
-def _walk(walk: Translation | None, why: str, style: Style) -> str:
+def _walk(detail: LazyPageDetail, why: str, style: Style) -> str:
+    walk = detail.translation
     if walk is None:
         return "\n".join(style.entry("walk", why, 10))
     lines = [
@@ -252,6 +251,12 @@ def _walk(walk: Translation | None, why: str, style: Style) -> str:
         said = f"{walk.fault.title} at level {walk.fault.level}: {walk.fault.reason}"
         lines += style.entry("fault", said, 10)
     else:
-        allowed = "" if walk.attributes is None else f", {walk.attributes.el0} at EL0"
-        lines += style.entry("maps to", f"{style.address(walk.output)}{allowed}", 10)
+        said = style.address(walk.output)
+        if detail.permissions is not None:
+            said += "".join(f", {level} {letters}" for level, letters in detail.permissions.items())
+        elif walk.attributes is not None:
+            said += f", {walk.attributes.el0} at EL0"
+        if detail.other_frame is not None:
+            said += f"; the frame on record is {style.address(detail.other_frame)}"
+        lines += style.entry("maps to", said, 10)
     return "\n".join(lines)

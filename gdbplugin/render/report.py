@@ -50,6 +50,11 @@ def text(report: Report, journal: Journal, style: Style) -> str:
 
 
 def _summary(report: Report, style: Style) -> str:
-    summary = stats.summary(report.counters, style)
+    summary = stats.summary(
+        report.counters,
+        style,
+        strategies=report.pressure.pressure.strategies is not None,
+        spaces=report.context.spaces.spaces is not None,
+    )
     lines = [line for name, value in summary for line in style.entry(name, value, 11)]
     return "\n".join([style.title("TinyOS dynamic memory"), *lines])

@@ -92,17 +92,19 @@ def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock
 
 def _manager_lines(stacks: Stacks, style: Style) -> list[str]:
     """What is one for all stacks, where a kernel has such things."""
-    if stacks.growth_policy is None and stacks.next_stack_id is None:
+    if (stacks.growth_policy, stacks.pressure_threshold, stacks.next_stack_id) == (None, None, None):
         return []
-    return style.wrapped(
-        f"  policy {style.text(stacks.growth_policy)}, pressure threshold "
-        f"{style.count(stacks.pressure_threshold)}, next ID {style.text(stacks.next_stack_id)}"
+    found = (
+        ("policy", stacks.growth_policy),
+        ("pressure threshold", stacks.pressure_threshold),
+        ("next ID", stacks.next_stack_id),
     )
+    return style.wrapped("  " + ", ".join(f"{name} {entry}" for name, entry in found if entry is not None))
 
 
 def _by_design(stacks: Stacks, clock: Clock, style: Style) -> str:
     """The stacks of a kernel that has no more of them on record than the design."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             style.text(stack.id),
             style.address(stack.base_address),
@@ -114,9 +116,18 @@ def _by_design(stacks: Stacks, clock: Clock, style: Style) -> str:
         )
         for stack in stacks.active
     ]
-    headers = ("id", "base", "size/max", "", "+/-", "pressure", "last seen")
+    headers: tuple[str, ...] = ("id", "base", "size/max", "", "+/-", "pressure", "last seen")
+    if not _have_levels(stacks.active):
+        place = headers.index("pressure")
+        headers = headers[:place] + headers[place + 1 :]
+        rows = [row[:place] + row[place + 1 :] for row in rows]
     right = ("id", "size/max", "+/-", "last seen")
     return indented(table(headers, rows, right, room=style.room, dispensable=("last seen", "pressure")))
+
+
+def _have_levels(stacks: Sequence[DynamicStack]) -> bool:
+    """Whether the stacks of a kernel have a level of pressure each."""
+    return any(stack.pressure_level is not None for stack in stacks)
 
 
 def _seen(stack: DynamicStack, clock: Clock, style: Style) -> str:
@@ -227,7 +238,7 @@ def _details_by_design(stack: DynamicStack, clock: Clock, style: Style) -> str:
         ("may grow to", f"{style.size(stack.max_size)}  {gauge}"),
         ("growths", style.count(stack.growth_count)),
         ("shrinks", style.count(stack.shrink_count)),
-        ("pressure", style.text(stack.pressure_level)),
+        *([("pressure", stack.pressure_level)] if stack.pressure_level is not None else []),
         ("last access", _seen(stack, clock, style)),
     ]
     body = [line for name, value in lines for line in style.entry(name, value, 14)]

@@ -53,29 +53,36 @@ def _row(name: str, value: int | None, since: Changes | None, style: Style) -> t
     return (*row, f"{change:+,}", f"{rate:+,.1f}")
 
 
-def summary(counters: Counters, style: Style) -> list[tuple[str, str]]:
-    """What a report says of them: a word and a line each."""
-    stats, count = counters.stats, style.count
+def summary(
+    counters: Counters, style: Style, *, strategies: bool = True, spaces: bool = True
+) -> list[tuple[str, str]]:
+    """What a report says of them: a word and a line each.
+
+    `strategies` and `spaces` say whether the kernel has such things, of which our own counts the runs and the
+    switches.
+    """
+    stats, count, counted = counters.stats, style.count, style.counted
+    runs = "strategy run" if strategies else "optimization"
     return [
         (
             "Stacks",
             f"{count(stats.active_dynamic_stacks)} active of {count(stats.total_dynamic_stacks)} created, "
-            f"{count(stats.total_stack_growth_events)} growths, "
-            f"{count(stats.total_stack_shrink_events)} shrinks",
+            f"{counted(stats.total_stack_growth_events, 'growth')}, "
+            f"{counted(stats.total_stack_shrink_events, 'shrink')}",
         ),
         (
             "Lazy pages",
             f"{count(stats.total_lazy_pages)} reserved, {count(stats.allocated_lazy_pages)} allocated, "
-            f"{count(stats.total_lazy_page_faults)} faults",
+            f"{counted(stats.total_lazy_page_faults, 'fault')}",
         ),
         (
             "Pressure",
-            f"{count(stats.memory_pressure_events)} level changes, "
-            f"{count(stats.optimization_events)} strategy runs",
+            f"{counted(stats.memory_pressure_events, 'level change')}, "
+            f"{counted(stats.optimization_events, runs)}",
         ),
         (
             "Switches",
-            _switches(counters, style),
+            _switches(counters, style) if spaces else count(stats.context_switch_count),
         ),
         *([] if counters.enabled is None else [("Enabled", "yes" if counters.enabled else "no")]),
     ]

@@ -150,7 +150,7 @@ def test_every_object_is_by_its_schema_with_one_note_on_what_is_missing(design, 
     session, _ = design
     content = session.json(word)
     validate(content)
-    lacking = [note for note in content["notes"] if note.startswith("this kernel's")]
+    lacking = [note for note in content["notes"] if note.startswith("this kernel has no")]
     assert len(lacking) <= 1
     assert shown(session, f"tinyos {word}")
     if word in ("stats", "stacks", "lazy", "pressure", "context", "report"):
@@ -298,6 +298,92 @@ def test_the_second_manager_of_the_variant(variant):
     assert {stack["pressure_level"] for stack in content["stacks"]} == {None}
 
 
+def lacks(session, word):
+    """The note on what the kernel has not got, of a command's JSON."""
+    (note,) = [note for note in session.json(word)["notes"] if note.startswith("this kernel has no")]
+    return note
+
+
+def test_a_static_of_one_of_our_names_is_not_denied(variant):
+    session, *_ = variant
+    for word in ("stacks", "lazy", "context"):
+        assert "no SCHEDULER with tasks and current" in lacks(session, word)
+
+
+def test_every_null_that_is_the_kernels_is_named(variant):
+    session, _, second = variant
+    pressure, stacks = session.json("pressure"), session.json("stacks")
+    assert pressure["pressure"]["pressure_events"] == second["pressure"][0]["events"]
+    for name in ("pressure_thresholds", "last_pressure_check"):
+        assert pressure["pressure"][name] is None
+        assert f"no {name}" in lacks(session, "pressure")
+    assert {stack["pressure_level"] for stack in stacks["stacks"]} == {None}
+    assert set(stacks["stack_manager"].values()) == {None}
+    for said in ("no pressure_level of stacks", "no settings of the stack manager"):
+        assert said in lacks(session, "stacks")
+
+
+def test_thresholds_that_are_shown_are_not_denied(design):
+    session, _ = design
+    assert session.json("pressure")["pressure"]["pressure_thresholds"]
+    assert "thresholds" not in lacks(session, "pressure")
+
+
+def test_what_is_lacking_is_said_in_plain_words(design, variant):
+    for session in (design[0], variant[0]):
+        report = lacks(session, "report")
+        for said in ("frame pool", "event ring", "address spaces", "owners of pages"):
+            assert report.count(f"no {said}") == 1
+        for own in ("zero_fault_count", "high_water_mark", "fast_switch_count", "LazyPageAllocator"):
+            assert own not in report
+        for word in ("maps", "fault"):
+            assert not any("lazy" in note or "pages" in note for note in session.json(word)["notes"])
+        assert "lazy" not in lacks(session, "stacks")
+        assert "TLB" not in lacks(session, "lazy")
+
+
+def test_a_report_counts_what_the_kernel_counts(design, variant):
+    said = shown(design[0], "tinyos report")
+    assert re.search(r"^  Stacks .* 13 growths, 1 shrink$", said, re.MULTILINE)
+    assert re.search(r"^  Pressure .* 3 level changes, 1 optimization$", said, re.MULTILINE)
+    assert re.search(r"^  Switches +37$", said, re.MULTILINE)
+    assert "5 optimizations" in shown(variant[0], "tinyos report")
+
+
+def test_what_the_kernel_has_not_has_no_column(design, variant):
+    session, _, second = variant
+    said = shown(session, "tinyos report").partition("Note:")[0]
+    assert "zero page at" not in said
+    # Its pages have such a state.
+    assert "no zero page" not in lacks(session, "lazy")
+    assert "no zero_page_address" in lacks(session, "lazy")
+    for text in (said, shown(session, "tinyos stacks"), shown(session, "tinyos lazy")):
+        assert not re.search(r" pressure |—", text)
+    assert "pressure" not in shown(session, f"tinyos stacks {second['stack'][0]['id']}").partition("Note:")[0]
+    said = shown(design[0], "tinyos report")
+    assert " pressure " in said
+    assert "zero page at 0x3f0000" in said
+
+
+def test_a_lazy_page_has_the_permissions_of_its_regime(variant):
+    session, _, second = variant
+    page = next(page for page in second["page"] if page["physical_address"])
+    address, frame = page["virtual_address"], page["physical_address"]
+    said = shown(session, f"tinyos lazy {address:#x}")
+    allowed = re.search(r"EL2 (...),", shown(session, f"tinyos translate {address:#x}")).group(1)
+    assert f"maps to    {address:#x}, EL2 {allowed}; the frame on record is {frame:#x}" in said
+    assert "EL0" not in said
+    pending = next(page["virtual_address"] for page in second["page"] if not page["physical_address"])
+    assert "on record" not in shown(session, f"tinyos lazy {pending:#x}")
+
+
+def test_pending_pages_in_blocks_are_not_compared(variant):
+    session, _, second = variant
+    count = sum(not page["physical_address"] for page in second["page"])
+    (note,) = [note for note in session.check().notes if "pending" in note]
+    assert note.startswith(f"{count} pending pages were not compared with the tables: a block maps")
+
+
 def test_its_records_are_held_against_its_tables(variant):
     session, _, second = variant
     check = session.check()
@@ -322,6 +408,7 @@ def test_its_fault_is_a_translation_fault_at_el2(variant_elf):
         assert (report.record.level, report.record.address) == (2, 0x8000_1230)
         assert report.record.syndrome.status.kind == "translation fault"
         assert report.now.fault is not None
+    assert report.where.text == "nothing that this kernel has on record"
 
 
 def test_a_session_begins_without_the_choice_of_a_manager(variant, variant_elf):
@@ -373,6 +460,7 @@ def test_of_two_managers_one_is_to_be_named(variant, variant_elf):
         elf=variant_elf,
     )
     lines = done.output.splitlines()
+    assert "set tinyos manager auto" in lines
     assert lines.count(f"set tinyos manager {FIRST}") == 1
     assert lines.count(f"set tinyos manager {SECOND}") == 2
     counts = [int(number) for number in re.findall(r'"context_switch_count": (\d+)', done.output)]
@@ -383,3 +471,46 @@ def test_of_two_managers_one_is_to_be_named(variant, variant_elf):
     assert len(problems) == 2
     assert {problem.partition(":")[0].split()[0] for problem in problems} == {"2"}
     assert all(FIRST in problem and SECOND in problem for problem in problems)
+
+
+def test_a_manager_that_is_none_is_refused_at_once(variant_elf):
+    done = gdb(
+        "set tinyos manager heart::DYNAMIC_MEMORY_MANAGER",
+        "set tinyos manager nonsense",
+        "show tinyos manager",
+        "set tinyos manager DYNAMIC_MEMORY_MANAGER",
+        "set tinyos manager auto",
+        "show tinyos manager",
+        "help set tinyos manager",
+        elf=variant_elf,
+    )
+    unfit, unclear = done.errors.strip().splitlines()
+    assert '"nonsense" is not a static made like TinyOS\'s memory manager' in unfit
+    assert "2 statics are made like" in unclear
+    for problem in (unfit, unclear):
+        assert FIRST in problem
+        assert SECOND in problem
+    told_lines = [line for line in done.output.splitlines() if line.startswith("Which static")]
+    assert [line.rpartition(" ")[2] for line in told_lines] == ['"heart::DYNAMIC_MEMORY_MANAGER".', '"auto".']
+    assert "[PATH | auto]" in done.output
+
+
+def test_without_a_program_any_manager_is_kept():
+    done = gdb("set tinyos manager nonsense", "show tinyos manager")
+    assert '"nonsense".' in done.output
+    assert "nonsense" not in done.errors
+
+
+def test_the_ends_of_managers_paths_are_completed(variant_elf):
+    last = FIRST.rpartition("::")[2]
+    expected = {
+        "heart": [f"heart::{last}"],
+        "reserve": [f"reserve::{last}"],
+        "heart::D": [f"heart::{last}"],
+        "D": [FIRST, SECOND],
+        "orchard::h": [FIRST],
+        "a": ["auto"],
+    }
+    done = gdb(*(f"complete set tinyos manager {typed}" for typed in expected), elf=variant_elf)
+    found = [line for line in done.output.splitlines() if line.startswith("set tinyos manager ")]
+    assert found == [f"set tinyos manager {path}" for paths in expected.values() for path in paths]

@@ -119,6 +119,7 @@ class _Width(_Number):
 
 
 _STOP = "gdbplugin.debugger.stop"
+_AUTO = "auto"
 _chosen = ""
 
 
@@ -127,12 +128,43 @@ def chosen_manager() -> str:
     return _chosen
 
 
+def _choose(path: str) -> str:
+    """Take the path for the manager's; the one that was it before."""
+    global _chosen
+    before, _chosen = _chosen, path
+    # Who has not been imported has kept nothing.
+    if _STOP in sys.modules:
+        sys.modules[_STOP].choose_again()
+    return before
+
+
+def _offered(paths: list[str], typed: str) -> list[str]:
+    """What may be meant: auto, whole paths, and the ends of paths that are of one path only."""
+    found = [path for path in (*paths, _AUTO) if path.startswith(typed)]
+    if not typed:
+        return found
+    first = typed.partition(":")[0]
+    ends: dict[str, list[str]] = {}
+    for path in paths:
+        parts = path.split("::")
+        fitting = ["::".join(parts[at:]) for at in range(1, len(parts)) if parts[at].startswith(first)]
+        # The longest: a shorter one says less.
+        end = next((end for end in fitting if end.startswith(typed)), "")
+        if end:
+            ends.setdefault(end, []).append(path)
+    for end, those in ends.items():
+        # Of an end that would not tell which, the paths: GDB puts them in its place.
+        found += [end] if len(those) == 1 else those if "::" not in typed else []
+    return list(dict.fromkeys(found))
+
+
 class _SetManager(gdb.Command):
     """Set which static is TinyOS's memory manager, by its path or the end of that.
 
-    Usage: set tinyos manager [PATH]
+    Usage: set tinyos manager [PATH | auto]
     It is found by what its type is made of; only where several statics are made like it is PATH needed, such
-    as `my_kernel::memory::DYNAMIC_MEMORY_MANAGER`. Without PATH it is found again.
+    as `my_kernel::memory::DYNAMIC_MEMORY_MANAGER`. auto, or nothing: it is found again. Where a program is
+    loaded, a PATH of no such static is refused, and what was chosen before stays.
     """
 
     # Not a gdb.Parameter: GDB completes none but those with a fixed list of values.
@@ -142,19 +174,23 @@ class _SetManager(gdb.Command):
 
     def invoke(self, argument: str, _from_tty: bool) -> None:
         """GDB's call."""
-        global _chosen
-        _chosen = argument.strip()
-        # Who has not been imported has kept nothing.
-        if _STOP in sys.modules:
-            sys.modules[_STOP].choose_again()
+        chosen = argument.strip()
+        before = _choose("" if chosen == _AUTO else chosen)
+        space = gdb.current_progspace()
+        if not _chosen or space is None or not space.filename:
+            return
+        problem = importlib.import_module(_STOP).manager_problem()
+        if problem:
+            _choose(before)
+            raise failure(f"tinyos: {problem}")
 
     def complete(self, text: str, word: str | None) -> list[str]:
         """GDB's call: the statics that are made like a manager. GDB breaks words at colons."""
         if word is None:
             return []  # GDB 14 and later ask first where words are broken.
         head = text[: len(text) - len(word)]
-        found = importlib.import_module(_STOP).manager_paths()
-        return [path[len(head) :] for path in found if path.startswith(text)]
+        paths = importlib.import_module(_STOP).manager_paths()
+        return [path[len(head) :] for path in _offered(paths, text)]
 
 
 class _ShowManager(gdb.Command):
@@ -165,7 +201,7 @@ class _ShowManager(gdb.Command):
 
     def invoke(self, _argument: str, _from_tty: bool) -> None:
         """GDB's call."""
-        gdb.write(f'Which static is TinyOS\'s memory manager: "{_chosen or "auto"}".\n')
+        gdb.write(f'Which static is TinyOS\'s memory manager: "{_chosen or _AUTO}".\n')
 
 
 def register() -> None:
