@@ -11,7 +11,7 @@ import gdb
 
 # A record of a stream of GDB/MI, and what is escaped in its C string.
 _RECORD = re.compile(r'[~&@]"(?:[^"\\]|\\.)*"')
-_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)")
 _CONTROL = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"a": b"\a", b"e": b"\033"}
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def printed(command: str) -> str:
     if not lines or not all(_RECORD.fullmatch(line) for line in lines):
         return said
     pieces = [line[2:-1] for line in lines if line[0] in "~@"]  # The console's, the target's.
-    data = b"".join(_ESCAPE.sub(_unescaped, piece.encode()) for piece in pieces)
+    data = b"".join(_ESCAPE.sub(_unescaped, piece.encode(errors="surrogateescape")) for piece in pieces)
     return data.decode(errors="backslashreplace")
 
 

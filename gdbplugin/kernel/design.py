@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from gdbplugin.kernel.kinds import content, fitting, with_fitting_records
 from gdbplugin.layout.types import (
     Array,
     Choice,
@@ -76,7 +77,7 @@ class ManagerUnclearError(MachineError):
 
 def recognised(static: Static) -> Static | None:
     """A static with the layout that `gdbplugin.kernel` asks for; None where it is not such a manager."""
-    if all(locate_path(static.type, path) is not None for path in _OWN):
+    if static.name == MANAGER and all(locate_path(static.type, path) is not None for path in _OWN):
         return static
     found = _within(static.type, _manager, _DEEPEST)
     return None if found is None else Static(static.name, static.address, found)
@@ -219,6 +220,9 @@ def _manager(struct: Struct) -> Struct | None:
         if name in taken:
             name = ""
         taken.add(name)
+        if not name:
+            # It may be called like a part of ours, and be made otherwise.
+            type_ = with_fitting_records(type_, lambda one: unwrap(one) is one, _DEEPEST)
         fields.append(Field(name or field.name, field.offset, type_))
     if not {"stack_manager", "lazy_allocator"} <= taken:
         return None
@@ -238,7 +242,7 @@ def _part(type_: Type) -> tuple[str, Type]:
 
 
 def _stats(struct: Struct) -> Struct | None:
-    return struct if len(_names(struct) & _STATS) >= _LEAST_STATS else None
+    return fitting(struct) if len(_names(struct) & _STATS) >= _LEAST_STATS else None
 
 
 def _stack_manager(struct: Struct) -> Struct | None:
@@ -283,31 +287,25 @@ def _with_array(struct: Struct, element: frozenset[str], name: str) -> Struct | 
     """The struct with its array of such records under that name; None where it has no such array."""
     for field in struct.fields:
         if _is_array_of(field.type, element):
-            return _renamed(struct, {field.name: name})
+            records = with_fitting_records(field.type, lambda one: element <= _names(one), _DEEPEST)
+            fields = [
+                Field(one.name, one.offset, records if one is field else one.type) for one in struct.fields
+            ]
+            return _renamed(Struct(struct.name, struct.size, tuple(fields)), {field.name: name})
     return None
 
 
 def _is_array_of(type_: Type, names: frozenset[str]) -> bool:
-    type_ = _content(type_)
+    type_ = content(type_)
     if not isinstance(type_, Array):
         return False
-    record = _content(type_.element)
+    record = content(type_.element)
     return isinstance(record, Struct) and all(locate(record, name) is not None for name in names)
-
-
-def _content(type_: Type) -> Type:
-    """What a type is without wrappers, and without enums that hold it or nothing."""
-    type_ = unwrap(type_)
-    while isinstance(type_, Choice):
-        inside = held(type_)
-        if inside is None:
-            break
-        type_ = unwrap(inside.type)
-    return type_
 
 
 def _renamed(struct: Struct, names: Mapping[str, str]) -> Struct:
     """The struct with other names for its fields, none of which it has already."""
+    struct = fitting(struct)
     wanted = {**_SYNONYMS, **names}
     own = _names(struct)
     fields = [
@@ -318,4 +316,5 @@ def _renamed(struct: Struct, names: Mapping[str, str]) -> Struct:
         )
         for field in struct.fields
     ]
-    return Struct(struct.name, struct.size, tuple(fields))
+    # Once more, as it is now called.
+    return fitting(Struct(struct.name, struct.size, tuple(fields)))

@@ -353,7 +353,7 @@ def _report_corrupt(kernel: Kernel, table: LazyTable) -> None:
     for row in table.rows:
         if (row[2], row[3]) in bad:
             kernel.journal.find(
-                f"lazy page {row[0]:#x}: is_allocated, is_zero_page",
+                f"lazy page {'of no address' if row[0] is None else hex(row[0])}: is_allocated, is_zero_page",
                 "0 and 0, 0 and 1, or 1 and 0",
                 f"{row[2]} and {row[3]}",
             )

@@ -69,10 +69,12 @@ def read_stacks(kernel: Kernel) -> Stacks:
     part = kernel.part(MANAGER, "stack_manager.stacks")
     promised = kernel.keeps_promises
     found = []
-    for slot, values in enumerate(part.value if part else ()):
+    slots = part.value if part else None
+    for slot, values in enumerate(slots if isinstance(slots, list) else ()):
         if isinstance(values, Invalid):
             kernel.checked(values, f"stack slot {slot}")
-        if not isinstance(values, dict) or values.get("id") == 0:
+        # In our own kernel's slots, 0 is the ID of none.
+        if not isinstance(values, dict) or (promised and values.get("id") == 0):
             continue
         label = f"stack {values.get('id', slot + 1)}"
         if promised and values.get("id") not in (None, slot + 1):

@@ -358,7 +358,7 @@ class Kernel:
                         owner = _TYPES.get(kind.__name__, kind.__name__)
                         self.journal.lack(owner, name if owner in _TYPES.values() else f"field {name}")
                 continue
-            found = source[name]
+            found = list(source[name]) if isinstance(source[name], bytes) else source[name]
             chosen[name] = (
                 self.checked(found, f"{label}: {name}") if isinstance(found, Invalid | list) else found
             )

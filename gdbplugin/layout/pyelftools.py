@@ -18,11 +18,12 @@ def require() -> None:
     """Raises `LayoutError` where it is missing or too old, saying which was found."""
     try:
         import elftools
-    except ImportError as error:
+    except Exception as error:  # Whatever another plugin has there under that name.
         raise LayoutError(f"debug information cannot be read without pyelftools: {error}") from error
-    found = tuple(int(part) for part in re.findall(r"\d+", elftools.__version__)[:2])
+    version = str(getattr(elftools, "__version__", "of no version"))
+    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if found < _LEAST:
         raise LayoutError(
-            f"debug information cannot be read with pyelftools {elftools.__version__}, which comes first on "
+            f"debug information cannot be read with pyelftools {version}, which comes first on "
             f"Python's path ({os.path.dirname(elftools.__file__)}): {'.'.join(map(str, _LEAST))} is needed"
         )

@@ -303,6 +303,7 @@ class Gdb:
         last = self._send(_NOTHING)
         # Where GDB is done already, an interrupt would be meant for the target.
         if self._has_answered(last, _GRACE_SECONDS):
+            self._in_foreground = False
             return False
         while time.monotonic() < deadline:
             if self._has_answered_interrupt(last, deadline):

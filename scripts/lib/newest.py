@@ -122,10 +122,17 @@ def unpack(packages: Sequence[Path], root: Path) -> None:
     names = "".join(f"{package.name}\n" for package in packages)
     if stamp.is_file() and stamp.read_text() == names:
         return
-    shutil.rmtree(root, ignore_errors=True)
+    unfinished = root.with_suffix(".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
     for package in packages:
-        _run(["dpkg-deb", "--extract", str(package), str(root)])
-    stamp.write_text(names)
+        try:
+            _run(["dpkg-deb", "--extract", str(package), str(unfinished)])
+        except CannotFetchError:
+            package.unlink()  # It is damaged, and fetched again the next time.
+            raise
+    (unfinished / stamp.name).write_text(names)
+    shutil.rmtree(root, ignore_errors=True)
+    unfinished.rename(root)
 
 
 def interpreter(program: Path) -> str:

@@ -21,7 +21,7 @@ from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.target import Kernel, KernelNotReadyError, NotTinyOSError, WrongWordError
 from gdbplugin.layout.cache import StaticTable, dumps, loads
-from gdbplugin.layout.types import Array, Static, Struct, locate_held
+from gdbplugin.layout.types import Array, Choice, Scalar, Static, Struct, held, locate_held
 from gdbplugin.machine import BytesMachine
 from gdbplugin.render.style import Style
 from tests.kernel.other_designs import (
@@ -41,7 +41,7 @@ from tests.kernel.other_designs import (
     stack,
     ticketed,
 )
-from tests.kernel.synthetic import MANAGER_TYPE, STATIC_VIRTUAL, U8, U32, World, cell, record
+from tests.kernel.synthetic import LEVEL, MANAGER_TYPE, STATIC_VIRTUAL, U8, U32, U64, World, cell, record
 from tests.schemas.test_schemas import READERS, shown
 from tests.schemas.validation import validate
 
@@ -393,3 +393,47 @@ def test_no_corruption_breaks_a_command(corruptions):
 
 def test_a_struct_without_fields_is_no_manager():
     assert recognised(Static("a::M", 0, Struct("Empty", 0, ()))) is None
+
+
+TEXT = record("&str", data_ptr=U64, length=U64)
+_ADDED = {"owner": "DynamicStack", "ranges": "LazyPageAllocator", "level_events": "MemoryPressureHandler"}
+_ADDED |= {"strategies": "MemoryPressureHandler", "spaces": "HardwareContextSwitcher"}
+_ADDED |= {"asids": "HardwareContextSwitcher", "invalidations": "HardwareContextSwitcher"}
+
+
+def with_field(type_, name, other):
+    """A type with another type for every field of that name, and with one more field where it has none."""
+    if isinstance(type_, Array):
+        return Array(with_field(type_.element, name, other), type_.count)
+    if isinstance(type_, Choice):
+        return option(with_field(held(type_).type, name, other))
+    if not isinstance(type_, Struct):
+        return type_
+    fields = {field.name: with_field(field.type, name, other) for field in type_.fields}
+    if name in fields or _ADDED.get(name) == type_.name:
+        fields[name] = other
+    return record(type_.name, **fields)
+
+
+@pytest.mark.parametrize("other", [TEXT, Scalar("f64", 8, "float"), Array(U32, 4), LEVEL, Array(TEXT, 2)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("growth_policy", "current_size", "last_access_time", "pressure_level", "zero_page_address"),
+        *("virtual_address", "is_allocated", "access_count", "allocation_policy", "pressure_thresholds"),
+        *("pressure_events", "current_pressure", "context_switch_count", "optimization_enabled"),
+        *("total_lazy_pages", "enabled", *_ADDED),
+    ],
+)
+def test_what_is_called_like_a_field_of_the_design_and_is_something_else_breaks_nothing(name, other):
+    world = OtherWorld(mutex(with_field(manager(), name, other)))
+    world.bytes[:] = b"\1" * len(world.bytes)
+    for word in WORDS:
+        validate(shown(word, world.kernel()))
+
+
+def test_a_stack_of_id_0_is_one():
+    """Only in our own kernel's slots 0 stands for none."""
+    world = OtherWorld()
+    put(world, {"stack_manager": {"stacks": [stack(0, 0x1000, 1)] + [{"pressure_level": 4}] * 3}})
+    assert [one.id for one in read_stack_list(world.kernel())] == [0]

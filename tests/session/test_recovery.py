@@ -179,3 +179,11 @@ def test_a_call_without_end_says_that_qemu_is_gone(machine: TinyOS, name: str) -
     timer.join()
     with pytest.raises(EndedError, match="QEMU was killed by SIGKILL"):
         machine.stats()
+
+
+def test_a_command_that_sets_the_target_running_behind_our_back_is_recovered_from(machine: TinyOS) -> None:
+    machine.interrupt()
+    with contextlib.suppress(WaitTimeoutError):
+        machine.gdb("python gdb.execute('python gdb.execute(\"continue &\")')", 2)
+    machine.interrupt()
+    assert_answers(machine)
