@@ -22,9 +22,23 @@ mod fixtures {
     use crate::memory::dynamic::DynamicMemoryManager;
     use crate::tasks::{Scheduler, Task, TaskState};
 
+    /// A value whose bytes are all 0.
+    ///
+    /// # Safety
+    ///
+    /// They must be a value of that type.
+    unsafe fn zeroed<T>() -> Box<T> {
+        // SAFETY: no type here is of size 0, and what is allocated has the layout that the box will free.
+        unsafe {
+            let bytes = std::alloc::alloc_zeroed(std::alloc::Layout::new::<T>());
+            assert!(!bytes.is_null());
+            Box::from_raw(bytes.cast())
+        }
+    }
+
     pub fn manager() -> Box<DynamicMemoryManager> {
         // SAFETY: all fields are integers, enums that have a variant 0, and arrays of them.
-        let mut manager = unsafe { Box::<DynamicMemoryManager>::new_zeroed().assume_init() };
+        let mut manager = unsafe { zeroed::<DynamicMemoryManager>() };
         manager.frames.initialize();
         manager.pressure_handler.initialize(manager.frames.limit_frames);
         manager
@@ -32,7 +46,7 @@ mod fixtures {
 
     pub fn scheduler(names: &[&str]) -> Box<Scheduler> {
         // SAFETY: as above; a false `is_held` is 0.
-        let mut scheduler = unsafe { Box::<Scheduler>::new_zeroed().assume_init() };
+        let mut scheduler = unsafe { zeroed::<Scheduler>() };
         for (id, name) in names.iter().enumerate() {
             let mut task = Task { id: id as u16, state: TaskState::Ready, stack: id as u32, ..Task::UNUSED };
             task.name[..name.len()].copy_from_slice(name.as_bytes());
