@@ -92,7 +92,8 @@ def test_a_kernel_is_decoded_the_same_in_either_byte_order(shared_machine: TinyO
         assert stats["stats"]["active_dynamic_stacks"] == len(
             [stack for stack in stacks["stacks"] if stack["is_active"]]
         )
-        assert {core["exception_level"] for core in context["cores"]} == {1}
+        # The first may have been stopped in a task, the others are parked in the kernel.
+        assert [core["exception_level"] for core in context["cores"][1:]] == [1, 1, 1]
         assert check["findings"] == []
 
 
