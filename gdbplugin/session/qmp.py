@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket as streams
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -89,15 +90,23 @@ class _NotGreetedError(Exception):
 
 async def _converse_once(socket: Path, command: str, arguments: Mapping[str, object] | None) -> object:
     client = QMPClient("session")
+    line = streams.socket(streams.AF_UNIX)
+    line.setblocking(False)
     try:
-        await client.connect(str(socket))
+        await asyncio.get_running_loop().sock_connect(line, str(socket))
+        await client.connect(line)
         return await client.execute(command, arguments)
     except ConnectError as error:
         if isinstance(error.exc, GreetingError):
             raise _NotGreetedError from error
         raise
     finally:
-        await _disconnect(client)
+        try:
+            await _disconnect(client)
+        finally:
+            # Cut short as it connects, that library leaves it open, and QEMU serves one at a time.
+            with contextlib.suppress(OSError):
+                line.shutdown(streams.SHUT_RDWR)
 
 
 async def _disconnect(client: QMPClient) -> None:
