@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket as streams
+import socket as sockets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -90,10 +90,8 @@ class _NotGreetedError(Exception):
 
 async def _converse_once(socket: Path, command: str, arguments: Mapping[str, object] | None) -> object:
     client = QMPClient("session")
-    line = streams.socket(streams.AF_UNIX)
-    line.setblocking(False)
+    line = await _connected(socket)
     try:
-        await asyncio.get_running_loop().sock_connect(line, str(socket))
         await client.connect(line)
         return await client.execute(command, arguments)
     except ConnectError as error:
@@ -106,7 +104,18 @@ async def _converse_once(socket: Path, command: str, arguments: Mapping[str, obj
         finally:
             # Cut short as it connects, that library leaves it open, and QEMU serves one at a time.
             with contextlib.suppress(OSError):
-                line.shutdown(streams.SHUT_RDWR)
+                line.shutdown(sockets.SHUT_RDWR)
+
+
+async def _connected(socket: Path) -> sockets.socket:
+    line = sockets.socket(sockets.AF_UNIX)
+    try:
+        line.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(line, str(socket))
+    except BaseException:
+        line.close()
+        raise
+    return line
 
 
 async def _disconnect(client: QMPClient) -> None:
