@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gdbplugin.kernel.design import LEVELS
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.target import Kernel
 from gdbplugin.records import dataclass
 
 TYPE_CHECKING = False
@@ -57,12 +57,7 @@ class Pressure:
 
 def read_pressure(kernel: Kernel) -> Pressure:
     """Decode the pressure handler; one read."""
-    part = kernel.part(MANAGER, "pressure_handler")
-    values = part.fields if part else None
-    given: dict[str, object] = {}
-    if isinstance(values, dict):
-        given = _lists(kernel, values)
-    return kernel.record(Pressure, values, "pressure", **given)
+    return kernel.part_record(Pressure, "pressure_handler", "pressure", _lists)
 
 
 def _lists(kernel: Kernel, values: dict[str, Any]) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.target import Kernel
 from gdbplugin.records import dataclass
 
 TYPE_CHECKING = False
@@ -86,12 +86,7 @@ class AddressSpaces:
 
 def read_spaces(kernel: Kernel) -> AddressSpaces:
     """Decode the context switcher; one read."""
-    part = kernel.part(MANAGER, "context_switcher")
-    values = part.fields if part else None
-    given: dict[str, object] = {}
-    if isinstance(values, dict):
-        given = _parts(kernel, values)
-    return kernel.record(AddressSpaces, values, "context switcher", **given)
+    return kernel.part_record(AddressSpaces, "context_switcher", "context switcher", _parts)
 
 
 def _parts(kernel: Kernel, values: dict[str, Any]) -> dict[str, object]:

@@ -364,6 +364,18 @@ class Kernel:
             )
         return kind(**chosen)
 
+    def part_record(
+        self,
+        kind: type[_Record],
+        path: str,
+        label: str,
+        parts: Callable[[Kernel, dict[str, Any]], dict[str, object]],
+    ) -> _Record:
+        """As `record`, of a struct of the manager, in one read; `parts` makes what is more than a value."""
+        part = self.part(MANAGER, path)
+        values = part.fields if part else None
+        return self.record(kind, values, label, **({} if values is None else parts(self, values)))
+
     def checked(self, found: Any, label: str) -> Any:
         """A decoded value as it is, but None, and a finding, for one its type does not have."""
         if isinstance(found, Invalid):
