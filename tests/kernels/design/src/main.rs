@@ -6,11 +6,12 @@
 #![no_std]
 #![no_main]
 
+#[path = "../../console.rs"]
 mod console;
 mod memory;
 mod spin;
 
-core::arch::global_asm!(include_str!("start.s"));
+core::arch::global_asm!(include_str!("start.s"), include_str!("../../vectors.s"));
 
 /// An address beyond those that the processor has.
 const NOWHERE: *const u64 = (1u64 << 50) as *const u64;

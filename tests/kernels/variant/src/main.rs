@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+#[path = "../../console.rs"]
 mod console;
 mod heart;
 mod locks;
@@ -18,7 +19,7 @@ mod reserve {
     pub static DYNAMIC_MEMORY_MANAGER: Ticketed<Keeper> = Ticketed::new(Keeper::new());
 }
 
-core::arch::global_asm!(include_str!("start.s"));
+core::arch::global_asm!(include_str!("start.s"), include_str!("../../vectors.s"));
 
 /// An address that is not mapped.
 const NOWHERE: *const u64 = 0x8000_1230 as *const u64;

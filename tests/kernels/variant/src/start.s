@@ -46,18 +46,6 @@ sleep:
     wfe
     b       sleep
 
-.balign 0x800
-vectors:
-.rept 16
-    b       fault_taken
-    .balign 0x80
-.endr
-
-.global fault_taken
-fault_taken:
-    wfe
-    b       fault_taken
-
 .section .data.table, "aw"
 .balign 4096
 table:

@@ -1,4 +1,4 @@
-//! The link script lies in the folder above.
+//! Of both kernels, whose folders lie beside the link script.
 
 fn main() {
     let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap();
