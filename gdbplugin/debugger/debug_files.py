@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gdb
 
@@ -22,16 +24,10 @@ libraries.add()  # Another plugin may have taken them out of the path since this
 def find_static(name: str) -> Static | None:
     """A static out of the DWARF of the loaded program, whatever GDB has made of that."""
     problems: list[str] = []
-    for file in _files():
-        try:
-            table = cache.load(file)
-        except LayoutError as error:
-            problems.append(str(error))
-            continue
+    for table in _tables(problems):
         found = table.static(name)
         if found is not None:
             return found
-        problems += table.problems
     if problems:
         raise LayoutError(in_one_line(problems))
     return None
@@ -39,19 +35,25 @@ def find_static(name: str) -> Static | None:
 
 def search(names: frozenset[str]) -> dict[str, Static]:
     """Every static of the loaded program whose name ends in one of these words, by its path."""
-    found: dict[str, Static] = {}
     problems: list[str] = []
-    for file in _files():
-        try:
-            table = cache.load(file, crates=None, names=names)
-        except LayoutError as error:
-            problems.append(str(error))
-            continue
+    found: dict[str, Static] = {}
+    for table in _tables(problems, crates=None, names=names):
         found.update(table.statics)
-        problems += table.problems
     if problems and not found:
         raise LayoutError(in_one_line(problems))
     return found
+
+
+def _tables(problems: list[str], **chosen: Any) -> Iterator[cache.StaticTable]:
+    """The statics of each file, chosen as by `cache.load`; what could not be read goes into `problems`."""
+    for file in _files():
+        try:
+            table = cache.load(file, **chosen)
+        except LayoutError as error:
+            problems.append(str(error))
+            continue
+        problems += table.problems
+        yield table
 
 
 def require_manager(layout: DesignLayout, chosen: str) -> None:
