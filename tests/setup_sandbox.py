@@ -19,6 +19,9 @@ TOP = Path(__file__).parent.parent
 
 def library(name: str) -> ModuleType:
     """The module ``scripts/lib/<name>.py``, which belongs to no package."""
+    folder = str(TOP / "scripts" / "lib")
+    if folder not in sys.path:
+        sys.path.append(folder)  # They import each other, as the scripts that they are.
     specification = importlib.util.spec_from_file_location(name, TOP / "scripts" / "lib" / f"{name}.py")
     assert specification is not None
     assert specification.loader is not None

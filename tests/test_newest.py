@@ -94,7 +94,7 @@ def test_what_is_no_program_is_named(tmp_path: Path, content: bytes) -> None:
 def test_where_they_cannot_be_had_the_reason_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(newest, "_KEYRING", tmp_path / "no-keyring.gpg")
+    monkeypatch.setattr(newest, "KEYRING", tmp_path / "no-keyring.gpg")
     with pytest.raises(SystemExit) as ended:
         newest.main()
     assert str(ended.value).startswith("tinyos: the newest GDB and QEMU cannot be had: there is no ")

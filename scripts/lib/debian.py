@@ -22,8 +22,8 @@ _USEFUL = ("tmux", "git")
 # rustc's LLVM is newer than the lld of an old release. 19 is the oldest that was tried.
 _LLD_MINIMUM = "19"
 _SECURITY = "http://deb.debian.org/debian-security"
-_MIRROR = "http://deb.debian.org/debian"
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+MIRROR = "http://deb.debian.org/debian"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _APT_GET = ("apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=600", "-o", "Dpkg::Options::=--force-confold")
 
 
@@ -188,7 +188,7 @@ class Apt:
         suite = f"{codename}-{name}"
         path = f"/etc/apt/sources.list.d/{suite}.sources"
         self.say(f"adding Debian's archive {suite} to apt's sources")
-        source = f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\nSigned-By: {_KEYRING}\n"
+        source = f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\nSigned-By: {KEYRING}\n"
         written = subprocess.run(
             [*self.as_root, "tee", path], input=source, text=True, stdout=subprocess.DEVNULL, check=False
         )
@@ -206,7 +206,7 @@ class Apt:
         """The mirror that the release itself comes from has the backports too."""
         codename = f"Codename: {self.system.get('VERSION_CODENAME')}"
         listed = _ask("apt-get", "indextargets", "--format", "$(REPO_URI)", codename, "Component: main")
-        return next(iter(listed.splitlines()), _MIRROR)
+        return next(iter(listed.splitlines()), MIRROR)
 
     def _update(self) -> None:
         self.run("reading apt's package lists", [*self.as_root, *_APT_GET, "update"])

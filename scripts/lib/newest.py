@@ -20,14 +20,14 @@ from elftools.elf.elffile import ELFFile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from debian import KEYRING, MIRROR
+
 from gdbplugin import programs
 from gdbplugin.programs import UnfitError
 
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "newest"
 _SUITE = "sid"
 _PACKAGES = ("gdb-multiarch", "qemu-system-arm")
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_MIRROR = "http://deb.debian.org/debian"
 # apt's own limits end what stands still; this ends what goes on for too long.
 _FETCH_SECONDS = 600
 
@@ -72,7 +72,7 @@ class Archive:
             folder.mkdir(parents=True, exist_ok=True)
         # No package counts as installed, so that none that is needed is left out.
         (self._state / "status").write_text("")
-        (self._state / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_MIRROR} {_SUITE} main\n")
+        (self._state / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {_SUITE} main\n")
         settings = {
             "Dir::State": self._state,
             "Dir::State::status": self._state / "status",
@@ -163,8 +163,8 @@ def start_script(template: str, program: Path, root: Path) -> str:
 
 def fetch(folder: Path = FOLDER) -> tuple[Path, Path]:
     """Fetch both programs, or bring them up to date. Raises `CannotFetchError`."""
-    if not _KEYRING.is_file():
-        raise CannotFetchError(f"there is no {_KEYRING} to know Debian's archive by")
+    if not os.path.isfile(KEYRING):
+        raise CannotFetchError(f"there is no {KEYRING} to know Debian's archive by")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
