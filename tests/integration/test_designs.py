@@ -14,57 +14,16 @@ from gdbplugin.layout import cache
 from gdbplugin.render.style import Style
 from gdbplugin.repl.looking import Lookout
 from gdbplugin.session import (
-    CommandFailedError,
     KernelUnusableError,
     QemuOptions,
     ReadFailedError,
     SessionError,
     TinyOS,
 )
-from tests.debugger.conftest import gdb
+from tests.integration.designs import FIRST, SECOND, merged, told
 from tests.schemas.validation import validate
 
-FIRST, SECOND = "orchard::heart::DYNAMIC_MEMORY_MANAGER", "orchard::reserve::DYNAMIC_MEMORY_MANAGER"
 OBJECTS = ("stats", "stacks", "lazy", "pressure", "context", "report", "check", "registers", "maps", "fault")
-
-
-def parsed(transcript):
-    """The figures in what a kernel wrote: by the first word of a line, each line's words as a dict."""
-    found = {}
-    for line in transcript.splitlines():
-        kind, *words = line.split()
-        pairs = dict(word.split("=", 1) for word in words if "=" in word)
-        found.setdefault(kind, []).append({name: value_of(text) for name, text in pairs.items()})
-    return found
-
-
-def value_of(text):
-    if text in ("true", "false"):
-        return text == "true"
-    if "," in text:
-        return [int(number) for number in text.split(",")]
-    return int(text) if text.isdigit() else text
-
-
-def told(session):
-    """What the kernel wrote, up to its last line."""
-    session.console.expect("ready\n")
-    return session.console.transcript
-
-
-@pytest.fixture(scope="module")
-def design(design_elf):
-    """The kernel at EL3 with the MMU off."""
-    with TinyOS.boot(design_elf) as session:
-        yield session, parsed(told(session))
-
-
-@pytest.fixture(scope="module")
-def variant(variant_elf):
-    """The kernel at EL2 with two managers, of which the second is chosen; and the figures of both."""
-    with TinyOS.boot(variant_elf, manager="reserve::DYNAMIC_MEMORY_MANAGER") as session:
-        first, second = told(session).split("second\n")
-        yield session, parsed(first), parsed(second)
 
 
 def shown(session, command):
@@ -78,10 +37,6 @@ def among(objects, records, *without):
     names = [name for name in records[0] if name not in without]
     picked = [tuple(entry[name] for name in names) for entry in objects]
     assert sorted(picked) == sorted(tuple(entry[name] for name in names) for entry in records)
-
-
-def merged(records):
-    return {name: value for entry in records for name, value in entry.items()}
 
 
 def test_the_figures_are_those_the_kernel_wrote(design):
@@ -411,20 +366,6 @@ def test_its_fault_is_a_translation_fault_at_el2(variant_elf):
     assert report.where.text == "nothing that this kernel has on record"
 
 
-def test_a_session_begins_without_the_choice_of_a_manager(variant, variant_elf):
-    _, first, _ = variant
-    with TinyOS.boot(variant_elf) as session:
-        told(session)
-        with pytest.raises(SessionError, match=r"2 statics are made like [^\n]*set tinyos manager PATH"):
-            session.stats()
-        with pytest.raises(CommandFailedError, match=r"^tinyos stats: 2 statics [^\n]*$"):
-            session.json("stats")
-        assert session.json("maps")["mappings"]
-        session.gdb(f"set tinyos manager {FIRST}")
-        found = session.json("stats")["stats"]["context_switch_count"]
-        assert found == merged(first["stats"])["context_switch_count"]
-
-
 def test_its_serial_line_is_typed_to_without_waiting_for_a_prompt(design_elf):
     done = subprocess.run(
         [sys.executable, "-m", "gdbplugin.repl.main", "--kernel", design_elf, "-c", "console l", "-c", "*s"],
@@ -437,80 +378,3 @@ def test_its_serial_line_is_typed_to_without_waiting_for_a_prompt(design_elf):
     assert "Counters" in done.stdout
     with TinyOS.boot(design_elf) as session, pytest.raises(SessionError, match=r"not have TinyOS's shell"):
         session.shell("*s")
-
-
-def test_of_two_managers_one_is_to_be_named(variant, variant_elf):
-    session, first, second = variant
-    with pytest.raises(KernelUnusableError, match=r"^\"orchard::nothing\" is not a static[^\n]*heart[^\n]*$"):
-        TinyOS.boot(variant_elf, manager="orchard::nothing")
-    session.detach()
-    done = gdb(
-        f"target remote {session.address}",
-        "tinyos stats",
-        "complete set tinyos manager ",
-        "complete set tinyos manager orchard::r",
-        "show tinyos manager",
-        f"set tinyos manager {FIRST}",
-        "tinyos stats --json",
-        "set tinyos manager reserve::DYNAMIC_MEMORY_MANAGER",
-        "tinyos stats --json",
-        "show tinyos manager",
-        "set tinyos manager",
-        "tinyos stats",
-        elf=variant_elf,
-    )
-    lines = done.output.splitlines()
-    assert "set tinyos manager auto" in lines
-    assert lines.count(f"set tinyos manager {FIRST}") == 1
-    assert lines.count(f"set tinyos manager {SECOND}") == 2
-    counts = [int(number) for number in re.findall(r'"context_switch_count": (\d+)', done.output)]
-    assert counts == [merged(kept["stats"])["context_switch_count"] for kept in (first, second)]
-    assert 'Which static is TinyOS\'s memory manager: "auto".' in lines
-    assert 'Which static is TinyOS\'s memory manager: "reserve::DYNAMIC_MEMORY_MANAGER".' in lines
-    problems = done.errors.strip().splitlines()
-    assert len(problems) == 2
-    assert {problem.partition(":")[0].split()[0] for problem in problems} == {"2"}
-    assert all(FIRST in problem and SECOND in problem for problem in problems)
-
-
-def test_a_manager_that_is_none_is_refused_at_once(variant_elf):
-    done = gdb(
-        "set tinyos manager heart::DYNAMIC_MEMORY_MANAGER",
-        "set tinyos manager nonsense",
-        "show tinyos manager",
-        "set tinyos manager DYNAMIC_MEMORY_MANAGER",
-        "set tinyos manager auto",
-        "show tinyos manager",
-        "help set tinyos manager",
-        elf=variant_elf,
-    )
-    unfit, unclear = done.errors.strip().splitlines()
-    assert '"nonsense" is not a static made like TinyOS\'s memory manager' in unfit
-    assert "2 statics are made like" in unclear
-    for problem in (unfit, unclear):
-        assert FIRST in problem
-        assert SECOND in problem
-    told_lines = [line for line in done.output.splitlines() if line.startswith("Which static")]
-    assert [line.rpartition(" ")[2] for line in told_lines] == ['"heart::DYNAMIC_MEMORY_MANAGER".', '"auto".']
-    assert "[PATH | auto]" in done.output
-
-
-def test_without_a_program_any_manager_is_kept():
-    done = gdb("set tinyos manager nonsense", "show tinyos manager")
-    assert '"nonsense".' in done.output
-    assert "nonsense" not in done.errors
-
-
-def test_the_ends_of_managers_paths_are_completed(variant_elf):
-    last = FIRST.rpartition("::")[2]
-    expected = {
-        "heart": [f"heart::{last}"],
-        "reserve": [f"reserve::{last}"],
-        "heart::D": [f"heart::{last}"],
-        "D": [FIRST, SECOND],
-        "orchard::h": [FIRST],
-        "a": ["auto"],
-    }
-    done = gdb(*(f"complete set tinyos manager {typed}" for typed in expected), elf=variant_elf)
-    found = [line for line in done.output.splitlines() if line.startswith("set tinyos manager ")]
-    assert found == [f"set tinyos manager {path}" for paths in expected.values() for path in paths]
