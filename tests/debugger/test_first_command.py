@@ -53,8 +53,8 @@ def stub(shared_machine):
         ("lazy", 51),
         ("stacks", 57),
         ("report", 65),
-        ("check", 77),
-        ("maps", 79),
+        ("check", 66),
+        ("maps", 60),
     ],
 )
 def test_a_command_imports_only_what_it_uses(stub, kernel_elf, command, most):
