@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gdbplugin.aarch64.faults import Syndrome
-from gdbplugin.kernel.fault import ExceptionReport, Fault, Instruction, KernelFailure, Now, TaskEnd
+from gdbplugin.kernel.fault import ExceptionReport, Fault, KernelFailure, TaskEnd
+from gdbplugin.kernel.fault_evidence import Instruction, Now
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.places import Description
 from gdbplugin.records import asdict
