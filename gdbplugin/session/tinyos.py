@@ -366,6 +366,8 @@ class TinyOS(Objects, Breakpoints):
         except (AttachError, CommandFailedError, EndedError, ReadFailedError) as error:
             gdb = self._debugger
             is_disconnected = gdb is not None and gdb.is_disconnected
-            if self._host.has_ended(_END_SECONDS if is_disconnected else 0) or is_disconnected:
+            # A target that can neither be resumed nor interrupted is one that GDB may not have told of yet.
+            is_doubtful = isinstance(error, CommandFailedError) and error.command.startswith("-exec-")
+            if self._host.has_ended(_END_SECONDS if is_disconnected or is_doubtful else 0) or is_disconnected:
                 raise self._host.ended() from error
             raise
