@@ -10,6 +10,7 @@ import pytest
 
 from gdbplugin.pytest_plugin import Boot
 from gdbplugin.session import TinyOS
+from tests.setup_sandbox import Sandbox
 
 _TOP = Path(__file__).resolve().parents[1]
 _KERNEL_TARGET = "aarch64-unknown-none-softfloat"
@@ -100,3 +101,18 @@ def shared_machine(shared_tinyos: TinyOS) -> TinyOS:
 def boot(boot_tinyos: Boot) -> Boot:
     """Boots machines with `QemuOptions` of the test's own; they are ended after it."""
     return boot_tinyos
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Sandbox:
+    """A checkout in which set-up runs against stand-ins."""
+    return Sandbox(tmp_path)
+
+
+@pytest.fixture
+def ready(sandbox: Sandbox) -> Sandbox:
+    """A sandbox after its first set-up."""
+    sandbox.all_programs()
+    sandbox.setup()
+    sandbox.forget()
+    return sandbox

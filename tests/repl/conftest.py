@@ -1,4 +1,4 @@
-"""A real terminal for the tests that want one."""
+"""A real terminal for the tests that want one, and runs without one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.repl.pane import Pane
+from tests.repl.runner import Runner
 
 
 @pytest.fixture
@@ -19,3 +20,9 @@ def pane(tmp_path: Path) -> Iterator[Pane]:
     made = Pane(tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture
+def run(kernel_elf: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """tinyos-repl, as scripts/run starts it after its set-up and build."""
+    return Runner(kernel_elf, tmp_path_factory.mktemp("run"))
