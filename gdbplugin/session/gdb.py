@@ -312,8 +312,17 @@ class Gdb(Exchange):
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             self.mi("-exec-interrupt")
-            with contextlib.suppress(WaitTimeoutError):
+            try:
                 return self.wait_for_stop(_AGAIN_SECONDS)
+            except WaitTimeoutError:
+                continue
+            except EndedError:
+                raise
+            except BaseException:
+                # The stop is on its way, and would come in the middle of what is asked next.
+                with contextlib.suppress(WaitTimeoutError):
+                    self.wait_for_stop(_SETTLE_SECONDS)
+                raise
         raise WaitTimeoutError(f"waited {timeout:g} s for the target to stop", self._pump.evidence())
 
     def selected_thread(self) -> str:
@@ -326,12 +335,12 @@ class Gdb(Exchange):
 
         The core that was selected stays so, whichever one the stub says that it has stopped.
         """
-        if self.running:
-            thread = "0" if self._in_foreground else self.selected_thread()
-            # Where a breakpoint stopped it just then, its core is the one to look at.
-            if self.interrupt().reason == "signal-received" and thread != "0":
-                self.ask(f"-thread-select {thread}")
         try:
+            if self.running:
+                thread = "0" if self._in_foreground else self.selected_thread()
+                # Where a breakpoint stopped it just then, its core is the one to look at.
+                if self.interrupt().reason == "signal-received" and thread != "0":
+                    self.ask(f"-thread-select {thread}")
             yield
         finally:
             # Where GDB or the target has gone meanwhile, what is on its way says so already.

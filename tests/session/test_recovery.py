@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gdbplugin.session import EndedError, SessionError, TinyOS, WaitTimeoutError
+from gdbplugin.session.mi import Stop
 
 Call = Callable[[TinyOS, float], object]
 
@@ -186,4 +187,26 @@ def test_a_command_that_sets_the_target_running_behind_our_back_is_recovered_fro
     with contextlib.suppress(WaitTimeoutError):
         machine.gdb("python gdb.execute('python gdb.execute(\"continue &\")')", 2)
     machine.interrupt()
+    assert_answers(machine)
+
+
+def test_ctrl_c_while_a_stop_is_on_its_way_leaves_none_for_the_next_command(
+    machine: TinyOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = machine.debugger.wait_for_stop
+    cut = []
+
+    def wait_for_stop(*arguments: float) -> Stop:
+        if not cut:
+            cut.append(True)
+            raise KeyboardInterrupt
+        return waits(*arguments)
+
+    monkeypatch.setattr(machine.debugger, "wait_for_stop", wait_for_stop)
+    with pytest.raises(KeyboardInterrupt), machine.stopped():
+        pytest.fail("it was not stopped for this")
+    # A stop that nobody has waited for comes now.
+    with pytest.raises(WaitTimeoutError):
+        machine.debugger.wait_for_stop(0.3)
+    assert machine.running
     assert_answers(machine)
