@@ -133,13 +133,14 @@ class Exchange:
                     text = f"waited {timeout:g} s for {waiting_for}"
                     raise WaitTimeoutError(text, error.evidence) from None
 
-    def _has_answered(self, token: int, timeout: float) -> bool:
-        """Whether a command's result comes in time, or never will."""
-        try:
-            self._pump.wait(lambda: token in self._results or self._ended, timeout, "GDB")
-        except WaitTimeoutError:
+    def _has_answered(self, token: int, timeout: float, enough: Callable[[], bool] = lambda: False) -> bool:
+        """Whether a command's result comes in time, or never will; returns early once `enough()`."""
+        results = self._results
+        with contextlib.suppress(WaitTimeoutError):
+            self._pump.wait(lambda: token in results or self._ended or enough(), timeout, "GDB")
+        if token not in results and not self._ended:
             return False
-        self._results.pop(token, None)
+        results.pop(token, None)
         self._awaited.discard(token)
         return True
 

@@ -46,6 +46,10 @@ _WORKING = 0.1
 _NO_STUB = ("disconnected", "closed", "reset by peer", "Broken pipe", "unexpectedly", "packet", "protocol")
 # A command that does nothing: GDB answers it when those before it are over.
 _NOTHING = "-gdb-show confirm"
+_NO_PYTHON = '-interpreter-exec console "python pass"'
+# A signal that raises KeyboardInterrupt in GDB's Python when that runs next. SIGINT does so only where Python
+# runs already: where GDB waits for the target it stops that.
+_END_PYTHON = signal.SIGUSR1
 _SETTINGS = (
     "set confirm off",
     "set pagination off",
@@ -55,6 +59,7 @@ _SETTINGS = (
     "set mi-async on",
     # A target that is not there is an error at once.
     "set tcp auto-retry off",
+    f"python import signal; signal.signal({_END_PYTHON:d}, signal.default_int_handler)",
     # GDB 17 puts pictures before errors and warnings, of which others have never heard.
     "python import contextlib",
     "python with contextlib.suppress(gdb.error): gdb.execute('set style emoji off')",
@@ -194,8 +199,8 @@ class Gdb(Exchange):
             return False
         while time.monotonic() < deadline:
             if self._has_answered_interrupt(last, deadline):
-                # An interrupt that GDB has not yet seen would end the next command.
-                self._has_answered(self._send(_NOTHING), _GIVE_UP_SECONDS)
+                # A signal that GDB, or its Python, has not yet seen would end the next command.
+                self._has_answered(self._send(_NO_PYTHON), _GIVE_UP_SECONDS)
                 self._in_foreground = False
                 self._may_trap = True
                 return True
@@ -235,6 +240,11 @@ class Gdb(Exchange):
     def _has_answered_interrupt(self, token: int, deadline: float) -> bool:
         """Send an interrupt, and say whether the result of a command comes then, and before the deadline."""
         working = process.processor_seconds(self.pid)
+        before = self._last_stop
+
+        def has_stopped() -> bool:
+            return self._last_stop is not before
+
         # To what GDB has started as well, as the terminal does: `shell`, `pipe`.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGINT)
@@ -242,9 +252,15 @@ class Gdb(Exchange):
             return True
         # A GDB that steps may have lost it between two steps. One that waits for its target would take
         # another one for the wish to give the target up, so that has time.
-        if process.processor_seconds(self.pid) - working > _WORKING * _AGAIN_SECONDS:
-            return False
-        return self._has_answered(token, min(_PATIENCE_SECONDS, max(0.0, deadline - time.monotonic())))
+        if process.processor_seconds(self.pid) - working <= _WORKING * _AGAIN_SECONDS and not has_stopped():
+            patience = min(_PATIENCE_SECONDS, max(0.0, deadline - time.monotonic()))
+            if self._has_answered(token, patience, has_stopped):
+                return True
+        if has_stopped():
+            # It has ended one step of a loop in Python, which is in the next one already.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, _END_PYTHON)
+        return False
 
     def connect(self, address: str, timeout: float = CONNECT_SECONDS) -> Result:
         """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then.

@@ -16,12 +16,15 @@ from gdbplugin.session.mi import Stop
 
 Call = Callable[[TinyOS, float], object]
 
+_LOOP = """gdb.execute('thread 2'); exec("while True: gdb.execute('stepi')")"""
 ENDLESS: dict[str, Call] = {
     "continue": lambda tinyos, timeout: tinyos.gdb("continue", timeout),
     "continue by MI": lambda tinyos, timeout: _continue_by_mi(tinyos, timeout),
     "stepi": lambda tinyos, timeout: tinyos.gdb("stepi 100000000", timeout),
     # Interrupted in a step that Python asked for, GDB 13 may take no notice of the stop.
     "a loop": lambda tinyos, timeout: tinyos.gdb("python while True: gdb.execute('stepi')", timeout),
+    # A step of a parked core ends by an interrupt only, and then the next one begins.
+    "a loop without end in each step": lambda tinyos, timeout: tinyos.gdb(f"python {_LOOP}", timeout),
     "a command of GDB's": lambda tinyos, timeout: tinyos.gdb("python while True: pass", timeout),
     "a program": lambda tinyos, timeout: tinyos.gdb("shell sleep 600", timeout),
     "a pipe": lambda tinyos, timeout: tinyos.gdb("pipe info line | sleep 600", timeout),
