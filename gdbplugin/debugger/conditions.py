@@ -21,7 +21,7 @@ from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.program import how_to_read_all
 from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.kernel import lookups
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import CachedMachine, Machine, MachineError
 

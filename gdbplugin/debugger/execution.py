@@ -1,60 +1,76 @@
-"""Running a command: its words parsed, its object read, its view written, its errors made one line each."""
+"""Runs a command: parses its words, reads its object, shows it, and turns errors into one line."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Iterator, Sequence
 
 import gdb
 
-from gdbplugin.debugger import stop, words
+from gdbplugin.commands import parsing
+from gdbplugin.debugger.target import GdbTarget
 from gdbplugin.debugger.text import failure, not_decoded, write
-from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel, SelectionError, WrongWordError
+from gdbplugin.kernel.kernel import SelectionError, WrongWordError
 from gdbplugin.layout.types import LayoutError
-from gdbplugin.machine import Machine, MachineError
+from gdbplugin.machine import MachineError
 from gdbplugin.render.style import Style, is_dumb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gdbplugin.debugger.command import Command, Form
+    from gdbplugin.commands.descriptor import Command, Parameter
+    from gdbplugin.kernel.journal import Noticed
 
-
+# No view is wider than this.
 _WIDEST = Style().width
-"""A table is no wider than this anyway."""
 
 
 def run(command: Command, argument: str) -> None:
-    """Run a command; whatever goes wrong with the target or the words becomes a `gdb.GdbError`."""
+    """Run a command for a user; what goes wrong with the target or the words becomes a `gdb.GdbError`."""
     with _errors_in_one_line(command):
-        given = words.parse(command, words.split(argument))
-        form = command.form(given)
-        shown, journal = _read(command, form, _with_limit(command, form, given), quiet="json" in given)
-        if "json" in given:
-            gdb.write(_json(form, shown, journal) + "\n")
+        values = parsing.parse(command, parsing.split(argument))
+        shown = command.read(GdbTarget(quiet="json" in values), _with_limit(command, values))
+        if "json" in values:
+            gdb.write(_json(command, values, shown) + "\n")
         else:
             chosen = style()
-            write(importlib.import_module(form.view).text(shown, journal, chosen), chosen)
-        _be_strict(command, given, journal)
+            write(command.form_for(values).show(shown, chosen), chosen)
+        _be_strict(command, values, shown)
 
 
-def as_json(command: Command, arguments: Sequence[str]) -> str:
+def as_json(command: Command, words: Sequence[str]) -> str:
     """A command's object as JSON; errors as in `run`."""
     with _errors_in_one_line(command):
-        given = words.parse(command, arguments)
-        form = command.form(given)
-        shown, journal = _read(command, form, given, quiet=True)
-        _be_strict(command, given, journal)
-        return _json(form, shown, journal)
+        values = parsing.parse(command, words)
+        shown = command.read(GdbTarget(quiet=True), values)
+        _be_strict(command, values, shown)
+        return _json(command, values, shown)
+
+
+def complete(command: Command, text: str, word: str) -> list[str] | int:
+    """What can stand where `word` is, the last piece of `text`, as `gdb.Command.complete` returns it."""
+    offered = parsing.complete(command, text, offered_values)
+    if isinstance(offered, parsing.Expression):
+        return gdb.COMPLETE_EXPRESSION
+    # GDB breaks words at dashes and equals signs: its `word` may be only the rest of what was typed.
+    head = len(text.rpartition(" ")[2]) - len(word)
+    return [value[head:] for value in offered]
+
+
+def offered_values(parameter: Parameter) -> list[str]:
+    """The values to offer for a parameter; none where the target cannot say."""
+    if parameter.choices or parameter.complete is None:
+        return list(parameter.choices)
+    try:
+        return [str(value) for value in parameter.complete(GdbTarget())]
+    except (MachineError, LayoutError, gdb.error):
+        return []  # Nothing is stopped, or it is not TinyOS: there is nothing to offer.
 
 
 def style() -> Style:
-    """What the user's terminal can show, as `set tinyos`, GDB's own settings and NO_COLOR have it."""
+    """What the user's terminal can show, by `set tinyos`, GDB's own settings and NO_COLOR."""
     encoding = {"on": "utf-8", "off": "ascii"}.get(_setting("unicode"), gdb.host_charset())
     colour = {"on": True, "off": False}.get(_setting("color"))
     if colour is None:
@@ -64,7 +80,7 @@ def style() -> Style:
             and not is_dumb(os.environ)
             and os.isatty(1)
         )
-    # 0 in GDB's words, None in Python's: unlimited. Without a terminal GDB supposes one of 80 columns.
+    # Unlimited is 0 for GDB and None in Python. Without a terminal GDB assumes one of 80 columns.
     width = int(gdb.parameter("tinyos width") or (os.isatty(1) and gdb.parameter("width")) or 0)
     return Style(encoding, colour, width) if 0 < width < _WIDEST else Style(encoding, colour)
 
@@ -73,74 +89,38 @@ def _setting(name: str) -> str:
     return str(gdb.parameter(f"tinyos {name}"))
 
 
-def _with_limit(command: Command, form: Form, given: dict[str, Any]) -> dict[str, Any]:
-    """The words given, and the user's own limit where the command takes one that was not given."""
+def _with_limit(command: Command, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, and the user's own limit if the command takes one and none was given."""
     limit = gdb.parameter("tinyos limit")
     takes_one = any(option.key == "limit" for option in command.options)
-    if not limit or not takes_one or "json" in given or form.reader != command.reader:
-        return given
-    return {"limit": limit, **given}
+    return {"limit": limit, **values} if limit and takes_one and "json" not in values else values
 
 
-def stopped(machine: Machine, journal: Journal) -> Stopped:
-    """The stopped machine, for what works whatever runs on it."""
-    return Stopped(machine, stop.selected_core(), journal, lambda: find_kernel(machine, journal))
-
-
-def find_kernel(machine: Machine, journal: Journal) -> Kernel:
-    """TinyOS on the stopped machine; raises a `MachineError` where it is not that."""
-    return Kernel(machine, stop.layout(machine), journal, stop.history(), stop.decoded())
-
-
-def _read(command: Command, form: Form, given: dict[str, Any], quiet: bool) -> tuple[Any, Journal]:
-    """The form's object, and what was noticed on the way. `quiet` where only a program listens."""
-    not_read = {option.key for option in command.all_options if not option.reads or option.form is form}
-    values = {key: value for key, value in given.items() if key not in not_read}
-    _require_alone(command, form, values)
-    journal = Journal()
-    module, _, function = form.reader.partition(":")
-    reader = getattr(importlib.import_module(module), function)
-    if form.needs == "journal":
-        return reader(journal, quiet, **values), journal
-    machine = stop.machine()
-    if form.needs == "stopped":
-        return reader(stopped(machine, journal), **values), journal
-    return reader(find_kernel(machine, journal), **values), journal
-
-
-def _require_alone(command: Command, form: Form, values: dict[str, Any]) -> None:
-    """An option that selects another form goes with none of the reader's words."""
-    selecting = next((option for option in command.options if option.form is form), None)
-    if selecting is not None and values:
-        raise words.WordError(command, selecting.name, "goes with no other word but --json")
-
-
-def _be_strict(command: Command, given: dict[str, Any], journal: Journal) -> None:
-    if "strict" in given and journal.finding_count:
-        count = journal.finding_count
+def _be_strict(command: Command, values: dict[str, Any], shown: Noticed) -> None:
+    count = shown.journal.finding_count
+    if "strict" in values and count:
         raise failure(f"tinyos {command.word}: {count:,} finding{'s' if count > 1 else ''}")
 
 
-def _json(form: Form, shown: Any, journal: Journal) -> str:
-    view = importlib.import_module(form.view)
-    content = {"schema": form.schema, "findings": _findings(journal), "notes": journal.notes}
-    content.update(view.content(shown, journal))
-    dumped: str = importlib.import_module("gdbplugin.render.encoding").dumps(content)
-    return dumped
+def _json(command: Command, values: dict[str, Any], shown: Noticed) -> str:
+    from gdbplugin.commands.encoding import to_json
+    from gdbplugin.render.encoding import dumps
 
-
-def _findings(journal: Journal) -> list[dict[str, str]]:
-    return [vars(finding) for finding in journal.findings]
+    form = command.form_for(values)
+    if form.content is None:
+        return to_json(form.schema, shown)
+    findings = [vars(finding) for finding in shown.findings]
+    return dumps({"schema": form.schema, "findings": findings, "notes": shown.notes, **form.content(shown)})
 
 
 @contextlib.contextmanager
 def _errors_in_one_line(command: Command) -> Iterator[None]:
-    """GDB prints only `GdbError` as a plain message, so what may be expected to go wrong becomes one."""
+    """GDB prints only `GdbError` as a plain message, so whatever can be expected to go wrong becomes one."""
     try:
         yield
-    except WrongWordError as error:
-        raise words.WordError(command, error.word, error.reason) from error
-    except SelectionError as error:
+    except parsing.WordError as error:
+        raise failure(str(error)) from error
+    except (WrongWordError, SelectionError) as error:
         raise failure(f"tinyos {command.word}: {error}. Usage: {command.usage}") from error
     except (MachineError, LayoutError) as error:
         raise failure(str(error)) from error

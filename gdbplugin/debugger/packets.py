@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import gdb
 
-from gdbplugin.debugger import interrupts
+from gdbplugin.debugger import sigint
 from gdbplugin.debugger.linear import SecureMemory
 from gdbplugin.debugger.memory_map import ASK, MemoryMap
 from gdbplugin.debugger.stub_socket import BURST, StubSocket
@@ -46,7 +46,7 @@ def ask_monitor(command: str) -> str | None:
     """What the monitor behind the stub says to a command that changes nothing; None where there is none."""
     _asking.append(command)
     try:
-        with interrupts.held():
+        with sigint.held():
             return printed(f"monitor {command}").replace("\r\n", "\n")
     except gdb.error:
         return None
@@ -137,7 +137,7 @@ class PacketMemory:
     def _through_gdb(self, packets: list[str]) -> list[bytes]:
         answers = []
         for start in range(0, len(packets), BURST):
-            with interrupts.held(), self._switched():
+            with sigint.held(), self._switched():
                 answers += [_send(self._connection, packet) for packet in packets[start : start + BURST]]
         return answers
 

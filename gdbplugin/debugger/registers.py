@@ -13,7 +13,7 @@ import gdb
 
 from gdbplugin.aarch64.regime import OF_TRANSLATION
 from gdbplugin.aarch64.registers import is_processor_state
-from gdbplugin.debugger import interrupts
+from gdbplugin.debugger import sigint
 from gdbplugin.machine import MachineGoneError
 
 _SPELLINGS = {
@@ -57,7 +57,7 @@ class RegisterReader:
         _pending.append(lambda: found.update({name: self._value(name) for name in names}))
         try:
             # Within GDB's own `python`, Ctrl-C would come out as an error in Python.
-            with interrupts.held():
+            with sigint.held():
                 gdb.execute(
                     f"thread apply {self._inferior.num}.{thread.num} -q "
                     # The user's Python gets no name by it.

@@ -12,26 +12,23 @@ import gdb
 
 from gdbplugin.aarch64.virtual import VirtualMemory
 from gdbplugin.debugger import stop
-from gdbplugin.debugger.execution import find_kernel
 from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.debugger.target import find_kernel
 from gdbplugin.debugger.text import fitted
 from gdbplugin.debugger.waiting import Waiting
-from gdbplugin.kernel.context_test import ContextTestRun, compare_context, read_context_state
 from gdbplugin.kernel.failure import FAILURE_MAGIC, FAILURE_RECORD, read_failure
 from gdbplugin.kernel.interface import (
     CANCEL,
     CHANGED,
-    CONTEXT_TEST,
     INTERFACE,
     NAMES,
-    STRESS_TEST,
     Interface,
     decode_interface,
     read_interface,
 )
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.stress import StressRun, compare_stress, read_stress_state
-from gdbplugin.kernel.target import Kernel, NotTinyOSError
+from gdbplugin.kernel.kernel import Kernel, NotTinyOSError
+from gdbplugin.kernel.kernel_test import KernelTest
 from gdbplugin.kernel.tasks import read_tasks
 from gdbplugin.machine import MachineError
 from gdbplugin.records import dataclass, replace
@@ -46,73 +43,28 @@ class RequestError(MachineError):
 
 
 @dataclass(frozen=True)
-class _Test:
-    """A test to be asked for: its request, its command, what is read before it, and made of it after."""
-
-    number: int
-    command: str
-    read: Callable[[Kernel], Any]
-    compare: Callable[[Kernel, Any, Interface], Any]
-    can_cancel: bool = False
-
-    @property
-    def name(self) -> str:
-        """What a person calls it."""
-        return NAMES[self.number]
-
-
-@dataclass(frozen=True)
 class _UnderWay:
     """A test that was asked for, whose end nobody has seen yet, and what was before."""
 
-    test: _Test
+    test: KernelTest
     served: int
     before: Any
 
-
-_STRESS = _Test(STRESS_TEST, "tinyos stress", read_stress_state, compare_stress, can_cancel=True)
-_CONTEXT = _Test(CONTEXT_TEST, "tinyos context --test", read_context_state, compare_context)
 
 # By the number of the connection, and that of the test.
 _under_way: dict[tuple[int, int], _UnderWay] = {}
 _last: dict[tuple[int, int], Any] = {}
 
 
-def run_stress(journal: Journal, quiet: bool = False) -> StressRun:
-    """Run the stress test in the target; raises a `MachineError`."""
-    run: StressRun = _run(_STRESS, journal, quiet)
-    return run
-
-
-def run_context_test(journal: Journal, quiet: bool = False) -> ContextTestRun:
-    """Run the context switching test in the target; raises a `MachineError`."""
-    run: ContextTestRun = _run(_CONTEXT, journal, quiet)
-    return run
-
-
-def last_stress(journal: Journal, quiet: bool = False) -> StressRun:
-    """The latest run of the stress test once more; nothing is asked of the target."""
-    del quiet  # There is nothing to be said on the way.
-    run: StressRun = _latest(_STRESS, journal)
-    return run
-
-
-def last_context_test(journal: Journal, quiet: bool = False) -> ContextTestRun:
-    """The latest run of the context switching test once more; nothing is asked of the target."""
-    del quiet
-    run: ContextTestRun = _latest(_CONTEXT, journal)
-    return run
-
-
-def _latest(test: _Test, journal: Journal) -> Any:
+def latest(test: KernelTest) -> Any:
+    """What the latest run of a test on this connection changed; nothing is asked of the target."""
     if _key(test) not in _last:
         raise RequestError(f"no {test.name} was run on this connection yet: {test.command} runs one")
-    run, kept = _last[_key(test)]
-    journal.add(kept)
-    return run
+    return _last[_key(test)]
 
 
-def _run(test: _Test, journal: Journal, quiet: bool) -> Any:
+def run(test: KernelTest, journal: Journal, quiet: bool) -> Any:
+    """Run a test in the target; raises a `MachineError`."""
     kernel = find_kernel(stop.machine(), journal)
     interface = read_interface(kernel)
     former = _known(test, interface)
@@ -132,18 +84,18 @@ def _run(test: _Test, journal: Journal, quiet: bool) -> Any:
     return _finish(test, former, steps, journal)
 
 
-def _finish(test: _Test, former: _UnderWay, steps: int | None, journal: Journal) -> Any:
+def _finish(test: KernelTest, former: _UnderWay, steps: int | None, journal: Journal) -> Any:
     kernel = find_kernel(stop.machine(), journal)
     interface = read_interface(kernel)
     if steps is not None:
         interface = replace(interface, progress=steps)
     run = test.compare(kernel, former.before, interface)
     _under_way.pop(_key(test), None)
-    _last[_key(test)] = (run, journal)
+    _last[_key(test)] = run
     return run
 
 
-def _wait(test: _Test, waiting: Waiting, former: _UnderWay, quiet: bool) -> int | None:
+def _wait(test: KernelTest, waiting: Waiting, former: _UnderWay, quiet: bool) -> int | None:
     """Until the request was carried out; raises `RequestError` if it was not.
 
     The steps that were done when it was cancelled; None if it was not.
@@ -172,7 +124,7 @@ def _wait(test: _Test, waiting: Waiting, former: _UnderWay, quiet: bool) -> int 
         raise RequestError(_why_not_ended(test, waiting, interface))
 
 
-def _why_not_begun(test: _Test, waiting: Waiting) -> str:
+def _why_not_begun(test: KernelTest, waiting: Waiting) -> str:
     if waiting.timed_out:
         return (
             f"the kernel did not take up the {test.name}: it is busy with a command of its console, or "
@@ -183,7 +135,7 @@ def _why_not_begun(test: _Test, waiting: Waiting) -> str:
     return f"interrupted before the {test.name} began; the request was withdrawn"
 
 
-def _why_not_ended(test: _Test, waiting: Waiting, interface: Interface) -> str:
+def _why_not_ended(test: KernelTest, waiting: Waiting, interface: Interface) -> str:
     steps = f"{interface.progress} of {interface.progress_total} steps done"
     later = f"the test goes on when the target does, and `{test.command}` then waits for its end"
     if waiting.timed_out:
@@ -193,7 +145,7 @@ def _why_not_ended(test: _Test, waiting: Waiting, interface: Interface) -> str:
     return f"the target stopped {waiting.reason} during the {test.name} ({steps}); {later}"
 
 
-def _known(test: _Test, interface: Interface) -> _UnderWay | None:
+def _known(test: KernelTest, interface: Interface) -> _UnderWay | None:
     """The same test asked for before and left to itself, if it still runs, or has ended meanwhile."""
     former = _under_way.pop(_key(test), None)
     if former is None:
@@ -256,7 +208,7 @@ def _changed_address() -> int:
     return int(symbol.value().address or 0)
 
 
-def _key(test: _Test) -> tuple[int, int]:
+def _key(test: KernelTest) -> tuple[int, int]:
     connection = gdb.selected_inferior().connection
     return connection.num if connection is not None else 0, test.number
 
@@ -280,7 +232,7 @@ def _write_request(number: int) -> None:
     stop.forget()
 
 
-def _announce(test: _Test, goes_on: bool) -> None:
+def _announce(test: KernelTest, goes_on: bool) -> None:
     how = "goes on" if goes_on else "asked for by DEBUGGER_INTERFACE.request"
     end = "Ctrl-C ends it early." if test.can_cancel else "Ctrl-C stops the target."
     _say(f"The target runs now: the kernel's {test.name}{' ' if goes_on else ', '}{how}. {end}")

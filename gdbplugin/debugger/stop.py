@@ -14,12 +14,12 @@ from collections.abc import Iterator
 
 import gdb
 
-from gdbplugin.debugger import interrupts
+from gdbplugin.debugger import sigint
 from gdbplugin.debugger.layout import GdbLayout, find_symbol
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
+from gdbplugin.debugger.preferences import chosen_manager
 from gdbplugin.debugger.program import WrongProgramError, file_name
-from gdbplugin.debugger.settings.preferences import chosen_manager
 from gdbplugin.kernel.design import MANAGER, NAMES, DesignLayout, candidates
 from gdbplugin.kernel.history import History
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
@@ -294,7 +294,7 @@ def described_architecture(inferior: gdb.Inferior) -> str | None:
     if not isinstance(connection, gdb.RemoteTargetConnection):
         return None
     try:
-        with interrupts.held():
+        with sigint.held():
             answer = connection.send_packet("qXfer:features:read:target.xml:0,800")
     except (gdb.error, RuntimeError):
         return None  # The connection was lost: whoever uses it next says so.

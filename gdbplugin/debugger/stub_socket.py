@@ -19,7 +19,7 @@ from itertools import islice
 
 import gdb
 
-from gdbplugin.debugger import interrupts
+from gdbplugin.debugger import sigint
 from gdbplugin.machine import MachineGoneError
 
 # As many answers as there may be at once without QEMU, which writes them, having to wait for room.
@@ -116,7 +116,7 @@ def _leads_to(descriptor: int, details: str) -> bool:
 
 def _exchange(channel: _socket.socket, packets: Sequence[str]) -> list[bytes]:
     """One burst; Ctrl-C waits for its end, so that no answer is left for GDB to stumble upon."""
-    with interrupts.held():
+    with sigint.held():
         is_over = False
         try:
             channel.sendall(b"".join(map(_framed, packets)))
@@ -171,7 +171,7 @@ def _wait(channel: _socket.socket) -> None:
         waited = time.monotonic() - began
         if seconds is not None and waited > seconds:
             raise OSError(f"the debug stub did not answer within {seconds} s")
-        if waited > _PATIENCE_SECONDS and interrupts.is_waiting():
+        if waited > _PATIENCE_SECONDS and sigint.is_waiting():
             raise OSError("interrupted while the debug stub did not answer")
 
 

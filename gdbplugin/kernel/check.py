@@ -14,12 +14,12 @@ from gdbplugin.kernel.check_kernel_half import check_kernel_half
 from gdbplugin.kernel.check_outcome import Check, settled
 from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
 from gdbplugin.kernel.mappings import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
-from gdbplugin.kernel.places import Symbols
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.state import State, read_state
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.target import Symbols
 from gdbplugin.machine import MachineError, MachineGoneError
 
 # More than any stack can have: a size beyond it is a corrupt one.
@@ -43,7 +43,13 @@ def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
             kernel.journal.note(
                 "the kernel has not set up its memory manager yet: its records were not compared"
             )
-            return Check(changing=False, checked=_checked(None, own), passing=(), passing_count=0)
+            return Check(
+                changing=False,
+                checked=_checked(None, own),
+                passing=(),
+                passing_count=0,
+                journal=kernel.journal,
+            )
         changing, state = kernel.is_changing(MANAGER), read_state(kernel)
     except MachineGoneError:
         raise
@@ -51,7 +57,9 @@ def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
         if not kernel.journal.finding_count:
             raise
         kernel.journal.find("the kernel's records", "readable", str(error))
-        return Check(changing=False, checked=_checked(None, own), passing=(), passing_count=0)
+        return Check(
+            changing=False, checked=_checked(None, own), passing=(), passing_count=0, journal=kernel.journal
+        )
     seen = Journal()
     compare(state, seen)
     return settled(kernel, seen, changing, _checked(state, own))

@@ -17,8 +17,9 @@ from gdbplugin.aarch64.maps import Bounds, MappedRange, extents, mapped_ranges
 from gdbplugin.aarch64.memory_types import is_device, memory_type_at
 from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.walk import memory_of
-from gdbplugin.kernel.places import DEVICES, IMAGE, LINEAR_MAP, Place, Places, Symbols, image_places
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.kernel import Kernel
+from gdbplugin.kernel.places import DEVICES, IMAGE, LINEAR_MAP, Place, Places, image_places
+from gdbplugin.kernel.target import Symbols
 from gdbplugin.machine import Machine
 from gdbplugin.records import NamedTuple
 

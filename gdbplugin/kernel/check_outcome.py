@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gdbplugin.kernel.journal import Finding, Journal, Noticed
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.records import dataclass
 
 
@@ -33,4 +33,5 @@ def settled(kernel: Kernel, seen: Journal, changing: bool, checked: dict[str, in
         checked=checked,
         passing=tuple(seen.findings) if changing else (),
         passing_count=seen.finding_count if changing else 0,
+        journal=kernel.journal,
     )

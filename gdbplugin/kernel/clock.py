@@ -9,7 +9,7 @@ is known, the kernel's own words for the timer's frequency and its last tick say
 from __future__ import annotations
 
 from gdbplugin.kernel.interface import INTERFACE
-from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, locate_path, unwrap
 from gdbplugin.records import dataclass
@@ -27,7 +27,9 @@ class Clock:
     """`frequency` in counts a second; `now` in counts since the timer started, good to a tick."""
 
     frequency: int | None
+    """Counts a second of the generic timer (CNTFRQ_EL0)."""
     now: int | None
+    """Its count at the stop, good to a tick of 4 ms."""
 
     def seconds(self, counts: int | None) -> float | None:
         """Counts as seconds; None where either is not known."""

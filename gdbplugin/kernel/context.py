@@ -6,8 +6,8 @@ from gdbplugin.aarch64.cores import Core, read_cores
 from gdbplugin.aarch64.regime import RegimeUnknownError, regime_at
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces, read_spaces
-from gdbplugin.kernel.target import Kernel
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 from gdbplugin.records import dataclass
 
@@ -48,7 +48,9 @@ def read_context(kernel: Kernel) -> Context:
     kernel.note_change()
     cores = read_cores(kernel.machine)
     own = {core.core: regime for core in cores if (regime := _own_regime(kernel, core)) is not None}
-    return Context(read_spaces(kernel), cores, read_tasks(kernel), read_clock(kernel), own)
+    return Context(
+        read_spaces(kernel), cores, read_tasks(kernel), read_clock(kernel), own, journal=kernel.journal
+    )
 
 
 def _own_regime(kernel: Kernel, core: Core) -> OwnRegime | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.interface import CONTEXT_TEST, NAMES, Interface
-from gdbplugin.kernel.outcome import difference, judged, seconds_between
+from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.kernel import Kernel
+from gdbplugin.kernel.kernel_test import KernelTest, difference, judged, seconds_between
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
-from gdbplugin.kernel.target import Kernel
 from gdbplugin.kernel.tasks import Task, Tasks, read_tasks
 from gdbplugin.records import dataclass
 
@@ -33,7 +34,7 @@ class TaskChange:
 
 
 @dataclass(frozen=True)
-class ContextTestRun:
+class ContextTestRun(Noticed):
     """A run: `result` is passed, failed or no room; `tasks` are those that ran."""
 
     result: str
@@ -73,7 +74,9 @@ def compare_context(kernel: Kernel, before: ContextState, interface: Interface) 
     after = read_context_state(kernel)
     seconds = seconds_between(before.clock, after.clock)
     result = judged(kernel, NAMES[CONTEXT_TEST], interface)
-    return ContextTestRun(result, seconds, before, after, _tasks(before.tasks, after.tasks))
+    return ContextTestRun(
+        result, seconds, before, after, _tasks(before.tasks, after.tasks), journal=kernel.journal
+    )
 
 
 def _tasks(before: Tasks | None, after: Tasks | None) -> tuple[TaskChange, ...]:
@@ -91,3 +94,6 @@ def _tasks(before: Tasks | None, after: Tasks | None) -> tuple[TaskChange, ...]:
 def _change(task: Task, old: Task | None) -> TaskChange:
     switches = task.switch_count if old is None else difference(task.switch_count, old.switch_count)
     return TaskChange(task.id, task.name, task.state, task.end_reason, old is None, switches)
+
+
+CONTEXT = KernelTest(CONTEXT_TEST, "tinyos context --test", read_context_state, compare_context)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel, NotTinyOSError, WrongWordError
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, NotTinyOSError, WrongWordError
+from gdbplugin.kernel.target import Target
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, Enumeration, Static, locate, locate_path, unwrap
 from gdbplugin.records import dataclass
@@ -115,7 +115,7 @@ def has_events(kernel: Kernel) -> bool:
 
 def read_event_list(
     kernel: Kernel,
-    n: int = _SHOWN,
+    n: int | None = None,
     kind: str | None = None,
     stack: int | None = None,
     asid: int | None = None,
@@ -129,6 +129,7 @@ def read_event_list(
     """
     if not has_events(kernel):
         raise NotTinyOSError("this kernel has no event ring: it records no events that could be shown")
+    n = _SHOWN if n is None else n
     kernel.note_change()
     if kind is not None:
         kind = _known_kind(kernel, kind)
@@ -150,7 +151,16 @@ def read_event_list(
     kept = _kept(kernel, ring)
     shown = tuple(matching[-n:] if n else ())
     count = len(matching) if filtered else kept
-    return EventList(ring.recorded, kept, count, shown, event_names(kernel), read_clock(kernel), earlier)
+    return EventList(
+        ring.recorded,
+        kept,
+        count,
+        shown,
+        event_names(kernel),
+        read_clock(kernel),
+        earlier,
+        journal=kernel.journal,
+    )
 
 
 def _known_kind(kernel: Kernel, wanted: str) -> str:
@@ -192,9 +202,9 @@ def kind_numbers(kernel: Kernel) -> dict[str, int]:
     return {name: number for number, name in found.items() if number != 0}
 
 
-def offered_kinds(stopped: Stopped) -> list[str]:
+def offered_kinds(target: Target) -> list[str]:
     """For completion: the kinds of event."""
-    return kinds(stopped.kernel) if stopped.kernel is not None else []
+    return kinds(target.kernel) if target.kernel is not None else []
 
 
 def event_names(kernel: Kernel) -> dict[str, dict[int, str]]:

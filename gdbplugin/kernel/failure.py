@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.tasks import read_tasks
 from gdbplugin.layout.decode import text
 from gdbplugin.records import dataclass, fields

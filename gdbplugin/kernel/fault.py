@@ -11,19 +11,11 @@ from gdbplugin.aarch64.registers import exception_level, is_in_aarch32
 from gdbplugin.kernel.failure import EndedTask, FailureRecord, read_ended_tasks, read_failure
 from gdbplugin.kernel.fault_evidence import VECTOR_BYTES, Disassemble, Evidence, Instruction, Now
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.places import (
-    STACK_REGION,
-    Description,
-    NoSymbols,
-    Symbols,
-    describe,
-    places_of_program,
-    read_places,
-)
+from gdbplugin.kernel.kernel import Kernel
+from gdbplugin.kernel.places import STACK_REGION, Description, describe, places_of_program, read_places
 from gdbplugin.kernel.selection import choose_core
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.target import NoSymbols, Symbols, Target
 from gdbplugin.machine import Machine, MachineError, MachineGoneError
 from gdbplugin.records import dataclass, replace
 
@@ -105,10 +97,10 @@ class Fault(Noticed):
 class _Surroundings:
     """What lies where, on a stopped machine, whatever runs on it."""
 
-    def __init__(self, stopped: Stopped, symbols: Symbols) -> None:
+    def __init__(self, target: Target, symbols: Symbols) -> None:
         self.symbols = symbols
-        self.kernel: Kernel | None = stopped.kernel
-        self._journal = stopped.journal
+        self.kernel: Kernel | None = target.kernel
+        self._journal = target.journal
         self.places = places_of_program(symbols)
         kernel = self.kernel
         if kernel is not None:
@@ -133,16 +125,16 @@ class _Surroundings:
 
 
 def read_fault(
-    stopped: Stopped,
+    target: Target,
     symbols: Symbols | None = None,
     disassemble: Disassemble = lambda _core, _address, _word: None,
     *,
     core: int | None = None,
 ) -> Fault:
     """Explain a core's last exceptions. Raises `SelectionError` for a core there is not."""
-    machine = stopped.machine
-    number = choose_core(stopped, core)
-    around = _Surroundings(stopped, symbols or NoSymbols())
+    machine = target.machine
+    number = choose_core(target, core)
+    around = _Surroundings(target, symbols or NoSymbols())
     level = exception_level(machine, number)
     kernel = around.kernel
     failure = None if kernel is None else around.attempt(lambda: _failure(kernel, around), None)
@@ -171,6 +163,7 @@ def read_fault(
         entering=_entering(_vector(machine, number, level)),
         failure=failure,
         ended=tuple(ended),
+        journal=target.journal,
     )
 
 

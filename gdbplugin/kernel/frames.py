@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.layout.decode import Columns, Invalid
 from gdbplugin.layout.types import Array, unwrap
 from gdbplugin.records import dataclass
@@ -31,15 +31,26 @@ _POOL_COUNTERS = (
 class Frames:
     """The pool. `base` is the physical address of frame 0; frames are of 4,096 bytes."""
 
+    json_fields = (*_POOL_COUNTERS, "used_frames")
+
     base: int | None
+    """Physical address of frame 0."""
     total_frames: int | None
+    """Frames of 4 KiB in the pool."""
     limit_frames: int | None
+    """Frames that the pool may use."""
     free_frames: int | None
+    """Free ones."""
     cached_frames: int | None
+    """Ones kept ready; to be had as well."""
     retired_frames: int | None
+    """Ones beyond the limit."""
     allocation_count: int | None
+    """Allocations since boot."""
     release_count: int | None
+    """Releases since boot."""
     failure_count: int | None
+    """Allocations that failed."""
 
     @property
     def used_frames(self) -> int | None:

@@ -5,7 +5,7 @@ What it promises stands in `kernel/src/debugger.rs`.
 
 from __future__ import annotations
 
-from gdbplugin.kernel.target import Kernel, NotTinyOSError
+from gdbplugin.kernel.kernel import Kernel, NotTinyOSError
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Type
 from gdbplugin.records import dataclass, fields

@@ -12,8 +12,11 @@ class Finding:
     """Something in the target that is not as it must be."""
 
     object: str
+    """What it is about."""
     expected: str
+    """What must be there."""
     found: str
+    """What is."""
 
     def __str__(self) -> str:
         return f"{self.object}: expected {self.expected}; found {self.found}"
@@ -104,10 +107,10 @@ class Noticed:
 
     @property
     def findings(self) -> list[Finding]:
-        """What in the target is not as it must be."""
+        """What in the target is not as it must be; of very many the first 1,000."""
         return self.journal.findings
 
     @property
     def notes(self) -> list[str]:
-        """What is to be known of the reading."""
+        """About the reading: what is missing, and how far figures can be trusted."""
         return self.journal.notes

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.layout.decode import Columns, presence
 from gdbplugin.layout.types import Array, Choice, Field, Struct, Type, held, unwrap
 from gdbplugin.records import NamedTuple, dataclass

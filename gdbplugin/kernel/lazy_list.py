@@ -8,11 +8,11 @@ from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.kernel import Kernel, WrongWordError
 from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage, LazyPages, LazyRange, LazyTable, read_lazy_pages
 from gdbplugin.kernel.spaces import read_spaces
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel, WrongWordError
+from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 from gdbplugin.records import dataclass
 
@@ -98,7 +98,9 @@ def read_lazy_list(
         chosen = matching
         records = set(matching.records)
         ranges = tuple(entry for entry in ranges if not records.isdisjoint(lazy.pages_of(entry).records))
-    return LazyList(lazy, ranges, chosen, limit, read_tasks(kernel), read_clock(kernel), detail)
+    return LazyList(
+        lazy, ranges, chosen, limit, read_tasks(kernel), read_clock(kernel), detail, journal=kernel.journal
+    )
 
 
 def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
@@ -144,8 +146,8 @@ def _walked(kernel: Kernel, page: LazyPage, address: int) -> tuple[Translation |
     return translate(kernel.machine, regime, address), None
 
 
-def offered_asids(stopped: Stopped) -> list[int]:
+def offered_asids(target: Target) -> list[int]:
     """For completion: the ASIDs of the active address spaces."""
-    if stopped.kernel is None:
+    if target.kernel is None:
         return []
-    return sorted(read_spaces(stopped.kernel).by_asid)
+    return sorted(read_spaces(target.kernel).by_asid)

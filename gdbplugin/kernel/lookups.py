@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPage, LazyTable, read_lazy_pages
 from gdbplugin.kernel.pressure import LEVELS
-from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, Choice, Field, held, locate_held, unwrap
 

@@ -8,8 +8,8 @@ from gdbplugin.aarch64.extents import Leaf, Malformed
 from gdbplugin.aarch64.maps import Bounds, leaf_attributes, leaves
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import memory_of
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces
-from gdbplugin.kernel.target import Kernel
 from gdbplugin.records import dataclass
 
 PAGE_BYTES = 4096

@@ -16,10 +16,10 @@ from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.areas import Area, Mapping, Owners
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.permissions import PermissionFilter
-from gdbplugin.kernel.places import NoSymbols, Places, Symbols, places_of_program, read_places
+from gdbplugin.kernel.places import Places, places_of_program, read_places
 from gdbplugin.kernel.selection import Selection, View, choose
 from gdbplugin.kernel.spaces import read_spaces
-from gdbplugin.kernel.stopped import Stopped
+from gdbplugin.kernel.target import NoSymbols, Symbols, Target
 from gdbplugin.machine import MachineError, MachineGoneError
 from gdbplugin.records import NamedTuple, dataclass
 
@@ -94,7 +94,7 @@ class _Wanted(NamedTuple):
 
 
 def read_maps(
-    stopped: Stopped,
+    target: Target,
     symbols: Symbols | None = None,
     *,
     range: tuple[int, int] | None = None,  # noqa: A002 (the user's word)
@@ -102,7 +102,7 @@ def read_maps(
     owner: str | None = None,
     find_physical: int | None = None,
     limit: int | None = None,
-    **selection: int,
+    **selection: int | None,
 ) -> AddressMap:
     """Walk all tables of an address space, or for `find_physical` of all known if none is chosen.
 
@@ -110,21 +110,21 @@ def read_maps(
     areas, and the most mappings, to keep; `selection` are the fields of `Selection`. Raises what `choose`
     raises.
     """
-    view = choose(stopped, Selection(**selection))
+    view = choose(target, Selection(**selection))
     pattern = None if permissions is None else PermissionFilter(permissions, view.regime)
     wanted = _Wanted(range, pattern, owner.lower() if owner else None, find_physical)
     # What is on record is so by the addresses of stage 1.
-    named = _places(stopped, symbols or NoSymbols()) if view.regime.stage == 1 else Places(())
+    named = _places(target, symbols or NoSymbols()) if view.regime.stage == 1 else Places(())
     reader = _Reader(view, named, wanted)
     if not view.regime.enabled:
         spaces = []
-    elif find_physical is not None and not {"asid", "ttbr"} & selection.keys():
-        spaces = _all_spaces(stopped, view)
+    elif find_physical is not None and selection.get("asid") is None and selection.get("ttbr") is None:
+        spaces = _all_spaces(target, view)
     else:
         spaces = [_Space(view.regime, control, view.asid, view.task) for control in view.regime.controls]
     areas = [area for space in spaces for area in reader.areas(space)]
     if reader.stopped_at is not None:
-        stopped.journal.note(
+        target.journal.note(
             f"the map goes on from {reader.stopped_at:#x}: {reader.limit} are the most that is read at once. "
             "Tables that lead back to themselves have no end; --range reads a part"
         )
@@ -142,12 +142,13 @@ def read_maps(
         limit=limit,
         stopped_at=reader.stopped_at,
         aliases=find_physical,
+        journal=target.journal,
     )
 
 
-def _places(stopped: Stopped, symbols: Symbols) -> Places:
+def _places(target: Target, symbols: Symbols) -> Places:
     """What is known to lie where: by TinyOS's records where it is that, else by the program's sections."""
-    kernel = stopped.kernel
+    kernel = target.kernel
     if kernel is None:
         return places_of_program(symbols)
     try:
@@ -155,18 +156,18 @@ def _places(stopped: Stopped, symbols: Symbols) -> Places:
     except MachineGoneError:
         raise
     except MachineError as error:
-        stopped.journal.note(f"what TinyOS has on record could not be read: {error}")
+        target.journal.note(f"what TinyOS has on record could not be read: {error}")
         return places_of_program(symbols)
 
 
-def _all_spaces(stopped: Stopped, view: View) -> list[_Space]:
+def _all_spaces(target: Target, view: View) -> list[_Space]:
     """The selected regime's tables, and the lower half of every other address space that is known."""
     regime = view.regime
     spaces = [_Space(regime, control, view.asid, None) for control in regime.controls]
     if regime.level != 1 or regime.stage == 2:
         return spaces
     known = {regime.lower.root_address}
-    kernel = stopped.kernel
+    kernel = target.kernel
     if kernel is not None:
         for space in kernel.beside(lambda: read_spaces(kernel)).active:
             if space.table == regime.lower.root_address:
@@ -175,7 +176,7 @@ def _all_spaces(stopped: Stopped, view: View) -> list[_Space]:
                 known.add(space.table)
                 other = regime.with_lower_table(space.table, space.asid)
                 spaces.append(_Space(other, other.lower, space.asid, space.number))
-    for core in read_cores(stopped.machine):
+    for core in read_cores(target.machine):
         if core.ttbr0 is not None and core.mmu_enabled and core.ttbr0.base not in known:
             known.add(core.ttbr0.base)
             other = regime.with_lower_table(core.ttbr0.base, core.ttbr0.asid)

@@ -7,7 +7,7 @@ import re
 from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.kernel.target import SelectionError
+from gdbplugin.kernel.kernel import SelectionError
 
 
 class PermissionFilter:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import pairwise
 
+from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRange, read_lazy_pages
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
-from gdbplugin.kernel.target import MANAGER, Kernel
+from gdbplugin.kernel.target import Symbols
 from gdbplugin.layout.decode import Invalid, value
 from gdbplugin.layout.types import Array, unwrap
-from gdbplugin.records import NamedTuple, Protocol, dataclass
+from gdbplugin.records import NamedTuple, dataclass
 
 # As in the kernel's `memory/layout.rs`, whose virtual addresses are part of its documented memory map.
 PROGRAMS = (0x0040_0000, 0x0060_0000)
@@ -57,37 +58,6 @@ class Place(NamedTuple):
     name: str
     number: int | None = None
     task: int | None = None
-
-
-class Symbols(Protocol):
-    """The names of a program."""
-
-    def address(self, name: str) -> int | None:
-        """The address of a symbol; None if there is none of that name."""
-
-    def name(self, address: int) -> str | None:
-        """The symbol that covers an address, as `main + 16`; None if none does."""
-
-    def sections(self) -> Sequence[tuple[int, int, str]]:
-        """The program's loaded sections: start, exclusive end, name."""
-
-
-class NoSymbols:
-    """A program of which nothing is known."""
-
-    def address(self, name: str) -> int | None:
-        """See `Symbols`."""
-        del name
-        return None
-
-    def name(self, address: int) -> str | None:
-        """See `Symbols`."""
-        del address
-        return None
-
-    def sections(self) -> Sequence[tuple[int, int, str]]:
-        """See `Symbols`."""
-        return ()
 
 
 class Places:

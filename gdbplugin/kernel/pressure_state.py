@@ -5,8 +5,8 @@ from __future__ import annotations
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.frames import Frames, read_frames
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.pressure import Pressure, read_pressure
-from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.records import dataclass
 
 UNITS = {
@@ -22,9 +22,22 @@ UNITS = {
 class PressureState(Noticed):
     """The pressure handler, the frame pool (None where the kernel has none on record), and the time."""
 
+    json_fields = ("pressure", "frames", "units", "time")
+
     pressure: Pressure
     frames: Frames | None
+    """The frame pool; null in a kernel that has none on record."""
     clock: Clock
+
+    @property
+    def units(self) -> dict[str, str]:
+        """What each strategy counts as its gain."""
+        return UNITS
+
+    @property
+    def time(self) -> Clock:
+        """The kernel's own timer; all times are counts of it."""
+        return self.clock
 
     @property
     def free(self) -> int | None:
@@ -41,4 +54,6 @@ def read_pressure_state(kernel: Kernel) -> PressureState:
     frames = read_frames(kernel)
     # Of our own kernel, what an older one has is shown as far as it goes.
     has_pool = kernel.keeps_promises or kernel.has(MANAGER, "frames")
-    return PressureState(read_pressure(kernel), frames if has_pool else None, read_clock(kernel))
+    return PressureState(
+        read_pressure(kernel), frames if has_pool else None, read_clock(kernel), journal=kernel.journal
+    )

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from gdbplugin.aarch64.description import REGISTERS, Field, describe
 from gdbplugin.aarch64.registers import decode
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.selection import choose_core
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import SelectionError
+from gdbplugin.kernel.target import Target
 from gdbplugin.machine import Machine
 from gdbplugin.records import dataclass
 
@@ -60,9 +60,9 @@ class Registers(Noticed):
         return tuple(register.name for register in self.registers if not register.values)
 
 
-def names(stopped: Stopped) -> list[str]:
+def names(target: Target) -> list[str]:
     """The names of registers, for completion."""
-    del stopped  # The same whatever is stopped.
+    del target  # The same whatever is stopped.
     return list(REGISTERS)
 
 
@@ -82,15 +82,16 @@ def matching(name: str) -> tuple[str, ...]:
     return found
 
 
-def read_registers(stopped: Stopped, name: str | None = None, core: int | None = None) -> Registers:
+def read_registers(target: Target, name: str | None = None, core: int | None = None) -> Registers:
     """Read registers of all cores, or of one. Raises `SelectionError` for a name or core there is not."""
     wanted = REGISTERS if name is None else matching(name)
-    machine = stopped.machine
-    cores = tuple(machine.cores) if core is None else (choose_core(stopped, core),)
+    machine = target.machine
+    cores = tuple(machine.cores) if core is None else (choose_core(target, core),)
     return Registers(
         registers=tuple(_register(machine, entry, cores) for entry in wanted),
         cores=cores,
         chosen=name is not None,
+        journal=target.journal,
     )
 
 

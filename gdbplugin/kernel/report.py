@@ -6,11 +6,11 @@ from gdbplugin.kernel.context import Context, read_context
 from gdbplugin.kernel.events import EventList, has_events, read_event_list
 from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
 from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
 from gdbplugin.kernel.stacks import RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.statistics import Counters, read_counters
-from gdbplugin.kernel.target import Kernel
 from gdbplugin.records import dataclass
 
 _EVENTS = 6
@@ -44,4 +44,5 @@ def read_report(kernel: Kernel) -> Report:
         context=context,
         events=read_event_list(kernel, _EVENTS) if has_events(kernel) else None,
         changing=counters.changing,
+        journal=kernel.journal,
     )

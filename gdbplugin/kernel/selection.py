@@ -8,9 +8,9 @@ from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.aarch64.memory_types import memory_type_at, stage2_memory_type
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime, regime_at
 from gdbplugin.aarch64.registers import decode, exception_level, is_in_aarch32
+from gdbplugin.kernel.kernel import Kernel, SelectionError
 from gdbplugin.kernel.spaces import read_spaces
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel, SelectionError
+from gdbplugin.kernel.target import Target
 from gdbplugin.machine import Machine, prefetch
 from gdbplugin.records import dataclass
 
@@ -104,22 +104,22 @@ class SubstitutedMachine:
         return self._machine.register(name, core)
 
 
-def choose_core(stopped: Stopped, wanted: int | None) -> int:
+def choose_core(target: Target, wanted: int | None) -> int:
     """The core that is named, else the one the user looks at; raises `SelectionError` if there is none."""
-    core = stopped.core if wanted is None else wanted
-    if core not in stopped.machine.cores:
-        known = ", ".join(map(str, stopped.machine.cores)) or "none"
+    core = target.core if wanted is None else wanted
+    if core not in target.machine.cores:
+        known = ", ".join(map(str, target.machine.cores)) or "none"
         raise SelectionError(f"there is no core {core}; the cores are: {known}")
     return core
 
 
-def choose(stopped: Stopped, selection: Selection) -> View:
+def choose(target: Target, selection: Selection) -> View:
     """What a selection comes to.
 
     TinyOS is asked for only where an ASID is to be found. Raises `SelectionError`, `RegimeUnknownError`.
     """
-    machine = stopped.machine
-    core = choose_core(stopped, selection.core)
+    machine = target.machine
+    core = choose_core(target, selection.core)
     if selection.el is not None and selection.el > HIGHEST_LEVEL:
         raise SelectionError(f"there is no EL{selection.el}; exception levels are 0 to {HIGHEST_LEVEL}")
     if selection.asid is not None and selection.ttbr is not None:
@@ -136,12 +136,12 @@ def choose(stopped: Stopped, selection: Selection) -> View:
         raise RegimeUnknownError(f"the exception level of core {core} is not known: name one by --el")
     table, task = selection.ttbr, None
     if selection.asid is not None:
-        table, task = _by_asid(machine, core, selection.asid, stopped.kernel)
+        table, task = _by_asid(machine, core, selection.asid, target.kernel)
     if table is not None:
         number = regime_at(machine, core, level).level
         machine = SubstitutedMachine(machine, core, {f"TTBR0_EL{number}": table})
     regime = regime_at(machine, core, level)
-    current = level == here and table in (None, stopped.machine.register(f"TTBR0_EL{regime.level}", core))
+    current = level == here and table in (None, target.machine.register(f"TTBR0_EL{regime.level}", core))
     return View(
         machine=machine,
         core=core,
@@ -199,15 +199,15 @@ def _by_asid(machine: Machine, core: int, asid: int, kernel: Kernel | None) -> t
     raise SelectionError(f"no address space has ASID {asid}; those known are: {said}")
 
 
-def cores(stopped: Stopped) -> list[int]:
+def cores(target: Target) -> list[int]:
     """The numbers of the cores, for completion."""
-    return list(stopped.machine.cores)
+    return list(target.machine.cores)
 
 
-def asids(stopped: Stopped) -> list[int]:
+def asids(target: Target) -> list[int]:
     """The ASIDs that address spaces have now, for completion."""
-    kernel = stopped.kernel
-    found = {core.ttbr0.asid for core in read_cores(stopped.machine) if core.ttbr0 is not None}
+    kernel = target.kernel
+    found = {core.ttbr0.asid for core in read_cores(target.machine) if core.ttbr0 is not None}
     if kernel is not None:
         found |= read_spaces(kernel).by_asid.keys()
     return sorted(found)

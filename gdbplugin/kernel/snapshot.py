@@ -10,12 +10,12 @@ from gdbplugin.kernel.failure import FailureRecord, read_failure
 from gdbplugin.kernel.frames import FrameTable, read_frame_table
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Finding, Journal
+from gdbplugin.kernel.kernel import CHANGING, MANAGER, SCHEDULER, Kernel, KernelNotReadyError
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
 from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
 from gdbplugin.kernel.stacks import Stacks, read_stacks
 from gdbplugin.kernel.statistics import Counters, DynamicMemoryStats, read_counters
-from gdbplugin.kernel.target import CHANGING, MANAGER, SCHEDULER, Kernel, KernelNotReadyError
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 from gdbplugin.layout.types import Layout
 from gdbplugin.machine import MachineError
@@ -66,7 +66,7 @@ class Snapshot:
 
 
 class Copies:
-    """Bytes of the kernel's statics, by their virtual addresses: a `gdbplugin.kernel.target.Memory`."""
+    """Bytes of the kernel's statics, by their virtual addresses: a `gdbplugin.kernel.kernel.Memory`."""
 
     def __init__(self, parts: Mapping[int, bytes]) -> None:
         self._parts = sorted(parts.items(), reverse=True)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.events import EventList, has_events, read_event_list
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.kernel import Kernel, WrongWordError
 from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.mappings import Permissions, read_space
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks, read_running, read_stacks
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel, WrongWordError
+from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 from gdbplugin.records import dataclass, replace
 
@@ -58,7 +58,7 @@ def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa
     stacks, tasks, clock = read_stacks(kernel), read_tasks(kernel), read_clock(kernel)
     if id is None:
         running = read_running(kernel, stacks, kernel.beside(lambda: read_spaces(kernel), SPACES))
-        return StackList(stacks, tasks, clock, None, None, running)
+        return StackList(stacks, tasks, clock, None, None, running, journal=kernel.journal)
     chosen = tuple(stack for stack in stacks.stacks if stack.id == id)
     if not chosen:
         known = ", ".join(str(stack.id) for stack in stacks.stacks)
@@ -95,8 +95,8 @@ def _mapped_pages(kernel: Kernel, stack: DynamicStack) -> tuple[MappedPage, ...]
     )
 
 
-def offered_ids(stopped: Stopped) -> list[int]:
+def offered_ids(target: Target) -> list[int]:
     """For completion: the ids of the stacks that exist."""
-    if stopped.kernel is None:
+    if target.kernel is None:
         return []
-    return [stack.id for stack in read_stacks(stopped.kernel).active if stack.id is not None]
+    return [stack.id for stack in read_stacks(target.kernel).active if stack.id is not None]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gdbplugin.aarch64.cores import read_cores
+from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lacks import together
 from gdbplugin.kernel.spaces import AddressSpaces
-from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.decode import Invalid
 from gdbplugin.records import dataclass
 

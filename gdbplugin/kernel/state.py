@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from gdbplugin.aarch64.cores import Core, read_cores
 from gdbplugin.kernel.frames import Frames, FrameTable, read_frame_table, read_frames
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
 from gdbplugin.kernel.mappings import Permissions, SpaceMap, read_mappings
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
 from gdbplugin.kernel.stacks import Stacks, read_stacks
 from gdbplugin.kernel.statistics import DynamicMemoryStats, read_statistics
-from gdbplugin.kernel.target import Kernel
 from gdbplugin.records import dataclass
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.records import asdict, dataclass
 
 # By the name they are shown under: the field of the manager.
@@ -33,23 +33,37 @@ class DynamicMemoryStats:
     """The ten counters, as the kernel keeps them."""
 
     total_dynamic_stacks: int | None
+    """Stacks created since boot."""
     active_dynamic_stacks: int | None
+    """Stacks that exist now."""
     total_stack_growth_events: int | None
+    """Times that a stack was grown."""
     total_stack_shrink_events: int | None
+    """Times that a stack was shrunk."""
     total_lazy_pages: int | None
+    """Lazy pages reserved now."""
     allocated_lazy_pages: int | None
+    """Those of them with a frame of their own."""
     total_lazy_page_faults: int | None
+    """Faults that lazy pages resolved."""
     memory_pressure_events: int | None
+    """Changes of the pressure level."""
     optimization_events: int | None
+    """Runs of strategies against pressure."""
     context_switch_count: int | None
+    """Switches of address spaces."""
 
 
 @dataclass(frozen=True)
 class Changes:
     """How the counters changed over some seconds of the kernel's own timer."""
 
+    json_fields = ("seconds", "changes", "per_second")
+
     seconds: float
+    """Of the kernel's own timer."""
     changes: dict[str, int]
+    """Of every counter, by name."""
 
     @property
     def per_second(self) -> dict[str, float]:
@@ -64,12 +78,24 @@ class Counters(Noticed):
     `enabled` is of other kernels of this design, whose memory management can be switched off.
     """
 
+    json_fields = ("changing", "enabled", "stats", "counters", "time", "since")
+
     stats: DynamicMemoryStats
     counters: dict[str, int | None]
+    """More counters since boot, by name: lazy page faults by what they did, frames, switches, invalidations,
+    ASIDs, events, ticks."""
     clock: Clock
     since: Changes | None
+    """What changed since the last look at an earlier stop; null if there was none."""
     changing: bool
+    """Whether the kernel was stopped in the middle of a change: figures may not agree."""
     enabled: bool | None = None
+    """Whether the memory management is on; null in a kernel that has no such setting."""
+
+    @property
+    def time(self) -> Clock:
+        """The kernel's own timer; all times are counts of it."""
+        return self.clock
 
 
 def read_statistics(kernel: Kernel) -> DynamicMemoryStats:
@@ -95,7 +121,7 @@ def read_counters(kernel: Kernel) -> Counters:
     since = _compare(kernel.history.earlier(_HISTORY), values, clock)
     kernel.history.keep(_HISTORY, (values, clock))
     kernel.history.keep("events", counters["events_recorded"])
-    return Counters(stats, counters, clock, since, changing, _read_enabled(kernel))
+    return Counters(stats, counters, clock, since, changing, _read_enabled(kernel), journal=kernel.journal)
 
 
 def _read_enabled(kernel: Kernel) -> bool | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from gdbplugin.kernel.accounting import Accounting, read_accounting
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.interface import NAMES, STRESS_TEST, Interface
-from gdbplugin.kernel.outcome import difference, judged, seconds_between
+from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.kernel import MANAGER, Kernel
+from gdbplugin.kernel.kernel_test import KernelTest, difference, judged, seconds_between
 from gdbplugin.kernel.pressure import LEVELS, Pressure, read_pressure
 from gdbplugin.kernel.statistics import DynamicMemoryStats, read_other_counters, read_statistics
-from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.records import asdict, dataclass
 
 
@@ -29,7 +30,7 @@ class StressState:
 
 
 @dataclass(frozen=True)
-class StressRun:
+class StressRun(Noticed):
     """A run: `result` is passed, failed, cancelled or no room; `strategies` are runs and wins, by name."""
 
     result: str
@@ -90,7 +91,9 @@ def compare_stress(kernel: Kernel, before: StressState, interface: Interface) ->
     after = read_stress_state(kernel)
     seconds = seconds_between(before.clock, after.clock)
     result = judged(kernel, NAMES[STRESS_TEST], interface)
-    run = StressRun(result, interface.progress, interface.progress_total, seconds, before, after)
+    run = StressRun(
+        result, interface.progress, interface.progress_total, seconds, before, after, journal=kernel.journal
+    )
     if run.frames_lost:
         kernel.journal.find("frames lost by the stress test", "0", f"{run.frames_lost:,}")
     if before.frames is None:
@@ -98,3 +101,6 @@ def compare_stress(kernel: Kernel, before: StressState, interface: Interface) ->
             "the kernel was amid a change before the test: frames lost earlier would be counted as well"
         )
     return run
+
+
+STRESS = KernelTest(STRESS_TEST, "tinyos stress", read_stress_state, compare_stress, can_cancel=True)

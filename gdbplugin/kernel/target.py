@@ -1,409 +1,142 @@
-"""TinyOS in a stopped machine: finds its statics and reads them by walking the kernel's own tables."""
+"""What a command reads from: a stopped machine, its program's names, and TinyOS if that is what runs."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
-from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, current_regime, el1_regime
-from gdbplugin.aarch64.virtual import VirtualMemory
-from gdbplugin.aarch64.walk import UNKNOWN, translate
-from gdbplugin.kernel.design import MANAGER, SCHEDULER
-from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.lacks import worded
-from gdbplugin.kernel.locks import Memory, is_locked
-from gdbplugin.layout.decode import Invalid, presence, value
-from gdbplugin.layout.types import (
-    Choice,
-    Field,
-    Layout,
-    LayoutError,
-    Static,
-    Struct,
-    Type,
-    held,
-    in_one_line,
-    locate_held,
-    locate_path,
-)
+from gdbplugin.kernel.kernel import Kernel, WrongWordError
 from gdbplugin.machine import Machine, MachineError
-from gdbplugin.records import MISSING, dataclass, fields
+from gdbplugin.records import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
+    from typing import Any
 
-    _Record = TypeVar("_Record")
-    _Value = TypeVar("_Value")
+    from gdbplugin.kernel.kernel_test import KernelTest
 
-__all__ = ["MANAGER", "SCHEDULER", "Kernel", "Memory"]
-
-_Regimes = Callable[[Machine, int], TranslationRegime]
-
-CHANGING = (
-    "the kernel was stopped in the middle of a change of its memory state (odd sequence counter): "
-    "figures may not agree with each other"
-)
-LOCKED = (
-    "the kernel's memory manager was locked when the machine stopped: a change may be under way, so that "
-    "figures may not agree with each other"
-)
-
-# Input addresses of the lower range, which may be physical ones too.
-_LOWER_BITS = 48
-# Of dataclasses that are not called as the kernel's own types are.
-_TYPES = {"AddressSpaces": "HardwareContextSwitcher", "Pressure": "MemoryPressureHandler"}
+_LARGEST = (1 << 64) - 1
 
 
-class NotTinyOSError(MachineError):
-    """The program that was loaded is not TinyOS."""
+class Symbols(Protocol):
+    """The names of a program."""
+
+    def address(self, name: str) -> int | None:
+        """The address of a symbol; None if there is none of that name."""
+
+    def name(self, address: int) -> str | None:
+        """The symbol that covers an address, as `main + 16`; None if none does."""
+
+    def sections(self) -> Sequence[tuple[int, int, str]]:
+        """The program's loaded sections: start, exclusive end, name."""
 
 
-class StaticUnknownError(MachineError):
-    """Of a static it is not known whether the kernel has it: its debug information could not be read."""
+class NoSymbols:
+    """A program of which nothing is known."""
+
+    def address(self, name: str) -> int | None:
+        """See `Symbols`."""
+        del name
+        return None
+
+    def name(self, address: int) -> str | None:
+        """See `Symbols`."""
+        del address
+        return None
+
+    def sections(self) -> Sequence[tuple[int, int, str]]:
+        """See `Symbols`."""
+        return ()
 
 
-class WrongWordError(MachineError):
-    """A word of the user's names nothing that this kernel has. `reason` goes on where `word` ends."""
+class Target:
+    """The machine, the number of the core that the user has selected, and TinyOS if that is what runs.
 
-    def __init__(self, word: str, reason: str) -> None:
-        super().__init__(f'"{word}" {reason}')
-        self.word = word
-        self.reason = reason
-
-
-class SelectionError(MachineError):
-    """What was asked for is not there: such a core, such an ASID."""
-
-
-class KernelNotReadyError(MachineError):
-    """The machine was stopped before the kernel had set up its memory."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of a static: its type, and its bytes."""
-
-    type: Type
-    data: bytes
-
-    @property
-    def value(self) -> Any:
-        """The decoded value."""
-        return value(self.type, self.data)
-
-    @property
-    def fields(self) -> dict[str, Any] | None:
-        """The decoded struct by its fields' names, even if it has only one; None for anything else."""
-        found = self.value
-        if isinstance(found, dict):
-            return found
-        if not isinstance(self.type, Struct):
-            return None
-        return {
-            field.name: value(field.type, self.data, field.offset)
-            for field in self.type.fields
-            if field.type.size
-        }
-
-
-class Kernel:
-    """The kernel of one stopped machine. What is noticed on the way goes into `journal`.
-
-    `history` holds what was seen at earlier stops, `decoded` what was decoded already at this one: who
-    gives the same to another `Kernel` of the same stop has nothing decoded twice. `memory` is for who has the
-    bytes of the kernel's statics already: without it they are found by walking the kernel's tables.
+    What is noticed during one command goes into `journal`. Whether TinyOS runs is read only when `kernel` or
+    `required_kernel` is first used. Front ends derive from this class: a debugger evaluates expressions,
+    disassembles, and can let the target run.
     """
 
     def __init__(
-        self,
-        machine: Machine,
-        layout: Layout,
-        journal: Journal | None = None,
-        history: History | None = None,
-        decoded: dict[str, Any] | None = None,
-        memory: Memory | None = None,
+        self, machine: Machine | None, core: int | None, journal: Journal, find_kernel: Callable[[], Kernel]
     ) -> None:
-        self.machine = machine
-        self.layout = layout
-        self.journal = journal if journal is not None else Journal()
-        self.history = history if history is not None else History()
-        self._decoded = decoded if decoded is not None else {}
-        self._memory = memory
-        self._regime: TranslationRegime | None = None
-
-    def once(self, name: str, read: Callable[[], _Value]) -> _Value:
-        """What `read` gives: called the first time at this stop, its notes and findings made each time."""
-        if name not in self._decoded:
-            outer, self.journal = self.journal, Journal()
-            try:
-                self._decoded[name] = (read(), self.journal)
-            finally:
-                self.journal = outer
-        found, noticed = self._decoded[name]
-        self.journal.add(noticed)
-        kept: _Value = found
-        return kept
+        self._machine = machine
+        self._core = core
+        self.journal = journal
+        self._find_kernel = find_kernel
+        self._kernel: Kernel | None = None
+        self._reason: MachineError | None = None
 
     @property
-    def memory(self) -> Memory:
-        """Virtual memory as the kernel sees it. Raises as `regime` does."""
-        if self._memory is None:
-            self._memory = VirtualMemory(self.machine, self.regime)
-        return self._memory
+    def machine(self) -> Machine:
+        """The stopped machine."""
+        assert self._machine is not None, "who gives none overrides this"
+        return self._machine
 
     @property
-    def regime(self) -> TranslationRegime:
-        """The regime the kernel's addresses are translated by: that of a core whose tables map the manager.
+    def core(self) -> int:
+        """The number of the selected core."""
+        assert self._core is not None, "who gives none overrides this"
+        return self._core
 
-        Raises `KernelNotReadyError` where no core has its MMU on.
-        """
-        if self._regime is None:
-            self._regime = self.once("regime", self._find_regime)
-        return self._regime
-
-    def _find_regime(self) -> TranslationRegime:
-        address = self.static(MANAGER).address
-        if address >> _LOWER_BITS:
-            found, enabled, _ = self._first_mapping(address, el1_regime)
-        else:
-            # Linked where it is loaded: by whichever tables the kernel runs on now, or by none.
-            found, enabled, identity = self._first_mapping(address, current_regime)
-            found = found if enabled else identity
-        if found is not None:
-            self.require_manager(VirtualMemory(self.machine, found))
-            return found
-        if enabled:
-            raise KernelNotReadyError(
-                f"no core's tables map the kernel's memory manager at {address:#x}: "
-                "the machine runs something else, or has not got that far"
-            )
-        raise KernelNotReadyError(
-            "the MMU is off on every core: the kernel has not set up its memory yet; let it run on"
-        )
-
-    def _first_mapping(
-        self, address: int, regime_of: _Regimes
-    ) -> tuple[TranslationRegime | None, bool, TranslationRegime | None]:
-        """The first core's regime that maps an address; whether any is on; and the first that is not.
-
-        Raises `RegimeUnknownError` where none maps it, but some cannot be told.
-        """
-        unknown: RegimeUnknownError | None = None
-        enabled, off = False, None
-        for core in self.machine.cores:
-            try:
-                regime = regime_of(self.machine, core)
-            except RegimeUnknownError as error:
-                unknown = unknown or error
-                continue
-            enabled = enabled or regime.enabled
-            if not regime.enabled:
-                off = off or regime
-                continue
-            found = translate(self.machine, regime, address)
-            if found.output is not None:
-                return regime, enabled, off
-            if found.fault is not None and found.fault.kind == UNKNOWN:
-                unknown = unknown or RegimeUnknownError(
-                    f"whether core {core} maps the kernel cannot be told: {found.fault.reason}"
-                )
-        if unknown is not None:
-            raise unknown
-        return None, enabled, off
-
-    def require_manager(self, memory: Memory) -> None:
-        """Raise `KernelNotReadyError` where the manager is in an enum that says that it is not there yet."""
-        static = self.static(MANAGER)
-        _, doors = locate_held(static.type, "stack_manager")
-        for door in doors:
-            found = _presence(static, door, memory)
-            if isinstance(found, Invalid):
-                raise KernelNotReadyError(
-                    f"whether the kernel's memory manager is set up cannot be told: {static.name} should be "
-                    f"{found.expected}, but has {found.found:#x} there"
-                )
-            if not found:
-                raise KernelNotReadyError(
-                    f"the kernel has not set up its memory manager yet ({static.name} is None); let it run on"
-                )
-
-    @functools.cached_property
-    def keeps_promises(self) -> bool:
-        """Whether it is a kernel with TinyOS's own interface for debuggers, in `kernel/src/debugger.rs`.
-
-        Others of the same design have no sequence counter, and order their records as they like.
-        """
-        manager = self.static(MANAGER)
-        own = manager.name == MANAGER or locate_path(manager.type, "events.entries") is not None
-        return own and locate_path(manager.type, "sequence") is not None
-
-    def static(self, name: str) -> Static:
-        """A static of the kernel; raises `NotTinyOSError` if the loaded symbols have none of that name.
-
-        Raises `StaticUnknownError` where it cannot be told whether they have.
-        """
-        last = name.rpartition("::")[2]
+    @property
+    def kernel(self) -> Kernel | None:
+        """TinyOS; None if another program is loaded, or the kernel has not set up its memory yet."""
         try:
-            found = self.layout.static(name)
-            if found is None and self.layout.problems:
-                raise LayoutError(in_one_line(self.layout.problems))
-        except LayoutError as error:
-            raise StaticUnknownError(f"{last} cannot be found: {error}") from error
-        if found is None and name != MANAGER and self.layout.static(MANAGER) is not None:
-            raise NotTinyOSError(f"this kernel has no {last}")
-        if found is None:
-            raise NotTinyOSError(f"the loaded symbols are not TinyOS's: they have no {last}")
-        return found
-
-    def place(self, static_name: str, path: str) -> Static | None:
-        """Where the field at a dotted path of a static lies; None, and a note, if there is none."""
-        static = self.static(static_name)
-        field, doors = locate_held(static.type, path)
-        if field is None:
-            self._lack(static, path)
+            return self.required_kernel()
+        except MachineError:
             return None
-        for door in doors:
-            if self.checked(_presence(static, door, self.memory), f"this kernel's {path}") is not True:
-                if self.keeps_promises or static_name != MANAGER:
-                    self.journal.lack(*_owner_of(static, path), "which is None now")
-                else:
-                    self.journal.lack("", worded(path), "which is None now")
-                return None
-        return Static(path, static.address + field.offset, field.type)
 
-    def has(self, static_name: str, path: str) -> bool:
-        """Whether a static has a field at a dotted path; nothing is read, and nothing noted."""
-        static = self.layout.static(static_name)
-        return static is not None and locate_held(static.type, path)[0] is not None
+    def required_kernel(self) -> Kernel:
+        """TinyOS; raises the `MachineError` that says why there is none."""
+        if self._kernel is None:
+            if self._reason is None:
+                try:
+                    self._kernel = self._find_kernel()
+                    self._kernel.regime  # noqa: B018 (found now, or not at all)
+                    return self._kernel
+                except MachineError as error:
+                    self._kernel, self._reason = None, error
+            raise self._reason
+        return self._kernel
 
-    def _lack(self, static: Static, path: str) -> None:
-        """Note that a static has no such field: by the first step of the path that leads nowhere."""
-        if not self.keeps_promises and static.name == self.static(MANAGER).name:
-            self.lack(path)
-            return
-        names = path.split(".")
-        for count in range(1, len(names)):
-            if locate_held(static.type, ".".join(names[:count]))[0] is None:
-                self.journal.lack(*_owner_of(static, ".".join(names[:count])))
-                return
-        self.journal.lack(*_owner_of(static, path))
+    @property
+    def symbols(self) -> Symbols:
+        """The names of the loaded program."""
+        return NoSymbols()
 
-    def lack(self, path: str) -> None:
-        """Note in plain words that the manager of a kernel of the design has no such field."""
-        self.journal.lack("", worded(path))
+    def disassemble(self, core: int, address: int, word: int) -> str | None:
+        """The text of the instruction `word` at a virtual address; None where it cannot be disassembled."""
+        del core, address, word
+        return None
 
-    def beside(self, read: Callable[[], _Value], *shown: str) -> _Value:
-        """What `read` gives, for a command that shows little of it.
+    def address(self, text: int | str) -> int:
+        """The value of an address or expression, 64 bits; raises `WrongWordError`."""
+        if isinstance(text, int):
+            return text & _LARGEST
+        return self._evaluate(text)
 
-        What a kernel that has no more than the design lacks of it is noted only where it is among `shown`.
-        """
-        if self.keeps_promises:
-            return read()
-        outer, self.journal = self.journal, Journal()
-        try:
-            return read()
-        finally:
-            inner, self.journal = self.journal, outer
-            outer.add(inner.only_lacking(shown))
+    def range(self, given: Sequence[int | str | None]) -> tuple[int, int]:
+        """Start and exclusive end of `(start, end)` or `(start, None, size)`; raises `WrongWordError`."""
+        start, end, *size = given
+        first = self.address(start or 0)
+        last = first + self.address(size[0] or 0) if size else self.address(end or 0)
+        if last <= first:
+            words = f"{_text(start)}+{_text(size[0])}" if size else f"{_text(start)}..{_text(end)}"
+            raise WrongWordError(words, "is an empty range: END must be greater than START")
+        return first, last
 
-    def part(self, static_name: str, path: str) -> Part | None:
-        """Read the field at a dotted path of a static, in one read; None, and a note, if there is none."""
-        place = self.place(static_name, path)
-        return Part(place.type, self.memory.read(place.address, place.type.size)) if place else None
+    def run_test(self, test: KernelTest) -> Any:
+        """Let the target run one of the kernel's own tests; returns what it changed."""
+        raise MachineError(f"the {test.name} can be run only by a debugger")
 
-    def is_changing(self, static_name: str) -> bool:
-        """Whether the machine was stopped while the kernel was changing that static.
+    def last_test(self, test: KernelTest) -> Any:
+        """What the latest run of a test changed."""
+        raise MachineError(f"the {test.name} can be run only by a debugger")
 
-        Its sequence counter is odd then; or, where it has none, its lock is held, if that is understood.
-        """
-        static = self.static(static_name)
-        if locate_path(static.type, "sequence") is None:
-            return is_locked(static, self.memory)
-        part = self.part(static_name, "sequence")
-        return part is not None and isinstance(part.value, int) and part.value % 2 == 1
-
-    def note_change(self) -> bool:
-        """Whether the manager was being changed when the machine stopped; if so that is noted."""
-        changing = self.is_changing(MANAGER)
-        if changing:
-            self.journal.note(CHANGING if self.keeps_promises else LOCKED)
-        return changing
-
-    def integer(self, static_name: str, path: str) -> int | None:
-        """An integer field; None, and a note, if there is none."""
-        part = self.part(static_name, path)
-        found = part.value if part is not None else None
-        return found if isinstance(found, int) else None
-
-    def record(self, kind: type[_Record], values: object, label: str, **given: object) -> _Record:
-        """Make a dataclass of a decoded struct, field by field, by name.
-
-        `given` are the fields the caller has made itself. A value the type does not have becomes a
-        finding and None; a field the struct does not have becomes a note and None. Where there is no struct
-        at all (None), all fields are None: whoever looked for it has noted that.
-        """
-        source: Mapping[str, Any] = values if isinstance(values, dict) else {}
-        chosen: dict[str, object] = dict(given)
-        for name, is_required in _fields_of(kind):  # type: ignore[arg-type]
-            if name in chosen:
-                continue
-            if name not in source:
-                if values is not None and not self.keeps_promises:
-                    self.lack(f"{kind.__name__}.{name}")
-                if is_required:
-                    chosen[name] = None
-                    if values is not None and self.keeps_promises:
-                        owner = _TYPES.get(kind.__name__, kind.__name__)
-                        self.journal.lack(owner, name if owner in _TYPES.values() else f"field {name}")
-                continue
-            found = list(source[name]) if isinstance(source[name], bytes) else source[name]
-            chosen[name] = (
-                self.checked(found, f"{label}: {name}") if isinstance(found, Invalid | list) else found
-            )
-        return kind(**chosen)
-
-    def part_record(
-        self,
-        kind: type[_Record],
-        path: str,
-        label: str,
-        parts: Callable[[Kernel, dict[str, Any]], dict[str, object]],
-    ) -> _Record:
-        """As `record`, of a struct of the manager, in one read; `parts` makes what is more than a value."""
-        part = self.part(MANAGER, path)
-        values = part.fields if part else None
-        return self.record(kind, values, label, **({} if values is None else parts(self, values)))
-
-    def checked(self, found: Any, label: str) -> Any:
-        """A decoded value as it is, but None, and a finding, for one its type does not have."""
-        if isinstance(found, Invalid):
-            self.journal.find(label, found.expected, f"{found.found:#x}")
-            return None
-        if isinstance(found, list):
-            return tuple(self.checked(entry, f"{label}[{index}]") for index, entry in enumerate(found))
-        return found
+    def _evaluate(self, expression: str) -> int:
+        raise WrongWordError(expression, "is not a number, and there is no debugger to evaluate it")
 
 
-def _owner_of(static: Static, path: str) -> tuple[str, str]:
-    """What a field at a path belongs to, by name, and its name there: `LazyPageAllocator`, `ranges`."""
-    before, _, name = path.rpartition(".")
-    owner = locate_held(static.type, before)[0] if before else None
-    if owner is None:
-        return static.name.rpartition("::")[2], path
-    type_ = owner.type
-    inside = held(type_) if isinstance(type_, Choice) else None
-    return (inside or owner).type.name.partition("<")[0].rpartition("::")[2], name
-
-
-def _presence(static: Static, door: Field, memory: Memory) -> bool | Invalid:
-    """Whether an enum within a static, a value or nothing, holds its value."""
-    assert isinstance(door.type, Choice)
-    return presence(door.type, memory.read(static.address + door.offset, door.type.size))
-
-
-@functools.cache
-def _fields_of(kind: type) -> tuple[tuple[str, bool], ...]:
-    """The names of a dataclass's fields, and whether each must be given."""
-    return tuple((field.name, field.default is MISSING) for field in fields(kind))
+def _text(address: int | str | None) -> str:
+    return hex(address) if isinstance(address, int) else str(address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.kernel.target import SCHEDULER, Kernel
+from gdbplugin.kernel.kernel import SCHEDULER, Kernel
 from gdbplugin.layout.decode import text
 from gdbplugin.records import dataclass
 
@@ -53,3 +53,12 @@ def read_tasks(kernel: Kernel) -> Tasks | None:
         name = text(raw) if isinstance(raw, bytes) else ""
         found.append(kernel.record(Task, entry, f"task {number}", name=name))
     return kernel.record(Tasks, values, "scheduler", tasks=tuple(found))
+
+
+Names = dict[int | None, str]
+"""The names of tasks by their numbers."""
+
+
+def task_names(tasks: Tasks | None) -> Names:
+    """The names of the tasks by their numbers."""
+    return {task.id: task.name for task in tasks.tasks} if tasks else {}

@@ -7,8 +7,8 @@ from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.walk import Fault, Translation, translate
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.selection import Selection, View, choose, memory_type_of
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.records import dataclass
+from gdbplugin.kernel.target import Target
+from gdbplugin.records import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,13 @@ class AddressTranslation(Noticed):
     stage2_memory_type: str | None = None
 
 
-def read_translation(stopped: Stopped, address: int, **selection: int) -> AddressTranslation:
+def read_translation(target: Target, address: int, **selection: int | None) -> AddressTranslation:
     """Translate a 64-bit input address; `selection` are the fields of `Selection`.
 
     Raises what `choose` raises.
     """
-    return translate_in(choose(stopped, Selection(**selection)), address)
+    found = translate_in(choose(target, Selection(**selection)), address)
+    return replace(found, journal=target.journal)
 
 
 def translate_in(view: View, address: int) -> AddressTranslation:

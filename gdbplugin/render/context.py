@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from gdbplugin.aarch64.cores import Core, TableRegister
 from gdbplugin.kernel.context import Context
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.spaces import AddressSpace
+from gdbplugin.kernel.tasks import Names, task_names
 from gdbplugin.records import asdict
-from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names, tasks_content
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.parts import clock_content, tasks_content
+from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-def content(context: Context, journal: Journal) -> dict[str, Any]:
+def content(context: Context) -> dict[str, Any]:
     """The context's part of its JSON object."""
-    del journal  # Its findings and notes stand beside, in every command's object.
     return {
         "context": asdict(context.spaces),
         "cores": core_objects(context),
@@ -42,12 +41,12 @@ def core_objects(context: Context) -> list[dict[str, Any]]:
     return found
 
 
-def text(context: Context, journal: Journal, style: Style) -> str:
+def text(context: Context, style: Style) -> str:
     """The cores, the counters of switching, and the address spaces."""
     names = task_names(context.tasks)
     listed = _spaces(context, names, style)
     parts = [cores(context, style), "\n".join(part for part in (summary(context, style), listed) if part)]
-    return sections(parts, journal, style)
+    return style.sections(parts, context)
 
 
 def summary(context: Context, style: Style) -> str:
@@ -89,7 +88,7 @@ def _spaces(context: Context, names: Names, style: Style) -> str:
     if not rows:
         return ""
     right, least = ("ASID", "generation", "switches"), ("switches", "generation")
-    return indented(table(headers, rows, right, room=style.room, dispensable=least))
+    return style.table(headers, rows, right, dispensable=least)
 
 
 def _space(space: AddressSpace, context: Context, names: Names, style: Style) -> tuple[str, ...]:
@@ -100,7 +99,7 @@ def _space(space: AddressSpace, context: Context, names: Names, style: Style) ->
     if space.generation is not None and generation is not None and space.generation != generation:
         notes.append("ASID outdated")
     return (
-        owner(space.number, names, style),
+        style.owner(space.number, names),
         style.text(state),
         style.address(space.table),
         style.text(space.asid),
@@ -116,8 +115,8 @@ def cores(context: Context, style: Style) -> str:
     headers = ("core", "level", "EL1 MMU", "", "value", "table", "ASID", "CnP", "holds")
     flat = [line for lines in rows for line in lines]
     least = ("CnP", "EL1 MMU")
-    found = table(headers, flat, ("ASID", "CnP"), room=style.room, dispensable=least)
-    lines = [style.title("Cores"), indented(found)]
+    found = style.table(headers, flat, ("ASID", "CnP"), dispensable=least)
+    lines = [style.title("Cores"), found]
     for regime in dict.fromkeys(context.own.values()):
         those = [str(number) for number, own in context.own.items() if own == regime]
         tables = f"table {style.address(regime.table)}" if regime.enabled else "MMU off"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from gdbplugin.kernel.context_test import ContextTestRun, TaskChange
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.records import asdict
-from gdbplugin.render.journal import journal_text
 from gdbplugin.render.stress import signed
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,9 +23,8 @@ _MEANINGS = {
 }
 
 
-def content(run: ContextTestRun, journal: Journal) -> dict[str, Any]:
+def content(run: ContextTestRun) -> dict[str, Any]:
     """The run's part of its JSON object. `seconds` are the kernel's own."""
-    del journal
     return {
         "result": run.result,
         "seconds": run.seconds,
@@ -36,7 +33,7 @@ def content(run: ContextTestRun, journal: Journal) -> dict[str, Any]:
     }
 
 
-def text(run: ContextTestRun, journal: Journal, style: Style) -> str:
+def text(run: ContextTestRun, style: Style) -> str:
     """The run as text."""
     paint = style.good if run.result == "passed" else style.bad
     headline = f"Context switching test: {paint(run.result)}"
@@ -57,8 +54,8 @@ def text(run: ContextTestRun, journal: Journal, style: Style) -> str:
     ]
     if rows:
         headers = ("task", "name", "", "switches", "now")
-        lines.append(indented(table(headers, rows, ("task", "switches"), room=style.room)))
-    return "\n".join(lines) + "\n" + journal_text(journal, style)
+        lines.append(style.table(headers, rows, ("task", "switches")))
+    return "\n".join(lines) + "\n" + style.noticed(run)
 
 
 def _end(task: TaskChange, style: Style) -> str:

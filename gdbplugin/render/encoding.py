@@ -34,8 +34,10 @@ def dumps(content: Mapping[str, Any]) -> str:
     # Not at the top: the same views make text, which is what is mostly asked for.
     import json
 
+    from gdbplugin.commands.encoding import text_of
+
     values = (
-        f"{json.dumps(name)}: {value.json() if hasattr(value, 'json') else json.dumps(value)}"
+        f"{json.dumps(name)}: {value.json() if hasattr(value, 'json') else text_of(value)}"
         for name, value in content.items()
     )
     return "{" + ", ".join(values) + "}"

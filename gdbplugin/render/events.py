@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gdbplugin.kernel.events import Event, EventList
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.records import asdict
-from gdbplugin.render.parts import clock_content, sections
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.parts import clock_content
+from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,9 +42,8 @@ def event_objects(events: Iterable[Event]) -> list[dict[str, Any]]:
     return [asdict(event) for event in events]
 
 
-def content(shown: EventList, journal: Journal) -> dict[str, Any]:
+def content(shown: EventList) -> dict[str, Any]:
     """The events' part of their JSON object."""
-    del journal  # Its findings and notes stand beside, in every command's object.
     return {
         "recorded": shown.recorded,
         "kept": shown.kept,
@@ -56,9 +54,9 @@ def content(shown: EventList, journal: Journal) -> dict[str, Any]:
     }
 
 
-def text(shown: EventList, journal: Journal, style: Style) -> str:
+def text(shown: EventList, style: Style) -> str:
     """The events, the newest last."""
-    return sections([section(shown, style)], journal, style)
+    return style.sections([section(shown, style)], shown)
 
 
 def section(shown: EventList, style: Style) -> str:
@@ -66,7 +64,7 @@ def section(shown: EventList, style: Style) -> str:
     matching = f" of {shown.matching:,} that match" if shown.matching != shown.kept else ""
     which = f"newest {len(shown.events):,}{matching}" if shown.matching else "none that match"
     title = f"Events ({which}; {style.count(shown.recorded)} since boot, {shown.kept:,} of them kept)"
-    return style.title(title) + ("\n" + indented(event_table(shown, style)) if shown.events else "")
+    return style.title(title) + ("\n" + event_table(shown, style) if shown.events else "")
 
 
 def event_table(shown: EventList, style: Style) -> str:
@@ -84,7 +82,7 @@ def event_table(shown: EventList, style: Style) -> str:
     ]
     right = ("number", "ago", "core", "ASID")
     headers, least = (*right, "kind", ""), ("core", "ASID", "ago")
-    return table(headers, rows, right, room=style.room, dispensable=least)
+    return style.table(headers, rows, right, dispensable=least)
 
 
 def meaning(event: Event, names: dict[str, dict[int, str]]) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from gdbplugin.aarch64.faults import Syndrome
 from gdbplugin.kernel.fault import ExceptionReport, Fault, KernelFailure, TaskEnd
 from gdbplugin.kernel.fault_evidence import Instruction, Now
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.places import Description
 from gdbplugin.records import asdict
-from gdbplugin.render.journal import journal_text
 from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
@@ -18,9 +16,8 @@ if TYPE_CHECKING:
 _ENDS_SHOWN = 8
 
 
-def content(fault: Fault, journal: Journal) -> dict[str, Any]:
+def content(fault: Fault) -> dict[str, Any]:
     """The fault's part of its JSON object. `exceptions` has the current level's own first."""
-    del journal  # Its findings and notes stand beside, in every command's object.
     return {
         "core": fault.core,
         "level": fault.level,
@@ -143,7 +140,7 @@ def syndrome_text(syndrome: Syndrome) -> str:
     return ", ".join(parts)
 
 
-def text(fault: Fault, journal: Journal, style: Style) -> str:
+def text(fault: Fault, style: Style) -> str:
     """The exceptions explained, the current level's own first; then what TinyOS has on record."""
     level = style.missing if fault.level is None else f"EL{fault.level}"
     lines = [f"Core {fault.core}, at {level}"]
@@ -161,7 +158,7 @@ def text(fault: Fault, journal: Journal, style: Style) -> str:
             lines += _end_lines(end, style)
         if len(fault.ended) > _ENDS_SHOWN:
             lines.append(f"  and {len(fault.ended) - _ENDS_SHOWN} before")
-    return "\n".join(lines) + "\n" + journal_text(journal, style)
+    return "\n".join(lines) + "\n" + style.noticed(fault)
 
 
 def _report_lines(report: ExceptionReport, style: Style) -> list[str]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import islice
 
 from gdbplugin.kernel.clock import Clock
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPages, LazyRange, LazyTable
+from gdbplugin.kernel.tasks import Names, task_names
 from gdbplugin.records import asdict
 from gdbplugin.render.encoding import Nested
-from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.parts import clock_content
+from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ _RUNS_SHOWN = 40
 _FLAGS: dict[Any, str] = {0: "false", 1: "true"}
 
 
-def content(shown: LazyList, journal: Journal) -> dict[str, Any]:
+def content(shown: LazyList) -> dict[str, Any]:
     """The lazy pages' part of their JSON object."""
-    del journal  # Its findings and notes stand beside, in every command's object.
     return {
         "lazy": allocator_object(shown.lazy, shown.matching),
         "matching": len(shown.matching),
@@ -106,13 +105,13 @@ def _detail_object(detail: LazyPageDetail) -> dict[str, Any]:
     }
 
 
-def text(shown: LazyList, journal: Journal, style: Style) -> str:
+def text(shown: LazyList, style: Style) -> str:
     """Totals, ranges and runs; or one page and its descriptor."""
     names = task_names(shown.tasks)
     if shown.detail is not None:
-        return sections([_detail(shown.detail, names, shown.clock, style)], journal, style)
+        return style.sections([_detail(shown.detail, names, shown.clock, style)], shown)
     parts = [section(shown.lazy, shown.ranges, names, style), _runs(shown, names, style)]
-    return sections(parts, journal, style)
+    return style.sections(parts, shown)
 
 
 def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: Style) -> str:
@@ -130,7 +129,7 @@ def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: S
     if rows:
         headers = ("range", "from", "size", "pages", "pending", "zero", "allocated", "accesses", "task")
         right, least = (headers[0], *headers[2:-1]), ("accesses", "size", "pages")
-        lines.append(indented(table(headers, rows, right, room=style.room, dispensable=least)))
+        lines.append(style.table(headers, rows, right, dispensable=least))
     if len(ranges) > _RANGES_SHOWN:
         lines.append(f"  and {style.counted(len(ranges) - _RANGES_SHOWN, 'more range')}")
     return "\n".join(lines)
@@ -166,7 +165,7 @@ def _range(reserved: LazyRange, lazy: LazyPages, names: Names, style: Style) -> 
         style.count(reserved.pages),
         *(style.count(states[state]) for state in ("pending", "zero", "allocated")),
         style.count(pages.count_accesses()),
-        owner(reserved.owner, names, style),
+        style.owner(reserved.owner, names),
     )
 
 
@@ -182,7 +181,7 @@ def _runs(shown: LazyList, names: Names, style: Style) -> str:
             style.count(run.pages),
             run.state,
             style.count(run.access_count),
-            owner(run.owner, names, style),
+            style.owner(run.owner, names),
         )
         for run in runs[:limit]
     ]
@@ -191,14 +190,14 @@ def _runs(shown: LazyList, names: Names, style: Style) -> str:
     headers: tuple[str, ...] = ("addresses (end exclusive)", "pages", "state", "accesses", "task")
     if all(run.owner is None for run in runs):
         headers, rows = headers[:-1], [row[:-1] for row in rows]
-    found = table(headers, rows, ("pages", "accesses"), room=style.room, dispensable=("accesses",))
+    found = style.table(headers, rows, ("pages", "accesses"), dispensable=("accesses",))
     more = "\n  and more; --limit N shows N of them" if len(runs) > limit else ""
-    return title + "\n" + indented(found) + more
+    return title + "\n" + found + more
 
 
 def _detail(detail: LazyPageDetail, names: Names, clock: Clock, style: Style) -> str:
     page, reserved = detail.page, detail.range
-    own = [] if page.owner is None else [("owner", f"task {owner(page.owner, names, style)}")]
+    own = [] if page.owner is None else [("owner", f"task {style.owner(page.owner, names)}")]
     lines = [
         ("state", detail.state),
         *own,

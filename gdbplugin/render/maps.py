@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.kernel.areas import Area
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.maps import AddressMap
-from gdbplugin.render.journal import journal_text
 from gdbplugin.render.map_objects import MappingObjects, task_of
 from gdbplugin.render.mmu import memory_words, permission_words, range_lines, view_content, view_line
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +17,8 @@ _ROWS_SHOWN = 400
 _MALFORMED_SHOWN = 20
 
 
-def content(found: AddressMap, journal: Journal) -> dict[str, Any]:
+def content(found: AddressMap) -> dict[str, Any]:
     """The map's part of its JSON object."""
-    del journal  # Its findings and notes stand beside, in every command's object.
     return {
         "mappings": MappingObjects(found.areas, found.view.regime, found.aliases, found.limit),
         "limited": found.limit is not None and _has_more(found, found.limit),
@@ -41,7 +38,7 @@ def _has_more(found: AddressMap, limit: int) -> bool:
     return found.is_limited or sum(area.piece_count for area in found.areas) > limit
 
 
-def text(found: AddressMap, journal: Journal, style: Style) -> str:
+def text(found: AddressMap, style: Style) -> str:
     """The map as a table for each range of addresses, and what is wrong with it below."""
     view = found.view
     lines = style.wrapped(f"Map of {view_line(view)}", "  ")
@@ -60,7 +57,7 @@ def text(found: AddressMap, journal: Journal, style: Style) -> str:
     for note in view.regime.notes:
         lines += style.wrapped(f"  {note}")
     lines += _malformed_lines(found, style)
-    return "\n".join(lines) + "\n" + journal_text(journal, style)
+    return "\n".join(lines) + "\n" + style.noticed(found)
 
 
 def _malformed_lines(found: AddressMap, style: Style) -> list[str]:
@@ -94,7 +91,7 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
             headers = ("start", "end", "size", output, *_levels(found), "memory", "what")
             rows = [_row(area, control, found, style) for area in shown]
             least = ("size", "memory")
-            lines.append(indented(table(headers, rows, ("size",), room=style.room, dispensable=least)))
+            lines.append(style.table(headers, rows, ("size",), dispensable=least))
     total = _bytes(sum(area.end - area.start for area in found.areas), style)
     ranges = style.counted(found.area_count, "range") + (" of those asked for" if found.filtered else "")
     if found.is_limited:
@@ -196,7 +193,7 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
     ]
     headers = ("address", *_levels(found), "memory", "ASID", "what", "within")
     least = ("within", "memory")
-    lines.append(indented(table(headers, rows, headers[-1:], room=style.room, dispensable=least)))
+    lines.append(style.table(headers, rows, headers[-1:], dispensable=least))
     if len(found.areas) > _ROWS_SHOWN:
         lines.append(f"  the first {_ROWS_SHOWN} are shown; --json has all")
     return lines

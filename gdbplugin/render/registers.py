@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from gdbplugin.aarch64.description import Field
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.registers import Register, Registers, RegisterValue
-from gdbplugin.render.journal import journal_text
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +19,8 @@ _BESIDE = 60
 """Where no more is left beside the value, what its fields say begins further left."""
 
 
-def content(found: Registers, journal: Journal) -> dict[str, Any]:
+def content(found: Registers) -> dict[str, Any]:
     """The registers' part of their JSON object."""
-    del journal  # Its findings and notes stand beside, in every command's object.
     return {
         "cores": list(found.cores),
         "registers": [
@@ -51,7 +48,7 @@ def _reserved_bits(fields: Sequence[Field]) -> int:
     return sum(field.value << field.low for field in fields if field.reserved)
 
 
-def text(found: Registers, journal: Journal, style: Style) -> str:
+def text(found: Registers, style: Style) -> str:
     """Each register: by field, one a row, where asked for by name; else in a line or two."""
     blocks = []
     for register in found.known:
@@ -59,7 +56,7 @@ def text(found: Registers, journal: Journal, style: Style) -> str:
     if found.unknown:
         said = "Not to be had from this target: " + ", ".join(found.unknown)
         blocks.append("\n".join(style.wrapped(said, "  ")))
-    return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + journal_text(journal, style)
+    return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + style.noticed(found)
 
 
 def _in_full(register: Register, found: Registers, style: Style) -> str:
@@ -84,7 +81,7 @@ def _in_full(register: Register, found: Registers, style: Style) -> str:
         meanings = dict.fromkeys(field.meaning or "" for field in fields)
         rows.append((where, first.name, *(_number(field) for field in fields), " / ".join(meanings)))
     columns = [core_list(value.cores, found.cores) for value in values] if len(values) > 1 else ["value"]
-    lines.append(indented(table(("bits", "field", *columns, "meaning"), rows, columns, room=style.room)))
+    lines.append(style.table(("bits", "field", *columns, "meaning"), rows, columns))
     return "\n".join(lines)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from gdbplugin.kernel.journal import Journal
+from gdbplugin.commands import pressure, stats
+from gdbplugin.commands.encoding import members
 from gdbplugin.kernel.report import Report
+from gdbplugin.kernel.tasks import task_names
 from gdbplugin.records import asdict
-from gdbplugin.render import context, events, lazy, pressure, stacks, stats
-from gdbplugin.render.parts import sections, task_names
+from gdbplugin.render import context, events, lazy, stacks
 from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
@@ -14,27 +15,27 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def content(report: Report, journal: Journal) -> dict[str, Any]:
+def content(report: Report) -> dict[str, Any]:
     """The report's part of its JSON object: those of all the other views, one beside the other."""
     return {
         "changing": report.changing,
-        **stats.content(report.counters, journal),
+        **members(report.counters),
         "stacks": [asdict(stack) for stack in report.stacks.stacks],
         "stack_manager": stacks.manager_content(report.stacks),
         "running": [asdict(running) for running in report.running],
         "lazy": lazy.allocator_object(report.lazy, report.lazy.pages),
         "pages": lazy.PageObjects(report.lazy.pages),
-        **pressure.content(report.pressure, journal),
-        **context.content(report.context, journal),
+        **members(report.pressure),
+        **context.content(report.context),
         "recorded": None if report.events is None else report.events.recorded,
         "events": None if report.events is None else events.event_objects(report.events.events),
     }
 
 
-def text(report: Report, journal: Journal, style: Style) -> str:
+def text(report: Report, style: Style) -> str:
     """The report as a screen or two of text."""
     names = task_names(report.context.tasks)
-    return sections(
+    return style.sections(
         [
             _summary(report, style),
             stacks.section(report.stacks, report.running, names, report.context.clock, style),
@@ -44,8 +45,7 @@ def text(report: Report, journal: Journal, style: Style) -> str:
             context.cores(report.context, style),
             "" if report.events is None else events.section(report.events, style),
         ],
-        journal,
-        style,
+        report,
     )
 
 

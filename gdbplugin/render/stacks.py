@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gdbplugin.kernel.clock import Clock
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks
+from gdbplugin.kernel.tasks import Names, task_names
 from gdbplugin.records import asdict
 from gdbplugin.render.events import event_objects, event_table
-from gdbplugin.render.parts import Names, clock_content, owner, sections, task_names, tasks_content
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.parts import clock_content, tasks_content
+from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ _BESIDE = 32  # What stands before such a gauge takes no more than that.
 _DIGITS = 6  # Of an address behind another one, at least: those of 16 MiB.
 
 
-def content(shown: StackList, journal: Journal) -> dict[str, Any]:
+def content(shown: StackList) -> dict[str, Any]:
     """The stacks' part of their JSON object."""
-    del journal  # Its findings and notes stand beside, in every command's object.
     pages = shown.mapped_pages
     return {
         "stacks": [asdict(stack) for stack in shown.stacks.stacks],
@@ -48,19 +47,19 @@ def manager_content(stacks: Stacks) -> dict[str, Any]:
     }
 
 
-def text(shown: StackList, journal: Journal, style: Style) -> str:
+def text(shown: StackList, style: Style) -> str:
     """A table of the stacks; of one stack everything."""
     names = task_names(shown.tasks)
     stack = shown.chosen
     if stack is None:
-        return sections([section(shown.stacks, shown.running, names, shown.clock, style)], journal, style)
+        return style.sections([section(shown.stacks, shown.running, names, shown.clock, style)], shown)
     parts = [_details(stack, shown.running, names, shown.clock, style)]
     if shown.mapped_pages is not None:
         parts.append(_mapped(shown.mapped_pages, style))
     if shown.events is not None:
         title = style.title(f"Events ({len(shown.events.events)} of {shown.events.matching} on record)")
-        parts.append(title + "\n" + indented(event_table(shown.events, style)))
-    return sections(parts, journal, style)
+        parts.append(title + "\n" + event_table(shown.events, style))
+    return style.sections(parts, shown)
 
 
 def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock: Clock, style: Style) -> str:
@@ -77,14 +76,14 @@ def section(stacks: Stacks, running: Sequence[RunningStack], names: Names, clock
         headers = ("id", "task", "policy", "range", "mapped/max", "", "SP", "most", "+/-", "seen")
         right = ("id", "mapped/max", "most", "+/-", "seen")
         least = ("seen", "policy", "most", "+/-")
-        lines.append(indented(table(headers, rows, right, room=style.room, dispensable=least)))
+        lines.append(style.table(headers, rows, right, dispensable=least))
     lines += [
         line
         for entry in running
         for stack in stacks.active
         if stack.id == entry.stack
         for line in style.wrapped(
-            f"  * as core {entry.core} has it, which runs task {owner(stack.owner, names, style)}"
+            f"  * as core {entry.core} has it, which runs task {style.owner(stack.owner, names)}"
         )
     ]
     return "\n".join(lines)
@@ -122,7 +121,7 @@ def _by_design(stacks: Stacks, clock: Clock, style: Style) -> str:
         headers = headers[:place] + headers[place + 1 :]
         rows = [row[:place] + row[place + 1 :] for row in rows]
     right = ("id", "size/max", "+/-", "last seen")
-    return indented(table(headers, rows, right, room=style.room, dispensable=("last seen", "pressure")))
+    return style.table(headers, rows, right, dispensable=("last seen", "pressure"))
 
 
 def _have_levels(stacks: Sequence[DynamicStack]) -> bool:
@@ -141,7 +140,7 @@ def _row(
 ) -> tuple[str, ...]:
     return (
         style.text(stack.id),
-        owner(stack.owner, names, style),
+        style.owner(stack.owner, names),
         style.text(stack.policy),
         _range(stack, style),
         f"{_size(stack.current_size, style)}/{_size(stack.max_size, style)}",
@@ -206,7 +205,7 @@ def _details(
         )
         growth = f"{style.count(stack.growth_count)}; pages added by the last: {last}"
     lines = [
-        ("owner", f"task {owner(stack.owner, names, style)}"),
+        ("owner", f"task {style.owner(stack.owner, names)}"),
         ("policy", style.text(stack.policy)),
         ("mapped", f"{style.address(lowest)} to {style.address(base)}, {style.size(size)}"),
         ("may grow to", f"{style.size(stack.max_size)}  {gauge}"),
@@ -258,4 +257,4 @@ def _mapped(pages: tuple[MappedPage, ...], style: Style) -> str:
     if not rows:
         return title
     more = f"\n  and {len(pages) - _PAGES_SHOWN} more" if len(pages) > _PAGES_SHOWN else ""
-    return title + "\n" + indented(table(("page", "physical", "EL0"), rows, room=style.room)) + more
+    return title + "\n" + style.table(("page", "physical", "EL0"), rows) + more

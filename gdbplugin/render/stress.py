@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from gdbplugin.kernel.accounting import Accounting
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.stress import StressRun
 from gdbplugin.records import asdict
-from gdbplugin.render.journal import journal_text
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-def content(run: StressRun, journal: Journal) -> dict[str, Any]:
+def content(run: StressRun) -> dict[str, Any]:
     """The run's part of its JSON object. `stats` are the counters after it, `seconds` the kernel's own."""
-    del journal
     return {
         "result": run.result,
         "progress": run.progress,
@@ -45,10 +42,10 @@ def _frames(frames: Accounting | None) -> dict[str, int] | None:
     return {**asdict(frames), "owned": frames.owned, "lost": frames.lost}
 
 
-def text(run: StressRun, journal: Journal, style: Style) -> str:
+def text(run: StressRun, style: Style) -> str:
     """The run as text."""
     parts = [_headline(run, style), _counters(run, style), _pressure(run, style), _frame_lines(run, style)]
-    return "\n".join(parts) + "\n" + journal_text(journal, style)
+    return "\n".join(parts) + "\n" + style.noticed(run)
 
 
 def _headline(run: StressRun, style: Style) -> str:
@@ -69,7 +66,7 @@ def _counters(run: StressRun, style: Style) -> str:
         if name in stats or change != 0
     ]
     headers = ("counter", "before", "after", "change")
-    return indented(table(headers, rows, headers[1:], room=style.room, dispensable=("before",)))
+    return style.table(headers, rows, headers[1:], dispensable=("before",))
 
 
 def signed(change: int | None, style: Style) -> str:

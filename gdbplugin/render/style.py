@@ -12,11 +12,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gdbplugin.kernel.journal import Noticed
+    from gdbplugin.kernel.tasks import Names
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _WIDTH = 100
 _LEAST_WIDTH = 40
 _LEAST_CELL = 16
 _GAP = "  "
+_NAME_LENGTH = 9
+_FINDINGS_SHOWN = 20
 _COLOUR = re.compile("\033\\[[0-9;]*m")
 
 
@@ -158,6 +163,43 @@ class Style:
     def text(self, value: Any) -> str:
         """Anything else."""
         return self.missing if value is None else str(value)
+
+    def owner(self, number: int | None, names: Names) -> str:
+        """A task by its number and the beginning of its name."""
+        name = names.get(number)
+        if not name:
+            return self.text(number)
+        short = name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + self.ellipsis
+        return f"{self.text(number)} {short}"
+
+    def table(
+        self,
+        headers: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        right: Iterable[str] = (),
+        *,
+        dispensable: Sequence[str] = (),
+    ) -> str:
+        """An indented table; its parameters are those of `table`."""
+        return indented(table(headers, rows, right, room=self.room, dispensable=dispensable))
+
+    def noticed(self, shown: Noticed) -> str:
+        """The findings and notes of an object, one a line; empty if there are none."""
+        count, lines = shown.journal.finding_count, []
+        if count:
+            lines.append(f"Findings: {count:,}")
+            for finding in shown.findings[:_FINDINGS_SHOWN]:
+                lines += self.wrapped(f"  {finding}", "      ")
+            if count > _FINDINGS_SHOWN:
+                lines.append(f"  and {count - _FINDINGS_SHOWN:,} more")
+        for note in shown.notes:
+            lines += self.wrapped(f"Note: {note}", "  ")
+        return "".join(line + "\n" for line in lines)
+
+    def sections(self, parts: Sequence[str], shown: Noticed) -> str:
+        """Sections with an empty line between each two, and the object's findings and notes after them."""
+        last = self.noticed(shown).rstrip("\n")
+        return "\n\n".join(part for part in [*parts, last] if part) + "\n"
 
 
 def is_dumb(environment: Mapping[str, str]) -> bool:

@@ -6,9 +6,7 @@ from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes, Kind, hierarchical_names
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import Level, Translation
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.translate import AddressTranslation
-from gdbplugin.render.journal import journal_text
 from gdbplugin.render.mmu import (
     attribute_content,
     control_content,
@@ -17,16 +15,15 @@ from gdbplugin.render.mmu import (
     view_content,
     view_line,
 )
-from gdbplugin.render.style import Style, indented, table
+from gdbplugin.render.style import Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-def content(found: AddressTranslation, journal: Journal) -> dict[str, Any]:
+def content(found: AddressTranslation) -> dict[str, Any]:
     """The translation's part of its JSON object."""
-    del journal  # Its findings and notes stand beside, in every command's object.
     walk = found.walk
     return {
         "input": walk.input,
@@ -102,7 +99,7 @@ def _meaning(control: TranslationControl, level: Level) -> str:
     return f"{level.kind.value} of {span} at {output:#x}"
 
 
-def text(found: AddressTranslation, journal: Journal, style: Style) -> str:
+def text(found: AddressTranslation, style: Style) -> str:
     """The translation, level by level, and what came of it."""
     walk, regime = found.walk, found.view.regime
     lines = style.wrapped(f"{walk.input:#018x} by {view_line(found.view)}", "  ")
@@ -121,7 +118,7 @@ def text(found: AddressTranslation, journal: Journal, style: Style) -> str:
     lines += style.wrapped(_outcome(found, style))
     for note in regime.notes:
         lines += style.wrapped(f"  {note}")
-    return "\n".join(lines) + "\n" + journal_text(journal, style)
+    return "\n".join(lines) + "\n" + style.noticed(found)
 
 
 def _level_lines(control: TranslationControl, walk: Translation, style: Style) -> list[str]:
@@ -140,7 +137,7 @@ def _level_lines(control: TranslationControl, walk: Translation, style: Style) -
         for level in walk.levels
     ]
     headers = ("level", "table", "index", "at", "descriptor", "meaning")
-    return [indented(table(headers, rows, ("index",), room=style.room, dispensable=("at", "table", "index")))]
+    return [style.table(headers, rows, ("index",), dispensable=("at", "table", "index"))]
 
 
 def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:

@@ -1,10 +1,10 @@
-"""What `help` says of the REPL's own; of everything else GDB's own help text is shown."""
+"""What `help` shows: of the REPL's own commands and the plugin's; for all others GDB's own help is shown."""
 
 from __future__ import annotations
 
+from gdbplugin.render.style import Style
 from gdbplugin.repl.completion import OWN
-from gdbplugin.repl.line import VIEWS, Vocabulary
-from gdbplugin.session.showing import Style
+from gdbplugin.repl.line import BY_WORD, VIEWS
 
 _TOPICS = {
     "console": """console TEXT
@@ -26,18 +26,18 @@ End the session: GDB and the QEMU that was started with it. Ctrl-D does the same
 
 
 def about(topic: str) -> str | None:
-    """The help text of one of the REPL's own commands; None for any other."""
-    text = _TOPICS.get(topic)
+    """The help text of a command of the REPL or of the plugin (`tinyos …`); None for any other."""
+    command = BY_WORD.get(topic.removeprefix("tinyos "))
+    text = command.help if command is not None else _TOPICS.get(topic)
     return text + "\n" if text is not None else None
 
 
-def overview(vocabulary: Vocabulary, style: Style) -> str:
+def overview(style: Style) -> str:
     """All there is, one line each where they are wide enough."""
-    by_word = {word: letter for letter, word in vocabulary.letters.items()}
-    rows = []
-    for word, summary in vocabulary.summaries.items():
-        letter = by_word.get(word)
-        rows.append((f"*{letter}, {word}" if letter else word, summary))
+    rows = [
+        (f"*{command.letter}, {word}" if command.letter else word, command.summary)
+        for word, command in BY_WORD.items()
+    ]
     rows.append(("*", "the submenu: letters without the star, until q"))
     parts = [
         *style.wrapped("The kernel's memory management and the MMU:", "  "),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from gdbplugin.commands import COMMANDS
+
+BY_WORD = {command.word: command for command in COMMANDS}
+"""The plugin's commands by their words."""
+BY_LETTER = {command.letter: command for command in COMMANDS if command.letter}
+"""Those with a letter, by it, as in the kernel's own shell."""
 
 VIEWS = {"s": "stats", "d": "stacks", "l": "lazy", "p": "pressure", "e": "events"}
 """What `live` takes: the letters of the kernel's shell, or their names."""
@@ -23,26 +29,6 @@ _STEPPING_WORDS = frozenset({"s", "si", "n", "ni", "u", "fin"})
 _READING = {"commands": 4, "define": 3, "document": 3, "while": 4, "if": 2, "guile-repl": 7}
 _READING_WORDS = frozenset({"pi", "python-interactive", "gr", "edit", "tui", "layout", "focus", "winheight"})
 _READING_WHEN_ALONE = frozenset({"py", "python", "gu", "guile", "shell", "!"})
-
-_LISTED = re.compile(r"^tinyos (\S+?)((?:, tinyos \S+)*) -- (.*)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The plugin's commands: the summary of each by its word, and the word that each letter stands for."""
-
-    summaries: Mapping[str, str]
-    letters: Mapping[str, str]
-
-    @classmethod
-    def of_help(cls, text: str) -> Vocabulary:
-        """From what GDB prints for `help tinyos`."""
-        summaries, letters = {}, {}
-        for word, aliases, summary in _LISTED.findall(text):
-            summaries[word] = summary
-            for alias in re.findall(r"tinyos (\S+?)(?:,|$)", aliases):
-                letters[alias] = word
-        return cls(summaries, letters)
 
 
 @dataclass(frozen=True)
@@ -145,7 +131,7 @@ Action = (
 )
 
 
-def parse(line: str, vocabulary: Vocabulary, *, in_submenu: bool = False) -> Action:
+def parse(line: str, *, in_submenu: bool = False) -> Action:
     """What `line` asks for."""
     text = line.strip()
     if not text or text.startswith("#"):
@@ -156,13 +142,13 @@ def parse(line: str, vocabulary: Vocabulary, *, in_submenu: bool = False) -> Act
         return _starred(text[1:].strip())
     word, _, rest = text.partition(" ")
     rest = rest.strip()
-    if in_submenu and (found := _in_submenu(word, text, vocabulary)):
+    if in_submenu and (found := _in_submenu(word, text)):
         return found
-    if found := _own(word, rest, vocabulary):
+    if found := _own(word, rest):
         return found
     if word == "tinyos":
         return Ours(rest)
-    if word in vocabulary.summaries:
+    if word in BY_WORD:
         return Ours(text)
     return _to_gdb(word, rest, text)
 
@@ -174,15 +160,15 @@ def _starred(text: str) -> Action:
     return Help("tinyos") if text in _HELPING else Ours(text)
 
 
-def _in_submenu(word: str, text: str, vocabulary: Vocabulary) -> Action | None:
+def _in_submenu(word: str, text: str) -> Action | None:
     if text in _LEAVING or text == "..":
         return Submenu(False)
     if text in _HELPING:
         return Help("tinyos")
-    return Ours(text) if word in vocabulary.letters else None
+    return Ours(text) if word in BY_LETTER else None
 
 
-def _own(word: str, rest: str, vocabulary: Vocabulary) -> Action | None:
+def _own(word: str, rest: str) -> Action | None:
     """The REPL's own commands."""
     if word in _LEAVING:
         return Quit()
@@ -195,7 +181,7 @@ def _own(word: str, rest: str, vocabulary: Vocabulary) -> Action | None:
     if word == "live":
         return _live(rest)
     if word in ("help", "?") or (word == "h" and not rest):
-        return Help(_topic(rest, vocabulary))
+        return Help(_topic(rest))
     return None
 
 
@@ -209,11 +195,12 @@ def _live(rest: str) -> Action:
     return Live(view)
 
 
-def _topic(rest: str, vocabulary: Vocabulary) -> str:
+def _topic(rest: str) -> str:
     """What GDB knows a topic as: `*s`, `stats` and `tinyos s` are all `tinyos stats`."""
     word = rest.removeprefix("tinyos ").strip().removeprefix("*")
-    if rest.startswith(("*", "tinyos ")) or word in vocabulary.summaries:
-        return f"tinyos {vocabulary.letters.get(word, word)}".strip()
+    if rest.startswith(("*", "tinyos ")) or word in BY_WORD:
+        command = BY_LETTER.get(word)
+        return f"tinyos {command.word if command else word}".strip()
     return rest
 
 

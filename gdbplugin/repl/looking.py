@@ -1,6 +1,6 @@
 """Finds out what the status line says.
 
-While the target runs, from its mapped RAM and by QEMU's monitor: it is neither stopped nor asked. Stopped,
+While the target runs, from its mapped RAM and by QEMU's monitor: it is neither stopped nor asked. Target,
 once for each stop, by the session's own typed results. An attached session has no RAM of its target: then
 the last stop's is shown.
 """
@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gdbplugin.kernel.context import Context
+from gdbplugin.kernel.pressure_state import PressureState
+from gdbplugin.kernel.tasks import task_names
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.status import Status
 from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError, qmp
 from gdbplugin.session.machine import SessionSymbols
 from gdbplugin.session.mi import Stop
-from gdbplugin.session.showing import Context, PressureState, owner, task_names
 from gdbplugin.session.watch import Snapshot
 
 # The prompt waits meanwhile.
@@ -91,7 +93,7 @@ class Lookout:
         return replace(
             self._peeked,
             asid=space.asid if space else None,
-            task=owner(current, task_names(tasks), self._screen.style),
+            task=self._screen.style.owner(current, task_names(tasks)),
             pressure=snapshot.pressure.pressure.level,
             free=snapshot.pressure.free,
             limit=snapshot.pressure.pressure.limit_frames,
@@ -143,7 +145,7 @@ class Lookout:
             found,
             exception_level=core.exception_level if core else None,
             asid=space.asid if space else in_register,
-            task=owner(space.number, task_names(context.tasks), self._screen.style) if space else None,
+            task=self._screen.style.owner(space.number, task_names(context.tasks)) if space else None,
             pressure=state.pressure.level,
             free=state.free,
             limit=state.pressure.limit_frames,

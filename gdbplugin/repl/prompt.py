@@ -181,9 +181,6 @@ class _Completer(Completer):
     def get_completions(self, document: Document, _event: CompleteEvent) -> Iterable[Completion]:
         """What may stand at the cursor."""
         for offer in completion.complete(
-            document.text_before_cursor,
-            self._repl.vocabulary,
-            self._repl.complete,
-            in_submenu=self._repl.in_submenu,
+            document.text_before_cursor, self._repl, in_submenu=self._repl.in_submenu
         ):
             yield Completion(offer.text, start_position=-offer.replaced, display_meta=offer.meaning)

@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gdbplugin.commands.descriptor import Parameter
 from gdbplugin.repl import explaining
 from gdbplugin.repl import line as lines
-from gdbplugin.repl.line import Vocabulary
 from gdbplugin.repl.opening import Opening
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.target import Target, TargetError
@@ -74,7 +74,7 @@ class Repl:
 
     def run(self, text: str) -> Outcome:
         """Carry out one line. Errors are shown; Ctrl-C ends what the line is doing."""
-        action = lines.parse(text, self.vocabulary, in_submenu=self.in_submenu)
+        action = lines.parse(text, in_submenu=self.in_submenu)
         self._warnings = ""
         try:
             self._fit()
@@ -106,6 +106,10 @@ class Repl:
             return self.target.complete(command)
         except SessionError:
             return []  # What has happened is told by the next command, not amid a line.
+
+    def offered_values(self, parameter: Parameter) -> list[str]:
+        """The values to offer for a parameter of a plugin's command; none where that cannot be said."""
+        return [] if self.lost is not None else self.target.offered_values(parameter)
 
     def _fit(self) -> None:
         """Have the plugin write lines as wide as the terminal is now."""
@@ -188,7 +192,7 @@ class Repl:
     def _help(self, topic: str) -> None:
         text = explaining.about(topic)
         if text is None and not topic:
-            text = explaining.overview(self.vocabulary, self.screen.style_now)
+            text = explaining.overview(self.screen.style_now)
         self.screen.gdb(text if text is not None else self.target.text(f"help {topic}"))
 
     def _live(self, view: str) -> None:
@@ -223,7 +227,6 @@ class Repl:
             gdb.execute("set width 0")  # A line is broken by the terminal, if at all.
             gdb.execute(f"set tinyos unicode {'off' if screen.style.plain else 'on'}")
             gdb.execute(f"set tinyos color {'on' if screen.style.colour else 'off'}")
-            self.vocabulary = Vocabulary.of_help(gdb.execute("help tinyos"))
         gdb.on_output, gdb.on_warning = screen.gdb, self._warned
         if manner.interactive and not self.session.is_attached:
             console = self.session.console

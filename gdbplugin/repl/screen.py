@@ -14,8 +14,8 @@ from dataclasses import replace
 from types import FrameType
 from typing import TextIO
 
+from gdbplugin.render.style import Style
 from gdbplugin.repl.terminal import lack_of_cursor
-from gdbplugin.session.showing import Style
 
 _SECONDS_BEFORE_PROGRESS = 0.5
 _PROGRESS_SECONDS = 1.0

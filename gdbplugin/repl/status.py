@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gdbplugin.session.showing import Style
+from gdbplugin.render.style import Style
 
 _GAUGE = 6
 _SHORTEST_PLACE = 8

@@ -10,8 +10,9 @@ import contextlib
 import json
 from collections.abc import Iterator
 
+from gdbplugin.commands.descriptor import Parameter
 from gdbplugin.repl.screen import Screen
-from gdbplugin.session import TinyOS, WaitTimeoutError
+from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError
 from gdbplugin.session.console import PROMPT
 from gdbplugin.session.mi import Stop, quote
 
@@ -60,11 +61,19 @@ class Target:
             return json.dumps(self._session.json(command, self._timeout))
 
     def complete(self, command: str) -> list[str]:
-        """The commands that the beginning of one may become, by GDB; the ids in use now among them."""
-        asks_target = command.startswith("tinyos ")
-        with self._still(moves_on=True) if asks_target else contextlib.nullcontext():
-            result = self._session.mi(f"-complete {quote(command)}")
+        """The commands that the beginning of one can become, by GDB."""
+        result = self._session.mi(f"-complete {quote(command)}")
         return list(result.payload.get("matches", ()))
+
+    def offered_values(self, parameter: Parameter) -> list[str]:
+        """The values to offer for a parameter, those in use now among them."""
+        if parameter.choices or parameter.complete is None:
+            return list(parameter.choices)
+        try:
+            with self._still(moves_on=True):
+                return self._session.offered_values(parameter)
+        except SessionError:
+            return []  # The next command says what has happened.
 
     def resume(self, command: str) -> None:
         """Let the target run by `command`, `continue` or the like; without a person, until it stops."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from gdbplugin.session.showing import Style, is_dumb
+from gdbplugin.render.style import Style, is_dumb
 
 _LOCAL_MODES = 3  # Where termios has them.
 _AS_STARTED = Path("/proc/self/environ")

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from gdbplugin.kernel.events import Event, kind_numbers, read_events
+from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.spaces import AddressSpace, read_spaces
-from gdbplugin.kernel.target import MANAGER, Kernel
 from gdbplugin.layout.marks import SWITCH, Mark
 from gdbplugin.session import mi
 from gdbplugin.session.errors import (
@@ -29,8 +29,8 @@ from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.occurrences import SWITCH_KIND, Occurrence, occurrence
-from gdbplugin.session.reading import Reading
 from gdbplugin.session.signals import deferred
+from gdbplugin.session.target import SessionTarget
 
 _WATCHPOINT = re.compile(r"atchpoint (\d+)")
 _CHANGE_SECONDS = 10.0
@@ -63,7 +63,7 @@ class Stoppable(Protocol):
     def break_on(self, what: str, **words: Any) -> EventBreakpoint:
         """See `Breakpoints`."""
 
-    def reading(self) -> AbstractContextManager[Reading]:
+    def reading(self) -> AbstractContextManager[SessionTarget]:
         """The stopped kernel."""
 
     def explained(self) -> AbstractContextManager[None]:
@@ -82,8 +82,8 @@ class EventBreakpoint:
         self._wanted = wanted
         self._numbers: list[str] = []
         try:
-            with session.reading() as reading:
-                marks = reading.look(lambda kernel: _marks(session.kernel, kernel, wanted))
+            with session.reading() as target:
+                marks = _marks(session.kernel, target.required_kernel(), wanted)
                 with deferred():  # One whose number nobody has noted could not be deleted.
                     for mark in marks:
                         self._numbers.append(_insert(session.debugger, mark, wanted.condition(mark)))
@@ -115,9 +115,9 @@ class EventBreakpoint:
                 stop = gdb.wait_for_stop(timeout, self._wanted.text)
             if not self._is_ours(stop):
                 raise SessionError(f"the target stopped ({stop}) while waiting for {self._wanted.text}")
-            with self._session.reading() as reading:
-                happened = reading.look(self._newest)
-                sequence = reading.look(_odd_sequence)
+            with self._session.reading() as target:
+                happened = self._newest(target.required_kernel())
+                sequence = _odd_sequence(target.required_kernel())
             if sequence is not None:
                 self._finish_change(gdb, sequence)
             return happened

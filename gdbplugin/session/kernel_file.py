@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from gdbplugin.kernel.design import DesignLayout, ManagerUnclearError
+from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError
 from gdbplugin.kernel.snapshot import NoMachine
-from gdbplugin.kernel.target import Kernel, KernelNotReadyError
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
@@ -171,7 +171,7 @@ class _Loaded:
         self._ram = ram
 
     def read(self, address: int, length: int) -> bytes:
-        """See `gdbplugin.kernel.target.Memory`."""
+        """See `gdbplugin.kernel.kernel.Memory`."""
         physical = self._image.physical(address)
         if physical is None:
             raise MachineError(f"{self._image.path} does not say where {address:#x} lies in RAM")

@@ -31,7 +31,7 @@ _GROUPS = (_OF_STATE, _OF_EXCEPTIONS)
 
 
 def ask(gdb: Gdb, question: str, *words: str) -> Any:
-    """The plugin's answer to a question of `gdbplugin.debugger.questions`. Raises a `SessionError`."""
+    """The plugin's answer to a question of `gdbplugin.debugger.machine_queries`. Raises a `SessionError`."""
     command = " ".join(["-tinyos-machine", question, *map(mi.quote, words)])
     try:
         return json.loads(gdb.ask(command).payload["json"])
@@ -78,7 +78,7 @@ class SessionMachine:
 
 
 class SessionSymbols:
-    """The names of the kernel's file, by GDB; satisfies `gdbplugin.kernel.places.Symbols`.
+    """The names of the kernel's file, by GDB; satisfies `gdbplugin.kernel.target.Symbols`.
 
     They are the same at every stop: each is asked for once.
     """
@@ -103,9 +103,3 @@ class SessionSymbols:
     def sections(self) -> Sequence[tuple[int, int, str]]:
         """See `Symbols`."""
         return [(start, end, name) for start, end, name in ask(self._gdb, "sections")]
-
-
-def disassemble(gdb: Gdb, core: int, address: int, word: int) -> str | None:
-    """The text of an instruction, by GDB; None where GDB cannot tell. See `kernel.fault.Disassemble`."""
-    text: str | None = ask(gdb, "disassembled", str(core), hex(address), hex(word))
-    return text

@@ -31,7 +31,7 @@ from gdbplugin.session.mi import Result, Stop
 from gdbplugin.session.objects import Objects
 from gdbplugin.session.pump import Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
-from gdbplugin.session.reading import Reading
+from gdbplugin.session.target import Reader, SessionTarget
 from gdbplugin.session.watch import Watch
 
 _BOOT_SECONDS = 30.0
@@ -63,7 +63,7 @@ class TinyOS(Objects, Breakpoints):
             self._console = Console(host.console, pump, host.ended, host.early_output)
             host.pump = pump
         self._debugger: Gdb | None = None
-        self._reader: Reading | None = None
+        self._reader: Reader | None = None
         self._runs_without_gdb = True
         self.debugger_complaints = ""
         """What GDB and the plugin wrote to standard error as they started."""
@@ -351,12 +351,13 @@ class TinyOS(Objects, Breakpoints):
         return gdb
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Reading]:
-        """What the methods that return objects read with; the target is held still for the `with`."""
+    def reading(self) -> Iterator[SessionTarget]:
+        """What the methods that return objects read from; the target is held still for the `with`."""
         with self.stopped() as gdb:
             if self._reader is None:
-                self._reader = Reading(gdb, self.kernel, self._host.ram)
-            yield self._reader
+                self._reader = Reader(gdb, self.kernel, self._host.ram)
+            with self._reader.target() as target:
+                yield target
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:

@@ -17,8 +17,8 @@ from typing import Protocol
 from gdbplugin.kernel.events import event_names
 from gdbplugin.kernel.failure import FAILURE_RECORD, read_failure
 from gdbplugin.kernel.interface import INTERFACE
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.kernel.snapshot import Copies, NoMachine, Snapshot, SnapshotReader
-from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.elf import ElfImage
 from gdbplugin.layout.types import Layout, Static, locate_path
 from gdbplugin.machine import MachineError

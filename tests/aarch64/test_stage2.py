@@ -15,9 +15,9 @@ from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.registers import exception_level
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.maps import read_maps
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import SelectionError
+from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.machine import MachineError
 from tests.aarch64 import naive, naive_stage2, qemu
@@ -203,7 +203,7 @@ def test_the_commands_show_both_stages():
     assert said == [
         "tinyos translate: --asid chooses tables of stage 1: it does not go with --stage 2",
         "tinyos translate: --stage 2 is of EL1 and EL0: it does not go with --el 3",
-        'tinyos maps: "3" is none of 1, 2',
+        'tinyos maps: "3" is not one of 1, 2',
     ]
 
 
@@ -211,13 +211,13 @@ def test_what_stage_2_does_not_permit_is_its_own_fault():
     """Found by both ways: behind stage 1, and by --stage 2 alone."""
     seen = 0
     for setup, _, machine in setups(24, MAX, 60):
-        stopped = Stopped(machine, 0, Journal(), no_kernel)
+        target = Target(machine, 0, Journal(), no_kernel)
         for address in setup.probes:
-            found = read_translation(stopped, address, el=1)
+            found = read_translation(target, address, el=1)
             if found.fault is None or found.fault.stage != 2 or found.fault.on_walk:
                 continue
             intermediate = found.walk.second.input
-            alone = read_translation(stopped, intermediate, stage=2)
+            alone = read_translation(target, intermediate, stage=2)
             assert (alone.fault, alone.output) == (found.fault, None)
             seen += found.fault.kind == "permission"
     assert seen > 3
@@ -231,11 +231,11 @@ def complaints(done):
 def test_without_a_hypervisor_there_is_no_stage_2():
     machine = SetupMachine(*next((s, CORTEX_A72) for s, *_ in setups(23, CORTEX_A72, 1)), BASE, END)
     machine.registers["HCR_EL2"] &= ~1
-    stopped = Stopped(machine, 0, Journal(), no_kernel)
+    target = Target(machine, 0, Journal(), no_kernel)
     with pytest.raises(
         SelectionError, match=r"core 0 has no stage 2: no hypervisor has it on \(HCR_EL2.VM\)"
     ):
-        read_maps(stopped, stage=2)
+        read_maps(target, stage=2)
     # With it, but without its registers, that is a note, and what comes out an intermediate address.
     machine.registers["HCR_EL2"] |= 1
     del machine.registers["VTCR_EL2"]
@@ -245,7 +245,7 @@ def test_without_a_hypervisor_there_is_no_stage_2():
     with pytest.raises(
         SelectionError, match="stage 2 of core 0 is not known: VTCR_EL2 of core 0 cannot be read"
     ):
-        read_maps(stopped, stage=2)
+        read_maps(target, stage=2)
 
 
 def no_kernel():

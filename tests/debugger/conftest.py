@@ -14,7 +14,7 @@ from gdbplugin.session.gdb import find_gdb
 from gdbplugin.session.qemu import find_qemu
 from tests.debugger.stub_proxy import StubProxy
 
-# Stopped in Rust's own library GDB says that its sources are not here: no error of anybody's.
+# Target in Rust's own library GDB says that its sources are not here: no error of anybody's.
 _NO_SOURCE = re.compile(r"^(?:warning: )?\d+\t/rustc/.*: No such file or directory\.\n", re.MULTILINE)
 PLUGIN = Path(__file__).resolve().parents[2] / "gdbplugin" / "tinyos.py"
 

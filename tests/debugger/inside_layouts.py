@@ -5,7 +5,7 @@ import json
 from gdbplugin.debugger.layout import GdbLayout
 from gdbplugin.kernel.failure import FAILURE_RECORD
 from gdbplugin.kernel.interface import INTERFACE
-from gdbplugin.kernel.target import MANAGER, SCHEDULER
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER
 from gdbplugin.layout import cache
 
 asked = []

@@ -88,7 +88,7 @@ def test_a_value_that_is_no_number_is_one_line(shared_machine, kernel_elf):
     shared_machine.detach()  # QEMU has one GDB at a time.
     outcome = gdb(
         f"target remote {shared_machine.qemu.gdb_address}",
-        # Stopped in a task's assembly GDB would take another, in which the first of these is a number.
+        # Target in a task's assembly GDB would take another, in which the first of these is a number.
         "set language rust",
         'print $tinyos_stack($_gdb_setting("width"))',
         "print $tinyos_translate(DEBUGGER_INTERFACE)",

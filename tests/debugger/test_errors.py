@@ -98,7 +98,7 @@ def test_a_connection_lost_amid_a_command(proxy, kernel_elf):
     ("command", "words"),
     [
         ("tinyos report --jsn", ("--jsn", "Usage: tinyos report [--json]")),
-        ("tinyos report x", ('"x" is not understood',)),
+        ("tinyos report x", ('"x" is one word too many',)),
         ("tinyos *q", ('there is no "*q"', "report")),
         ("tinyos nonsense", ('there is no "nonsense"',)),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbplugin.kernel.target import MANAGER, SCHEDULER
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER
 from gdbplugin.layout import cache
 from gdbplugin.layout.types import locate_path
 from tests.debugger.conftest import gdb

@@ -25,7 +25,7 @@ def memory(packets):
 def test_loading_attaching_and_stopping_cost_no_packet(boot, kernel_elf, tmp_path):
     sent = []
     for plugin in (None, PLUGIN):
-        # Stopped before its first instruction: GDB's own packets are the same each time then.
+        # Target before its first instruction: GDB's own packets are the same each time then.
         stub = boot(paused=True).qemu.gdb_address
         directory = tmp_path / str(len(sent))
         directory.mkdir()

@@ -165,18 +165,18 @@ def test_ctrl_c_before_an_exchange_harms_nothing(held, kernel_elf, tmp_path):
         tmp_path,
         """
         import gdb, os, signal
-        from gdbplugin.debugger import interrupts
-        held = interrupts.held
+        from gdbplugin.debugger import sigint
+        held = sigint.held
         def interrupted():
             os.kill(os.getpid(), signal.SIGINT)
             return held()
-        interrupts.held = interrupted
+        sigint.held = interrupted
         gdb.execute("monitor info status", to_string=True)
         try:
             gdb.execute("tinyos maps --json", to_string=True)
         except (KeyboardInterrupt, gdb.error):
             print("interrupted")
-        interrupts.held = held
+        sigint.held = held
         """,
     )
     assert "interrupted" in done.output.splitlines()

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from gdbplugin.kernel.target import MANAGER
+from gdbplugin.kernel.kernel import MANAGER
 from gdbplugin.layout import cache
 from gdbplugin.session import QemuOptions, TinyOS
 from gdbplugin.session.qemu import ram_arguments

@@ -1,4 +1,4 @@
-"""Stopped at any moment, the kernel's state is decoded, and its records agree with the hardware's tables."""
+"""Target at any moment, the kernel's state is decoded, and its records agree with the hardware's tables."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ They run with the MMU off, where virtual addresses are physical ones.
 from __future__ import annotations
 
 from gdbplugin.kernel.design import DesignLayout
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.layout.cache import StaticTable
 from gdbplugin.layout.types import Array, Choice, Field, Static, Struct, Variant, held, payload
 from gdbplugin.machine import BytesMachine

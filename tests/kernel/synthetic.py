@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 
-from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.cache import StaticTable
 from gdbplugin.layout.types import Array, Choice, Enumeration, Field, Scalar, Static, Struct
 from gdbplugin.machine import BytesMachine
@@ -57,7 +57,7 @@ LEVEL = enum("PressureLevel", 1, "Low", "Medium", "High", "Critical")
 STRATEGY = enum("Strategy", 1, "CacheOptimization", "PressureRelief", "PageMigration", "Defragmentation")
 USE = enum("FrameUse", 1, "Free", "Cached", "Table", "LazyPage", "Stack", "ZeroPage", "Retired", "TaskPage")
 KIND = enum("EventKind", 2, "None", "TaskStarted", "TaskEnded", "StackGrowth")
-STATE = enum("TaskState", 1, "Unused", "Ready", "Sleeping", "Stopped", "Ended")
+STATE = enum("TaskState", 1, "Unused", "Ready", "Sleeping", "Target", "Ended")
 REASON = enum("EndReason", 1, "None", "Exited", "StackOverflow")
 
 STATISTICS = (

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdbplugin.kernel.fault import read_fault
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.machine import BytesMachine
 from gdbplugin.render import fault as view
 from gdbplugin.render.encoding import dumps
@@ -233,7 +232,7 @@ def test_a_far_that_is_not_valid_is_told():
 def test_permissions_now_are_those_of_the_regime(words, levels):
     found = read_fault(stopped(SAME | 0x10, **words), Names())
     assert list(found.reports[0].now.permissions) == levels
-    text = view.text(found, Journal(), Style("ascii"))
+    text = view.text(found, Style("ascii"))
     (line,) = [line for line in text.splitlines() if line.startswith("  now") and "mapped" in line][:1]
     assert re.findall("EL[0-3](?= [r-][w-][x-])", line) == levels
 
@@ -277,8 +276,8 @@ def test_whatever_is_recorded_is_told_and_each_statement_names_its_evidence(
     machine = stopped(esr, word, level=level, hypervisor=hypervisor, vector=vector, more=more)
     found = read_fault(machine, Names())
     for style in (Style("ascii", width=40), Style()):
-        assert view.text(found, Journal(), style).endswith("\n")
-    content = {"schema": "tinyos.fault/1", "findings": [], "notes": [], **view.content(found, Journal())}
+        assert view.text(found, style).endswith("\n")
+    content = {"schema": "tinyos.fault/1", "findings": [], "notes": [], **view.content(found)}
     validate(json.loads(dumps(content)))
     for entry in found.reports:
         assert entry.overwritten <= (entry.instruction is None)

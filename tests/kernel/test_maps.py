@@ -6,10 +6,9 @@ import pytest
 
 from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.maps import _is_called, read_maps
 from gdbplugin.kernel.selection import asids
-from gdbplugin.kernel.target import SelectionError
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.machine import BytesMachine
 from gdbplugin.render import maps as view
@@ -173,18 +172,18 @@ def test_a_limit_does_not_change_how_often_a_frame_is_mapped():
     whole = read_maps(stopped_world(world), find_physical=physical)
     limited = read_maps(stopped_world(world), find_physical=physical, limit=2)
     assert whole.area_count >= 6
-    said = view.text(limited, Journal(), Style("ascii"))
+    said = view.text(limited, Style("ascii"))
     assert f"is mapped {whole.area_count} times in the" in said
     assert "the first 2 of them, as --limit says" in said
     part = read_maps(stopped_world(world), find_physical=physical, owner="nobody")
-    assert "mapped 0 times, and otherwise as asked for, in the" in view.text(part, Journal(), Style("ascii"))
+    assert "mapped 0 times, and otherwise as asked for, in the" in view.text(part, Style("ascii"))
 
 
 def test_with_the_mmu_off_a_frame_is_where_it_is():
     world = World()
     world.registers["SCTLR_EL1"] = 0
     found = read_maps(stopped_world(world), find_physical=0x8_0000)
-    said = view.text(found, Journal(), Style("ascii"))
+    said = view.text(found, Style("ascii"))
     assert "is its own physical address" in said
     assert "times" not in said
 

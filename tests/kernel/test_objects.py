@@ -11,19 +11,19 @@ from gdbplugin.kernel.context import read_context
 from gdbplugin.kernel.events import kinds, offered_kinds, read_event_list, read_events
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.kernel import MANAGER, Kernel, KernelNotReadyError, WrongWordError
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRun, LazyTable
 from gdbplugin.kernel.lazy_list import offered_asids, read_lazy_list
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stack_list import offered_ids, read_stack_list
 from gdbplugin.kernel.statistics import read_counters
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import MANAGER, Kernel, KernelNotReadyError, WrongWordError
+from gdbplugin.kernel.target import Target
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, World
 
 
 def stopped(world, journal=None):
     kernel = world.kernel()
-    return Stopped(kernel.machine, 0, journal or Journal(), lambda: kernel)
+    return Target(kernel.machine, 0, journal or Journal(), lambda: kernel)
 
 
 # Stacks

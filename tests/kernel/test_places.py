@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gdbplugin.kernel import places
-from gdbplugin.kernel.places import NoSymbols, Place, Places, describe, lazy_state, read_places
+from gdbplugin.kernel.places import Place, Places, describe, lazy_state, read_places
+from gdbplugin.kernel.target import NoSymbols
 from tests.kernel.stopped import Names
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, TASK_PAGE, World
 

@@ -3,9 +3,8 @@
 import pytest
 
 from gdbplugin.aarch64.description import REGISTERS
-from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.registers import matching, read_registers
-from gdbplugin.kernel.target import SelectionError
 from gdbplugin.machine import BytesMachine
 from gdbplugin.render import registers as view
 from gdbplugin.render.style import Style
@@ -23,7 +22,7 @@ def stopped(**of_core):
 
 
 def text(found):
-    return view.text(found, Journal(), ASCII)
+    return view.text(found, ASCII)
 
 
 @pytest.mark.parametrize(

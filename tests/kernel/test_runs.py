@@ -46,7 +46,7 @@ def test_a_frame_that_nothing_owns_is_lost():
     run = compare_stress(kernel, before, interface())
     assert run.frames_lost == 1
     assert [finding.object for finding in kernel.journal.findings] == ["frames lost by the stress test"]
-    assert "1 LOST" in stress_view.text(run, kernel.journal, Style())
+    assert "1 LOST" in stress_view.text(run, Style())
 
 
 def test_one_lost_before_is_not_the_tests():
@@ -70,8 +70,8 @@ def test_the_change_of_every_counter():
     assert {name: change for name, change in run.changes.items() if change} == {"optimization_events": 7}
     assert run.levels_entered == {"Low": 1, "Medium": 0, "High": 0, "Critical": 1}
     assert run.strategies["PressureRelief"] == (3, 0)
-    validated("stress", stress_view.content(run, kernel.journal), kernel.journal)
-    assert "passed" in stress_view.text(run, kernel.journal, Style())
+    validated("stress", stress_view.content(run), kernel.journal)
+    assert "passed" in stress_view.text(run, Style())
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,9 @@ def test_the_change_of_every_counter():
 def test_what_the_kernel_said_of_it(result, said, findings):
     kernel = World().kernel()
     run = compare_stress(kernel, read_stress_state(kernel), interface(result))
-    assert said in stress_view.text(run, kernel.journal, Style())
+    assert said in stress_view.text(run, Style())
     tested = compare_context(kernel, read_context_state(kernel), interface(result))
-    assert f"Context switching test: {said.split(' at ')[0]}" in context_view.text(
-        tested, kernel.journal, Style()
-    )
+    assert f"Context switching test: {said.split(' at ')[0]}" in context_view.text(tested, Style())
     assert kernel.journal.finding_count == 2 * findings
 
 
@@ -114,7 +112,7 @@ def test_amid_a_change_frames_are_not_counted():
     run = compare_stress(kernel, before, interface())
     assert run.frames_lost == 0
     assert "amid a change before the test" in kernel.journal.notes[0]
-    validated("stress", stress_view.content(run, kernel.journal), kernel.journal)
+    validated("stress", stress_view.content(run), kernel.journal)
 
 
 def test_what_a_context_test_changed():
@@ -133,8 +131,8 @@ def test_what_a_context_test_changed():
         "invalidations_by_asid": 2,
     }
     assert [(task.id, task.is_new, task.switches) for task in run.tasks] == [(1, False, 4), (2, True, 9)]
-    validated("context-test", context_view.content(run, kernel.journal), kernel.journal)
-    text = context_view.text(run, kernel.journal, Style())
+    validated("context-test", context_view.content(run), kernel.journal)
+    text = context_view.text(run, Style())
     assert "+50" in text
     assert "started meanwhile" in text
 
@@ -148,7 +146,7 @@ def test_a_corrupt_kernel_is_shown_all_the_same():
     world.manager["stack_manager"]["stacks"][0]["current_size"] = 1 << 60
     kernel = world.kernel()
     run = compare_stress(kernel, stress, interface(1))
-    validated("stress", stress_view.content(run, kernel.journal), kernel.journal)
-    assert "—" in stress_view.text(run, kernel.journal, Style())
+    validated("stress", stress_view.content(run), kernel.journal)
+    assert "—" in stress_view.text(run, Style())
     tested = compare_context(kernel, context, interface(1))
-    validated("context-test", context_view.content(tested, kernel.journal), kernel.journal)
+    validated("context-test", context_view.content(tested), kernel.journal)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gdbplugin.kernel.target import Kernel, NotTinyOSError, StaticUnknownError
+from gdbplugin.kernel.kernel import Kernel, NotTinyOSError, StaticUnknownError
 from gdbplugin.layout import cache
 from gdbplugin.layout.dwarf import read_statics
 from gdbplugin.layout.types import LayoutError, Scalar, Static

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gdbplugin.kernel.events import kind_numbers
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.layout import cache
 from gdbplugin.layout.elf import read_image
 from gdbplugin.layout.marks import SWITCH, read_marks

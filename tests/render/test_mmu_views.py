@@ -8,9 +8,9 @@ import re
 import pytest
 
 from gdbplugin.kernel.fault import read_fault
+from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.registers import read_registers
-from gdbplugin.kernel.target import SelectionError
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.render import maps as maps_view
 from gdbplugin.render import translate as translate_view
@@ -37,10 +37,10 @@ def shown(word, stopped, **words):
     found = READERS[word](stopped, **words)
     findings = [vars(finding) for finding in stopped.journal.findings]
     whole = {"schema": f"tinyos.{word}/1", "findings": findings, "notes": stopped.journal.notes}
-    whole.update(view.content(found, stopped.journal))
+    whole.update(view.content(found))
     content = json.loads(dumps(whole))
     validate(content)
-    return content, view.text(found, stopped.journal, ASCII)
+    return content, view.text(found, ASCII)
 
 
 def test_a_translation_shows_every_level_and_the_outcome():
@@ -166,9 +166,8 @@ def test_whatever_the_registers_hold_it_is_shown_and_by_the_schemas():
 
 def test_the_text_of_a_translation_without_a_terminal_beyond_ascii():
     found = read_translation(stopped_world(), address=0xFFFF_8000_0020_0000)
-    journal = stopped_world().journal
-    assert translate_view.text(found, journal, Style()).splitlines()[-1] == "→ physical 0x200000"
-    assert maps_view.text(read_maps(stopped_world(), limit=1), journal, Style()).endswith("\n")
+    assert translate_view.text(found, Style()).splitlines()[-1] == "→ physical 0x200000"
+    assert maps_view.text(read_maps(stopped_world(), limit=1), Style()).endswith("\n")
 
 
 # A page that EL0 may read (AP 0b11), not executable by a privileged level with EL0 beside it (PXN).

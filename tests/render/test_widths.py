@@ -10,10 +10,10 @@ import pytest
 from gdbplugin.kernel.context_test import compare_context, read_context_state
 from gdbplugin.kernel.fault import read_fault
 from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.maps import read_maps
-from gdbplugin.kernel.stopped import Stopped
 from gdbplugin.kernel.stress import compare_stress, read_stress_state
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.target import Target
 from gdbplugin.render import context_test as context_test_view
 from gdbplugin.render import fault as fault_view
 from gdbplugin.render import maps as maps_view
@@ -62,8 +62,8 @@ def world() -> World:
 
 
 @cache
-def shown() -> dict[str, tuple[object, object, Journal]]:
-    """Each view with its object and journal, by the view's name."""
+def shown() -> dict[str, tuple[object, object]]:
+    """Each view with its object, by the view's name."""
     found = {}
     made = world()
     machine, layout = made.build(), statics(made)
@@ -72,27 +72,23 @@ def shown() -> dict[str, tuple[object, object, Journal]]:
             continue  # This machine has no registers of EL2's.
         journal = Journal()
         kernel = Kernel(machine, layout, journal)
-        if subject.needs_kernel:
-            read = subject.reader(kernel, **subject.words)
-        else:
-            stopped = Stopped(machine, 0, journal, lambda kernel=kernel: kernel)
-            read = subject.reader(stopped, **subject.words)
-        found[subject.name] = subject.view, read, journal
+        target = Target(machine, 0, journal, lambda kernel=kernel: kernel)
+        found[subject.name] = subject.show, subject.read(target)
     kernel = Kernel(machine, layout, Journal())
     for name, view, before, compare in (
-        ("stress", stress_view, read_stress_state, compare_stress),
-        ("context --test", context_test_view, read_context_state, compare_context),
+        ("stress", stress_view.text, read_stress_state, compare_stress),
+        ("context --test", context_test_view.text, read_context_state, compare_context),
     ):
-        found[name] = view, compare(kernel, before(kernel), interface(3)), kernel.journal
+        found[name] = view, compare(kernel, before(kernel), interface(3))
     off = bare({**el1_registers(), "SCTLR_EL1": 0, "CPSR": 0x3C5})
-    found["maps, MMU off"] = maps_view, read_maps(off), off.journal
-    found["fault, nothing known"] = fault_view, read_fault(off), off.journal
+    found["maps, MMU off"] = maps_view.text, read_maps(off)
+    found["fault, nothing known"] = fault_view.text, read_fault(off)
     return found
 
 
 def lines_of(name: str, width: int, encoding: str, *, colour: bool = False) -> list[str]:
-    view, read, journal = shown()[name]
-    text = view.text(read, journal, Style(encoding, colour, width))
+    show, read = shown()[name]
+    text = show(read, Style(encoding, colour, width))
     assert text.endswith("\n")
     assert encoding == "utf-8" or text.isascii()
     return COLOUR.sub("", text).splitlines()

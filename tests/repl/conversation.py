@@ -15,11 +15,11 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from gdbplugin.render.style import Style
 from gdbplugin.repl.opening import Opening
 from gdbplugin.repl.prompt import Prompt
 from gdbplugin.repl.repl import Manner, Repl
 from gdbplugin.repl.screen import Screen
-from gdbplugin.session.showing import Style
 
 _SECONDS = 20.0
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from gdbplugin.render.style import Style
 from gdbplugin.repl.opening import Opening
 from gdbplugin.repl.repl import Manner, Outcome, Repl
 from gdbplugin.repl.screen import Screen
-from gdbplugin.session.showing import Style
 from tests.integration.answers import figures
 
 _LETTERS = {"s": "stats", "d": "stacks", "l": "lazy", "p": "pressure", "c": "context", "r": "report"}

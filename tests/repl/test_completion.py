@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gdbplugin.commands.descriptor import Parameter
 from gdbplugin.repl.completion import Offer, complete
-from tests.repl.vocabulary import VOCABULARY
 
 _GDB = {
     "b": ["backtrace", "break"],
@@ -13,35 +13,59 @@ _GDB = {
     "inf thr": ["inf threads"],
     "break kernel::sch": ["break kernel::scheduler::end", "break kernel::scheduler::run"],
     "break sched": ["break kernel::scheduler::end"],
-    "tinyos stacks ": ["tinyos stacks --json", "tinyos stacks 1", "tinyos stacks 2"],
-    "tinyos d ": ["tinyos d --json", "tinyos d 1", "tinyos d 2"],
-    "tinyos stacks 1 --j": ["tinyos stacks 1 --json"],
-    "tinyos lazy --state=p": ["tinyos lazy --state=pending"],
+    "print kernel_m": ["print kernel_main"],
     "help inf": ["help inferior", "help info"],
 }
 
 
 class Asked:
-    """Answers as GDB would, and remembers what it was asked."""
+    """Answers as GDB and the target would, and remembers what it was asked."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
+        self.parameters: list[str] = []
 
-    def __call__(self, command: str) -> list[str]:
+    def complete(self, command: str) -> list[str]:
         self.commands.append(command)
         return _GDB.get(command, [])
 
+    def offered_values(self, parameter: Parameter) -> list[str]:
+        self.parameters.append(parameter.name)
+        return list(parameter.choices) or ["1", "2"]
+
 
 def words(text: str, *, in_submenu: bool = False) -> list[str]:
-    return [offer.text for offer in complete(text, VOCABULARY, Asked(), in_submenu=in_submenu)]
+    return [offer.text for offer in complete(text, Asked(), in_submenu=in_submenu)]
 
 
 @pytest.mark.parametrize(
     ("text", "offered"),
     [
-        ("*", ["*c", "*context", "*d", "*l", "*lazy", "*s", "*stacks", "*stats"]),
+        (
+            "*",
+            [
+                "*c",
+                "*context",
+                "*d",
+                "*e",
+                "*events",
+                "*l",
+                "*lazy",
+                "*p",
+                "*pressure",
+                "*r",
+                "*report",
+                "*s",
+                "*stacks",
+                "*stats",
+                "*stress",
+                "*t",
+            ],
+        ),
         ("*sta", ["*stacks", "*stats"]),
-        ("st", ["stacks", "stats", "stack", "step"]),
+        ("st", ["stacks", "stats", "stress", "stack", "step"]),
+        ("tinyos sta", ["stacks", "stats"]),
+        ("translate kernel_m", ["kernel_main"]),
         ("li", ["live"]),
         ("b", ["backtrace", "break"]),
         ("inf thr", ["threads"]),
@@ -69,24 +93,24 @@ def test_what_is_offered(text: str, offered: list[str]) -> None:
 
 def test_an_empty_line_is_offered_what_is_our_own_and_not_all_of_gdb() -> None:
     asked = Asked()
-    offered = [offer.text for offer in complete("", VOCABULARY, asked)]
-    assert asked.commands == []
+    offered = [offer.text for offer in complete("", asked)]
+    assert (asked.commands, asked.parameters) == ([], [])
     assert {"*s", "stacks", "live", "console", "help", "restart", "quit"} <= set(offered)
 
 
 def test_in_the_submenu_letters_are_offered_without_their_star() -> None:
     assert words("d", in_submenu=True) == ["d"]
     assert words("d ", in_submenu=True) == ["--json", "1", "2"]
-    assert words("s", in_submenu=True) == ["s", "stacks", "stats"]
+    assert words("s", in_submenu=True) == ["s", "stacks", "stats", "stress"]
 
 
 def test_an_offer_replaces_the_last_word_and_says_what_it_means() -> None:
-    offer = next(iter(complete("*sta", VOCABULARY, Asked())))
+    offer = next(iter(complete("*sta", Asked())))
     assert offer == Offer("*stacks", 4, "Show every dynamic stack, or all about one.")
-    assert next(iter(complete("stacks 1 --j", VOCABULARY, Asked()))).replaced == 3
+    assert next(iter(complete("stacks 1 --j", Asked()))).replaced == 3
 
 
 def test_nothing_is_asked_of_gdb_for_a_line_to_the_kernel() -> None:
     asked = Asked()
-    assert list(complete("console stacks ", VOCABULARY, asked)) == []
-    assert asked.commands == []
+    assert list(complete("console stacks ", asked)) == []
+    assert (asked.commands, asked.parameters) == ([], [])

@@ -21,13 +21,6 @@ from gdbplugin.repl.line import (
     ToGdb,
     parse,
 )
-from tests.repl.vocabulary import VOCABULARY
-
-
-def test_the_vocabulary_is_read_from_gdbs_help() -> None:
-    assert list(VOCABULARY.summaries) == ["check", "context", "lazy", "stacks", "stats", "translate"]
-    assert VOCABULARY.summaries["stacks"] == "Show every dynamic stack, or all about one."
-    assert VOCABULARY.letters == {"c": "context", "l": "lazy", "d": "stacks", "s": "stats"}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +80,7 @@ def test_the_vocabulary_is_read_from_gdbs_help() -> None:
     ],
 )
 def test_at_the_main_prompt(line: str, meant: Action) -> None:
-    assert parse(line, VOCABULARY) == meant
+    assert parse(line) == meant
 
 
 @pytest.mark.parametrize(
@@ -112,7 +105,7 @@ def test_at_the_main_prompt(line: str, meant: Action) -> None:
     ],
 )
 def test_in_the_submenu_letters_need_no_star(line: str, meant: Action) -> None:
-    assert parse(line, VOCABULARY, in_submenu=True) == meant
+    assert parse(line, in_submenu=True) == meant
 
 
 @pytest.mark.parametrize(
@@ -138,7 +131,7 @@ def test_in_the_submenu_letters_need_no_star(line: str, meant: Action) -> None:
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_remedy(line: str, said: str) -> None:
-    refused = parse(line, VOCABULARY)
+    refused = parse(line)
     assert isinstance(refused, Refused)
     assert said in refused.reason
     assert "\n" not in refused.reason
@@ -146,8 +139,8 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(line: str, said: str) -> N
 
 def test_gdbs_commands_that_let_the_target_run_are_known() -> None:
     for word in ("c", "fg", "continue", "contin", "j", "jump", "sig", "signal"):
-        assert isinstance(parse(f"{word} 1", VOCABULARY), Continue), word
+        assert isinstance(parse(f"{word} 1"), Continue), word
     for word in ("s", "step", "next", "n", "finish", "fin", "until", "u", "stepi", "si", "ni", "advance"):
-        assert isinstance(parse(f"{word} 1", VOCABULARY), Step), word
+        assert isinstance(parse(f"{word} 1"), Step), word
     for word in ("info", "set", "show", "stepping", "st", "f"):
-        assert isinstance(parse(f"{word} 1", VOCABULARY), ToGdb), word
+        assert isinstance(parse(f"{word} 1"), ToGdb), word

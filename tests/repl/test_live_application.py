@@ -114,7 +114,7 @@ def test_keys_switch_views_pause_stop_the_target_and_leave(shared_machine: TinyO
         await person.press(" ", lambda lines: "PAUSED" not in lines[-1])
         await person.see(lambda _: person.live.scene.snapshot is not held.snapshot, "a newer snapshot")
 
-        await person.press("x", lambda lines: " stopped;" in lines[-1] and shows("Stopped core ")(lines[-4:]))
+        await person.press("x", lambda lines: " stopped;" in lines[-1] and shows("Target core ")(lines[-4:]))
         assert not shared_machine.running
         seen = person.live.scene.snapshot
         assert seen.stats == shared_machine.stats().stats

@@ -216,7 +216,7 @@ def test_without_colour_and_without_unicode_everything_is_there(
     assert f"{report['frames']['used_frames']:,} used" in "".join(lines)
     pane.press("x")
     pane.see(
-        lambda lines: " stopped;" in lines[-1] and "Stopped core" in "".join(lines[-4:]),
+        lambda lines: " stopped;" in lines[-1] and "Target core" in "".join(lines[-4:]),
         "that the target is stopped",
     )
     pane.press("q")
@@ -232,7 +232,7 @@ def test_what_is_said_while_it_fills_the_screen_is_told_after_it(pane: Pane, ker
     pane.see(lambda lines: "[d stacks]" in lines[0] and " running;" in lines[-1], "the stacks")
     pane.press("x")
     pane.see(lambda lines: " stopped;" in lines[-1] and "q leave" in lines[-1], "that the target is stopped")
-    seen = pane.see(lambda lines: "Stopped core" in "".join(lines[-4:]), "where it is stopped")
+    seen = pane.see(lambda lines: "Target core" in "".join(lines[-4:]), "where it is stopped")
     assert "[d stacks]" in seen[0]
     assert "Stacks: " in seen[1]
     pane.press("q")

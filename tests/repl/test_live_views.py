@@ -230,9 +230,9 @@ def test_the_bars_say_how_the_session_stands() -> None:
     scene = scene_of(workload())
     assert "running; 6.5 snapshots/s, 3 torn" in screen_of(scene)[-1]
     assert "x stop" in screen_of(scene)[-1]
-    stopped = screen_of(scene, status=Status("stopped", False, 6.5, 3, ("Stopped core 0 in main",)))
+    stopped = screen_of(scene, status=Status("stopped", False, 6.5, 3, ("Target core 0 in main",)))
     assert "x continue" in stopped[-1]
-    assert "Stopped core 0 in main" in stopped[-2]
+    assert "Target core 0 in main" in stopped[-2]
     paused = screen_of(scene_of(workload(), choices=Choices(paused=True)))
     assert "VIEW PAUSED; target running" in paused[-1]
     lost = screen_of(

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 
+from gdbplugin.render.style import Style
 from gdbplugin.repl.history import open_history
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.terminal import lack_of_screen, style_of
-from gdbplugin.session.showing import Style
 
 
 def _screen(

@@ -9,13 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from gdbplugin.render.style import Style
 from gdbplugin.repl.explaining import overview
 from gdbplugin.repl.looking import Lookout
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.status import Status, line
 from gdbplugin.session import TinyOS
-from gdbplugin.session.showing import Style
-from tests.repl.vocabulary import VOCABULARY
 
 _RUNNING = Status(
     running=True, asid=3, task="3 worker", pressure="High", free=8_192, limit=32_768, event_rate=1234.4
@@ -72,7 +71,7 @@ def test_the_narrowest_terminal_has_a_status_line(status: Status, style: Style) 
 @pytest.mark.parametrize("style", [Style(), _PLAIN])
 def test_the_overview_fits_from_40_columns_on(style: Style) -> None:
     for width in range(1, 201):
-        shown = overview(VOCABULARY, replace(style, width=width))
+        shown = overview(replace(style, width=width))
         assert max(map(len, shown.splitlines())) <= max(40, width)
         assert shown.split()[-4:] == ["Tab", "completes,", "Ctrl-D", "ends."]
 

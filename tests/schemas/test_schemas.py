@@ -1,6 +1,5 @@
 """The schemas themselves, and the objects of the synthetic kernel."""
 
-import importlib
 import json
 
 import pytest
@@ -15,9 +14,10 @@ from gdbplugin.kernel.report import read_report
 from gdbplugin.kernel.stack_list import read_stack_list
 from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.layout.types import Struct
-from gdbplugin.render.encoding import dumps
+from scripts.lib import schemas as generated
+from tests.commands.forms import json_of
 from tests.kernel.synthetic import LAZY_BASE, World
-from tests.schemas.validation import file_name, schemas, validate
+from tests.schemas.validation import DIRECTORY, file_name, schemas, validate
 
 READERS = {
     "check": (read_check, [{}]),
@@ -34,11 +34,7 @@ CASES = [(word, options) for word, (_, choices) in READERS.items() for options i
 
 def shown(word, kernel, **options):
     """What a command prints with --json, through JSON and back."""
-    view = importlib.import_module(f"gdbplugin.render.{word}")
-    content = view.content(READERS[word][0](kernel, **options), kernel.journal)
-    findings = [vars(finding) for finding in kernel.journal.findings]
-    whole = {"schema": f"tinyos.{word}/1", "findings": findings, "notes": kernel.journal.notes, **content}
-    return json.loads(dumps(whole))
+    return json_of(word, READERS[word][0](kernel, **options))
 
 
 @pytest.mark.parametrize("name", schemas())
@@ -103,3 +99,20 @@ def test_what_a_schema_does_not_allow_is_seen():
     del content["stacks"][0]["id"]
     with pytest.raises(AssertionError, match="'id' is a required property"):
         validate(content)
+
+
+def test_the_schemas_are_those_that_the_types_make():
+    made = generated.schemas()
+    assert made
+    for name, text in made.items():
+        assert (DIRECTORY / name).read_text() == text, f"{name} is stale: run scripts/schemas"
+
+
+def test_a_generated_schema_follows_its_type():
+    schema = json.loads(generated.schemas()["tinyos.stats-1.json"])
+    assert schema["properties"]["stats"] == {"$ref": "#/$defs/DynamicMemoryStats"}
+    assert schema["properties"]["enabled"]["type"] == ["boolean", "null"]
+    assert schema["$defs"]["Changes"]["properties"]["per_second"]["additionalProperties"] == {
+        "type": "number"
+    }
+    assert "journal" not in schema["properties"]

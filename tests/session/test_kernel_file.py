@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbplugin.kernel.target import MANAGER
+from gdbplugin.kernel.kernel import MANAGER
 from gdbplugin.session import TinyOS
 from gdbplugin.session.errors import KernelUnusableError
 from gdbplugin.session.kernel_file import MANAGER_SYMBOL, KernelFile

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.target import MANAGER
+from gdbplugin.kernel.kernel import MANAGER
 from gdbplugin.render import (
     check,
     context,
@@ -47,7 +47,7 @@ def shown(view: Any, found: Noticed) -> Any:
     content = {
         "findings": [vars(finding) for finding in found.findings],
         "notes": found.notes,
-        **view.content(found, found.journal),
+        **view.content(found),
     }
     return json.loads(dumps(content))
 
@@ -159,7 +159,7 @@ def test_what_is_not_there_is_one_line(tinyos: TinyOS) -> None:
         (lambda: tinyos.events(kind="Nonsense"), '"Nonsense" is no kind of event: they are TaskStarted'),
         (lambda: tinyos.registers("NONSENSE"), 'no register "NONSENSE" is known here'),
         (lambda: tinyos.fault(core=7), "there is no core 7; the cores are: 0, 1, 2, 3"),
-        (lambda: tinyos.translate("nonsense::at"), '"nonsense::at" is no address'),
+        (lambda: tinyos.translate("nonsense::at"), '"nonsense::at" is not an address'),
         (lambda: tinyos.translate("$x0 = 1"), "would assign"),
         (lambda: tinyos.translate(0, asid=999), "no address space has ASID 999"),
     ]

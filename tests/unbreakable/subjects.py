@@ -5,43 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from gdbplugin.kernel import (
-    check,
-    context,
-    events,
-    fault,
-    lazy_list,
-    maps,
-    pressure_state,
-    registers,
-    report,
-    stack_list,
-    statistics,
-    translate,
-)
-from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import MANAGER, SCHEDULER, Kernel
+from gdbplugin.commands import COMMANDS
+from gdbplugin.commands.descriptor import Command
+from gdbplugin.commands.parsing import parse, split
+from gdbplugin.kernel.journal import Journal, Noticed
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
+from gdbplugin.kernel.target import Target
 from gdbplugin.layout.cache import StaticTable
 from gdbplugin.layout.types import LayoutError, Static
 from gdbplugin.machine import CachedMachine, Machine, MachineError, PhysicalReadError
-from gdbplugin.render import check as check_view
-from gdbplugin.render import context as context_view
-from gdbplugin.render import events as events_view
-from gdbplugin.render import fault as fault_view
-from gdbplugin.render import lazy as lazy_view
-from gdbplugin.render import maps as maps_view
-from gdbplugin.render import pressure as pressure_view
-from gdbplugin.render import registers as registers_view
-from gdbplugin.render import report as report_view
-from gdbplugin.render import stacks as stacks_view
-from gdbplugin.render import stats as stats_view
-from gdbplugin.render import translate as translate_view
-from gdbplugin.render.encoding import dumps
 from gdbplugin.render.style import Style
+from tests.commands.forms import json_text
 from tests.kernel.synthetic import LAZY_BASE, PLACES, POOL_BASE, STATIC_VIRTUAL, TYPES, World
 
 STYLES = (Style(), Style(encoding="ascii", colour=True))
@@ -56,50 +32,50 @@ MOST_BYTES = 32 << 20
 
 @dataclass(frozen=True)
 class Subject:
-    """A command: the reader it has, the view, whether it needs TinyOS, and the words given."""
+    """A command line, without its `tinyos`."""
 
     name: str
-    reader: Callable[..., Any]
-    view: Any
-    needs_kernel: bool
-    words: dict[str, Any] = field(default_factory=dict)
+    line: str
+
+    @property
+    def command(self) -> Command:
+        return next(command for command in COMMANDS if command.word == self.line.partition(" ")[0])
+
+    def read(self, target: Target) -> Noticed:
+        words = split(self.line.partition(" ")[2])
+        return self.command.read(target, parse(self.command, words))
+
+    def show(self, found: Noticed, style: Style) -> str:
+        return self.command.form.show(found, style)
+
+    def json(self, found: Noticed) -> str:
+        text: str = json_text(self.command.form, found)
+        return text
 
 
 SUBJECTS = (
-    Subject("stats", statistics.read_counters, stats_view, True),
-    Subject("stacks", stack_list.read_stack_list, stacks_view, True),
-    Subject("stacks 1", stack_list.read_stack_list, stacks_view, True, {"id": 1}),
-    Subject("lazy", lazy_list.read_lazy_list, lazy_view, True),
-    Subject(
-        "lazy filtered",
-        lazy_list.read_lazy_list,
-        lazy_view,
-        True,
-        {"state": "zero", "asid": 11, "limit": 3},
-    ),
-    Subject("lazy page", lazy_list.read_lazy_list, lazy_view, True, {"address": LAZY_BASE + 0x3008}),
-    Subject("pressure", pressure_state.read_pressure_state, pressure_view, True),
-    Subject("context", context.read_context, context_view, True),
-    Subject("events", events.read_event_list, events_view, True),
-    Subject("events filtered", events.read_event_list, events_view, True, {"stack": 1, "core": 0, "n": 2}),
-    Subject("report", report.read_report, report_view, True),
-    Subject("check", check.read_check, check_view, True),
-    Subject(
-        "translate lazy", translate.read_translation, translate_view, False, {"address": LAZY_BASE + 0x3008}
-    ),
-    Subject(
-        "translate kernel", translate.read_translation, translate_view, False, {"address": STATIC_VIRTUAL}
-    ),
-    Subject("translate asid", translate.read_translation, translate_view, False, {"address": 0, "asid": 12}),
-    Subject(
-        "translate el2", translate.read_translation, translate_view, False, {"address": 1 << 47, "el": 2}
-    ),
-    Subject("maps", maps.read_maps, maps_view, False),
-    Subject("maps asid", maps.read_maps, maps_view, False, {"asid": 12, "permissions": "rw?"}),
-    Subject("maps alias", maps.read_maps, maps_view, False, {"find_physical": POOL_BASE + 0x3000}),
-    Subject("registers", registers.read_registers, registers_view, False),
-    Subject("registers one", registers.read_registers, registers_view, False, {"name": "TCR_EL1"}),
-    Subject("fault", fault.read_fault, fault_view, False),
+    Subject("stats", "stats"),
+    Subject("stacks", "stacks"),
+    Subject("stacks 1", "stacks 1"),
+    Subject("lazy", "lazy"),
+    Subject("lazy filtered", "lazy --state zero --asid 11 --limit 3"),
+    Subject("lazy page", f"lazy {LAZY_BASE + 0x3008:#x}"),
+    Subject("pressure", "pressure"),
+    Subject("context", "context"),
+    Subject("events", "events"),
+    Subject("events filtered", "events 2 --stack 1 --core 0"),
+    Subject("report", "report"),
+    Subject("check", "check"),
+    Subject("translate lazy", f"translate {LAZY_BASE + 0x3008:#x}"),
+    Subject("translate kernel", f"translate {STATIC_VIRTUAL:#x}"),
+    Subject("translate asid", "translate 0 --asid 12"),
+    Subject("translate el2", f"translate {1 << 47:#x} --el 2"),
+    Subject("maps", "maps"),
+    Subject("maps asid", "maps --asid 12 --permissions rw?"),
+    Subject("maps alias", f"maps --find-physical {POOL_BASE + 0x3000:#x}"),
+    Subject("registers", "registers"),
+    Subject("registers one", "registers TCR_EL1"),
+    Subject("fault", "fault"),
 )
 
 
@@ -150,23 +126,18 @@ def run(subject: Subject, machine: Machine, layout: StaticTable) -> str | None:
     cached = CachedMachine(machine)
     start = time.monotonic()
     try:
-        if subject.needs_kernel:
-            shown = subject.reader(Kernel(cached, layout, journal), **subject.words)
-        else:
-            stopped = Stopped(cached, 0, journal, lambda: Kernel(cached, layout, journal))
-            shown = subject.reader(stopped, **subject.words)
-        text: str = subject.view.text(shown, journal, STYLES[0])
+        target = Target(cached, 0, journal, lambda: Kernel(cached, layout, journal))
+        shown = subject.read(target)
+        text = subject.show(shown, STYLES[0])
     except (MachineError, LayoutError) as error:
         assert_one_sentence(str(error))
         return None
     finally:
         assert time.monotonic() - start < HANG_SECONDS, f"{subject.name} takes too long"
     assert text.endswith("\n")
-    encoded = dumps(
-        {"findings": [vars(entry) for entry in journal.findings], **subject.view.content(shown, journal)}
-    )
+    encoded = subject.json(shown)
     if len(encoded) < _LARGE:
-        subject.view.text(shown, journal, STYLES[1]).encode("ascii")
+        subject.show(shown, STYLES[1]).encode("ascii")
         assert_plain(json.loads(encoded))
     return text
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from gdbplugin.aarch64 import maps
 from gdbplugin.kernel import mappings
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.registers import REGISTERS
-from gdbplugin.kernel.stopped import Stopped
-from gdbplugin.kernel.target import Kernel
+from gdbplugin.kernel.target import Target
 from gdbplugin.machine import CachedMachine
 from tests.kernel.synthetic import KERNEL_TABLES, POOL_BASE, POOL_FRAMES, STATIC_PHYSICAL, World
 from tests.unbreakable.subjects import (
@@ -244,7 +244,7 @@ def test_a_map_without_an_end_has_no_more_than_its_bound(world, entries):
     machine, layout, tables = world
     with changed(machine, [(table, entries(table)) for table in tables[:4]]):
         kernel = Kernel(CachedMachine(machine), layout)
-        found = read_maps(Stopped(kernel.machine, 0, kernel.journal, lambda: kernel))
+        found = read_maps(Target(kernel.machine, 0, kernel.journal, lambda: kernel))
     assert found.tables <= maps.MAXIMUM_TABLES
     # What a table holds is never divided.
     assert sum(area.piece_count for area in found.areas) <= maps.MAXIMUM_ENTRIES + 512

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER
 from gdbplugin.kernel.registers import REGISTERS
-from gdbplugin.kernel.target import MANAGER, SCHEDULER
 from gdbplugin.layout import cache
 from gdbplugin.session import QemuOptions, TinyOS
 from gdbplugin.session.qemu import ram_arguments

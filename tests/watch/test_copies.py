@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gdbplugin.kernel.failure import FAILURE_MAGIC, FAILURE_RECORD
+from gdbplugin.kernel.kernel import CHANGING, MANAGER, SCHEDULER
 from gdbplugin.kernel.snapshot import Copies, NoMachine
-from gdbplugin.kernel.target import CHANGING, MANAGER, SCHEDULER
 from gdbplugin.layout.cache import StaticTable
 from gdbplugin.layout.elf import ElfImage, Segment
 from gdbplugin.layout.types import Array, Static, locate_path

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from gdbplugin.kernel.target import MANAGER
+from gdbplugin.kernel.kernel import MANAGER
 from gdbplugin.session import SessionError
 from gdbplugin.session.errors import EndedError, ReadFailedError, WaitTimeoutError
 from gdbplugin.session.watch import Watch

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gdbplugin.session.showing import Style
+from gdbplugin.render.style import Style
 
 Fragment = tuple[str, str]
 Line = list[Fragment]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from gdbplugin.kernel.events import Event
+from gdbplugin.render.events import meaning
 from gdbplugin.repl.live.canvas import (
     BAD,
     PLAIN,
@@ -18,7 +20,6 @@ from gdbplugin.repl.live.canvas import (
     words,
 )
 from gdbplugin.repl.live.scene import Scene
-from gdbplugin.session.showing import Event, meaning
 
 _STYLES = {
     "PressureChange": WARNING,

@@ -134,7 +134,7 @@ class Feed:
         )
         # An interruption is what the user asked for: no news.
         reason = "" if stop.reason in ("", "signal-received") else f" ({stop.reason})"
-        return f"{note}Stopped{core}{reason}{place}"
+        return f"{note}Target{core}{reason}{place}"
 
 
 def _once(said: Iterable[str]) -> tuple[str, ...]:

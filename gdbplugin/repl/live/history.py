@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import floor
 
-from gdbplugin.session.showing import LEVELS, Event, FrameTable, LazyRange
+from gdbplugin.kernel.events import Event
+from gdbplugin.kernel.frames import FrameTable
+from gdbplugin.kernel.lazy import LazyRange
+from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.session.watch import Snapshot
 
 RATE_SECONDS = 2.0

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages, LazyRange
+from gdbplugin.kernel.tasks import Names, task_names
+from gdbplugin.render.style import Style
 from gdbplugin.repl.live.canvas import (
     BAD,
     GOOD,
@@ -27,7 +30,6 @@ from gdbplugin.repl.live.canvas import (
 from gdbplugin.repl.live.events import stream
 from gdbplugin.repl.live.history import CHANGE_SECONDS
 from gdbplugin.repl.live.scene import Scene
-from gdbplugin.session.showing import PAGE_BYTES, LazyPages, LazyRange, Names, Style, owner, task_names
 
 _COUNTERS = (
     ("lazy_zero_faults", "mapped the zero page"),
@@ -130,7 +132,7 @@ def _row(entry: LazyRange, names: Names, scene: Scene, style: Style) -> dict[str
         "": lambda width: _bar(shown, width, style),
         "allocated": words(style.count(shown.allocated)),
         _CHANGE: words(f"{change:+,}" if change else "", BAD if change > 0 else GOOD),
-        "task": words(owner(entry.owner, names, style)),
+        "task": words(style.owner(entry.owner, names)),
     }
 
 

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
+from gdbplugin.kernel.frames import Frames, FrameTable
+from gdbplugin.kernel.lazy import PAGE_BYTES
+from gdbplugin.kernel.tasks import Names
+from gdbplugin.render.style import Style
 from gdbplugin.repl.live.canvas import (
     BAD,
     GOOD,
@@ -25,7 +29,6 @@ from gdbplugin.repl.live.canvas import (
     words,
     wrapped,
 )
-from gdbplugin.session.showing import PAGE_BYTES, Frames, FrameTable, Names, Style, owner
 
 _UNUSED = {"Free": ".", "Cached": ",", "Retired": "-"}
 # The rest of the alphabet is for uses that this kernel's own may get.
@@ -177,5 +180,5 @@ def _name(key: Key, names: Names, style: Style) -> str:
     if key is None:
         return "undecoded"
     if isinstance(key, int):
-        return names.get(key) or f"task {key}" if key < len(_DIGITS) else owner(key, names, style)
+        return names.get(key) or f"task {key}" if key < len(_DIGITS) else style.owner(key, names)
     return "shared" if key == _SHARED else _NAMES.get(key, key.lower())

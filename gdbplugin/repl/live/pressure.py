@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from gdbplugin.kernel.pressure import LEVELS
+from gdbplugin.kernel.pressure_state import UNITS, PressureState
+from gdbplugin.kernel.tasks import task_names
+from gdbplugin.render.style import Style
 from gdbplugin.repl.live import pool
 from gdbplugin.repl.live.canvas import (
     GOOD,
@@ -22,7 +26,6 @@ from gdbplugin.repl.live.canvas import (
     words,
 )
 from gdbplugin.repl.live.scene import Scene
-from gdbplugin.session.showing import LEVELS, UNITS, PressureState, Style, task_names
 
 _MARGIN = 9
 """Columns at the left of the graph, for the frames that its height stands for."""

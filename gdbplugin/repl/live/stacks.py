@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from gdbplugin.kernel.stacks import DynamicStack
+from gdbplugin.kernel.tasks import Names, task_names
+from gdbplugin.render.style import Style
 from gdbplugin.repl.live.canvas import (
     BAD,
     GOOD,
@@ -21,7 +24,6 @@ from gdbplugin.repl.live.canvas import (
 from gdbplugin.repl.live.events import stream
 from gdbplugin.repl.live.history import CHANGE_SECONDS
 from gdbplugin.repl.live.scene import Scene
-from gdbplugin.session.showing import DynamicStack, Names, Style, owner, task_names
 
 _CHANGE = f"in {CHANGE_SECONDS:.0f} s"
 _COLUMNS = (
@@ -66,7 +68,7 @@ def _row(stack: DynamicStack, names: Names, scene: Scene, style: Style) -> dict[
     gained = ("+" if change > 0 else "-") + style.short_size(abs(change))
     return {
         "id": words(style.text(stack.id)),
-        "task": words(owner(stack.owner, names, style)),
+        "task": words(style.owner(stack.owner, names)),
         "policy": words(style.text(stack.policy)),
         "": lambda width: meter(stack.current_size, stack.high_water_mark, stack.max_size, width, style),
         "mapped": words(style.short_size(stack.current_size)),

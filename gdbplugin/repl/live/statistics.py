@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gdbplugin.records import asdict
+from gdbplugin.render.style import Style
 from gdbplugin.repl.live.canvas import Area, Cell, Column, Drawn, Line, sparkline, table, words
 from gdbplugin.repl.live.scene import Scene
-from gdbplugin.session.showing import Style
 
 _OVER_TIME = "each second"
 _COLUMNS = (

@@ -55,7 +55,7 @@ def _start(plugin: Path | None) -> tuple[float, float]:
 def _packets(elf: Path) -> Iterator[Figure]:
     counts = []
     for plugin in (None, PLUGIN):
-        # Stopped before its first instruction: GDB's own packets are the same each time then.
+        # Target before its first instruction: GDB's own packets are the same each time then.
         with TinyOS.boot(elf, options=QemuOptions(kernel=elf, paused=True)) as machine:
             target = Target(elf, plugin, machine.qemu.gdb_address)
             counts.append(len(all_packets(target, ["stepi", "stepi"])))

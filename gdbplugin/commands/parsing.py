@@ -1,0 +1,206 @@
+"""Parses and completes what is typed after a command. Pure: neither GDB nor a target is asked."""
+
+from __future__ import annotations
+
+import re
+
+from gdbplugin.commands.descriptor import Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from gdbplugin.commands.descriptor import Command, Parameter
+
+# Compiled when first used: most commands are given without any word.
+_WORD = r"""(?:'[^']*'|"[^"]*"|\S)+"""
+_NUMBER = r"(?:0[xX][0-9a-fA-F_]{1,40}|[0-9][0-9_]{0,40})\Z"
+LARGEST = (1 << 64) - 1
+"""The largest number and address that is accepted."""
+
+
+class WordError(ValueError):
+    """A word that the command does not take. The message names the command, the word, and the usage."""
+
+    def __init__(self, command: Command, reason: str) -> None:
+        super().__init__(f"tinyos {command.word}: {reason}. Usage: {command.usage}")
+
+
+def split(text: str) -> list[str]:
+    """The words of a command line. Quotes are kept: in an expression they have a meaning."""
+    return re.findall(_WORD, text)
+
+
+def number(text: str) -> int | None:
+    """The value of a decimal or hexadecimal number; None for any other text."""
+    if not re.match(_NUMBER, text):
+        return None
+    return int(text.replace("_", ""), 16 if text[:2] in ("0x", "0X") else 10)
+
+
+def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
+    """The values of the parameters given, by their keys.
+
+    An address that is an expression stays text, for `Target` to evaluate; a range becomes a pair
+    `(start, end)` or a triple `(start, None, size)` of addresses. Raises `WordError`.
+    """
+    options = {option.name: option for option in command.options}
+    values: dict[str, Any] = {}
+    positional: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            positional.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        option = options.get(name)
+        if option is None:
+            raise WordError(command, f'"{word}" is not an option')
+        if option.key in values:
+            raise WordError(command, f"{name} is given twice")
+        values[option.key] = _option_value(command, option, value if equals else None, rest)
+    values.update(_arguments(command, positional))
+    _require_alone(command, values)
+    return values
+
+
+def _option_value(command: Command, option: Option, attached: str | None, rest: list[str]) -> Any:
+    if option.kind == "flag":
+        if attached is not None:
+            raise WordError(command, f'"{option.name}={attached}": {option.name} takes no value')
+        return True
+    if attached is None:
+        if not rest or rest[0].startswith("--"):
+            raise WordError(command, f"{option.name} needs a value, {option.metavar}")
+        attached = rest.pop(0)
+    return _value(command, option, attached)
+
+
+def _arguments(command: Command, positional: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for argument in command.arguments:
+        if not positional:
+            if argument.required:
+                raise WordError(command, f"{argument.name} is missing")
+            break
+        word = " ".join(positional) if argument.kind == "address" else positional[0]
+        positional = [] if argument.kind == "address" else positional[1:]
+        values[argument.key] = _value(command, argument, word)
+    if positional:
+        raise WordError(command, f'"{positional[0]}" is one word too many')
+    return values
+
+
+def _require_alone(command: Command, values: dict[str, Any]) -> None:
+    """An option that selects another form goes with no other word but --json."""
+    for option in command.options:
+        if option.form is not None and option.key in values and not values.keys() <= {option.key, "json"}:
+            raise WordError(command, f"{option.name} goes with no other word but --json")
+
+
+def _value(command: Command, parameter: Parameter, text: str) -> Any:
+    if parameter.kind == "address":
+        return _address(command, text)
+    text = text.strip("'\"")
+    if parameter.kind == "number":
+        return _number(command, parameter, text)
+    if parameter.kind == "range":
+        return _range(command, text)
+    if parameter.choices and text not in parameter.choices:
+        matching = [choice for choice in parameter.choices if choice.lower() == text.lower()]
+        if not matching:
+            raise _not_a_choice(command, parameter, text)
+        return matching[0]
+    return text
+
+
+def _number(command: Command, parameter: Parameter, text: str) -> int:
+    found = _address(command, text)
+    if not isinstance(found, int):
+        raise WordError(
+            command, f'"{text}" is not a number: {parameter.metavar} is decimal, or hexadecimal as 0x1f'
+        )
+    if parameter.choices and str(found) not in parameter.choices:
+        raise _not_a_choice(command, parameter, text)
+    return found
+
+
+def _address(command: Command, text: str) -> int | str:
+    """A number's value, or the text of an expression."""
+    found = number(text)
+    if found is not None and found > LARGEST:
+        raise WordError(command, f'"{text}" has more than 64 bits')
+    return text if found is None else found
+
+
+def _not_a_choice(command: Command, parameter: Parameter, text: str) -> WordError:
+    return WordError(command, f'"{text}" is not one of {", ".join(parameter.choices)}')
+
+
+def _range(command: Command, text: str) -> tuple[int | str | None, ...]:
+    start, dots, end = text.partition("..")
+    if dots and start and end:
+        return _address(command, start), _address(command, end)
+    start, plus, size = text.rpartition("+")
+    if not dots and plus and start and size:
+        return _address(command, start), None, _address(command, size)
+    raise WordError(command, f'"{text}" is not a range: give START..END or START+SIZE')
+
+
+class Expression:
+    """Stands for the words that GDB itself offers in an expression."""
+
+
+EXPRESSION = Expression()
+
+
+def complete(
+    command: Command, text: str, values: Callable[[Parameter], Iterable[str]]
+) -> list[str] | Expression:
+    """What the last word of `text`, typed after the command, can become.
+
+    `values` returns the values to offer for a parameter now. For an address GDB's own completion is to be
+    used instead.
+    """
+    typed = text.rpartition(" ")[2]
+    before = split(text[: len(text) - len(typed)])
+    parameter, offered = _expected(command, before, typed)
+    if parameter is not None and parameter.kind in ("address", "range") and not typed.startswith("-"):
+        return EXPRESSION
+    if parameter is not None:
+        offered = [*offered, *values(parameter)]
+    name, equals, start = typed.partition("=")
+    if equals:
+        return [f"{name}={value}" for value in offered if value.startswith(start)]
+    return [value for value in offered if value.startswith(typed)]
+
+
+def _expected(command: Command, before: list[str], typed: str) -> tuple[Parameter | None, list[str]]:
+    """The parameter whose value is typed, and the options that can stand there instead."""
+    options = {option.name: option for option in command.options}
+    last = options.get(before[-1]) if before else None
+    if last is not None and last.kind != "flag":
+        return last, []
+    name, equals, _ = typed.partition("=")
+    if equals:
+        return options.get(name), []
+    given = {word.partition("=")[0] for word in before}
+    position = _count_positional(options, before)
+    # An address takes all words that follow.
+    addresses = [argument for argument in command.arguments[:position] if argument.kind == "address"]
+    expected = (*addresses, *command.arguments[position : position + 1], None)[0]
+    return expected, [name for name in options if name not in given]
+
+
+def _count_positional(options: dict[str, Option], before: Iterable[str]) -> int:
+    count, is_value = 0, False
+    for word in before:
+        if is_value:
+            is_value = False
+        elif word.startswith("--"):
+            is_value = "=" not in word and word in options and options[word].kind != "flag"
+        else:
+            count += 1
+    return count

@@ -1,1 +1,0 @@
-"""Convenience functions, one declaration a class. Being here is all it takes to be registered."""

@@ -1,1 +1,0 @@
-"""Pretty printers. Being here is all it takes to be registered."""

@@ -1,0 +1,73 @@
+"""What commands read from inside GDB: the stopped machine, GDB's names, expressions and disassembler."""
+
+from __future__ import annotations
+
+from gdbplugin.debugger import stop
+from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.kernel import Kernel
+from gdbplugin.kernel.target import Symbols, Target
+from gdbplugin.machine import Machine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gdbplugin.kernel.kernel_test import KernelTest
+
+
+class GdbTarget(Target):
+    """GDB's selected target, for one command. `quiet` where only a program listens.
+
+    Raises `NoTargetError` when it is first read if nothing is stopped.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        journal = Journal()
+        super().__init__(None, None, journal, lambda: find_kernel(stop.machine(), journal))
+        self._quiet = quiet
+
+    @property
+    def machine(self) -> Machine:
+        """The stopped machine."""
+        return stop.machine()
+
+    @property
+    def core(self) -> int:
+        """The core of the selected thread."""
+        stop.machine()
+        return stop.selected_core()
+
+    @property
+    def symbols(self) -> Symbols:
+        """The names of the loaded program."""
+        from gdbplugin.debugger.symbols import GdbSymbols
+
+        return GdbSymbols()
+
+    def disassemble(self, core: int, address: int, word: int) -> str | None:
+        """The text of the instruction `word` at a virtual address."""
+        from gdbplugin.debugger.disassembly import disassemble
+
+        return disassemble(core, address, word)
+
+    def run_test(self, test: KernelTest) -> Any:
+        """Let the target run one of the kernel's own tests."""
+        from gdbplugin.debugger import request
+
+        return request.run(test, self.journal, self._quiet)
+
+    def last_test(self, test: KernelTest) -> Any:
+        """What the latest run of a test on this connection changed."""
+        from gdbplugin.debugger import request
+
+        return request.latest(test)
+
+    def _evaluate(self, expression: str) -> int:
+        from gdbplugin.debugger.expressions import evaluate
+
+        return evaluate(expression)
+
+
+def find_kernel(machine: Machine, journal: Journal) -> Kernel:
+    """TinyOS on the stopped machine; raises a `MachineError` if another program is loaded."""
+    return Kernel(machine, stop.layout(machine), journal, stop.history(), stop.decoded())

@@ -1,0 +1,34 @@
+"""The objects of commands as text and JSON, without GDB."""
+
+import json
+
+from gdbplugin.commands import COMMANDS
+from gdbplugin.commands.encoding import to_json
+from gdbplugin.render.encoding import dumps
+from gdbplugin.render.style import Style
+
+BY_WORD = {command.word: command for command in COMMANDS}
+FORMS = {command.word: command.form for command in COMMANDS} | {
+    f"{command.word} {option.name}": option.form
+    for command in COMMANDS
+    for option in command.options
+    if option.form is not None
+}
+
+
+def text_of(name, found, style=None):
+    """What a command prints for an object; `name` is its word, and the option that selects another form."""
+    return FORMS[name].show(found, style or Style("ascii"))
+
+
+def json_of(name, found):
+    """The JSON of an object, through JSON and back."""
+    return json.loads(json_text(FORMS[name], found))
+
+
+def json_text(form, found):
+    """The JSON text of an object of a form."""
+    if form.content is None:
+        return to_json(form.schema, found)
+    findings = [vars(finding) for finding in found.findings]
+    return dumps({"schema": form.schema, "findings": findings, "notes": found.notes, **form.content(found)})
