@@ -20,14 +20,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
 from gdbplugin.commands import COMMANDS
 from gdbplugin.commands.encoding import is_record, json_fields
 from gdbplugin.kernel.journal import Noticed
 
-DIRECTORY = ROOT / "gdbplugin" / "schemas"
+DIRECTORY = Path(__file__).resolve().parents[2] / "gdbplugin" / "schemas"
 _SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 
 
