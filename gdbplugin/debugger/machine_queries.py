@@ -45,16 +45,16 @@ def answer(arguments: Sequence[str]) -> str:
         raise failure(f"-tinyos-machine {name}: {error}") from error
 
 
-def _cores() -> dict[str, Any]:
-    """`cores`, and the one that is `selected` in GDB."""
-    machine = stop.machine()
-    return {"cores": list(machine.cores), "selected": stop.selected_core()}
+def _state(*names: str) -> dict[str, Any]:
+    """The numbers of the `cores`, the one `selected` in GDB, and the `registers` named, as `_registers`."""
+    cores = list(stop.machine().cores)
+    return {"cores": cores, "selected": stop.selected_core(), "registers": _registers(*names)}
 
 
-def _registers(core: str, *names: str) -> dict[str, int | None]:
-    """The values of a core's registers by name; null where one is not to be had."""
+def _registers(*names: str) -> list[dict[str, int | None]]:
+    """The values of registers by name, core by core; null for one that is not available."""
     machine = stop.machine()
-    return {name: machine.register(name, int(core)) for name in names}
+    return [{name: machine.register(name, core) for name in names} for core in machine.cores]
 
 
 def _physical(address: str, length: str) -> dict[str, str | bool]:
@@ -94,7 +94,7 @@ def _disassembled(core: str, address: str, word: str) -> str | None:
 
 
 _QUESTIONS: dict[str, Callable[..., Any]] = {
-    "cores": _cores,
+    "state": _state,
     "registers": _registers,
     "physical": _physical,
     "address": _address,

@@ -17,7 +17,7 @@ from gdbplugin.session.errors import CommandFailedError, ReadFailedError
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.ram import MappedRam
 
-# A question costs more than a register: what is mostly wanted together is asked for together.
+# A query costs more than a register: those mostly wanted together are asked for together, of all cores.
 _OF_STATE = (
     *OF_TRANSLATION,
     "ID_AA64MMFR1_EL1",
@@ -25,9 +25,9 @@ _OF_STATE = (
     "CNTFRQ_EL0",
     "CNTVCT_EL0",
     "CNTV_CVAL_EL0",
+    "SP_EL0",
 )
-_OF_EXCEPTIONS = ("PC", *(name for name in REGISTERS if name not in _OF_STATE))
-_GROUPS = (_OF_STATE, _OF_EXCEPTIONS)
+_OTHERS = ("PC", *(name for name in REGISTERS if name not in _OF_STATE))
 
 
 def ask(gdb: Gdb, question: str, *words: str) -> Any:
@@ -46,8 +46,9 @@ class SessionMachine:
         self._gdb = gdb
         self._ram = ram
         self._registers: dict[tuple[str, int], int | None] = {}
-        found = ask(gdb, "cores")
+        found = ask(gdb, "state", *_OF_STATE)
         self._cores: tuple[int, ...] = tuple(found["cores"])
+        self._keep(found["registers"])
         self.selected_core: int = found["selected"]
         """The core whose thread is selected in GDB."""
 
@@ -71,10 +72,13 @@ class SessionMachine:
         if core not in self._cores:
             return None
         if (name, core) not in self._registers:
-            together = next((group for group in _GROUPS if name in group), (name,))
-            values = ask(self._gdb, "registers", str(core), *together)
-            self._registers.update({(known, core): value for known, value in values.items()})
+            together = _OTHERS if name in _OTHERS else (name,)
+            self._keep(ask(self._gdb, "registers", *together))
         return self._registers[name, core]
+
+    def _keep(self, values_by_core: list[dict[str, int | None]]) -> None:
+        for core, values in zip(self._cores, values_by_core, strict=True):
+            self._registers.update({(name, core): value for name, value in values.items()})
 
 
 class SessionSymbols:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,23 +11,9 @@ import pytest
 
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import MANAGER
-from gdbplugin.render import (
-    check,
-    context,
-    events,
-    fault,
-    lazy,
-    maps,
-    pressure,
-    registers,
-    report,
-    stacks,
-    stats,
-)
-from gdbplugin.render import translate as translation
-from gdbplugin.render.encoding import dumps
 from gdbplugin.session import QemuOptions, ReadFailedError, SessionError, TinyOS, mi
 from gdbplugin.session.gdb import Gdb
+from tests.commands.forms import json_of
 
 IMAGE = 0xFFFF_8000_0008_0000
 
@@ -42,62 +27,45 @@ def tinyos(request: pytest.FixtureRequest, kernel_elf: Path) -> Iterator[TinyOS]
         yield machine
 
 
-def shown(view: Any, found: Noticed) -> Any:
-    """An object as the plugin would print it as JSON, but for the schema's name."""
-    content = {
-        "findings": [vars(finding) for finding in found.findings],
-        "notes": found.notes,
-        **view.content(found),
-    }
-    return json.loads(dumps(content))
-
-
-def printed(tinyos: TinyOS, command: str) -> Any:
-    content = tinyos.json(command)
-    del content["schema"]
-    return content
-
-
-READ: list[tuple[str, Any, Callable[[TinyOS], Noticed]]] = [
-    ("stats", stats, lambda tinyos: tinyos.stats()),
-    ("stacks", stacks, lambda tinyos: tinyos.stacks()),
-    ("stacks 1", stacks, lambda tinyos: tinyos.stacks(1)),
-    ("lazy", lazy, lambda tinyos: tinyos.lazy()),
-    ("lazy --state zero --limit 3", lazy, lambda tinyos: tinyos.lazy(state="zero", limit=3)),
-    ("lazy --asid 6", lazy, lambda tinyos: tinyos.lazy(asid=6)),
-    ("lazy 0x200000000123", lazy, lambda tinyos: tinyos.lazy(0x2000_0000_0123)),
-    ("pressure", pressure, lambda tinyos: tinyos.pressure()),
-    ("context", context, lambda tinyos: tinyos.context()),
-    ("events", events, lambda tinyos: tinyos.events()),
-    ("events 5 --kind LazyZero", events, lambda tinyos: tinyos.events(5, kind="LazyZero")),
-    ("events --stack 1 --core 0", events, lambda tinyos: tinyos.events(stack=1, core=0)),
-    (f"translate {IMAGE:#x}", translation, lambda tinyos: tinyos.translate(IMAGE)),
-    ("translate $pc --core 0", translation, lambda tinyos: tinyos.translate("$pc", core=0)),
-    (f"translate {IMAGE:#x} --el 0", translation, lambda tinyos: tinyos.translate(IMAGE, el=0)),
-    ("translate 0x400000 --asid 2", translation, lambda tinyos: tinyos.translate(0x40_0000, asid=2)),
-    ("maps", maps, lambda tinyos: tinyos.maps()),
-    ("maps --asid 2 --owner stack", maps, lambda tinyos: tinyos.maps(asid=2, owner="stack")),
+READ: list[tuple[str, Callable[[TinyOS], Noticed]]] = [
+    ("stats", lambda tinyos: tinyos.stats()),
+    ("stacks", lambda tinyos: tinyos.stacks()),
+    ("stacks 1", lambda tinyos: tinyos.stacks(1)),
+    ("lazy", lambda tinyos: tinyos.lazy()),
+    ("lazy --state zero --limit 3", lambda tinyos: tinyos.lazy(state="zero", limit=3)),
+    ("lazy --asid 6", lambda tinyos: tinyos.lazy(asid=6)),
+    ("lazy 0x200000000123", lambda tinyos: tinyos.lazy(0x2000_0000_0123)),
+    ("pressure", lambda tinyos: tinyos.pressure()),
+    ("context", lambda tinyos: tinyos.context()),
+    ("events", lambda tinyos: tinyos.events()),
+    ("events 5 --kind LazyZero", lambda tinyos: tinyos.events(5, kind="LazyZero")),
+    ("events --stack 1 --core 0", lambda tinyos: tinyos.events(stack=1, core=0)),
+    (f"translate {IMAGE:#x}", lambda tinyos: tinyos.translate(IMAGE)),
+    ("translate $pc --core 0", lambda tinyos: tinyos.translate("$pc", core=0)),
+    (f"translate {IMAGE:#x} --el 0", lambda tinyos: tinyos.translate(IMAGE, el=0)),
+    ("translate 0x400000 --asid 2", lambda tinyos: tinyos.translate(0x40_0000, asid=2)),
+    ("maps", lambda tinyos: tinyos.maps()),
+    ("maps --asid 2 --owner stack", lambda tinyos: tinyos.maps(asid=2, owner="stack")),
     (
         f"maps --range {IMAGE:#x}+0x1000 --permissions el1:r-x --limit 5",
-        maps,
         lambda tinyos: tinyos.maps(range=(IMAGE, IMAGE + 0x1000), permissions="el1:r-x", limit=5),
     ),
-    ("maps --find-physical 0x8000000", maps, lambda tinyos: tinyos.maps(find_physical=0x800_0000)),
-    ("registers", registers, lambda tinyos: tinyos.registers()),
-    ("registers TTBR --core 3", registers, lambda tinyos: tinyos.registers("TTBR", core=3)),
-    ("fault", fault, lambda tinyos: tinyos.fault()),
-    ("fault --core 0", fault, lambda tinyos: tinyos.fault(core=0)),
-    ("check", check, lambda tinyos: tinyos.check()),
-    ("report", report, lambda tinyos: tinyos.report()),
+    ("maps --find-physical 0x8000000", lambda tinyos: tinyos.maps(find_physical=0x800_0000)),
+    ("registers", lambda tinyos: tinyos.registers()),
+    ("registers TTBR --core 3", lambda tinyos: tinyos.registers("TTBR", core=3)),
+    ("fault", lambda tinyos: tinyos.fault()),
+    ("fault --core 0", lambda tinyos: tinyos.fault(core=0)),
+    ("check", lambda tinyos: tinyos.check()),
+    ("report", lambda tinyos: tinyos.report()),
 ]
 
 
-@pytest.mark.parametrize(("command", "view", "read"), READ, ids=[command for command, _, _ in READ])
+@pytest.mark.parametrize(("command", "read"), READ, ids=[command for command, _ in READ])
 def test_it_is_what_the_command_prints(
-    tinyos: TinyOS, command: str, view: Any, read: Callable[[TinyOS], Noticed]
+    tinyos: TinyOS, command: str, read: Callable[[TinyOS], Noticed]
 ) -> None:
     with tinyos.stopped():
-        found, wanted = shown(view, read(tinyos)), printed(tinyos, command)
+        found, wanted = json_of(command.split()[0], read(tinyos)), tinyos.json(command)
     assert found == wanted
 
 
@@ -108,10 +76,10 @@ def test_changes_since_an_earlier_stop_are_the_command_s(tinyos: TinyOS) -> None
         with tinyos.stopped():
             counters = tinyos.stats()
             recent = tinyos.events(since_stop=True)
-            by_command = printed(tinyos, "stats"), printed(tinyos, "events --since-stop")
+            by_command = tinyos.json("stats"), tinyos.json("events --since-stop")
         since = counters.since
     assert since is not None
-    assert (shown(stats, counters), shown(events, recent)) == by_command
+    assert (json_of("stats", counters), json_of("events", recent)) == by_command
     assert recent.since_stop is not None
 
 
@@ -120,12 +88,12 @@ def test_what_stopped_the_kernel_is_explained_alike(boot: Callable[..., TinyOS])
     machine.console.send("crash\r")
     machine.console.expect("X30: ", 10)
     with machine.stopped():
-        found, wanted = machine.fault(core=0), printed(machine, "fault --core 0")
+        found, wanted = machine.fault(core=0), machine.json("fault --core 0")
     assert found.failure is not None
     assert found.reports[0].instruction is not None
     assert found.reports[0].instruction.text is not None
     assert found.reports[0].instruction.text.startswith("ldr")
-    assert shown(fault, found) == wanted
+    assert json_of("fault", found) == wanted
 
 
 def test_a_running_target_is_held_still_for_the_moment(tinyos: TinyOS) -> None:
@@ -205,10 +173,31 @@ def test_an_object_costs_few_questions(shared_machine: TinyOS, monkeypatch: pyte
         gdb.mi("-gdb-show confirm")
         questions = Questions(monkeypatch)
         shared_machine.stats()
-        # Which cores there are, and the registers of one: memory is at hand.
-        assert [command.split()[1] for command in questions.taken()] == ["cores", "registers"]
+        # The cores and their registers: memory is at hand.
+        assert [command.split()[1] for command in questions.taken()] == ["state"]
         shared_machine.context()
-        assert [command.split()[1] for command in questions.taken()] == ["registers"] * 3
+        shared_machine.stacks()
+        assert questions.taken() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["stats", "stacks", "lazy", "pressure", "context", "events", "report", "maps"]
+)
+def test_an_object_of_a_running_kernel_takes_five_round_trips(
+    shared_machine: TinyOS, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    getattr(shared_machine, name)()  # The names of the program are asked for once.
+    sent: list[str] = []
+    send = Gdb._send
+
+    def counted(gdb: Gdb, command: str) -> int:
+        sent.append(command)
+        return send(gdb, command)
+
+    monkeypatch.setattr(Gdb, "_send", counted)
+    assert shared_machine.running
+    getattr(shared_machine, name)()
+    assert len(sent) <= 5, sent
 
 
 def test_what_a_command_writes_is_seen_at_once(tinyos: TinyOS) -> None:
@@ -216,8 +205,8 @@ def test_what_a_command_writes_is_seen_at_once(tinyos: TinyOS) -> None:
         gdb.execute("thread 2")  # In the kernel, where its addresses can be written.
         before = tinyos.stats().stats.optimization_events
         assert before is not None
-        with tinyos.reading() as reading:
-            place = reading.look(lambda kernel: kernel.place(MANAGER, "stats.optimization_events"))
+        with tinyos.reading() as target:
+            place = target.required_kernel().place(MANAGER, "stats.optimization_events")
         assert place is not None
         for value in (before + 5, before):
             gdb.mi(
