@@ -99,8 +99,8 @@ def test_a_connection_lost_amid_a_command(proxy, kernel_elf):
     [
         ("tinyos report --jsn", ("--jsn", "Usage: tinyos report [--json]")),
         ("tinyos report x", ('"x" is one word too many',)),
-        ("tinyos *q", ('there is no "*q"', "report")),
-        ("tinyos nonsense", ('there is no "nonsense"',)),
+        ("tinyos *q", X),
+        ("tinyos nonsense", ('no command "nonsense"',)),
     ],
 )
 def test_words_that_are_not_understood(command, words):
