@@ -22,14 +22,13 @@ def _load_tinyos() -> None:
     # A package of somebody else's may be a module of one file.
     loaded = os.path.realpath(next(iter(getattr(gdbplugin, "__path__", [gdbplugin.__file__]))))
     try:
-        from gdbplugin.debugger import libraries, registry
+        from gdbplugin.debugger import registration
     except ImportError as error:
         gdb.write(f"tinyos: not loaded, beside the gdbplugin of {loaded}: {error}\n", gdb.STDERR)
         return
     if loaded != here:
         gdb.write(f"tinyos: {loaded} is loaded already, and stays; {here} needs another GDB\n", gdb.STDERR)
-    libraries.add()
-    registry.register()
+    registration.register()
 
 
 _load_tinyos()

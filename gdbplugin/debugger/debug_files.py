@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gdb
 
-from gdbplugin.debugger import libraries
-from gdbplugin.debugger.program import WrongProgramError, file_name
+from gdbplugin.debugger.layout import WrongProgramError, file_name
 from gdbplugin.kernel.design import MANAGER, DesignLayout
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
@@ -18,7 +18,22 @@ from gdbplugin.layout.elf import ElfError
 from gdbplugin.layout.sections import read_sections
 from gdbplugin.layout.types import LayoutError, Static, in_one_line
 
-libraries.add()  # Another plugin may have taken them out of the path since this one was loaded.
+
+def _add_packages() -> None:
+    """Make the packages that the plugin depends on importable: GDB's Python knows no virtual environment.
+
+    In a checkout they are in its own `.venv`; installed, they are beside the plugin's package. They go to the
+    end of the path, so that another plugin goes on finding its own.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    environment = os.path.join(root, ".venv", "lib")
+    versions = sorted(os.listdir(environment)) if os.path.isdir(environment) else []
+    for path in [os.path.join(environment, version, "site-packages") for version in versions] or [root]:
+        if path not in sys.path:
+            sys.path.append(path)
+
+
+_add_packages()
 
 
 def find_static(name: str) -> Static | None:

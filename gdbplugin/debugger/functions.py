@@ -31,7 +31,7 @@ class _Function(gdb.Function):
         if not self.least <= len(arguments) <= self.most:
             usage = (self.__doc__ or "").partition(":")[0]
             raise failure(f"$tinyos_{self.word} is not called with {len(arguments)} values, but as {usage}")
-        conditions = importlib.import_module("gdbplugin.debugger.conditions")
+        conditions = importlib.import_module("gdbplugin.debugger.function_values")
         return getattr(conditions, self.word)(*arguments)
 
 

@@ -12,10 +12,8 @@ from collections.abc import Callable, Sequence
 
 import gdb
 
-from gdbplugin.debugger import stop
-from gdbplugin.debugger.disassembly import disassemble
-from gdbplugin.debugger.expressions import evaluate
-from gdbplugin.debugger.symbols import GdbSymbols
+from gdbplugin.debugger import current
+from gdbplugin.debugger.symbols import GdbSymbols, disassemble, evaluate
 from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import MachineError, PhysicalReadError, UnreadableMemoryError
@@ -47,19 +45,19 @@ def answer(arguments: Sequence[str]) -> str:
 
 def _state(*names: str) -> dict[str, Any]:
     """The numbers of the `cores`, the one `selected` in GDB, and the `registers` named, as `_registers`."""
-    cores = list(stop.machine().cores)
-    return {"cores": cores, "selected": stop.selected_core(), "registers": _registers(*names)}
+    cores = list(current.machine().cores)
+    return {"cores": cores, "selected": current.selected_core(), "registers": _registers(*names)}
 
 
 def _registers(*names: str) -> list[dict[str, int | None]]:
     """The values of registers by name, core by core; null for one that is not available."""
-    machine = stop.machine()
+    machine = current.machine()
     return [{name: machine.register(name, core) for name in names} for core in machine.cores]
 
 
 def _physical(address: str, length: str) -> dict[str, str | bool]:
     """Physical memory as hexadecimal `contents`; or why there is a `lack`, `unreadable` if only here."""
-    machine = stop.machine()
+    machine = current.machine()
     try:
         return {"contents": machine.read_physical(int(address, 0), int(length, 0)).hex()}
     except PhysicalReadError as error:
@@ -89,7 +87,7 @@ def _sections() -> list[tuple[int, int, str]]:
 
 def _disassembled(core: str, address: str, word: str) -> str | None:
     """The text of an instruction, as seen from a core."""
-    stop.machine()
+    current.machine()
     return disassemble(int(core, 0), int(address, 0), int(word, 0))
 
 

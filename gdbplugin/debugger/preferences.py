@@ -118,7 +118,7 @@ class _Width(_Number):
     show_doc = "Show how wide what the tinyos commands write may be."
 
 
-_STOP = "gdbplugin.debugger.stop"
+_STOP = "gdbplugin.debugger.current"
 _AUTO = "auto"
 _chosen = ""
 

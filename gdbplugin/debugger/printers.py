@@ -1,15 +1,19 @@
 """Pretty printers for TinyOS's types; `info pretty-printer` lists them.
 
-Registering them imports nothing and looks at no file: a value's type says by its name whether it is TinyOS's,
-in whichever program. What prints is imported with the first such value.
+Registering them looks at no file: a value's type says by its name whether it is TinyOS's, in any program.
+Nothing is read but the value itself. A value that its type does not have is printed as the number it is.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Callable, Iterator
 
 import gdb
 import gdb.printing
+
+from gdbplugin.debugger.text import fitted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +45,7 @@ class _Collection:
         name = value.type.strip_typedefs().name
         if name is None or not (name.startswith(_CRATES) or name.startswith(_ATOMIC)):
             return None
-        kind, printer = importlib.import_module("gdbplugin.debugger.printing").find(value, name)
+        kind, printer = importlib.import_module("gdbplugin.debugger.printers").find(value, name)
         enabled = any(entry.enabled for entry in self.subprinters if entry.name == kind)
         return printer(value) if enabled else None
 
@@ -49,3 +53,134 @@ class _Collection:
 def register() -> None:
     """Add the collection, or put it in the place of the one that was added before."""
     gdb.printing.register_pretty_printer(None, _Collection(), replace=True)
+
+
+_PATH = re.compile(r"(?:\w+::)+")
+_ADDRESSES = frozenset(
+    {
+        "base",
+        "pc",
+        "pstate",
+        "saved_state",
+        "shell_context",
+        "sp",
+        "stack_pointer",
+        "syndrome",
+        "table",
+        "zero_frame",
+        "end_syndrome",
+    }
+)
+_WHOLE = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION)
+
+
+def find(value: gdb.Value, name: str) -> tuple[str, Callable[[gdb.Value], Any]]:
+    """The kind and the printer of a value by its type's name."""
+    if name.startswith("core::"):
+        return "atomic", _Atomic
+    if value.type.strip_typedefs().code not in _WHOLE:
+        return "enum", _Enumerator
+    return ("cell", _Cell) if "::SequenceCell<" in name else ("struct", _Record)
+
+
+def short(name: str) -> str:
+    """A type's or variant's name without the paths of it and of its parameters."""
+    return fitted(_PATH.sub("", name))
+
+
+def unwrapped(value: gdb.Value) -> gdb.Value:
+    """What a chain of structs of one field wraps."""
+    while value.type.strip_typedefs().code == gdb.TYPE_CODE_STRUCT:
+        filled = [field for field in value.type.strip_typedefs().fields() if field.type and field.type.sizeof]
+        if len(filled) != 1:
+            break
+        value = value[filled[0]]
+    return value
+
+
+class _Enumerator:
+    """A variant by its bare name."""
+
+    def __init__(self, value: gdb.Value) -> None:
+        self._value = value
+
+    def to_string(self) -> str:
+        """GDB's call."""
+        number = int(self._value)
+        for field in self._value.type.strip_typedefs().fields():
+            if field.enumval == number:
+                return short(field.name or "")
+        return f"{number:#x}?"
+
+
+class _Atomic:
+    """The number that an atomic holds."""
+
+    def __init__(self, value: gdb.Value) -> None:
+        self._value = value
+
+    def to_string(self) -> str:
+        """GDB's call."""
+        return str(unwrapped(self._value))
+
+
+class _Cell:
+    """A `SequenceCell`: whether its value is being changed, and the value itself."""
+
+    def __init__(self, value: gdb.Value) -> None:
+        self._value = value
+
+    def to_string(self) -> str:
+        """GDB's call."""
+        sequence = int(unwrapped(self._value["sequence"]))
+        state = ", now being changed" if sequence % 2 else ""
+        return f"SequenceCell (changed {sequence // 2:,} times{state})"
+
+    def children(self) -> Iterator[tuple[str, gdb.Value]]:
+        """GDB's call: past the cell, what it holds."""
+        yield "value", unwrapped(self._value["value"])
+
+
+class _Record:
+    """A struct by its bare name, its fields as they are best read; what only wraps one, as that one."""
+
+    def __init__(self, value: gdb.Value) -> None:
+        inner = unwrapped(value)
+        self._value = inner if inner.type.strip_typedefs().code in _WHOLE else value
+
+    def to_string(self) -> str:
+        """GDB's call."""
+        return short(self._value.type.strip_typedefs().name or "")
+
+    def children(self) -> Iterator[tuple[str, gdb.Value | str]]:
+        """GDB's call."""
+        for field in self._value.type.strip_typedefs().fields():
+            yield fitted(field.name or ""), _shown(field.name or "", self._value[field])
+
+
+def _shown(name: str, value: gdb.Value) -> gdb.Value | str:
+    type_ = value.type.strip_typedefs()
+    if type_.code == gdb.TYPE_CODE_ARRAY and _is_text(name, type_):
+        return _text(value)
+    if type_.code == gdb.TYPE_CODE_INT and (name.endswith("_address") or name in _ADDRESSES):
+        return f"{int(value):#x}"
+    if type_.code == gdb.TYPE_CODE_INT and (name.endswith("_size") or name == "high_water_mark"):
+        return f"{int(value)} ({_size(int(value))})"
+    return value
+
+
+def _is_text(name: str, type_: gdb.Type) -> bool:
+    return type_.target().sizeof == 1 and name in ("name", "message", "magic")
+
+
+def _text(value: gdb.Value) -> str:
+    low, high = value.type.strip_typedefs().range()
+    raw = bytes(int(value[index]) & 0xFF for index in range(low, high + 1))
+    return '"' + fitted(raw.split(b"\0")[0].decode("utf-8", "backslashreplace")) + '"'
+
+
+def _size(number: int) -> str:
+    for power, unit in ((2, "MiB"), (1, "KiB")):
+        if number >= 1024**power and number % 1024**power == 0:
+            return f"{number // 1024**power} {unit}"
+    return f"{number} B"

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import gdb
 
 from gdbplugin.aarch64.virtual import VirtualMemory
-from gdbplugin.debugger import stop
+from gdbplugin.debugger import current
 from gdbplugin.debugger.machine import GdbMachine
+from gdbplugin.debugger.resume import Waiting
 from gdbplugin.debugger.target import find_kernel
 from gdbplugin.debugger.text import fitted
-from gdbplugin.debugger.waiting import Waiting
 from gdbplugin.kernel.failure import FAILURE_MAGIC, FAILURE_RECORD, read_failure
 from gdbplugin.kernel.interface import (
     CANCEL,
@@ -65,7 +65,7 @@ def latest(test: KernelTest) -> Any:
 
 def run(test: KernelTest, journal: Journal, quiet: bool) -> Any:
     """Run a test in the target; raises a `MachineError`."""
-    kernel = find_kernel(stop.machine(), journal)
+    kernel = find_kernel(current.machine(), journal)
     interface = read_interface(kernel)
     former = _known(test, interface)
     if former is None:
@@ -85,7 +85,7 @@ def run(test: KernelTest, journal: Journal, quiet: bool) -> Any:
 
 
 def _finish(test: KernelTest, former: _UnderWay, steps: int | None, journal: Journal) -> Any:
-    kernel = find_kernel(stop.machine(), journal)
+    kernel = find_kernel(current.machine(), journal)
     interface = read_interface(kernel)
     if steps is not None:
         interface = replace(interface, progress=steps)
@@ -214,22 +214,22 @@ def _key(test: KernelTest) -> tuple[int, int]:
 
 
 def _read_interface() -> Interface:
-    return read_interface(find_kernel(stop.machine(), Journal()))
+    return read_interface(find_kernel(current.machine(), Journal()))
 
 
 def _read_failure() -> str:
-    failure = read_failure(find_kernel(stop.machine(), Journal()))
+    failure = read_failure(find_kernel(current.machine(), Journal()))
     return "it left no record" if failure is None else failure.message or failure.kind_name
 
 
 def _write_request(number: int) -> None:
-    machine = stop.machine()
+    machine = current.machine()
     kernel = find_kernel(machine, Journal())
     place = kernel.place(INTERFACE, "request")
     assert place is not None, "read_interface has found it"
     ((address, length),) = VirtualMemory(machine, kernel.regime).extents(place.address, place.type.size)
     GdbMachine().write_physical(address, number.to_bytes(length, "little"))
-    stop.forget()
+    current.forget()
 
 
 def _announce(test: KernelTest, goes_on: bool) -> None:

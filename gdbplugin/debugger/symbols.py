@@ -1,4 +1,4 @@
-"""The names of the loaded program, as GDB knows them, and its disassembler; neither asks the target."""
+"""What GDB itself knows: the names of the loaded program, its disassembler, the value of an expression."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 import gdb
 
+from gdbplugin.commands.parsing import LARGEST, number
+from gdbplugin.debugger import current, sigint
 from gdbplugin.debugger.text import printed
+from gdbplugin.kernel.kernel import WrongWordError
 
 _ADDRESS = re.compile(r"is (?:at|a function at address|static storage at address) (0x[0-9a-f]+)")
 _SECTION = re.compile(r"^\s*(0x[0-9a-f]+) - (0x[0-9a-f]+) is (\S+)$", re.MULTILINE)
@@ -42,3 +45,62 @@ class GdbSymbols:
         """See `Symbols`."""
         said = printed("info files")
         return [(int(start, 16), int(end, 16), name) for start, end, name in _SECTION.findall(said)]
+
+
+def disassemble(core: int, address: int, word: int) -> str | None:
+    """The text of the instruction `word` at a virtual address, as seen from a core.
+
+    None where GDB cannot read it there, or reads another: the core may be in another address space now.
+    """
+    try:
+        with current.seen_from(core):
+            inferior = gdb.selected_inferior()
+            if int.from_bytes(bytes(inferior.read_memory(address, 4)), "little") != word:
+                return None
+            (found,) = inferior.architecture().disassemble(address, count=1)
+    except (gdb.error, gdb.MemoryError):
+        return None
+    return str(found["asm"]).replace("\t", " ")
+
+
+# Compiled when first used: most commands are given without any address.
+_MANY_DIGITS = r"(?<![\w$])[0-9][0-9a-zA-Z_]{40,}"
+_TOO_LARGE = "has more than 64 bits"
+# `==`, `!=`, `<=` and `>=` only compare.
+_CHANGES = r"\+\+|--|(?<![=!<>])=(?!=)|<<=|>>="
+_CALLS = r"(?<![\w$:])(?!sizeof\b|alignof\b|_Alignof\b|as\b)[A-Za-z_][\w:]*\s*\("
+# An expression that could call a function contains one of these.
+_MAY_CALL = frozenset("({\"'")
+_LIES_IN_MEMORY = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION, gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_FUNC)
+
+
+def evaluate(text: str) -> int:
+    """The value of a number, or of an expression that neither writes nor calls, as 64 bits.
+
+    A function, a struct, a union or an array stands for its address. Raises `WrongWordError`, and
+    `NoTargetError` for one that cannot be evaluated while the target runs.
+    """
+    found = number(text)
+    if (found is not None and found > LARGEST) or re.search(_MANY_DIGITS, text):
+        raise WrongWordError(text, _TOO_LARGE)  # Very many digits would make GDB abort.
+    if found is not None:
+        return found
+    if re.search(_CHANGES, text) or re.search(_CALLS, text):
+        raise WrongWordError(text, "would assign or call something, which is not allowed here")
+    try:
+        if _MAY_CALL.isdisjoint(text):
+            return _value(text)
+        # There are more ways to call a function than the text shows: through a pointer, a convenience
+        # variable, or for a string. Ctrl-C in here would lose the user's own setting.
+        with sigint.held(), gdb.with_parameter("may-call-functions", False):
+            return _value(text)
+    except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
+        current.require_not_running()
+        raise WrongWordError(text, f"is not an address: {str(error).rstrip('.')}") from error
+
+
+def _value(text: str) -> int:
+    found = gdb.parse_and_eval(text)
+    if found.type.strip_typedefs().code in _LIES_IN_MEMORY and found.address is not None:
+        found = found.address
+    return int(found) & LARGEST

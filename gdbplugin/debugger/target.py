@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.debugger import stop
+from gdbplugin.debugger import current
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.target import Symbols, Target
@@ -23,19 +23,19 @@ class GdbTarget(Target):
 
     def __init__(self, *, quiet: bool = False) -> None:
         journal = Journal()
-        super().__init__(None, None, journal, lambda: find_kernel(stop.machine(), journal))
+        super().__init__(None, None, journal, lambda: find_kernel(current.machine(), journal))
         self._quiet = quiet
 
     @property
     def machine(self) -> Machine:
         """The stopped machine."""
-        return stop.machine()
+        return current.machine()
 
     @property
     def core(self) -> int:
         """The core of the selected thread."""
-        stop.machine()
-        return stop.selected_core()
+        current.machine()
+        return current.selected_core()
 
     @property
     def symbols(self) -> Symbols:
@@ -46,7 +46,7 @@ class GdbTarget(Target):
 
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The text of the instruction `word` at a virtual address."""
-        from gdbplugin.debugger.disassembly import disassemble
+        from gdbplugin.debugger.symbols import disassemble
 
         return disassemble(core, address, word)
 
@@ -63,11 +63,11 @@ class GdbTarget(Target):
         return request.latest(test)
 
     def _evaluate(self, expression: str) -> int:
-        from gdbplugin.debugger.expressions import evaluate
+        from gdbplugin.debugger.symbols import evaluate
 
         return evaluate(expression)
 
 
 def find_kernel(machine: Machine, journal: Journal) -> Kernel:
     """TinyOS on the stopped machine; raises a `MachineError` if another program is loaded."""
-    return Kernel(machine, stop.layout(machine), journal, stop.history(), stop.decoded())
+    return Kernel(machine, current.layout(machine), journal, current.history(), current.decoded())

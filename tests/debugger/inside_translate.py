@@ -7,7 +7,7 @@ from gdbplugin.aarch64.extents import Leaf
 from gdbplugin.aarch64.maps import leaves
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.debugger import stop
+from gdbplugin.debugger import current
 from gdbplugin.debugger.text import printed
 
 random.seed(4443)
@@ -19,7 +19,7 @@ def answer(address):
     return int(said.removeprefix("gpa: "), 16) if said.startswith("gpa: ") else None
 
 
-machine = stop.machine()
+machine = current.machine()
 regime = el1_regime(machine, 0)
 mapped = [
     leaf

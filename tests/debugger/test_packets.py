@@ -197,7 +197,7 @@ def test_loading_imports_nothing_heavy():
     heavy = ("dataclasses", "typing", "json", "pathlib", "argparse", "inspect", "elftools", "tabulate")
     bare = gdb("python import sys; print(sorted(sys.modules))", plugin=None).output
     loaded = gdb("python import sys; print(sorted(sys.modules))").output
-    assert "gdbplugin.debugger.command" in loaded
+    assert "gdbplugin.debugger.registration" in loaded
     assert [name for name in heavy if f"'{name}'" in loaded and f"'{name}'" not in bare] == []
 
 

@@ -82,7 +82,7 @@ def test_they_can_be_disabled_and_cost_nothing_at_load(kernel_elf):
         "struct",
     ]
     outcome = gdb(
-        "python import sys; print('gdbplugin.debugger.printing' in sys.modules)",
+        "python import sys; print('gdbplugin.debugger.printers' in sys.modules)",
         "disable pretty-printer global tinyos;enum",
         "python print(gdb.Value(bytes([2]), gdb.lookup_type('tinyos::memory::pressure::PressureLevel')))",
         elf=kernel_elf,

@@ -99,8 +99,8 @@ def test_with_the_mmu_off_secure_ram_is_read_as_it_is(stub: str, tmp_path: Path)
     script = tmp_path / "read.py"
     script.write_text(
         f"import gdb\ngdb.selected_inferior().write_memory({SECURE:#x}, b'secure!!')\n"
-        "from gdbplugin.debugger import stop\n"
-        f"print('--', stop.machine().read_physical({SECURE:#x}, 8))\n"
+        "from gdbplugin.debugger import current\n"
+        f"print('--', current.machine().read_physical({SECURE:#x}, 8))\n"
     )
     done = gdb("set architecture aarch64", f"target remote {stub}", f"source {script}")
     assert "-- b'secure!!'" in done.output, done

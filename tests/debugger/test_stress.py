@@ -47,7 +47,7 @@ def failure(debugger, command):
 
 # Ctrl-C at the first look at the kernel's progress: Python is told of it there.
 PRESSES_DURING_THE_LOOK = """
-from gdbplugin.debugger.waiting import Waiting
+from gdbplugin.debugger.resume import Waiting
 looks = []
 def cut_short(self, changed=Waiting._changed):
     looks.append(self)
@@ -233,7 +233,7 @@ def test_stopped_at_el0(machine):
             if machine.gdb(EXCEPTION_LEVEL).strip() != "0":
                 continue
             # The shell waits for the faults: only after them it takes the request up.
-            debugger.execute("python import gdbplugin.debugger.waiting as waiting")
+            debugger.execute("python import gdbplugin.debugger.resume as waiting")
             debugger.execute("python waiting._SECONDS_TO_BEGIN = 2")
             said = failure(debugger, "tinyos context --test")
             assert "did not take up the context switching test" in said

@@ -11,7 +11,7 @@ from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
 from tests.debugger.test_packets import with_other_build_id
 
-FIND = "from gdbplugin.debugger.stub_socket import StubSocket"
+FIND = "from gdbplugin.debugger.remote_socket import StubSocket"
 IS_DIRECT = f"python {FIND}; print('direct', StubSocket.find(gdb.selected_inferior().connection) is not None)"
 TRANSLATE = "tinyos translate 0xffff800000080000"
 # Between standard input and output, which GDB's `target remote |` has, and a stub's socket.

@@ -14,7 +14,7 @@ import time
 
 import gdb
 
-from gdbplugin.debugger import stop
+from gdbplugin.debugger import current
 from gdbplugin.debugger.machine import GdbMachine
 
 MARK = "qTinyOSRound"
@@ -28,7 +28,7 @@ def changed(memory, changes):
         new = bytes.fromhex(content)
         kept.append((address, memory[address : address + len(new)]))
         memory[address : address + len(new)] = new
-    stop._state.changed(None)
+    current._state.changed(None)
     try:
         yield
     finally:

@@ -16,9 +16,9 @@ from gdbplugin.aarch64.cores import table_register
 from gdbplugin.aarch64.regime import RegimeUnknownError, regime_at
 from gdbplugin.aarch64.registers import asid_bits, exception_level
 from gdbplugin.aarch64.virtual import UntranslatedAddressError
-from gdbplugin.debugger import stop
+from gdbplugin.debugger import current
+from gdbplugin.debugger.layout import how_to_read_all
 from gdbplugin.debugger.machine import GdbMachine
-from gdbplugin.debugger.program import how_to_read_all
 from gdbplugin.debugger.text import failure, not_decoded
 from gdbplugin.kernel import lookups
 from gdbplugin.kernel.kernel import Kernel
@@ -88,7 +88,7 @@ def level() -> int:
 
 
 def _kernel(machine: Machine) -> Kernel:
-    return Kernel(machine, stop.layout(machine))
+    return Kernel(machine, current.layout(machine))
 
 
 @contextlib.contextmanager
@@ -99,8 +99,8 @@ def _standing_still() -> Iterator[tuple[Machine, int]]:
             source = GdbMachine()
             yield CachedMachine(source), source.selected_core
         else:
-            machine = stop.machine()
-            yield machine, stop.selected_core()
+            machine = current.machine()
+            yield machine, current.selected_core()
     except (MachineError, LayoutError) as error:
         raise failure(str(error)) from error
     except UnicodeDecodeError as error:

@@ -15,11 +15,10 @@ from collections.abc import Iterator
 import gdb
 
 from gdbplugin.debugger import sigint
-from gdbplugin.debugger.layout import GdbLayout, find_symbol
+from gdbplugin.debugger.layout import GdbLayout, WrongProgramError, file_name, find_symbol
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
 from gdbplugin.debugger.preferences import chosen_manager
-from gdbplugin.debugger.program import WrongProgramError, file_name
 from gdbplugin.kernel.design import MANAGER, NAMES, DesignLayout, candidates
 from gdbplugin.kernel.history import History
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image

@@ -1,4 +1,4 @@
-"""Makes a GDB command and a GDB/MI command of each descriptor, under the prefix `tinyos`.
+"""Registers what the plugin adds to GDB: a CLI and an MI command for each descriptor, settings and the like.
 
 Loaded while GDB starts: only what GDB's own Python has loaded already may be imported here, and the
 rest when a command is first run.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gdb
 
+from gdbplugin.commands import COMMANDS
+from gdbplugin.debugger import functions, preferences, printers
 from gdbplugin.debugger.text import failure
 
 TYPE_CHECKING = False
@@ -114,13 +116,16 @@ class Prefix(gdb.Command):
         raise failure(f'tinyos: no command "{first}" (known: {known}). Usage: tinyos COMMAND [WORDS]')
 
 
-def register(commands: Sequence[Command]) -> None:
-    """Register the prefix and all commands; doing so again replaces what was registered before."""
-    Prefix(commands)
-    for command in commands:
+def register() -> None:
+    """Register everything that the plugin adds to GDB; doing so again replaces what was registered before."""
+    Prefix(COMMANDS)
+    for command in COMMANDS:
         CliCommand(command)
         MiCommand(command)
         if command.letter:
             # Explicitly, because GDB takes an abbreviation only while no other word begins like it.
             gdb.execute(f"alias -a tinyos {command.letter} = tinyos {command.word}", to_string=True)
     MachineMiCommand()
+    preferences.register()
+    functions.register()
+    printers.register()
