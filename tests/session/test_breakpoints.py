@@ -130,9 +130,13 @@ def test_what_does_not_happen_is_waited_for_only_so_long(tinyos: TinyOS) -> None
         assert tinyos.running is before
 
 
+def test_a_breakpoint_leaves_the_kernel_running(tinyos: TinyOS) -> None:
+    with tinyos.break_on("task-ended", task=4711):
+        assert tinyos.running
+
+
 def test_a_breakpoint_serves_until_it_is_deleted(tinyos: TinyOS) -> None:
     with tinyos.break_on("switch", task=0) as breakpoint_:
-        assert tinyos.running
         counts = []
         for _ in range(3):
             breakpoint_.wait(SECONDS)
