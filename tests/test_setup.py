@@ -367,6 +367,18 @@ def test_a_virtual_environment_of_the_users_is_left_alone(sandbox: Sandbox) -> N
     sandbox.setup()
 
 
+def test_another_checkouts_virtual_environment_is_left_alone(ready: Sandbox) -> None:
+    (ready.top / ".venv").rename(ready.folder / "theirs")
+    (ready.top / ".venv").symlink_to(ready.folder / "theirs")
+    (ready.top / "build/setup.stamp").unlink()
+    (ready.folder / "theirs/tinyos.stamp").write_text("of another Python\n")
+    (ready.folder / "theirs/kept").write_text("kept")
+    result = ready.run("setup")
+    assert result.returncode == 1
+    assert "was not made by set-up: move it away" in result.stderr
+    assert (ready.folder / "theirs/kept").read_text() == "kept"
+
+
 def test_an_environment_made_anew_keeps_nothing_of_the_old(ready: Sandbox) -> None:
     (ready.top / ".venv/tinyos.stamp").write_text("of another Python\n")
     elsewhere = ready.folder / "elsewhere"

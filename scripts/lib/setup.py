@@ -185,7 +185,8 @@ class Setup:
 
     def clear_virtual_environment(self, stamp: Path) -> None:
         """Empty .venv but for its stamp, which proves it to be ours; one that is not is the user's."""
-        if os.path.lexists(self.venv) and not (stamp.is_file() and not stamp.is_symlink()):
+        is_ours = stamp.is_file() and not stamp.is_symlink() and not self.venv.is_symlink()
+        if os.path.lexists(self.venv) and not is_ours:
             fail(f"{self.venv} was not made by set-up: move it away, for set-up makes one of that name")
         self.venv.mkdir(exist_ok=True)
         _write(stamp, _UNFINISHED)
