@@ -20,7 +20,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from gdbplugin.kernel.failure import FailureRecord
 from gdbplugin.repl.live import run_live
 from gdbplugin.repl.live.application import Live
-from gdbplugin.repl.live.canvas import text_of
+from gdbplugin.repl.live.drawing import text_of
 from gdbplugin.repl.live.feed import Feed
 from gdbplugin.repl.live.scene import Choices
 from gdbplugin.session import EndedError, SessionError, TinyOS, WaitTimeoutError
@@ -101,7 +101,7 @@ def test_keys_switch_views_pause_stop_the_target_and_leave(shared_machine: TinyO
         for key, tab, seen in (
             ("d", "[d stacks]", "mapped"),
             ("l", "[l lazy]", "Lazy pages: 336 in 2 ranges"),
-            ("p", "[p pressure]", "Frames to be had"),
+            ("p", "[p pressure]", "Available frames"),
             ("e", "[e events]", "since boot"),
             ("s", "[s stats]", "total_dynamic_stacks"),
         ):
@@ -189,7 +189,7 @@ def test_what_cannot_be_shown_is_one_line(shared_machine: TinyOS) -> None:
     ):
         run_live(shared_machine, "z")
     assert "\n" not in str(caught.value)
-    with pytest.raises(SessionError, match="live needs a terminal"):
+    with pytest.raises(SessionError, match="live needs a whole terminal"):
         run_live(shared_machine)
 
 
@@ -232,17 +232,17 @@ def test_a_torn_snapshot_leaves_the_last_and_says_why() -> None:
     shown = feed.scene.snapshot
     feed.look()
     assert feed.scene.snapshot is shown
-    assert feed.status().messages == ("waited 0.2 s for a whole snapshot",)
+    assert feed.state().messages == ("waited 0.2 s for a whole snapshot",)
     feed.look()
     assert feed.scene.snapshot is not shown
-    assert feed.status().messages == ()
+    assert feed.state().messages == ()
 
 
 def test_a_failed_kernel_is_told_of() -> None:
     record = FailureRecord(2, 0, 0, 0, 0, 0, 0, 0, 0, 0, "asked\nfor it")
     feed = Feed(_session(), _Watch(replace(workload(), failure=record)), Choices())  # type: ignore[arg-type]
     feed.look()
-    assert feed.status().messages == ("The kernel has failed: panic on core 0: asked for it",)
+    assert feed.state().messages == ("The kernel has failed: panic on core 0: asked for it",)
 
 
 def test_without_gdb_the_machine_is_still_watched() -> None:
@@ -252,7 +252,7 @@ def test_without_gdb_the_machine_is_still_watched() -> None:
     shown = feed.scene.snapshot
     feed.look()
     assert feed.scene.snapshot is not shown
-    assert feed.status().messages == ("GDB was killed by SIGKILL",)
+    assert feed.state().messages == ("GDB was killed by SIGKILL",)
     assert not feed.is_lost
 
 

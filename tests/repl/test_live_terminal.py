@@ -182,16 +182,14 @@ def test_the_figures_on_the_screen_are_the_librarys_at_any_size(
         pane.resize(width, height)
         pane.see(
             lambda lines, width=width, height=height: (
-                len(lines) == height and len(lines[0].rstrip()) > width - 12 and "q leave" in lines[-1]
+                len(lines) == height and len(lines[0].rstrip()) > width - 12 and "q quit" in lines[-1]
             ),
             f"the live view at {width}x{height}",
         )
         for check in _CHECKS:
             _in_the_end(check, pane, report)
     pane.resize(50, 12)
-    pane.see(
-        lambda lines: "live needs 60x15 at least; this is 50x12" in "".join(lines), "that it is too small"
-    )
+    pane.see(lambda lines: "live needs at least 60x15, not 50x12" in "".join(lines), "that it is too small")
     pane.resize(80, 24)
     pane.see(lambda lines: "[e events]" in lines[0], "the view again")
     pane.press("q")
@@ -231,7 +229,7 @@ def test_what_is_said_while_it_fills_the_screen_is_told_after_it(pane: Pane, ker
     pane.press("live d", "Enter")
     pane.see(lambda lines: "[d stacks]" in lines[0] and " running;" in lines[-1], "the stacks")
     pane.press("x")
-    pane.see(lambda lines: " stopped;" in lines[-1] and "q leave" in lines[-1], "that the target is stopped")
+    pane.see(lambda lines: " stopped;" in lines[-1] and "q quit" in lines[-1], "that the target is stopped")
     seen = pane.see(lambda lines: "Target core" in "".join(lines[-4:]), "where it is stopped")
     assert "[d stacks]" in seen[0]
     assert "Stacks: " in seen[1]

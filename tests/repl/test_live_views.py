@@ -13,28 +13,27 @@ from hypothesis import strategies as st
 from gdbplugin.kernel.snapshot import Snapshot
 from gdbplugin.render.style import Style
 from gdbplugin.repl.live import pool
-from gdbplugin.repl.live.canvas import Area, graph, meter, share, sparkline, text_of
-from gdbplugin.repl.live.history import History
-from gdbplugin.repl.live.scene import Choices, Scene
-from gdbplugin.repl.live.screen import VIEWS, Status, draw
+from gdbplugin.repl.live.drawing import Viewport, graph, meter, share, sparkline, text_of
+from gdbplugin.repl.live.scene import Choices, Scene, Timeline
+from gdbplugin.repl.live.screen import VIEWS, FeedState, draw
 from tests.repl.live_snapshots import NAMES, snapshots, tables, workload
 
-RUNNING = Status("running", True, 6.5, 3)
+RUNNING = FeedState("running", True, 6.5, 3)
 STYLES = {"unicode": Style("utf-8"), "ascii": Style("ascii")}
 
 
 def scene_of(*seen: Snapshot, choices: Choices | None = None) -> Scene:
-    history = History()
+    timeline = Timeline()
     for number, snapshot in enumerate(seen):
-        history.add(snapshot, number / 5, NAMES["PressureLevel"])
-    return Scene(seen[-1], history, choices or Choices(), NAMES)
+        timeline.add(snapshot, number / 5, NAMES["PressureLevel"])
+    return Scene(seen[-1], timeline, choices or Choices(), NAMES)
 
 
 def screen_of(
-    scene: Scene, width: int = 80, height: int = 24, style: str = "unicode", status: Status = RUNNING
+    scene: Scene, width: int = 80, height: int = 24, style: str = "unicode", state: FeedState = RUNNING
 ) -> list[str]:
-    area = Area(width, height, STYLES[style])
-    return [text_of(line) for line in draw(scene, scene.choices, status, area).lines]
+    viewport = Viewport(width, height, STYLES[style])
+    return [text_of(line) for line in draw(scene, scene.choices, state, viewport).lines]
 
 
 def choices() -> st.SearchStrategy[Choices]:
@@ -52,27 +51,27 @@ def choices() -> st.SearchStrategy[Choices]:
     )
 
 
-def statuses() -> st.SearchStrategy[Status]:
+def states() -> st.SearchStrategy[FeedState]:
     text = st.sampled_from(["", "QEMU was killed by SIGKILL", "x" * 300])
     target = st.sampled_from(["running", "stopped", "session lost", "stopping the target"])
     rate = st.one_of(st.none(), st.floats(0, 1000))
     said = st.lists(text, max_size=3).map(tuple)
-    return st.builds(Status, target, st.booleans(), rate, st.integers(0, 1 << 40), said, st.booleans())
+    return st.builds(FeedState, target, st.booleans(), rate, st.integers(0, 1 << 40), said, st.booleans())
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seen=st.lists(snapshots(), min_size=1, max_size=3),
     chosen=choices(),
-    status=statuses(),
+    state=states(),
     width=st.integers(60, 250),
     height=st.integers(15, 80),
     style=st.sampled_from(list(STYLES)),
 )
 def test_any_screen_is_as_large_as_asked_for(
-    seen: list[Snapshot], chosen: Choices, status: Status, width: int, height: int, style: str
+    seen: list[Snapshot], chosen: Choices, state: FeedState, width: int, height: int, style: str
 ) -> None:
-    lines = screen_of(scene_of(*seen, choices=chosen), width, height, style, status)
+    lines = screen_of(scene_of(*seen, choices=chosen), width, height, style, state)
     assert len(lines) == height
     assert max(map(len, lines)) <= width
     assert len(lines[0]) == len(lines[-1]) == width
@@ -105,7 +104,7 @@ def test_a_terminal_too_small_says_so(width: int, height: int) -> None:
     assert len(lines) == height
     assert all(len(line) <= max(1, width) for line in lines)
     if (width < 60 or height < 15) and width * height > 60:
-        assert f"live needs 60x15 at least; this is {width}x{height}" in "".join(lines)
+        assert f"live needs at least 60x15, not {width}x{height}" in "".join(lines)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -220,7 +219,7 @@ def test_events_stand_still_while_older_ones_are_looked_at() -> None:
 
 def test_a_view_scrolls_no_further_than_its_last_row() -> None:
     scene = scene_of(workload(), choices=Choices("s", scroll={"s": 1 << 30}))
-    shown = draw(scene, scene.choices, RUNNING, Area(80, 16, STYLES["unicode"]))
+    shown = draw(scene, scene.choices, RUNNING, Viewport(80, 16, STYLES["unicode"]))
     count = 10 + len(scene.snapshot.counters.counters)
     assert shown.scroll == count - shown.page
     assert f"rows {shown.scroll + 1} to {count} of {count}" in text_of(shown.lines[-2])
@@ -230,16 +229,16 @@ def test_the_bars_say_how_the_session_stands() -> None:
     scene = scene_of(workload())
     assert "running; 6.5 snapshots/s, 3 torn" in screen_of(scene)[-1]
     assert "x stop" in screen_of(scene)[-1]
-    stopped = screen_of(scene, status=Status("stopped", False, 6.5, 3, ("Target core 0 in main",)))
+    stopped = screen_of(scene, state=FeedState("stopped", False, 6.5, 3, ("Target core 0 in main",)))
     assert "x continue" in stopped[-1]
     assert "Target core 0 in main" in stopped[-2]
     paused = screen_of(scene_of(workload(), choices=Choices(paused=True)))
     assert "VIEW PAUSED; target running" in paused[-1]
     lost = screen_of(
-        scene, status=Status("session lost", False, None, 0, ("QEMU was killed by SIGKILL",), True)
+        scene, state=FeedState("session lost", False, None, 0, ("QEMU was killed by SIGKILL",), True)
     )
     assert lost[-2] == " QEMU was killed by SIGKILL"
-    assert lost[-1].split() == ["session", "lost", "q", "leave"]
+    assert lost[-1].split() == ["session", "lost", "q", "quit"]
 
 
 def test_nothing_is_told_by_colour_alone() -> None:

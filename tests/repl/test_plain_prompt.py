@@ -116,7 +116,7 @@ def test_a_dumb_terminal_gets_a_prompt_and_no_escapes(
     terminal.sees(b"tinyos*> ")
     terminal.types(b"q\nq\n")
     assert terminal.ends() == 0
-    said = b"live needs a terminal to fill: TERM is " + (b"not set" if term is None else repr(term).encode())
+    said = b"live needs a whole terminal: TERM is " + (b"not set" if term is None else repr(term).encode())
     assert terminal.screen.startswith(_WELCOME + b"tinyos> output 6*7\n42\ntinyos> live\n" + said)
     assert b"\x1b" not in terminal.screen
 
@@ -178,7 +178,7 @@ def test_a_terminal_of_no_size_is_told_what_live_needs(start: Callable[..., Term
     terminal.sees(b"tinyos>")
     assert termios.tcgetwinsize(terminal._keys) == (0, 0)
     terminal.types(b"live\r")
-    terminal.sees(b"live needs a terminal to fill: the terminal does not say its size")
+    terminal.sees(b"live needs a whole terminal: the terminal does not say its size")
     terminal.types(b"quit\r")
     assert terminal.ends() == 0
     assert b"\x1b[?1049h" not in terminal.screen  # Never the screen of another program's.

@@ -10,38 +10,38 @@ from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.events import Event, Events
 from gdbplugin.kernel.lazy import LazyRange
 from gdbplugin.kernel.snapshot import Snapshot
-from gdbplugin.repl.live.history import History, frames_by_range
+from gdbplugin.repl.live.scene import Timeline, frames_by_range
 from tests.repl.live_snapshots import FREQUENCY, NAMES, PAGE, workload
 
 LEVELS = NAMES["PressureLevel"]
 
 
-def history_of(*seen: Snapshot) -> History:
-    history = History()
+def timeline_of(*seen: Snapshot) -> Timeline:
+    timeline = Timeline()
     for number, snapshot in enumerate(seen):
-        history.add(snapshot, 1000 + number, LEVELS)
-    return history
+        timeline.add(snapshot, 1000 + number, LEVELS)
+    return timeline
 
 
 def test_rates_are_by_the_kernels_own_time() -> None:
-    history = history_of(*[workload(step) for step in range(0, 60, 2)])
+    timeline = timeline_of(*[workload(step) for step in range(0, 60, 2)])
     # 37 in each tenth of a second of the kernel's, whatever the host's clock said.
-    assert history.rate("lazy_zero_faults") == pytest.approx(370)
-    assert history.rate("total_dynamic_stacks") == 0
-    assert history.rate("no such counter") is None
-    assert history.rates("lazy_zero_faults", 4) == [370, 370, 370, 370]
-    assert history.rates("lazy_zero_faults", 8) == [None, None, None, None, 370, 370, 370, 370]
+    assert timeline.rate("lazy_zero_faults") == pytest.approx(370)
+    assert timeline.rate("total_dynamic_stacks") == 0
+    assert timeline.rate("no such counter") is None
+    assert timeline.rates("lazy_zero_faults", 4) == [370, 370, 370, 370]
+    assert timeline.rates("lazy_zero_faults", 8) == [None, None, None, None, 370, 370, 370, 370]
 
 
 def test_one_look_makes_no_rate() -> None:
-    assert History().rate("total_lazy_pages") is None
-    assert history_of(workload(0)).rate("total_lazy_pages") is None
-    assert history_of(workload(0), workload(1)).rate("total_lazy_pages") is None
+    assert Timeline().rate("total_lazy_pages") is None
+    assert timeline_of(workload(0)).rate("total_lazy_pages") is None
+    assert timeline_of(workload(0), workload(1)).rate("total_lazy_pages") is None
 
 
 def test_while_the_target_stands_still_nothing_moves() -> None:
     moving = [workload(step) for step in range(30)]
-    before, after = history_of(*moving), history_of(*moving, *[workload(29)] * 50)
+    before, after = timeline_of(*moving), timeline_of(*moving, *[workload(29)] * 50)
     assert after.rate("lazy_zero_faults") == before.rate("lazy_zero_faults")
     assert after.rates("lazy_zero_faults", 10) == before.rates("lazy_zero_faults", 10)
     assert after.free(10) == before.free(10)
@@ -52,43 +52,43 @@ def test_without_a_clock_the_hosts_is_taken() -> None:
     def timeless(snapshot: Snapshot) -> Snapshot:
         return replace(snapshot, counters=replace(snapshot.counters, clock=Clock(None, None)))
 
-    history = history_of(*[timeless(workload(step)) for step in range(5)])
-    assert history.rate("lazy_zero_faults") == pytest.approx(37)
+    timeline = timeline_of(*[timeless(workload(step)) for step in range(5)])
+    assert timeline.rate("lazy_zero_faults") == pytest.approx(37)
 
 
 def test_changes_look_ten_seconds_back() -> None:
-    history = history_of(*[workload(step) for step in range(0, 200, 5)])
-    assert history.size_change(1) == 100 * PAGE
-    assert history.size_change(1, seconds=1) == 10 * PAGE
-    assert history.size_change(99) == 0
+    timeline = timeline_of(*[workload(step) for step in range(0, 200, 5)])
+    assert timeline.size_change(1) == 100 * PAGE
+    assert timeline.size_change(1, seconds=1) == 10 * PAGE
+    assert timeline.size_change(99) == 0
 
 
 def test_another_past_is_forgotten() -> None:
-    history = history_of(workload(50), workload(60), workload(0))
-    assert [event.sequence for event in history.events] == list(range(1000, 1100))
-    assert history.rate("lazy_zero_faults") is None
-    assert [value for value in history.free(60) if value is not None] == [32_576]
+    timeline = timeline_of(workload(50), workload(60), workload(0))
+    assert [event.sequence for event in timeline.events] == list(range(1000, 1100))
+    assert timeline.rate("lazy_zero_faults") is None
+    assert [value for value in timeline.free(60) if value is not None] == [32_576]
 
 
 def test_a_level_reached_between_two_looks_is_that_of_its_second() -> None:
     first, later = workload(0), workload(5)
-    assert history_of(first, later).levels(3) == [None, None, "Low"]
+    assert timeline_of(first, later).levels(3) == [None, None, "Low"]
     when = 2 * FREQUENCY + FREQUENCY // 4
     change = Event(2000, when, 0, 0, "PressureChange", 0, 3)
     spiked = replace(later, events=Events(2000, (*later.events.events, change)))
-    assert history_of(first, spiked).levels(3) == [None, None, "Critical"]
+    assert timeline_of(first, spiked).levels(3) == [None, None, "Critical"]
 
 
 def test_the_least_frames_of_a_second_are_kept() -> None:
     low = workload(4)
     recovered = replace(workload(8), pressure=workload(0).pressure)
-    assert history_of(workload(0), low, recovered).free(2) == [None, low.pressure.free]
+    assert timeline_of(workload(0), low, recovered).free(2) == [None, low.pressure.free]
 
 
 def test_overwritten_events_are_counted_where_they_would_stand() -> None:
-    history = history_of(workload(0), workload(300))
-    assert history.missed == {1300: 200}
-    assert [event.sequence for event in history.events][99:101] == [1099, 1300]
+    timeline = timeline_of(workload(0), workload(300))
+    assert timeline.missed == {1300: 200}
+    assert [event.sequence for event in timeline.events][99:101] == [1099, 1300]
 
 
 def test_the_frames_of_a_range_are_those_whose_record_the_reverse_map_names() -> None:
