@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdbplugin.commands.descriptor import Parameter
-from gdbplugin.repl import explaining
-from gdbplugin.repl import line as lines
+from gdbplugin.repl import command_line
 from gdbplugin.repl.opening import Opening
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.target import Target, TargetError
@@ -18,7 +17,14 @@ from gdbplugin.session import CommandFailedError, SessionError, TinyOS
 from gdbplugin.session.streams import escaped
 
 # What prints nothing, or an object of its own.
-_WITHOUT_TEXT = (lines.Nothing, lines.Submenu, lines.Quit, lines.Restart, lines.Refused, lines.Ours)
+_WITHOUT_TEXT = (
+    command_line.Nothing,
+    command_line.Submenu,
+    command_line.Quit,
+    command_line.Restart,
+    command_line.Refused,
+    command_line.PluginCommand,
+)
 
 
 class Outcome(enum.Enum):
@@ -74,7 +80,7 @@ class Repl:
 
     def run(self, text: str) -> Outcome:
         """Carry out one line. Errors are shown; Ctrl-C ends what the line is doing."""
-        action = lines.parse(text, in_submenu=self.in_submenu)
+        action = command_line.parse(text, in_submenu=self.in_submenu)
         self._warnings = ""
         try:
             self._fit()
@@ -119,19 +125,19 @@ class Repl:
                 self.session.gdb(f"set tinyos width {columns}")
             self._columns = columns
 
-    def _carry_out(self, action: lines.Action) -> Outcome:
+    def _carry_out(self, action: command_line.Action) -> Outcome:
         match action:
-            case lines.Nothing():
+            case command_line.Nothing():
                 return Outcome.DONE
-            case lines.Quit():
+            case command_line.Quit():
                 return Outcome.QUIT
-            case lines.Submenu(entered):
+            case command_line.Submenu(entered):
                 self.in_submenu = entered
-            case lines.Refused(reason):
+            case command_line.Refused(reason):
                 raise TargetError(reason)
-            case lines.Restart():
+            case command_line.Restart():
                 self._restart()
-            case lines.Help(topic):
+            case command_line.Help(topic):
                 self._help(topic)
             case _:
                 if self.lost is not None:
@@ -139,27 +145,27 @@ class Repl:
                 self._on_target(action)
         return Outcome.DONE
 
-    def _on_target(self, action: lines.Action) -> None:
+    def _on_target(self, action: command_line.Action) -> None:
         match action:
-            case lines.Ours(text) if text and (self._manner.json or "--json" in text.split()):
+            case command_line.PluginCommand(text) if text and (self._manner.json or "--json" in text.split()):
                 self.screen.gdb(self.target.json(text) + "\n")
-            case lines.Ours(text):
+            case command_line.PluginCommand(text):
                 self.target.gdb(f"tinyos {text}".strip(), moves_on=True)
-            case lines.ToGdb(text):
+            case command_line.GdbCommand(text):
                 self.target.gdb(text)
-            case lines.Continue(text):
+            case command_line.Continue(text):
                 self.target.resume(text)
-            case lines.Step(text):
+            case command_line.Step(text):
                 self.target.step(text)
-            case lines.Interrupt():
+            case command_line.Interrupt():
                 self.target.interrupt()
-            case lines.ToConsole(text):
+            case command_line.ConsoleInput(text):
                 self.screen.gdb(self.target.console(text))
-            case lines.Live(view):
+            case command_line.Live(view):
                 self._live(view)
 
     @contextlib.contextmanager
-    def _as_json(self, action: lines.Action) -> Iterator[None]:
+    def _as_json(self, action: command_line.Action) -> Iterator[None]:
         """With --json, what is printed as text becomes an object's; the plugin's commands have their own."""
         if not self._manner.json or isinstance(action, _WITHOUT_TEXT):
             yield
@@ -190,9 +196,9 @@ class Repl:
             self.screen.warning(text)
 
     def _help(self, topic: str) -> None:
-        text = explaining.about(topic)
+        text = command_line.help_text(topic)
         if text is None and not topic:
-            text = explaining.overview(self.screen.style_now)
+            text = command_line.overview(self.screen.style_now)
         self.screen.gdb(text if text is not None else self.target.text(f"help {topic}"))
 
     def _live(self, view: str) -> None:

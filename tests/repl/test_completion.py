@@ -18,8 +18,8 @@ _GDB = {
 }
 
 
-class Asked:
-    """Answers as GDB and the target would, and remembers what it was asked."""
+class Source:
+    """Answers as GDB and the target would, and remembers what it was source."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -35,7 +35,7 @@ class Asked:
 
 
 def words(text: str, *, in_submenu: bool = False) -> list[str]:
-    return [offer.text for offer in complete(text, Asked(), in_submenu=in_submenu)]
+    return [offer.text for offer in complete(text, Source(), in_submenu=in_submenu)]
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_what_is_offered(text: str, offered: list[str]) -> None:
 
 
 def test_an_empty_line_is_offered_what_is_our_own_and_not_all_of_gdb() -> None:
-    asked = Asked()
-    offered = [offer.text for offer in complete("", asked)]
-    assert (asked.commands, asked.parameters) == ([], [])
+    source = Source()
+    offered = [offer.text for offer in complete("", source)]
+    assert (source.commands, source.parameters) == ([], [])
     assert {"*s", "stacks", "live", "console", "help", "restart", "quit"} <= set(offered)
 
 
@@ -105,12 +105,12 @@ def test_in_the_submenu_letters_are_offered_without_their_star() -> None:
 
 
 def test_an_offer_replaces_the_last_word_and_says_what_it_means() -> None:
-    offer = next(iter(complete("*sta", Asked())))
+    offer = next(iter(complete("*sta", Source())))
     assert offer == Offer("*stacks", 4, "Show every dynamic stack, or all about one.")
-    assert next(iter(complete("stacks 1 --j", Asked()))).replaced == 3
+    assert next(iter(complete("stacks 1 --j", Source()))).replaced == 3
 
 
 def test_nothing_is_asked_of_gdb_for_a_line_to_the_kernel() -> None:
-    asked = Asked()
-    assert list(complete("console stacks ", asked)) == []
-    assert (asked.commands, asked.parameters) == ([], [])
+    source = Source()
+    assert list(complete("console stacks ", source)) == []
+    assert (source.commands, source.parameters) == ([], [])

@@ -185,7 +185,7 @@ def test_ctrl_c_and_ctrl_d_leave_the_target_as_it_is(shared_machine: TinyOS, key
 def test_what_cannot_be_shown_is_one_line(shared_machine: TinyOS) -> None:
     with (
         terminal(),
-        pytest.raises(SessionError, match=r'^"z" is no view: they are s [(]stats[)], d ') as caught,
+        pytest.raises(SessionError, match=r'^no view "z" [(]known: s stats, d ') as caught,
     ):
         run_live(shared_machine, "z")
     assert "\n" not in str(caught.value)

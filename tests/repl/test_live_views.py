@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from gdbplugin.kernel.snapshot import Snapshot
 from gdbplugin.render.style import Style
+from gdbplugin.repl.command_line import VIEWS
 from gdbplugin.repl.live import pool
 from gdbplugin.repl.live.drawing import Viewport, graph, meter, share, sparkline, text_of
 from gdbplugin.repl.live.scene import Choices, Scene, Timeline
-from gdbplugin.repl.live.screen import VIEWS, FeedState, draw
+from gdbplugin.repl.live.screen import FeedState, draw
 from tests.repl.live_snapshots import NAMES, snapshots, tables, workload
 
 RUNNING = FeedState("running", True, 6.5, 3)

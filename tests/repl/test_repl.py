@@ -62,7 +62,7 @@ def test_help_is_gdbs_for_all_but_our_own(converse: Conversations) -> None:
     gdbs = converse.repl.target.text("help tinyos stacks").strip()
 
     def script(person: Person) -> None:
-        overview = person.says_and_sees("help", "Ctrl-D ends.")
+        overview = person.says_and_sees("help", "Ctrl-D quits.")
         for word in ("*s, stats", "*d, stacks", "translate", "console", "live [s|d|l|p|e]", "restart"):
             assert word in overview
         person.says_and_sees("help *d", gdbs)

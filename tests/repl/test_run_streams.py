@@ -79,7 +79,7 @@ def test_a_mark_that_says_utf_8_is_no_command(run: Runner, data: bytes) -> None:
 def test_commands_in_utf_16_are_told_so(run: Runner) -> None:
     status, output, errors = _raw(run, "", "output 42".encode("utf-16"))
     assert (status, output) == (1, b"")
-    assert errors.endswith(b": GDB takes no NUL byte: give commands in UTF-8, not in UTF-16\n")
+    assert errors.endswith(b": the line has a NUL byte: give commands in UTF-8, not in UTF-16\n")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from gdbplugin.render.style import Style
-from gdbplugin.repl.explaining import overview
+from gdbplugin.repl.command_line import overview
 from gdbplugin.repl.looking import Lookout
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.status import Status, line
@@ -73,7 +73,7 @@ def test_the_overview_fits_from_40_columns_on(style: Style) -> None:
     for width in range(1, 201):
         shown = overview(replace(style, width=width))
         assert max(map(len, shown.splitlines())) <= max(40, width)
-        assert shown.split()[-4:] == ["Tab", "completes,", "Ctrl-D", "ends."]
+        assert shown.split()[-4:] == ["Tab", "completes,", "Ctrl-D", "quits."]
 
 
 def test_the_place_gives_way_first_and_its_end_stays() -> None:

@@ -17,6 +17,7 @@ from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style as Colours
 
+from gdbplugin.repl.command_line import VIEWS, no_view, view_letter
 from gdbplugin.repl.live import screen
 from gdbplugin.repl.live.drawing import Line, Viewport
 from gdbplugin.repl.live.feed import Feed
@@ -69,17 +70,11 @@ async def live(tinyos: TinyOS, view: str = "s") -> None:
     is_ours = isinstance(output, PlainTextOutput | Vt100_Output) and output.stdout is sys.stdout
     if is_ours and (lack := lack_of_screen(sys.stdout)):
         raise SessionError(f"live needs a whole terminal: {lack}")
-    chosen = _view_of(view)
+    letter = view_letter(view)
+    if letter is None:
+        raise SessionError(no_view(view))
     with tinyos.watch(events=_EVENTS) as watch:
-        await Live(tinyos, watch, chosen).run()
-
-
-def _view_of(word: str) -> str:
-    for key, (name, _) in screen.VIEWS.items():
-        if word in (key, name):
-            return key
-    known = ", ".join(f"{key} ({name})" for key, (name, _) in screen.VIEWS.items())
-    raise SessionError(f'"{word}" is no view: they are {known}')
+        await Live(tinyos, watch, letter).run()
 
 
 class Live:
@@ -238,7 +233,7 @@ def _bindings(live: Live) -> KeyBindings:
 
         return add
 
-    for view in screen.VIEWS:
+    for view in VIEWS:
         bind(view)(partial(live.show, view))
     bind("up")(lambda: live.scroll(-1))
     bind("down")(lambda: live.scroll(1))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from textwrap import wrap
 
+from gdbplugin.repl.command_line import VIEWS
 from gdbplugin.repl.live import views
 from gdbplugin.repl.live.drawing import (
     BAD,
@@ -28,14 +29,13 @@ _LEAST_BELOW = 4
 _MOST_MESSAGES = 4
 
 _BAR = "class:bar"
-VIEWS: dict[str, tuple[str, Callable[[Scene, Viewport], ViewContent]]] = {
-    "s": ("stats", views.draw_statistics),
-    "d": ("stacks", views.draw_stacks),
-    "l": ("lazy", views.draw_lazy),
-    "p": ("pressure", draw_pressure),
-    "e": ("events", views.draw_events),
+_DRAW: dict[str, Callable[[Scene, Viewport], ViewContent]] = {
+    "stats": views.draw_statistics,
+    "stacks": views.draw_stacks,
+    "lazy": views.draw_lazy,
+    "pressure": draw_pressure,
+    "events": views.draw_events,
 }
-"""Key -> name of the view, and the function that draws it."""
 
 _HELP = """
  s d l p e  statistics, stacks, lazy pages, pressure, events
@@ -104,7 +104,7 @@ def _body(scene: Scene | None, choices: Choices, viewport: Viewport) -> tuple[li
         return [words(line) for line in _HELP.splitlines()][: viewport.height], 0, 1
     if scene is None:
         return [[], words(" Waiting for the first snapshot of the kernel's memory.")], 0, 1
-    drawn = VIEWS[choices.view][1](scene, viewport)
+    drawn = _DRAW[VIEWS[choices.view]](scene, viewport)
     return fit(drawn, viewport.height, choices.scroll.get(choices.view, 0))
 
 
@@ -134,7 +134,7 @@ def _below(drawn: ViewContent, room: int) -> list[Line]:
 
 def _header(scene: Scene | None, choices: Choices, viewport: Viewport) -> Line:
     tabs = "".join(
-        f"[{key} {name}]" if key == choices.view else f" {key} {name} " for key, (name, _) in VIEWS.items()
+        f"[{key} {name}]" if key == choices.view else f" {key} {name} " for key, name in VIEWS.items()
     )
     right = ""
     if scene is not None:
