@@ -39,7 +39,7 @@ q closes the view; ? lists the other keys.""",
     "help": """help [COMMAND]
 List all commands, or explain COMMAND.""",
     "interrupt": """interrupt
-Stop the kernel and leave it stopped, as Ctrl-C does; `stop` does the same. `continue` continues it.""",
+Stop the kernel and leave it stopped, as Ctrl-C does; `stop` does the same. `continue` lets it run.""",
     "restart": """restart
 End this session and start a new one in the same way: boot the kernel again, or attach to it again.""",
     "quit": """quit

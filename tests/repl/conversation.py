@@ -16,10 +16,9 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from gdbplugin.render.style import Style
-from gdbplugin.repl.opening import Opening
+from gdbplugin.repl.output import Output
 from gdbplugin.repl.prompt import Prompt
-from gdbplugin.repl.repl import Manner, Repl
-from gdbplugin.repl.screen import Screen
+from gdbplugin.repl.repl import Repl, ReplOptions, SessionOptions
 
 _SECONDS = 20.0
 
@@ -74,8 +73,8 @@ class Conversations:
 
     def __init__(self, kernel: Path) -> None:
         self._out = io.StringIO()
-        screen = Screen(self._out, self._out, Style(), for_person=True)
-        self.repl = Repl(Opening(kernel=kernel), screen, Manner(interactive=True))
+        output = Output(self._out, self._out, Style(), for_person=True)
+        self.repl = Repl(SessionOptions(kernel=kernel), output, ReplOptions(interactive=True))
 
     def __call__(self, script: Callable[[Person], None]) -> str:
         """Have `script` type and look, until it is through; returns all that was shown meanwhile."""

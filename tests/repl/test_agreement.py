@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from gdbplugin.render.style import Style
-from gdbplugin.repl.opening import Opening
-from gdbplugin.repl.repl import Manner, Outcome, Repl
-from gdbplugin.repl.screen import Screen
+from gdbplugin.repl.output import Output
+from gdbplugin.repl.repl import Outcome, Repl, ReplOptions, SessionOptions
 from tests.integration.answers import figures
 
 _LETTERS = {"s": "stats", "d": "stacks", "l": "lazy", "p": "pressure", "c": "context", "r": "report"}
@@ -26,7 +25,8 @@ class Batch:
 
     def __init__(self, kernel: Path) -> None:
         self._out = io.StringIO()
-        self.repl = Repl(Opening(kernel), Screen(self._out, self._out, Style(), for_person=False), Manner())
+        output = Output(self._out, self._out, Style(), for_person=False)
+        self.repl = Repl(SessionOptions(kernel), output, ReplOptions())
 
     def __call__(self, line: str) -> str:
         start = len(self._out.getvalue())

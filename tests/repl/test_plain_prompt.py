@@ -17,7 +17,9 @@ from tests.session.processes import wait_until_gone
 
 _TOP = Path(__file__).resolve().parents[2]
 _SECONDS = 30.0
-_WELCOME = b"tinyos: the kernel is running; `help` says what there is, Ctrl-C stops it, Ctrl-D leaves\n"
+_WELCOME = (
+    b"tinyos: the kernel is running; `help` lists the commands, Ctrl-C stops the kernel, Ctrl-D quits\n"
+)
 
 
 class Terminal:
@@ -149,7 +151,7 @@ def test_an_ended_session_is_told_at_the_prompt(start: Callable[..., Terminal]) 
     terminal = start(term="dumb")
     terminal.sees(b"tinyos> ")
     terminal.types(b"monitor quit\n")
-    terminal.sees(b"`restart` begins a new session")
+    terminal.sees(b"`restart` starts a new session")
     terminal.sees(b"tinyos> ", 2)
     terminal.types(b"restart\n")
     terminal.sees(b"tinyos: a new session")
@@ -178,7 +180,7 @@ def test_a_terminal_of_no_size_is_told_what_live_needs(start: Callable[..., Term
     terminal.sees(b"tinyos>")
     assert termios.tcgetwinsize(terminal._keys) == (0, 0)
     terminal.types(b"live\r")
-    terminal.sees(b"live needs a whole terminal: the terminal does not say its size")
+    terminal.sees(b"live needs a whole terminal: the terminal does not know its size")
     terminal.types(b"quit\r")
     assert terminal.ends() == 0
     assert b"\x1b[?1049h" not in terminal.screen  # Never the screen of another program's.

@@ -78,7 +78,7 @@ def test_a_running_kernel_runs_on_after_a_command(converse: Conversations) -> No
         person.types("thread 1\n")
         person.says_and_sees("bt 1", "#0 ")
         person.says_and_sees("output $_thread", "1")
-        person.says_and_sees("c", "running already")
+        person.says_and_sees("c", "already running")
 
     converse(script)
     assert converse.repl.session.running
@@ -91,7 +91,7 @@ def test_ctrl_c_stops_the_kernel_and_says_where(converse: Conversations) -> None
         person.types("nonsense\x03")  # Now it clears the line.
         person.says_and_sees("output 6*7", "42")
         person.says_and_sees("console *s", "the kernel is stopped and reads nothing")
-        person.says_and_sees("interrupt", "stopped already")
+        person.says_and_sees("interrupt", "already stopped")
         person.says_and_sees("c", "Continuing.")
 
     assert "nonsense" not in converse(script)
@@ -120,7 +120,7 @@ def test_a_command_that_moves_a_running_kernel_leaves_it_where_it_came_to(conver
     def script(person: Person) -> None:
         # What tests ask of the session itself may have left a parked core selected, which moves nowhere.
         person.types("thread 1\nadvance kernel::scheduler::tick\n")
-        person.says_and_sees("interrupt", "stopped already")
+        person.says_and_sees("interrupt", "already stopped")
         person.says_and_sees("c", "Continuing.")
 
     converse(script)
@@ -189,8 +189,8 @@ def test_one_that_dies_is_named_and_restart_begins_anew(converse: Conversations,
 
     def script(person: Person) -> None:
         os.kill(pids[victim], signal.SIGKILL)
-        person.sees(f"{victim} was killed by SIGKILL; `restart` begins a new session")
-        person.says_and_sees("*s", f"{victim} was killed by SIGKILL; `restart` begins")
+        person.sees(f"{victim} was killed by SIGKILL; `restart` starts a new session")
+        person.says_and_sees("*s", f"{victim} was killed by SIGKILL; `restart` starts")
         person.says_and_sees("restart", "a new session")
         wait_until_gone(pids.values())
         person.says_and_sees("*s", "total_dynamic_stacks")
@@ -205,7 +205,7 @@ def test_one_that_dies_in_the_middle_of_a_command_is_named(converse: Conversatio
         person.types("python import time; print('begun', flush=True); time.sleep(60)\n")
         person.sees("begun")
         os.kill(pid, signal.SIGKILL)
-        person.sees("GDB was killed by SIGKILL; `restart` begins a new session")
+        person.sees("GDB was killed by SIGKILL; `restart` starts a new session")
         person.says_and_sees("restart", "a new session")
 
     converse(script)

@@ -151,7 +151,7 @@ def test_what_cannot_be_done_is_one_line_with_a_remedy(run: Runner) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     letter, live, commands = done.stderr.splitlines()
     assert 'there is no "x"; the commands are: check, context' in letter
-    assert "live needs a whole terminal" in live
+    assert "live needs a terminal" in live
     assert "`source FILE`" in commands
 
 
@@ -180,7 +180,7 @@ def test_attached_to_a_machine_that_runs_already(run: Runner, boot: Callable[...
     [
         (["--connect", "localhost:1", "--port", "0"], "--connect boots nothing"),
         (["--connect", "nowhere"], "nowhere"),
-        (["--gdb", "-c", "*s"], "--gdb boots, and gives a prompt"),
+        (["--gdb", "-c", "*s"], "--gdb boots a kernel, for a prompt"),
         (["--nonsense"], "--nonsense"),
         (["-c"], "-c"),
     ],

@@ -22,16 +22,13 @@ _TOP = Path(__file__).resolve().parents[2]
 _SESSION = """
 import sys
 from pathlib import Path
-from gdbplugin.repl.history import history_file, open_history
-from gdbplugin.repl.opening import Opening
-from gdbplugin.repl.prompt import Prompt
-from gdbplugin.repl.repl import Manner, Repl
-from gdbplugin.repl.screen import Screen
-from gdbplugin.repl.terminal import style_of
+from gdbplugin.repl.output import Output, style_of
+from gdbplugin.repl.prompt import Prompt, history_file, open_history
+from gdbplugin.repl.repl import Repl, ReplOptions, SessionOptions
 
 kernel, answer = map(Path, sys.argv[1:])
-screen = Screen(sys.stdout, sys.stderr, style_of(sys.stdout), for_person=True)
-with Repl(Opening(kernel), screen, Manner(interactive=True)) as repl:
+output = Output(sys.stdout, sys.stderr, style_of(sys.stdout), for_person=True)
+with Repl(SessionOptions(kernel), output, ReplOptions(interactive=True)) as repl:
     repl.session.shell("hold")
     answer.with_suffix(".part").write_text(repl.target.json("report"))
     answer.with_suffix(".part").rename(answer)
@@ -111,7 +108,8 @@ def test_without_utf_8_and_colour(pane: Pane, start: Callable[..., dict[str, Any
     report = start(80, 24, LC_ALL="C", NO_COLOR="1")
     _check_status(pane.lines(), report, "|", 80)
     pane.type("*p")
-    pane.see(lambda lines: any("frames to be had" in line for line in lines), "the pressure")
+    level = report["pressure"]["level"]
+    pane.see(lambda lines: any(f"Pressure: {level}" in line for line in lines), "the pressure")
     pane.type("console uptime")
     pane.see(lambda lines: "| tinyos> uptime" in lines, "the kernel's lines")
     assert "".join(pane.lines()).isascii()
@@ -176,7 +174,7 @@ def test_scripts_run_opens_it_and_a_signal_ends_all(
     command = ["sh", "-c", '"$0" "$@"; echo "status $?"; cat', str(_TOP / "scripts" / "run")]
     pane.start([*command, "--kernel", str(kernel_elf)], 80, 24, TMPDIR=str(directory))
     pane.see(lambda lines: lines[-1].startswith("running"), "the status line")
-    assert "tinyos: the kernel is running; `help` says what there is" in " ".join(pane.lines("-J"))
+    assert "tinyos: the kernel is running; `help` lists the commands" in " ".join(pane.lines("-J"))
     (main,) = _children(pane.pid)
     children = _children(main)
     assert len(children) == 2  # QEMU and GDB.

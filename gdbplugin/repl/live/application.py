@@ -23,7 +23,7 @@ from gdbplugin.repl.live.drawing import Line, Viewport
 from gdbplugin.repl.live.feed import Feed
 from gdbplugin.repl.live.scene import Choices, Scene
 from gdbplugin.repl.live.views import other_kind
-from gdbplugin.repl.terminal import lack_of_screen, style_of
+from gdbplugin.repl.output import lack_of_screen, style_of
 from gdbplugin.session import SessionError, TinyOS
 from gdbplugin.session.watch import Watch
 

@@ -14,69 +14,68 @@ import pytest
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 
 from gdbplugin.render.style import Style
-from gdbplugin.repl.history import open_history
-from gdbplugin.repl.screen import Screen
-from gdbplugin.repl.terminal import lack_of_screen, style_of
+from gdbplugin.repl.output import Output, lack_of_screen, style_of
+from gdbplugin.repl.prompt import open_history
 
 
-def _screen(
+def _output(
     style: Style | None = None, *, for_person: bool = True
-) -> tuple[Screen, io.StringIO, io.StringIO]:
+) -> tuple[Output, io.StringIO, io.StringIO]:
     out, errors = io.StringIO(), io.StringIO()
-    return Screen(out, errors, style or Style(), for_person=for_person), out, errors
+    return Output(out, errors, style or Style(), for_person=for_person), out, errors
 
 
 def test_the_kernels_lines_are_marked_and_its_prompts_left_out() -> None:
-    screen, out, _ = _screen()
+    output, out, _ = _output()
     for piece in ("tinyos> ", "upti", "me\n12 ms\ntiny", "os> ", "\ntask 3 has ended\ntinyos> "):
-        screen.kernel(piece)
+        output.kernel(piece)
     assert out.getvalue() == "│ tinyos> uptime\n│ 12 ms\n│ task 3 has ended\n"
 
 
 def test_they_never_stand_amid_a_line_of_gdbs() -> None:
-    screen, out, _ = _screen()
-    screen.gdb("half")
-    screen.kernel("from the kernel\n")
-    screen.gdb("other half\n")
+    output, out, _ = _output()
+    output.gdb("half")
+    output.kernel("from the kernel\n")
+    output.gdb("other half\n")
     assert out.getvalue() == "half\n│ from the kernel\nother half\n"
 
 
 def test_they_are_harmless_and_plain_where_need_be() -> None:
-    screen, out, _ = _screen(Style(encoding="ascii"))
-    screen.kernel("\033[2J\a text\n")
+    output, out, _ = _output(Style(encoding="ascii"))
+    output.kernel("\033[2J\a text\n")
     assert out.getvalue() == "| ?[2J? text\n"
-    screen, out, _ = _screen(Style(colour=True))
-    screen.kernel("text\n")
+    output, out, _ = _output(Style(colour=True))
+    output.kernel("text\n")
     assert out.getvalue() == "\033[2m│ text\033[0m\n"
 
 
 def test_while_a_prompt_is_up_only_whole_lines_are_handed_to_it() -> None:
-    screen, out, _ = _screen()
+    output, out, _ = _output()
     above: list[str] = []
-    screen.gdb("before")
-    with screen.prompting(above.append):
+    output.gdb("before")
+    with output.prompting(above.append):
         assert out.getvalue() == "before\n"
-        screen.gdb("one\ntw")
-        screen.kernel("kernel\nker")
-        screen.gdb("o\nrest")
-        screen.complain("oh")
+        output.gdb("one\ntw")
+        output.kernel("kernel\nker")
+        output.gdb("o\nrest")
+        output.complain("oh")
     assert "".join(above) == "one\n│ kernel\ntwo\nrest\noh\n"
     assert out.getvalue() == "before\n"
 
 
 def test_without_a_person_the_output_is_gdbs_to_the_letter() -> None:
-    screen, out, errors = _screen(for_person=False)
-    screen.gdb("42")
-    screen.end_line()
-    screen.complain("no")
+    output, out, errors = _output(for_person=False)
+    output.gdb("42")
+    output.end_line()
+    output.complain("no")
     assert (out.getvalue(), errors.getvalue()) == ("42", "no\n")
 
 
 def test_what_is_caught_is_not_shown() -> None:
-    screen, out, _ = _screen()
-    with screen.caught() as text:
-        screen.gdb("one")
-    screen.gdb("two")
+    output, out, _ = _output()
+    with output.captured() as text:
+        output.gdb("one")
+    output.gdb("two")
     assert ("".join(text), out.getvalue()) == ("one", "two")
 
 
@@ -94,16 +93,16 @@ def test_progress_is_shown_only_of_what_lasts_and_is_erased(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     shown, stream = terminal
-    screen = Screen(io.StringIO(), stream, Style(), for_person=True)
-    with screen.progress("quick"):
+    output = Output(io.StringIO(), stream, Style(), for_person=True)
+    with output.progress("quick"):
         pass
     deadline = time.monotonic() + 20
-    with screen.progress("tinyos check"):
+    with output.progress("tinyos check"):
         seen = b""
         while b"Ctrl-C stops it" not in seen:
             assert time.monotonic() < deadline
             seen += os.read(shown, 1000)
-        screen.gdb("result\n")
+        output.gdb("result\n")
         after = os.read(shown, 1000)
     assert b"quick" not in seen
     assert b"tinyos check: 0 s" in seen
@@ -116,7 +115,7 @@ def test_a_dumb_terminal_sees_no_progress(
 ) -> None:
     monkeypatch.setenv("TERM", term)
     shown, stream = terminal
-    with Screen(io.StringIO(), stream, Style(), for_person=True).progress("slow"):
+    with Output(io.StringIO(), stream, Style(), for_person=True).progress("slow"):
         time.sleep(0.6)  # Longer than it takes to appear: here it must not.
     stream.write("end")
     stream.flush()
@@ -124,8 +123,8 @@ def test_a_dumb_terminal_sees_no_progress(
 
 
 def test_progress_is_for_terminals() -> None:
-    screen, out, errors = _screen()
-    with screen.progress("slow"):
+    output, out, errors = _output()
+    with output.progress("slow"):
         time.sleep(0.6)  # Longer than it takes to appear: here it must not.
     assert (out.getvalue(), errors.getvalue()) == ("", "")
 
@@ -169,10 +168,10 @@ def test_the_style_is_what_the_stream_can_hold(own: str, environment: dict[str, 
     ("term", "size", "lack"),
     [
         ("xterm", (24, 80), ""),
-        ("dumb", (24, 80), "TERM is 'dumb'; set it to what the terminal is, such as xterm"),
-        (None, (24, 80), "TERM is not set; set it to what the terminal is, such as xterm"),
-        ("xterm", (0, 0), "the terminal does not say its size; tell it by `stty rows 24 columns 80`"),
-        ("xterm", (24, 0), "the terminal does not say its size; tell it by `stty rows 24 columns 80`"),
+        ("dumb", (24, 80), "TERM is 'dumb'; set it to the type of the terminal, such as xterm"),
+        (None, (24, 80), "TERM is not set; set it to the type of the terminal, such as xterm"),
+        ("xterm", (0, 0), "the terminal does not know its size; set it: `stty rows 24 columns 80`"),
+        ("xterm", (24, 0), "the terminal does not know its size; set it: `stty rows 24 columns 80`"),
     ],
 )
 def test_what_a_screen_lacks_is_said(
@@ -180,16 +179,16 @@ def test_what_a_screen_lacks_is_said(
 ) -> None:
     termios.tcsetwinsize(terminal[1].fileno(), size)
     assert lack_of_screen(terminal[1], {} if term is None else {"TERM": term}) == lack
-    assert lack_of_screen(io.StringIO(), {"TERM": "xterm"}) == "the output goes elsewhere"
+    assert lack_of_screen(io.StringIO(), {"TERM": "xterm"}) == "the output is not a terminal"
 
 
 def test_a_complaint_has_the_colour_of_where_it_goes() -> None:
     out, errors, above = io.StringIO(), io.StringIO(), []
-    screen = Screen(out, errors, Style(colour=True), Style(), for_person=True)
-    screen.complain("oh", bad=True)
+    output = Output(out, errors, Style(colour=True), Style(), for_person=True)
+    output.complain("oh", bad=True)
     assert errors.getvalue() == "oh\n"
-    with screen.prompting(above.append):
-        screen.complain("oh", bad=True)
+    with output.prompting(above.append):
+        output.complain("oh", bad=True)
     assert above == [Style(colour=True).bad("oh") + "\n"]
 
 
@@ -210,7 +209,7 @@ def test_a_history_that_fails_is_told_once_and_kept_in_memory(tmp_path: Path) ->
     (tmp_path / "history").mkdir()
     history.append_string("one")
     history.append_string("two")
-    assert told == [f"tinyos: the history is not kept: {tmp_path / 'history'} (Is a directory)"]
+    assert told == [f"tinyos: the history is not saved: {tmp_path / 'history'} (Is a directory)"]
     assert history.get_strings() == ["one", "two"]
 
 
@@ -230,5 +229,5 @@ def test_where_no_history_can_be_kept_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     history, lack = open_history(tmp_path / "file" / "history", pytest.fail)
     assert isinstance(history, InMemoryHistory)
-    assert "the history is not kept" in lack
+    assert "the history is not saved" in lack
     assert "\n" not in lack
