@@ -1,9 +1,12 @@
-"""What a typed line means."""
+"""What a typed line means, and the list of commands."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from gdbplugin.render.style import Style
 from gdbplugin.repl.command_line import (
     Action,
     ConsoleInput,
@@ -19,6 +22,7 @@ from gdbplugin.repl.command_line import (
     Restart,
     Step,
     Submenu,
+    overview,
     parse,
 )
 
@@ -79,7 +83,7 @@ from gdbplugin.repl.command_line import (
         ("exit", Quit()),
     ],
 )
-def test_at_the_main_prompt(line: str, meant: Action) -> None:
+def test_line_at_main_prompt_is_parsed(line: str, meant: Action) -> None:
     assert parse(line) == meant
 
 
@@ -104,7 +108,7 @@ def test_at_the_main_prompt(line: str, meant: Action) -> None:
         ("", Nothing()),
     ],
 )
-def test_in_the_submenu_letters_need_no_star(line: str, meant: Action) -> None:
+def test_line_in_submenu_is_parsed_without_star(line: str, meant: Action) -> None:
     assert parse(line, in_submenu=True) == meant
 
 
@@ -130,17 +134,25 @@ def test_in_the_submenu_letters_need_no_star(line: str, meant: Action) -> None:
         ("edit", "tinyos-gdb"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_a_remedy(line: str, said: str) -> None:
+def test_impossible_line_is_refused_with_a_remedy(line: str, said: str) -> None:
     refused = parse(line)
     assert isinstance(refused, Refused)
     assert said in refused.reason
     assert "\n" not in refused.reason
 
 
-def test_gdbs_commands_that_let_the_target_run_are_known() -> None:
+def test_gdb_commands_that_run_the_target_are_recognised() -> None:
     for word in ("c", "fg", "continue", "contin", "j", "jump", "sig", "signal"):
         assert isinstance(parse(f"{word} 1"), Continue), word
     for word in ("s", "step", "next", "n", "finish", "fin", "until", "u", "stepi", "si", "ni", "advance"):
         assert isinstance(parse(f"{word} 1"), Step), word
     for word in ("info", "set", "show", "stepping", "st", "f"):
         assert isinstance(parse(f"{word} 1"), GdbCommand), word
+
+
+@pytest.mark.parametrize("style", [Style(), Style(encoding="ascii")])
+def test_overview_fits_from_40_columns(style: Style) -> None:
+    for width in range(1, 201):
+        shown = overview(replace(style, width=width))
+        assert max(map(len, shown.splitlines())) <= max(40, width)
+        assert shown.split()[-4:] == ["Tab", "completes,", "Ctrl-D", "quits."]

@@ -1,4 +1,4 @@
-"""What is written where, and whose lines are marked."""
+"""What the REPL writes, where, and in which style."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import pty
 import termios
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from prompt_toolkit.history import FileHistory, InMemoryHistory
 
 from gdbplugin.render.style import Style
 from gdbplugin.repl.output import Output, lack_of_screen, style_of
-from gdbplugin.repl.prompt import open_history
 
 
 def _output(
@@ -25,14 +22,14 @@ def _output(
     return Output(out, errors, style or Style(), for_person=for_person), out, errors
 
 
-def test_the_kernels_lines_are_marked_and_its_prompts_left_out() -> None:
+def test_kernel_lines_are_marked_and_prompts_left_out() -> None:
     output, out, _ = _output()
     for piece in ("tinyos> ", "upti", "me\n12 ms\ntiny", "os> ", "\ntask 3 has ended\ntinyos> "):
         output.kernel(piece)
     assert out.getvalue() == "│ tinyos> uptime\n│ 12 ms\n│ task 3 has ended\n"
 
 
-def test_they_never_stand_amid_a_line_of_gdbs() -> None:
+def test_kernel_line_never_splits_a_line_of_gdb() -> None:
     output, out, _ = _output()
     output.gdb("half")
     output.kernel("from the kernel\n")
@@ -40,7 +37,7 @@ def test_they_never_stand_amid_a_line_of_gdbs() -> None:
     assert out.getvalue() == "half\n│ from the kernel\nother half\n"
 
 
-def test_they_are_harmless_and_plain_where_need_be() -> None:
+def test_kernel_line_is_harmless_and_ascii_if_needed() -> None:
     output, out, _ = _output(Style(encoding="ascii"))
     output.kernel("\033[2J\a text\n")
     assert out.getvalue() == "| ?[2J? text\n"
@@ -49,7 +46,7 @@ def test_they_are_harmless_and_plain_where_need_be() -> None:
     assert out.getvalue() == "\033[2m│ text\033[0m\n"
 
 
-def test_while_a_prompt_is_up_only_whole_lines_are_handed_to_it() -> None:
+def test_prompt_gets_only_whole_lines() -> None:
     output, out, _ = _output()
     above: list[str] = []
     output.gdb("before")
@@ -63,7 +60,7 @@ def test_while_a_prompt_is_up_only_whole_lines_are_handed_to_it() -> None:
     assert out.getvalue() == "before\n"
 
 
-def test_without_a_person_the_output_is_gdbs_to_the_letter() -> None:
+def test_output_without_a_person_is_exactly_gdbs() -> None:
     output, out, errors = _output(for_person=False)
     output.gdb("42")
     output.end_line()
@@ -71,7 +68,7 @@ def test_without_a_person_the_output_is_gdbs_to_the_letter() -> None:
     assert (out.getvalue(), errors.getvalue()) == ("42", "no\n")
 
 
-def test_what_is_caught_is_not_shown() -> None:
+def test_captured_text_is_not_shown() -> None:
     output, out, _ = _output()
     with output.captured() as text:
         output.gdb("one")
@@ -81,14 +78,14 @@ def test_what_is_caught_is_not_shown() -> None:
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, io.TextIOWrapper]]:
-    """A terminal: what is shown there can be read from the number."""
+    """A terminal: the file descriptor to read its output from, and the stream to write to."""
     shown, inner = pty.openpty()
     with os.fdopen(inner, "w") as stream:
         yield shown, stream
     os.close(shown)
 
 
-def test_progress_is_shown_only_of_what_lasts_and_is_erased(
+def test_progress_of_long_command_is_shown_then_erased(
     terminal: tuple[int, io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -110,22 +107,22 @@ def test_progress_is_shown_only_of_what_lasts_and_is_erased(
 
 
 @pytest.mark.parametrize("term", ["dumb", "unknown", ""])
-def test_a_dumb_terminal_sees_no_progress(
+def test_dumb_terminal_shows_no_progress(
     terminal: tuple[int, io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
     monkeypatch.setenv("TERM", term)
     shown, stream = terminal
     with Output(io.StringIO(), stream, Style(), for_person=True).progress("slow"):
-        time.sleep(0.6)  # Longer than it takes to appear: here it must not.
+        time.sleep(0.6)  # Longer than progress waits before it appears.
     stream.write("end")
     stream.flush()
     assert os.read(shown, 1000) == b"end"
 
 
-def test_progress_is_for_terminals() -> None:
+def test_output_to_a_file_shows_no_progress() -> None:
     output, out, errors = _output()
     with output.progress("slow"):
-        time.sleep(0.6)  # Longer than it takes to appear: here it must not.
+        time.sleep(0.6)  # Longer than progress waits before it appears.
     assert (out.getvalue(), errors.getvalue()) == ("", "")
 
 
@@ -139,7 +136,7 @@ def test_progress_is_for_terminals() -> None:
         ({}, True, False),
     ],
 )
-def test_the_style_is_what_the_terminal_can_show(
+def test_style_fits_the_terminal(
     terminal: tuple[int, io.TextIOWrapper], environment: dict[str, str], plain: bool, colour: bool
 ) -> None:
     style = style_of(terminal[1], environment)
@@ -159,7 +156,7 @@ def test_the_style_is_what_the_terminal_can_show(
         ("utf-8", {"LC_ALL": "C", "PYTHONUTF8": "1"}, False),
     ],
 )
-def test_the_style_is_what_the_stream_can_hold(own: str, environment: dict[str, str], plain: bool) -> None:
+def test_style_fits_the_encoding_of_the_stream(own: str, environment: dict[str, str], plain: bool) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=own)
     assert style_of(stream, environment).plain == plain
 
@@ -174,7 +171,7 @@ def test_the_style_is_what_the_stream_can_hold(own: str, environment: dict[str, 
         ("xterm", (24, 0), "the terminal does not know its size; set it: `stty rows 24 columns 80`"),
     ],
 )
-def test_what_a_screen_lacks_is_said(
+def test_terminal_unfit_for_a_full_screen_says_why(
     terminal: tuple[int, io.TextIOWrapper], term: str | None, size: tuple[int, int], lack: str
 ) -> None:
     termios.tcsetwinsize(terminal[1].fileno(), size)
@@ -182,7 +179,7 @@ def test_what_a_screen_lacks_is_said(
     assert lack_of_screen(io.StringIO(), {"TERM": "xterm"}) == "the output is not a terminal"
 
 
-def test_a_complaint_has_the_colour_of_where_it_goes() -> None:
+def test_error_has_the_colour_of_its_stream() -> None:
     out, errors, above = io.StringIO(), io.StringIO(), []
     output = Output(out, errors, Style(colour=True), Style(), for_person=True)
     output.complain("oh", bad=True)
@@ -190,44 +187,3 @@ def test_a_complaint_has_the_colour_of_where_it_goes() -> None:
     with output.prompting(above.append):
         output.complain("oh", bad=True)
     assert above == [Style(colour=True).bad("oh") + "\n"]
-
-
-def test_a_history_may_hold_what_is_not_text(tmp_path: Path) -> None:
-    path = tmp_path / "history"
-    path.write_bytes(b"# 2026\n+caf\xe9\n")
-    history, _ = open_history(path, pytest.fail)
-    history.append_string("b\udcff")
-    again, _ = open_history(path, pytest.fail)
-    assert list(again.load_history_strings()) == ["b\\xff", "caf\ufffd"]
-
-
-def test_a_history_that_fails_is_told_once_and_kept_in_memory(tmp_path: Path) -> None:
-    told: list[str] = []
-    history, lack = open_history(tmp_path / "history", told.append)
-    assert lack == ""
-    (tmp_path / "history").unlink()
-    (tmp_path / "history").mkdir()
-    history.append_string("one")
-    history.append_string("two")
-    assert told == [f"tinyos: the history is not saved: {tmp_path / 'history'} (Is a directory)"]
-    assert history.get_strings() == ["one", "two"]
-
-
-def test_the_history_is_the_users_alone(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "tinyos-repl" / "history"
-    history, lack = open_history(path, pytest.fail)
-    assert isinstance(history, FileHistory)
-    assert lack == ""
-    history.append_string("*s")
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-    again, _ = open_history(path, pytest.fail)
-    assert list(again.load_history_strings()) == ["*s"]
-
-
-def test_where_no_history_can_be_kept_that_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    history, lack = open_history(tmp_path / "file" / "history", pytest.fail)
-    assert isinstance(history, InMemoryHistory)
-    assert "the history is not saved" in lack
-    assert "\n" not in lack

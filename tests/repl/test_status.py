@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from gdbplugin.render.style import Style
-from gdbplugin.repl.command_line import overview
 from gdbplugin.repl.status import Status, StatusReader, status_line
 from gdbplugin.session import TinyOS
 
@@ -27,7 +26,7 @@ _STOPPED = replace(
 _PLAIN = Style(encoding="ascii")
 
 
-def test_it_says_all_that_is_known() -> None:
+def test_line_shows_all_that_is_known() -> None:
     assert (
         status_line(_RUNNING, 120, Style())
         == "running · ASID 3 · task 3 worker · High ██░░░░ 25% · 1,234 ev/s"
@@ -39,19 +38,19 @@ def test_it_says_all_that_is_known() -> None:
     )
 
 
-def test_without_utf_8() -> None:
+def test_line_without_utf_8_is_ascii() -> None:
     shown = status_line(_RUNNING, 80, _PLAIN)
     assert shown == "running | ASID 3 | task 3 worker | High ##.... | 1,234 ev/s"
     assert status_line(Status(running=True), 80, _PLAIN).isascii()
 
 
-def test_what_is_not_known_is_a_dash() -> None:
+def test_unknown_value_is_a_dash() -> None:
     assert status_line(Status(running=True), 80, Style()) == "running · ASID — · task —"
 
 
 @pytest.mark.parametrize("width", range(20, 130, 3))
 @pytest.mark.parametrize("status", [_RUNNING, _STOPPED, replace(_STOPPED, problem="x" * 200)])
-def test_it_fits_the_terminal(status: Status, width: int) -> None:
+def test_line_fits_the_terminal(status: Status, width: int) -> None:
     shown = status_line(status, width, Style())
     assert len(shown) <= width
     assert shown.startswith("running" if status.running else "stopped")
@@ -59,20 +58,12 @@ def test_it_fits_the_terminal(status: Status, width: int) -> None:
 
 @pytest.mark.parametrize("style", [Style(), _PLAIN])
 @pytest.mark.parametrize("status", [_RUNNING, _STOPPED, replace(_STOPPED, problem="x" * 200)])
-def test_the_narrowest_terminal_has_a_status_line(status: Status, style: Style) -> None:
+def test_narrowest_terminal_has_a_status_line(status: Status, style: Style) -> None:
     for width in range(1, 201):
         assert 0 < len(status_line(status, width, style)) <= width
 
 
-@pytest.mark.parametrize("style", [Style(), _PLAIN])
-def test_the_overview_fits_from_40_columns_on(style: Style) -> None:
-    for width in range(1, 201):
-        shown = overview(replace(style, width=width))
-        assert max(map(len, shown.splitlines())) <= max(40, width)
-        assert shown.split()[-4:] == ["Tab", "completes,", "Ctrl-D", "quits."]
-
-
-def test_the_place_gives_way_first_and_its_end_stays() -> None:
+def test_long_place_is_shortened_first_and_keeps_its_end() -> None:
     shown = status_line(_STOPPED, 80, Style())
     assert "…" in shown
     assert "scheduler.rs:207 · core 0 EL1" in shown
@@ -80,7 +71,7 @@ def test_the_place_gives_way_first_and_its_end_stays() -> None:
     assert shown.endswith("High ██░░░░")
 
 
-def test_while_it_runs_it_is_what_the_library_says(shared_machine: TinyOS) -> None:
+def test_status_of_running_target_is_the_librarys(shared_machine: TinyOS) -> None:
     shared_machine.shell("hold")
     seen = StatusReader(shared_machine, Style()).read()
     context, pressure = shared_machine.context(), shared_machine.pressure()
@@ -95,22 +86,22 @@ def test_while_it_runs_it_is_what_the_library_says(shared_machine: TinyOS) -> No
     shared_machine.shell("go")
 
 
-def test_where_a_running_core_is_comes_from_qemu(shared_machine: TinyOS) -> None:
+def test_place_of_running_core_comes_from_qemu(shared_machine: TinyOS) -> None:
     shared_machine.shell("hold")
     reader = StatusReader(shared_machine, Style())
-    assert shared_machine.gdb("output 1") == "1"  # GDB has told by now that it runs.
+    assert shared_machine.gdb("output 1") == "1"  # After this, GDB has reported that the target runs.
     runs = shared_machine.debugger.runs
     asyncio.run(reader.ask_qemu())
     seen = reader.read()
     assert (seen.core, seen.exception_level) == (0, 1)
-    # Whatever it does: a function's name, with neither an offset nor what the compiler adds.
+    # In any case a function's name, without offset and without the compiler's suffixes.
     assert re.match(r"<*(kernel|tinyos|core)::\w", seen.place)
     assert not re.search(r" \+ |::h[0-9a-f]{16}|\w\[[0-9a-f]{8}", seen.place)
-    assert shared_machine.debugger.runs == runs  # It was not stopped for that.
+    assert shared_machine.debugger.runs == runs  # The target was not stopped for it.
     shared_machine.shell("go")
 
 
-def test_events_a_second_are_counted_between_two_looks(shared_machine: TinyOS) -> None:
+def test_event_rate_is_counted_between_two_reads(shared_machine: TinyOS) -> None:
     reader = StatusReader(shared_machine, Style())
     assert reader.read().event_rate is None
     shared_machine.shell("spawn worker")
@@ -119,7 +110,7 @@ def test_events_a_second_are_counted_between_two_looks(shared_machine: TinyOS) -
     assert rate > 0
 
 
-def test_stopped_it_follows_the_core_and_frame_selected_in_gdb(shared_machine: TinyOS) -> None:
+def test_status_at_a_stop_follows_the_selected_core_and_frame(shared_machine: TinyOS) -> None:
     shared_machine.shell("hold")
     reader = StatusReader(shared_machine, Style())
     with shared_machine.stopped() as gdb:
@@ -138,7 +129,7 @@ def test_stopped_it_follows_the_core_and_frame_selected_in_gdb(shared_machine: T
     shared_machine.shell("go")
 
 
-def test_attached_it_says_what_the_last_stop_said(shared_machine: TinyOS) -> None:
+def test_attached_status_shows_the_last_stop(shared_machine: TinyOS) -> None:
     shared_machine.detach()
     with TinyOS.attach(shared_machine.address, shared_machine.kernel.path) as attached:
         reader = StatusReader(attached, Style())
