@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from gdbplugin.repl.output import Output, lack_of_cursor, style_of
+from gdbplugin.repl.output import Output, cursor_problem, style_of
 from gdbplugin.repl.plain import PlainPrompt, run_batch, run_gdb
 from gdbplugin.repl.repl import Repl, ReplOptions, SessionOptions
 from gdbplugin.session import SessionError, streams
@@ -111,16 +111,16 @@ def _run(options: argparse.Namespace) -> int:
 def _converse(repl: Repl) -> int:
     state = "running" if repl.session.running else "stopped"
     welcome = f"the kernel is {state}; `help` lists the commands, Ctrl-C stops the kernel, Ctrl-D quits"
-    if lack_of_cursor(sys.stdout):
+    if cursor_problem(sys.stdout):
         repl.output.say(welcome)
         PlainPrompt(repl, sys.stdin).loop()
         return 0
     # Not at the top: half of the start-up time of uses that need no terminal.
     from gdbplugin.repl.prompt import Prompt, history_file, open_history
 
-    history, lack = open_history(history_file(), repl.output.complain)
-    if lack:
-        repl.output.complain(lack)
+    history, problem = open_history(history_file(), repl.output.complain)
+    if problem:
+        repl.output.complain(problem)
     repl.output.say(welcome)
     Prompt(repl, history).loop()
     return 0

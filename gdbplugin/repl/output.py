@@ -161,7 +161,7 @@ class Output:
 
         An alarm writes the line, so the code in the `with` need not know of it. Output erases it.
         """
-        if lack_of_cursor(self._errors):
+        if cursor_problem(self._errors):
             yield
             return
         began = time.monotonic()
@@ -246,7 +246,7 @@ def style_of(stream: TextIO, environment: Mapping[str, str] | None = None) -> St
     return Style(_encoding(stream, _initial_environment() if environment is None else environment), colour)
 
 
-def lack_of_cursor(stream: TextIO, environment: Mapping[str, str] | None = None) -> str:
+def cursor_problem(stream: TextIO, environment: Mapping[str, str] | None = None) -> str:
     """Why `stream` cannot move a cursor; empty if it can."""
     values = os.environ if environment is None else environment
     if not stream.isatty():
@@ -257,14 +257,14 @@ def lack_of_cursor(stream: TextIO, environment: Mapping[str, str] | None = None)
     return ""
 
 
-def lack_of_screen(stream: TextIO, environment: Mapping[str, str] | None = None) -> str:
+def screen_problem(stream: TextIO, environment: Mapping[str, str] | None = None) -> str:
     """Why a full screen cannot be drawn on `stream`, and the remedy; empty if it can."""
-    lack = lack_of_cursor(stream, environment)
-    if lack.startswith("TERM"):
-        return f"{lack}; set it to the type of the terminal, such as xterm"
-    if not lack and 0 in os.get_terminal_size(stream.fileno()):
+    problem = cursor_problem(stream, environment)
+    if problem.startswith("TERM"):
+        return f"{problem}; set it to the type of the terminal, such as xterm"
+    if not problem and 0 in os.get_terminal_size(stream.fileno()):
         return "the terminal does not know its size; set it: `stty rows 24 columns 80`"
-    return lack
+    return problem
 
 
 @contextlib.contextmanager

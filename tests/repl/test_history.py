@@ -21,8 +21,8 @@ def test_history_keeps_bytes_that_are_not_text(tmp_path: Path) -> None:
 
 def test_failing_history_is_reported_once_and_kept_in_memory(tmp_path: Path) -> None:
     told: list[str] = []
-    history, lack = open_history(tmp_path / "history", told.append)
-    assert lack == ""
+    history, problem = open_history(tmp_path / "history", told.append)
+    assert problem == ""
     (tmp_path / "history").unlink()
     (tmp_path / "history").mkdir()
     history.append_string("one")
@@ -33,9 +33,9 @@ def test_failing_history_is_reported_once_and_kept_in_memory(tmp_path: Path) -> 
 
 def test_history_is_readable_by_the_user_only(tmp_path: Path) -> None:
     path = tmp_path / "state" / "tinyos-repl" / "history"
-    history, lack = open_history(path, pytest.fail)
+    history, problem = open_history(path, pytest.fail)
     assert isinstance(history, FileHistory)
-    assert lack == ""
+    assert problem == ""
     history.append_string("*s")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -45,7 +45,7 @@ def test_history_is_readable_by_the_user_only(tmp_path: Path) -> None:
 
 def test_unusable_history_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    history, lack = open_history(tmp_path / "file" / "history", pytest.fail)
+    history, problem = open_history(tmp_path / "file" / "history", pytest.fail)
     assert isinstance(history, InMemoryHistory)
-    assert "the history is not saved" in lack
-    assert "\n" not in lack
+    assert "the history is not saved" in problem
+    assert "\n" not in problem

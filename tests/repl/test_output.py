@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from gdbplugin.render.style import Style
-from gdbplugin.repl.output import Output, lack_of_screen, style_of
+from gdbplugin.repl.output import Output, screen_problem, style_of
 
 
 def _output(
@@ -162,7 +162,7 @@ def test_style_fits_the_encoding_of_the_stream(own: str, environment: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("term", "size", "lack"),
+    ("term", "size", "problem"),
     [
         ("xterm", (24, 80), ""),
         ("dumb", (24, 80), "TERM is 'dumb'; set it to the type of the terminal, such as xterm"),
@@ -172,11 +172,11 @@ def test_style_fits_the_encoding_of_the_stream(own: str, environment: dict[str, 
     ],
 )
 def test_terminal_unfit_for_a_full_screen_says_why(
-    terminal: tuple[int, io.TextIOWrapper], term: str | None, size: tuple[int, int], lack: str
+    terminal: tuple[int, io.TextIOWrapper], term: str | None, size: tuple[int, int], problem: str
 ) -> None:
     termios.tcsetwinsize(terminal[1].fileno(), size)
-    assert lack_of_screen(terminal[1], {} if term is None else {"TERM": term}) == lack
-    assert lack_of_screen(io.StringIO(), {"TERM": "xterm"}) == "the output is not a terminal"
+    assert screen_problem(terminal[1], {} if term is None else {"TERM": term}) == problem
+    assert screen_problem(io.StringIO(), {"TERM": "xterm"}) == "the output is not a terminal"
 
 
 def test_error_has_the_colour_of_its_stream() -> None:

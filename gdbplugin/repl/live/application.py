@@ -23,7 +23,7 @@ from gdbplugin.repl.live.drawing import Line, Viewport
 from gdbplugin.repl.live.feed import Feed
 from gdbplugin.repl.live.scene import Choices, Scene
 from gdbplugin.repl.live.views import other_kind
-from gdbplugin.repl.output import lack_of_screen, style_of
+from gdbplugin.repl.output import screen_problem, style_of
 from gdbplugin.session import SessionError, TinyOS
 from gdbplugin.session.watch import Watch
 
@@ -68,8 +68,8 @@ async def live(tinyos: TinyOS, view: str = "s") -> None:
     output = get_app_session().output
     # A caller that gives another output has chosen it.
     is_ours = isinstance(output, PlainTextOutput | Vt100_Output) and output.stdout is sys.stdout
-    if is_ours and (lack := lack_of_screen(sys.stdout)):
-        raise SessionError(f"live needs a whole terminal: {lack}")
+    if is_ours and (problem := screen_problem(sys.stdout)):
+        raise SessionError(f"live needs a whole terminal: {problem}")
     letter = view_letter(view)
     if letter is None:
         raise SessionError(no_view(view))
