@@ -19,7 +19,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 
 from gdbplugin.kernel.failure import FailureRecord
 from gdbplugin.repl.live import run_live
-from gdbplugin.repl.live.application import Live
+from gdbplugin.repl.live.application import LiveApplication
 from gdbplugin.repl.live.drawing import text_of
 from gdbplugin.repl.live.feed import Feed
 from gdbplugin.repl.live.scene import Choices
@@ -54,7 +54,7 @@ def shows(text: str) -> Callable[[list[str]], bool]:
 class Person:
     """Looks at the live view, and presses keys."""
 
-    def __init__(self, live: Live, pipe: PipeInput) -> None:
+    def __init__(self, live: LiveApplication, pipe: PipeInput) -> None:
         self.live = live
         self._pipe = pipe
 
@@ -82,12 +82,12 @@ def shown_to(tinyos: TinyOS, act: Callable[[Person], object], view: str = "s") -
 
     async def run(pipe: PipeInput) -> None:
         with tinyos.watch() as watch:
-            live = Live(tinyos, watch, view)
+            live = LiveApplication(tinyos, watch, view)
             acting = asyncio.create_task(act(Person(live, pipe)))  # type: ignore[arg-type]
-            leaving = asyncio.create_task(live.run())
-            done, _ = await asyncio.wait([acting, leaving], return_when=asyncio.FIRST_COMPLETED, timeout=60)
-            live.leave()
-            await leaving
+            quitting = asyncio.create_task(live.run())
+            done, _ = await asyncio.wait([acting, quitting], return_when=asyncio.FIRST_COMPLETED, timeout=60)
+            live.quit()
+            await quitting
             assert acting in done, "the live view ended before its time"
             await acting
 

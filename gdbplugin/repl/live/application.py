@@ -46,8 +46,8 @@ _COLOURS = Colours.from_dict(
     }
 )
 
-Action = Callable[[], None]
-Bind = Callable[..., Callable[[Action], None]]
+KeyAction = Callable[[], None]
+Bind = Callable[..., Callable[[KeyAction], None]]
 """Takes the names of keys; returns a decorator for the action that they do."""
 
 _ALL = 1 << 30
@@ -74,10 +74,10 @@ async def live(tinyos: TinyOS, view: str = "s") -> None:
     if letter is None:
         raise SessionError(no_view(view))
     with tinyos.watch(events=_EVENTS) as watch:
-        await Live(tinyos, watch, letter).run()
+        await LiveApplication(tinyos, watch, letter).run()
 
 
-class Live:
+class LiveApplication:
     """The application: the user's choices, and the loop that refreshes the view."""
 
     def __init__(self, tinyos: TinyOS, watch: Watch, view: str) -> None:
@@ -139,7 +139,7 @@ class Live:
         choices = self.choices
         view = choices.view
         offset = choices.scroll.get(view, 0)
-        if view != "e":
+        if VIEWS[view] != "events":
             choices.scroll[view] = max(0, offset + step)
             return
         offset = max(0, offset - step)
@@ -161,7 +161,7 @@ class Live:
         """Redraw everything, for example after another program wrote to the terminal."""
         self._app.renderer.clear()
 
-    def leave(self) -> None:
+    def quit(self) -> None:
         """End the application."""
         if self._app.is_running and not self._app.is_done:
             self._app.exit()
@@ -199,7 +199,7 @@ class Live:
 class _ScreenControl(UIControl):
     """Gives the lines of the screen to prompt_toolkit, which writes only what has changed."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: LiveApplication) -> None:
         self._live = live
 
     def create_content(self, width: int, height: int) -> UIContent:
@@ -221,13 +221,13 @@ def colour_depth() -> ColorDepth | None:
     return ColorDepth.DEPTH_1_BIT if curses.tigetnum("colors") <= 0 else None
 
 
-def _bindings(live: Live) -> KeyBindings:
+def _bindings(live: LiveApplication) -> KeyBindings:
     """The keys and their actions."""
     keys = KeyBindings()
     choices = live.choices
 
-    def bind(*names: str) -> Callable[[Action], None]:
-        def add(action: Action) -> None:
+    def bind(*names: str) -> Callable[[KeyAction], None]:
+        def add(action: KeyAction) -> None:
             for name in names:
                 keys.add(name)(_calling(action))
 
@@ -242,7 +242,7 @@ def _bindings(live: Live) -> KeyBindings:
     bind("home")(lambda: live.scroll(-_ALL))
     bind("end")(lambda: live.scroll(_ALL))
     bind("x")(live.toggle_target)
-    bind("q", "c-c", "c-d", "<sigint>")(live.leave)
+    bind("q", "c-c", "c-d", "<sigint>")(live.quit)
     bind("c-l")(live.clear)
 
     @bind(" ")
@@ -262,7 +262,7 @@ def _bindings(live: Live) -> KeyBindings:
     return keys
 
 
-def _bind_pool(bind: Bind, live: Live) -> None:
+def _bind_pool(bind: Bind, live: LiveApplication) -> None:
     """Bind the keys of the map of the pool."""
     choices = live.choices
 
@@ -283,7 +283,7 @@ def _bind_pool(bind: Bind, live: Live) -> None:
         choices.zoom = max(0, choices.zoom - 1)
 
 
-def _bind_events(bind: Bind, live: Live) -> None:
+def _bind_events(bind: Bind, live: LiveApplication) -> None:
     """Bind the keys of the event view."""
     choices = live.choices
 
@@ -300,7 +300,7 @@ def _bind_events(bind: Bind, live: Live) -> None:
         choices.kind = None
 
 
-def _calling(action: Action) -> Callable[[KeyPressEvent], None]:
+def _calling(action: KeyAction) -> Callable[[KeyPressEvent], None]:
     def call(event: KeyPressEvent) -> None:
         del event  # An action depends only on the key.
         action()

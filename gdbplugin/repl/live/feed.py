@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from gdbplugin.repl.command_line import VIEWS
 from gdbplugin.repl.live.scene import Choices, Scene, Timeline
 from gdbplugin.repl.live.screen import FeedState
 from gdbplugin.session import EndedError, SessionError, TinyOS
@@ -57,7 +58,8 @@ class Feed:
         running = self._tinyos.running
         try:
             snapshot = self._watch.snapshot(
-                timeout=_TRY_SECONDS if running else _STOPPED_TRY_SECONDS, lazy=self._choices.view == "l"
+                timeout=_TRY_SECONDS if running else _STOPPED_TRY_SECONDS,
+                lazy=VIEWS[self._choices.view] == "lazy",
             )
         except EndedError as error:
             self._lost = f"{error.message}; this is the last snapshot"
