@@ -1,1 +1,1 @@
-"""`tinyos-repl`: a prompt like the kernel's own shell, in front of a session."""
+"""The program `tinyos-repl`: a session at a prompt like that of the kernel's own shell."""

@@ -1,6 +1,6 @@
-"""What can be typed next: the REPL's own words, those of the plugin's commands, and GDB's.
+"""Completion of the command line, for the commands of the REPL, the plugin and GDB.
 
-Pure: GDB's own completions, and the values in use now, come from an `Asker`.
+Pure: GDB's completions, and the values in use in the target, come from a `Source`.
 """
 
 from __future__ import annotations
@@ -11,34 +11,22 @@ from typing import Protocol
 
 from gdbplugin.commands import parsing
 from gdbplugin.commands.descriptor import Parameter
-from gdbplugin.repl import line as lines
-from gdbplugin.repl.line import BY_LETTER, BY_WORD, VIEWS
+from gdbplugin.repl.command_line import BY_LETTER, BY_WORD, OWN, VIEWS, PluginCommand, parse
 
 
-class Asker(Protocol):
-    """Whoever can ask GDB and the target."""
+class Source(Protocol):
+    """Answers from GDB and the target."""
 
     def complete(self, command: str) -> list[str]:
-        """The lines that the beginning of a GDB command can become."""
+        """The whole lines that complete the beginning of a GDB command."""
 
     def offered_values(self, parameter: Parameter) -> list[str]:
-        """The values to offer for a parameter."""
-
-
-OWN = {
-    "console": "type a line to the kernel",
-    "live": "a full-screen view that follows the kernel",
-    "help": "what there is, or about one command",
-    "interrupt": "stop the kernel",
-    "restart": "begin a new session",
-    "quit": "end the session",
-}
-"""The REPL's own commands."""
+        """The values that complete a parameter."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A word that may stand in place of the last `replaced` characters."""
+    """A word that can replace the last `replaced` characters."""
 
     text: str
     replaced: int
@@ -52,41 +40,40 @@ _STARRED = {
 }
 
 
-def complete(text: str, asker: Asker, *, in_submenu: bool = False) -> Iterator[Offer]:
-    """What the last word of `text`, the line up to the cursor, can become."""
+def complete(text: str, source: Source, *, in_submenu: bool = False) -> Iterator[Offer]:
+    """The words that complete `text`, the line up to the cursor."""
     typed = text.lstrip()
     first, blank, rest = typed.partition(" ")
     if not blank:
-        yield from _first(first, asker, in_submenu)
+        yield from _first_word(first, source, in_submenu)
     elif first == "live":
         yield from _among(rest, VIEWS)
     elif first == "help":
         yield from _among(rest, {**OWN, **_SUMMARIES})
-        yield from _of_gdb(typed, asker)
+        yield from _of_gdb(typed, source)
     elif first != "console":
-        yield from _of_command(typed, asker, in_submenu)
+        yield from _arguments(typed, source, in_submenu)
 
 
-def _first(word: str, asker: Asker, in_submenu: bool) -> Iterator[Offer]:
-    """The line's first word."""
+def _first_word(word: str, source: Source, in_submenu: bool) -> Iterator[Offer]:
     if word.startswith("*"):
         yield from _among(word, _STARRED)
         return
-    ours = {**_SUMMARIES, **OWN}
+    words = {**_SUMMARIES, **OWN}
     if in_submenu:
-        ours |= _LETTERS
+        words |= _LETTERS
     elif not word:
-        ours |= _STARRED
-    yield from _among(word, ours)
+        words |= _STARRED
+    yield from _among(word, words)
     if word:
-        yield from (offer for offer in _of_gdb(word, asker) if offer.text not in ours)
+        yield from (offer for offer in _of_gdb(word, source) if offer.text not in words)
 
 
-def _of_command(typed: str, asker: Asker, in_submenu: bool) -> Iterator[Offer]:
-    """What follows a command's word."""
-    action = lines.parse(typed, in_submenu=in_submenu)
-    if not isinstance(action, lines.Ours):
-        yield from _of_gdb(typed, asker)
+def _arguments(typed: str, source: Source, in_submenu: bool) -> Iterator[Offer]:
+    """The words after the first one."""
+    action = parse(typed, in_submenu=in_submenu)
+    if not isinstance(action, PluginCommand):
+        yield from _of_gdb(typed, source)
         return
     word, blank, rest = (action.text + (" " if typed.endswith(" ") else "")).lstrip().partition(" ")
     command = BY_WORD.get(word) or BY_LETTER.get(word)
@@ -95,9 +82,9 @@ def _of_command(typed: str, asker: Asker, in_submenu: bool) -> Iterator[Offer]:
         return
     if command is None:
         return
-    found = parsing.complete(command, rest, asker.offered_values)
+    found = parsing.complete(command, rest, source.offered_values)
     if isinstance(found, parsing.Expression):
-        yield from _of_gdb(f"print {rest.rpartition(' ')[2]}", asker)
+        yield from _of_gdb(f"print {rest.rpartition(' ')[2]}", source)
     else:
         yield from (Offer(text, len(rest.rpartition(" ")[2])) for text in found)
 
@@ -108,10 +95,10 @@ def _among(word: str, meanings: dict[str, str]) -> Iterator[Offer]:
             yield Offer(name, len(word), meanings[name])
 
 
-def _of_gdb(command: str, asker: Asker) -> Iterator[Offer]:
-    """GDB's own completions; it answers with whole lines."""
+def _of_gdb(command: str, source: Source) -> Iterator[Offer]:
+    """GDB's completions, cut to the last word: GDB answers with whole lines."""
     head, _, word = command.rpartition(" ")
     before = f"{head} " if head or command.startswith(" ") else ""
-    for match in asker.complete(command):
+    for match in source.complete(command):
         if match.startswith(before):
             yield Offer(match[len(before) :], len(word))

@@ -1,4 +1,4 @@
-"""The REPL but for its prompt: a session, and lines carried out on it one after the other."""
+"""The REPL without its prompt: starts a session, and carries out lines on it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,41 @@ import enum
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from gdbplugin.commands.descriptor import Parameter
-from gdbplugin.repl import explaining
-from gdbplugin.repl import line as lines
-from gdbplugin.repl.opening import Opening
-from gdbplugin.repl.screen import Screen
-from gdbplugin.repl.target import Target, TargetError
-from gdbplugin.session import CommandFailedError, SessionError, TinyOS
+from gdbplugin.repl.command_line import (
+    Action,
+    ConsoleInput,
+    Continue,
+    GdbCommand,
+    Help,
+    Interrupt,
+    Live,
+    Nothing,
+    PluginCommand,
+    Quit,
+    Refused,
+    Restart,
+    Step,
+    Submenu,
+    help_text,
+    overview,
+    parse,
+)
+from gdbplugin.repl.output import Output
+from gdbplugin.repl.target import RefusedError, Target
+from gdbplugin.session import CommandFailedError, QemuOptions, SessionError, TinyOS
+from gdbplugin.session.gdb_program import find_gdb
+from gdbplugin.session.kernel_file import default_kernel
 from gdbplugin.session.streams import escaped
 
-# What prints nothing, or an object of its own.
-_WITHOUT_TEXT = (lines.Nothing, lines.Submenu, lines.Quit, lines.Restart, lines.Refused, lines.Ours)
+# Actions that print nothing, or a JSON object of their own.
+_WITHOUT_TEXT = (Nothing, Submenu, Quit, Restart, Refused, PluginCommand)
 
 
 class Outcome(enum.Enum):
-    """How a line went."""
+    """The result of a line."""
 
     DONE = enum.auto()
     FAILED = enum.auto()
@@ -30,29 +49,62 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Manner:
-    """For whom lines are carried out."""
+class SessionOptions:
+    """The kernel to boot, or the running one to attach to."""
+
+    kernel: Path | None = None
+    """The kernel's ELF; None for the default one."""
+    image: Path | None = None
+    """Boot this flat image instead of the ELF."""
+    port: int | None = None
+    """The port of QEMU's gdbstub on the loopback; None for a socket."""
+    address: str | None = None
+    """Attach to the gdbstub at this address, and boot nothing."""
+    manager: str = ""
+    """The path of the kernel's memory manager, if several statics could be it."""
+
+    def start(self) -> TinyOS:
+        """Start a session with GDB attached. Raises a `SessionError`."""
+        # GDB is needed last; if it is missing, say so before anything is started.
+        find_gdb()
+        if self.address is not None:
+            return TinyOS.attach(self.address, self.kernel, manager=self.manager)
+        kernel = self.kernel or default_kernel()
+        options = QemuOptions(kernel=self.image or kernel, gdb_port=self.port)
+        session = TinyOS.boot(kernel, options=options, manager=self.manager)
+        try:
+            # This compares the ELF with what runs: an image may belong to another ELF.
+            session.debugger  # noqa: B018
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+
+@dataclass(frozen=True)
+class ReplOptions:
+    """Who uses the REPL, and the form of its output."""
 
     interactive: bool = False
-    """For a person: a running target keeps running, and no time is too long."""
+    """A person uses it: a running target stays running, and commands have no time limit."""
     json: bool = False
-    """Each line's result is one JSON object."""
+    """Print one JSON object for each line."""
     timeout: float = 60.0
-    """Seconds a line may take where no person waits."""
+    """The time limit of a line in seconds, if not interactive."""
 
 
 class Repl:
-    """Carries lines out on a session that it opens; `close` it, or use it in a `with`."""
+    """Starts a session and carries out lines on it. `close` it, or use it in a `with`."""
 
-    def __init__(self, opening: Opening, screen: Screen, manner: Manner) -> None:
-        self.screen = screen
+    def __init__(self, session_options: SessionOptions, output: Output, options: ReplOptions) -> None:
+        self.output = output
         self.in_submenu = False
-        self._opening = opening
-        self._manner = manner
-        self._unopened: str | None = None
-        self._warnings = ""  # Of GDB's, since the line began.
-        self._columns = 0  # How wide the plugin takes the terminal to be.
-        self._open()
+        self._session_options = session_options
+        self._options = options
+        self._start_error: str | None = None
+        self._warnings = ""  # GDB's warnings since the line began.
+        self._columns = 0  # The width that the plugin was told.
+        self._start()
 
     def __enter__(self) -> Repl:
         return self
@@ -61,156 +113,156 @@ class Repl:
         self.close()
 
     def close(self) -> None:
-        """End the session; what GDB says to that is of no interest."""
-        with self.screen.caught():
+        """End the session. What GDB prints then is not shown."""
+        with self.output.captured():
             self.session.close()
 
     @property
     def lost(self) -> str | None:
-        """What has ended that the session cannot be without, and why; None while all is well."""
+        """Why the session cannot go on, and the remedy; None if it can."""
         lost = self.session.lost
-        reason = self._unopened or (lost.message if lost is not None else None)
-        return None if reason is None else f"{reason}; `restart` begins a new session"
+        reason = self._start_error or (lost.message if lost is not None else None)
+        return None if reason is None else f"{reason}; `restart` starts a new session"
 
     def run(self, text: str) -> Outcome:
-        """Carry out one line. Errors are shown; Ctrl-C ends what the line is doing."""
-        action = lines.parse(text, in_submenu=self.in_submenu)
+        """Carry out one line and show its errors. Ctrl-C ends the line's command."""
+        action = parse(text, in_submenu=self.in_submenu)
         self._warnings = ""
         try:
-            self._fit()
+            self._set_width()
             with self._as_json(action):
                 outcome = self._carry_out(action)
-            if not self._manner.interactive:
-                self.screen.complain(self._warnings)
+            if not self._options.interactive:
+                self.output.complain(self._warnings)
             return outcome
         except CommandFailedError as error:
-            return self._failed(text, self.lost or error.reason, error.output)
-        except TargetError as error:
-            return self._failed(text, str(error))
+            return self._fail(text, self.lost or error.reason, error.output)
+        except RefusedError as error:
+            return self._fail(text, str(error))
         except SessionError as error:
-            return self._failed(text, self.lost or error.message)
+            return self._fail(text, self.lost or error.message)
         except KeyboardInterrupt:
-            if not self._manner.interactive:
+            if not self._options.interactive:
                 raise
-            self.screen.end_line()
+            self.output.end_line()
             return Outcome.FAILED
         finally:
-            self.screen.end_line()
-            self.screen.flush()
+            self.output.end_line()
+            self.output.flush()
 
     def complete(self, command: str) -> list[str]:
-        """The commands that GDB would make of the beginning of one; none where it cannot say."""
+        """The whole lines that complete the beginning of a GDB command; empty if GDB cannot say."""
         if self.lost is not None:
             return []
         try:
             return self.target.complete(command)
         except SessionError:
-            return []  # What has happened is told by the next command, not amid a line.
+            return []  # The next command reports it; a message would disturb the line being typed.
 
     def offered_values(self, parameter: Parameter) -> list[str]:
-        """The values to offer for a parameter of a plugin's command; none where that cannot be said."""
+        """The values that complete a parameter of a plugin command; empty if they are not known."""
         return [] if self.lost is not None else self.target.offered_values(parameter)
 
-    def _fit(self) -> None:
-        """Have the plugin write lines as wide as the terminal is now."""
-        columns = self.screen.columns
-        if self._manner.interactive and self.lost is None and columns != self._columns:
-            with self.screen.caught():
+    def _set_width(self) -> None:
+        """Tell the plugin the width of the terminal, if it has changed."""
+        columns = self.output.columns
+        if self._options.interactive and self.lost is None and columns != self._columns:
+            with self.output.captured():
                 self.session.gdb(f"set tinyos width {columns}")
             self._columns = columns
 
-    def _carry_out(self, action: lines.Action) -> Outcome:
+    def _carry_out(self, action: Action) -> Outcome:
         match action:
-            case lines.Nothing():
+            case Nothing():
                 return Outcome.DONE
-            case lines.Quit():
+            case Quit():
                 return Outcome.QUIT
-            case lines.Submenu(entered):
+            case Submenu(entered):
                 self.in_submenu = entered
-            case lines.Refused(reason):
-                raise TargetError(reason)
-            case lines.Restart():
+            case Refused(reason):
+                raise RefusedError(reason)
+            case Restart():
                 self._restart()
-            case lines.Help(topic):
+            case Help(topic):
                 self._help(topic)
             case _:
                 if self.lost is not None:
-                    raise TargetError(self.lost)
-                self._on_target(action)
+                    raise RefusedError(self.lost)
+                self._act_on_target(action)
         return Outcome.DONE
 
-    def _on_target(self, action: lines.Action) -> None:
+    def _act_on_target(self, action: Action) -> None:
         match action:
-            case lines.Ours(text) if text and (self._manner.json or "--json" in text.split()):
-                self.screen.gdb(self.target.json(text) + "\n")
-            case lines.Ours(text):
-                self.target.gdb(f"tinyos {text}".strip(), moves_on=True)
-            case lines.ToGdb(text):
+            case PluginCommand(text) if text and (self._options.json or "--json" in text.split()):
+                self.output.gdb(self.target.json(text) + "\n")
+            case PluginCommand(text):
+                self.target.gdb(f"tinyos {text}".strip(), makes_own_stops=True)
+            case GdbCommand(text):
                 self.target.gdb(text)
-            case lines.Continue(text):
+            case Continue(text):
                 self.target.resume(text)
-            case lines.Step(text):
+            case Step(text):
                 self.target.step(text)
-            case lines.Interrupt():
+            case Interrupt():
                 self.target.interrupt()
-            case lines.ToConsole(text):
-                self.screen.gdb(self.target.console(text))
-            case lines.Live(view):
+            case ConsoleInput(text):
+                self.output.gdb(self.target.console(text))
+            case Live(view):
                 self._live(view)
 
     @contextlib.contextmanager
-    def _as_json(self, action: lines.Action) -> Iterator[None]:
-        """With --json, what is printed as text becomes an object's; the plugin's commands have their own."""
-        if not self._manner.json or isinstance(action, _WITHOUT_TEXT):
+    def _as_json(self, action: Action) -> Iterator[None]:
+        """With --json, print text as an object. The plugin's commands print objects of their own."""
+        if not self._options.json or isinstance(action, _WITHOUT_TEXT):
             yield
             return
-        with self.screen.caught() as printed:
+        with self.output.captured() as printed:
             yield
-        self.screen.gdb(json.dumps({"output": "".join(printed)}) + "\n")
+        self.output.gdb(json.dumps({"output": "".join(printed)}) + "\n")
 
-    def _failed(self, command: str, reason: str, output: str = "") -> Outcome:
+    def _fail(self, command: str, reason: str, output: str = "") -> Outcome:
         command = escaped(command.strip())
-        if self._manner.json:
-            self.screen.gdb(json.dumps({"command": command, "error": reason, "output": output}) + "\n")
+        if self._options.json:
+            self.output.gdb(json.dumps({"command": command, "error": reason, "output": output}) + "\n")
         reason = reason.strip()
-        if not self._manner.interactive:
-            # GDB has warned of its reason as well.
-            self.screen.complain(self._warnings.replace(f"{reason}\n", ""))
-            self.screen.complain(f"tinyos: error: {command}: {reason}")
+        if not self._options.interactive:
+            # GDB may have given the reason as a warning too.
+            self.output.complain(self._warnings.replace(f"{reason}\n", ""))
+            self.output.complain(f"tinyos: error: {command}: {reason}")
         elif reason not in self._warnings:
-            self.screen.complain(reason, bad=True)
+            self.output.complain(reason, bad=True)
         return Outcome.FAILED
 
-    def _warned(self, text: str) -> None:
-        """Take what GDB warns of: a person is to see it now, others behind the output."""
-        if self.screen.is_catching and not self._manner.json:
-            return  # Of a question of our own.
+    def _take_warning(self, text: str) -> None:
+        """Take a warning of GDB: show it to a person now, to others after the output."""
+        if self.output.is_capturing and not self._options.json:
+            return  # It is about a command of our own.
         self._warnings += text
-        if self._manner.interactive:
-            self.screen.warning(text)
+        if self._options.interactive:
+            self.output.warning(text)
 
     def _help(self, topic: str) -> None:
-        text = explaining.about(topic)
+        text = help_text(topic)
         if text is None and not topic:
-            text = explaining.overview(self.screen.style_now)
-        self.screen.gdb(text if text is not None else self.target.text(f"help {topic}"))
+            text = overview(self.output.style_now)
+        self.output.gdb(text if text is not None else self.target.text(f"help {topic}"))
 
     def _live(self, view: str) -> None:
-        if not self._manner.interactive:
-            raise TargetError("live needs a terminal: `live` is for a person")
-        # Not at the top: of all that is done here, only this needs a terminal.
+        if not self._options.interactive:
+            raise RefusedError("live needs a terminal, and a person at it")
+        # Not at the top: only this needs prompt_toolkit.
         from gdbplugin.repl.live import run_live
 
-        said: list[str] = []
+        held_back: list[str] = []
         try:
-            # It fills the screen: whatever is said meanwhile waits for its end.
-            with self.screen.prompting(said.append), self.target.core_kept():
+            # The view fills the screen: other output is shown after it.
+            with self.output.prompting(held_back.append), self.target.core_kept():
                 run_live(self.session, view)
         finally:
-            self.screen.write_now("".join(said))
+            self.output.write_now("".join(held_back))
 
-    def _open(self) -> None:
-        self.session: TinyOS = self._opening.open()
+    def _start(self) -> None:
+        self.session: TinyOS = self._session_options.start()
         try:
             self._set_up()
         except BaseException:
@@ -218,29 +270,29 @@ class Repl:
             raise
 
     def _set_up(self) -> None:
-        screen, manner = self.screen, self._manner
+        output, options = self.output, self._options
         self._columns = 0
-        self.target = Target(self.session, screen, interactive=manner.interactive, timeout=manner.timeout)
-        screen.complain(self.session.debugger_complaints)
+        self.target = Target(self.session, output, interactive=options.interactive, timeout=options.timeout)
+        output.complain(self.session.debugger_complaints)
         gdb = self.session.debugger
-        with screen.caught():
-            gdb.execute("set width 0")  # A line is broken by the terminal, if at all.
-            gdb.execute(f"set tinyos unicode {'off' if screen.style.plain else 'on'}")
-            gdb.execute(f"set tinyos color {'on' if screen.style.colour else 'off'}")
-        gdb.on_output, gdb.on_warning = screen.gdb, self._warned
-        if manner.interactive and not self.session.is_attached:
+        with output.captured():
+            gdb.execute("set width 0")  # GDB does not wrap lines; the terminal may.
+            gdb.execute(f"set tinyos unicode {'off' if output.style.plain else 'on'}")
+            gdb.execute(f"set tinyos color {'on' if output.style.colour else 'off'}")
+        gdb.on_output, gdb.on_warning = output.gdb, self._take_warning
+        if options.interactive and not self.session.is_attached:
             console = self.session.console
-            # One program at a time may be connected: another is told so at once, in place of waiting.
+            # The console serves one program: a second one is refused at once instead of waiting.
             self.session.qemu.console_socket.unlink()
-            screen.kernel(console.transcript.rpartition("\n")[2])  # Its prompt: the next line begins with it.
-            console.on_text = screen.kernel
+            output.kernel(console.transcript.rpartition("\n")[2])  # Its prompt: the next line begins with it.
+            console.on_text = output.kernel
 
     def _restart(self) -> None:
         self.close()
         self.in_submenu = False
-        self._unopened = "there is no session"
-        with self.screen.progress("restart"):
-            self._open()
-        self._unopened = None
-        if self._manner.interactive:
-            self.screen.say("a new session")
+        self._start_error = "no session"
+        with self.output.progress("restart"):
+            self._start()
+        self._start_error = None
+        if self._options.interactive:
+            self.output.say("a new session")

@@ -1,7 +1,7 @@
-"""What the REPL's commands do to the target, by way of a session.
+"""What the REPL's commands do to the target, through a session.
 
-GDB's commands want a target that stands still. One that runs is held still for each and runs on after it;
-without a person at the keys it is held from the first one on, so that several commands tell of one moment.
+GDB's commands need a stopped target. A running target is stopped for each command and resumed after it. If no
+person uses the REPL, it stays stopped from the first command on, so that all commands show the same moment.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 
 from gdbplugin.commands.descriptor import Parameter
-from gdbplugin.repl.screen import Screen
+from gdbplugin.repl.output import Output
 from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError
 from gdbplugin.session.console import PROMPT
 from gdbplugin.session.mi import Stop, quote
@@ -21,79 +21,80 @@ _ANSWER_SECONDS = 0.5
 _STEP_SECONDS = 0.2
 
 
-class TargetError(Exception):
-    """A command that does not fit the state of the target; the message is one line with a remedy."""
+class RefusedError(Exception):
+    """A line that cannot be carried out now; the message is one line with a remedy."""
 
 
 class Target:
-    """One session's target. `timeout` is how many seconds a command may take where no person waits for it."""
+    """The target of one session. `timeout` is the time limit of a command in seconds, if not interactive."""
 
-    def __init__(self, session: TinyOS, screen: Screen, *, interactive: bool, timeout: float) -> None:
+    def __init__(self, session: TinyOS, output: Output, *, interactive: bool, timeout: float) -> None:
         self._session = session
-        self._screen = screen
+        self._output = output
         self._interactive = interactive
         self._timeout = NO_LIMIT_SECONDS if interactive else timeout
-        # The stop that we made ourselves, while the target stands there.
+        # The stop that this class made, while the target is still there.
         self._held: Stop | None = None
         self._thread_before: str | None = None
 
-    def gdb(self, command: str, *, moves_on: bool = False) -> None:
-        """Carry out a command of GDB's, its text shown as it comes.
+    def gdb(self, command: str, *, makes_own_stops: bool = False) -> None:
+        """Carry out a command of GDB, and show its text as it comes.
 
-        A target that was running is running after it; but if the command itself made it stop somewhere, only
-        with `moves_on`. Raises `CommandFailedError` and any other `SessionError`.
+        A target that was running is resumed after it, unless the command has moved it to another stop. With
+        `makes_own_stops`, a stop that the command made only for itself does not count. Raises
+        `CommandFailedError` or another `SessionError`.
         """
         if command.rstrip().endswith("&"):
             self._in_background(command)
             return
-        with self._still(moves_on):
+        with self._stopped(makes_own_stops):
             self._run(command)
 
     def text(self, command: str) -> str:
-        """What GDB prints for a command."""
-        with self._still(moves_on=False), self._screen.caught():
+        """The text that GDB prints for a command."""
+        with self._stopped(makes_own_stops=False), self._output.captured():
             return self._session.gdb(command, self._timeout)
 
     def json(self, command: str) -> str:
-        """What a command of the plugin, given without its `tinyos`, prints with --json."""
+        """The JSON of a command of the plugin, given without `tinyos`."""
         command = " ".join(word for word in command.split(" ") if word != "--json")
-        with self._still(moves_on=True), self._screen.progress(command):
+        with self._stopped(makes_own_stops=True), self._output.progress(command):
             return json.dumps(self._session.json(command, self._timeout))
 
     def complete(self, command: str) -> list[str]:
-        """The commands that the beginning of one can become, by GDB."""
+        """The whole lines that complete the beginning of a GDB command."""
         result = self._session.mi(f"-complete {quote(command)}")
         return list(result.payload.get("matches", ()))
 
     def offered_values(self, parameter: Parameter) -> list[str]:
-        """The values to offer for a parameter, those in use now among them."""
+        """The values that complete a parameter, including those in use now."""
         if parameter.choices or parameter.complete is None:
             return list(parameter.choices)
         try:
-            with self._still(moves_on=True):
+            with self._stopped(makes_own_stops=True):
                 return self._session.offered_values(parameter)
         except SessionError:
-            return []  # The next command says what has happened.
+            return []  # The next command reports it.
 
     def resume(self, command: str) -> None:
-        """Let the target run by `command`, `continue` or the like; without a person, until it stops."""
+        """Carry out `command`, `continue` or similar; wait for the next stop only if not interactive."""
         if self._interactive:
             if self._session.running:
-                raise TargetError("the kernel is running already: Ctrl-C stops it")
+                raise RefusedError("the kernel is already running: Ctrl-C stops it")
             self._in_background(command + "&")
             return
-        with self._still(moves_on=False):
+        with self._stopped(makes_own_stops=False):
             self._run(command)
 
     def step(self, command: str) -> None:
-        """Let the target run by `step` or the like, and wait for the stop."""
+        """Carry out `command`, `step` or similar, and wait for the stop."""
         if not self._interactive:
             self.gdb(command)
             return
-        # In the background GDB still takes commands: in the foreground an interrupt may be lost.
+        # In the background, as GDB still takes commands then; in the foreground an interrupt may be lost.
         thread = self._thread()
         try:
-            with self._screen.progress(command):
+            with self._output.progress(command):
                 if self._in_background(command + "&") == "running":
                     self._session.debugger.wait_for_stop(self._timeout)
         except KeyboardInterrupt:
@@ -101,12 +102,12 @@ class Target:
             raise
 
     def _end_stepping(self, thread: str) -> None:
-        """Stop a target that GDB is stepping, and show where.
+        """Stop a target that GDB is stepping, and show where it is.
 
-        QEMU may still have the end of the last step to tell of, as a SIGTRAP when the target next runs: one
-        more step takes that. At an instruction that waits for an interrupt there is none to come.
+        QEMU may report the end of the last step only when the target runs again, as a SIGTRAP; one more step
+        consumes that. The step does not end if the instruction waits for an interrupt.
         """
-        with self._screen.caught():
+        with self._output.captured():
             self._session.interrupt()
             self._select(thread)
             self._session.mi('-interpreter-exec console "stepi&"')
@@ -114,36 +115,36 @@ class Target:
                 self._session.debugger.wait_for_stop(_STEP_SECONDS)
             self._session.interrupt()
             self._select(thread)
-        self._session.gdb("frame", show=self._screen.gdb)
+        self._session.gdb("frame", show=self._output.gdb)
 
     def interrupt(self) -> None:
-        """Stop the target and leave it so; GDB shows where."""
+        """Stop the target, leave it stopped, and show where."""
         if self._session.running:
             self._held = self._hold()
         elif self._held is None:
-            raise TargetError("the kernel is stopped already: `continue` lets it run")
+            raise RefusedError("the kernel is already stopped: `continue` lets it run")
         if self._held is not None:
             self._run("frame")
         self._held = None
 
     def console(self, text: str) -> str:
-        """Type a line to the kernel and return its answer; empty where a person sees it come.
+        """Type a line to the kernel and return its answer; empty if interactive, as a person sees it anyway.
 
-        Then it is waited for only a little: the kernel may have much to do. If something stops the kernel
-        before it has answered, what it has written by then is all.
+        Interactive use waits for the answer only briefly, as the kernel may be busy. If something stops the
+        kernel before the answer is complete, the answer is what it has written by then.
         """
         console = self._session.console
         if not text.isprintable():
-            raise TargetError(f"{text!r} cannot be typed: give one line of printable characters")
+            raise RefusedError(f"{text!r} cannot be typed: use printable characters only")
         if not self._session.running:
             if self._held is None:
-                raise TargetError("the kernel is stopped and reads nothing: `continue` lets it run")
+                raise RefusedError("the kernel is stopped and reads nothing: `continue` lets it run")
             self._session.resume()
             self._held = None
         start = len(console.transcript)
         console.send(text + "\r")
         if not self._session.kernel.is_ours:
-            # It need not echo what is typed, nor prompt: what it says soon is its answer.
+            # Another kernel may have no echo and no prompt: its answer is what it writes soon.
             with contextlib.suppress(WaitTimeoutError):
                 self._session.pump.wait(lambda: not self._session.running, _ANSWER_SECONDS, "the kernel")
             return "" if self._interactive else console.transcript[start:]
@@ -154,7 +155,7 @@ class Target:
         return ""
 
     def _answer(self, typed: str, start: int, timeout: float) -> str:
-        """What the kernel writes after the echo of what was typed, up to its prompt or a stop."""
+        """The kernel's output after the echo of `typed`, up to its prompt or a stop."""
         session, console = self._session, self._session.console
         echo = f"{typed}\n"
 
@@ -171,20 +172,21 @@ class Target:
 
     @contextlib.contextmanager
     def core_kept(self) -> Iterator[None]:
-        """The core that is selected now is so after the `with`, whoever has stopped the target in it."""
+        """Select the current core again after the `with`, even if the target was stopped in it."""
         thread = self._thread()
         try:
             yield
         finally:
             if self._session.lost is None:
-                # Of a running target none can be selected: then at the next stop.
+                # No core can be selected in a running target: do it at the next stop.
                 if self._session.running:
                     self._thread_before = thread
                 else:
                     self._select(thread)
 
     @contextlib.contextmanager
-    def _still(self, moves_on: bool) -> Iterator[None]:
+    def _stopped(self, makes_own_stops: bool) -> Iterator[None]:
+        """Have the target stopped in the `with`."""
         if self._session.running:
             self._held = self._hold()
         held = self._held
@@ -192,24 +194,24 @@ class Target:
             yield
         finally:
             if held is not None:
-                self._after(held, moves_on)
+                self._after(held, makes_own_stops)
 
     def _hold(self) -> Stop | None:
-        """Stop the target; None where something else stopped it in that moment, which is then shown.
+        """Stop the target; None if something else stopped it first, and that stop is shown.
 
-        GDB selects whichever core it has stopped first: the user's is selected again.
+        GDB selects the core that stopped first; the user's core is selected again.
         """
         thread = self._thread()
-        with self._screen.caught() as told:
+        with self._output.captured() as printed:
             stop = self._session.interrupt()
         if stop.reason == "signal-received" and stop.payload.get("signal-name") == "SIGINT":
             self._select(thread)
             return stop
-        self._screen.gdb("".join(told))
+        self._output.gdb("".join(printed))
         return None
 
     def _thread(self) -> str:
-        """GDB's number of the core that the user looks at."""
+        """The GDB thread number of the core that the user has selected."""
         thread, self._thread_before = self._thread_before, None
         if thread is not None:
             return thread
@@ -218,13 +220,13 @@ class Target:
     def _select(self, thread: str) -> None:
         self._session.debugger.ask(f"-thread-select {thread}")
 
-    def _after(self, held: Stop, moves_on: bool) -> None:
-        """Let the target run on, or keep it, after a command for which it was held."""
+    def _after(self, held: Stop, makes_own_stops: bool) -> None:
+        """After a command for which the target was stopped: resume it, or keep it stopped."""
         if self._session.lost is not None or self._session.running:
             self._held = None
             return
         latest = self._session.last_stop
-        if latest is not held and not (moves_on and _is_passing(latest)):
+        if latest is not held and not (makes_own_stops and _only_ends_command(latest)):
             self._held = None
         elif self._interactive:
             self._held = None
@@ -233,27 +235,27 @@ class Target:
             self._held = latest
 
     def _in_background(self, command: str) -> str:
-        """Have GDB begin a command that lets the target run; returns `running` where it did."""
-        with self._still(moves_on=False):
+        """Start a command of GDB that continues the target; returns `running` if it did."""
+        with self._stopped(makes_own_stops=False):
             return self._session.mi(f"-interpreter-exec console {quote(command)}").message
 
     def _run(self, command: str) -> None:
-        """Have GDB carry out a command, its text and its warnings shown as they come.
+        """Carry out a command of GDB, and show its text and warnings as they come.
 
-        Where that ends by Ctrl-C, the core that the user looked at is selected again.
+        If Ctrl-C ends it, the user's core is selected again.
         """
         thread, before = self._thread(), self._session.last_stop
         try:
-            with self._screen.progress(command):
-                self._session.gdb(command, self._timeout, show=self._screen.gdb)
+            with self._output.progress(command):
+                self._session.gdb(command, self._timeout, show=self._output.gdb)
         except KeyboardInterrupt:
             stop = self._session.last_stop
             if self._session.lost is None and stop is not None and stop is not before:
                 self._select(thread)
-                self._session.gdb("frame", show=self._screen.gdb)
+                self._session.gdb("frame", show=self._output.gdb)
             raise
 
 
-def _is_passing(stop: Stop | None) -> bool:
-    """Whether a stop is one that a command made for its own end, or Ctrl-C for the command's."""
+def _only_ends_command(stop: Stop | None) -> bool:
+    """Whether the stop only ended a command: the command made it for itself, or Ctrl-C did."""
     return stop is None or stop.reason in ("", "signal-received")

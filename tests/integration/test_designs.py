@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
 from gdbplugin.kernel.design import NAMES, candidates
 from gdbplugin.layout import cache
 from gdbplugin.render.style import Style
-from gdbplugin.repl.looking import Lookout
+from gdbplugin.repl.status import StatusReader
 from gdbplugin.session import (
     KernelUnusableError,
     QemuOptions,
@@ -164,10 +163,10 @@ def test_the_cores_show_the_regimes_they_are_in(design, variant):
 
 def test_the_prompts_status_line_shows_what_it_can(design):
     session, _ = design
-    lookout = Lookout(session, SimpleNamespace(style=Style()))
-    assert lookout.look().running
+    reader = StatusReader(session, Style())
+    assert reader.read().running
     with session.stopped():
-        status = lookout.look()
+        status = reader.read()
     assert (status.exception_level, status.pressure, status.problem) == (3, "High", "")
     assert status.task is None
 

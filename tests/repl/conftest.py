@@ -1,4 +1,4 @@
-"""A real terminal for the tests that want one, and runs without one."""
+"""Fixtures: a real terminal, and tinyos-repl without a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.repl.runner import Runner
 
 @pytest.fixture
 def pane(tmp_path: Path) -> Iterator[Pane]:
-    """A terminal of the test's own, by tmux."""
+    """A terminal in tmux, for this test only."""
     if shutil.which("tmux") is None:
         pytest.skip("there is no tmux")
     made = Pane(tmp_path)

@@ -1,4 +1,4 @@
-"""A person at the REPL's prompt: keys through a pipe, the REPL in the main thread, what it shows as text."""
+"""A person at the REPL's prompt: keys come through a pipe, the REPL runs in the main thread."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from gdbplugin.render.style import Style
-from gdbplugin.repl.opening import Opening
+from gdbplugin.repl.output import Output
 from gdbplugin.repl.prompt import Prompt
-from gdbplugin.repl.repl import Manner, Repl
-from gdbplugin.repl.screen import Screen
+from gdbplugin.repl.repl import Repl, ReplOptions, SessionOptions
 
 _SECONDS = 20.0
 
 
 class Person:
-    """Types when something was shown. What is waited for comes after what was waited for before.
+    """Types, and waits for output. Each wait looks only at output after that of the last wait.
 
-    In a thread of its own: it may look at what is shown, not ask the session.
+    It runs in its own thread, so it may look at the output but not use the session.
     """
 
     def __init__(self, out: io.StringIO, keys: PipeInput, prompt: Prompt) -> None:
@@ -57,28 +56,28 @@ class Person:
         return self._out.getvalue()[start : self._seen]
 
     def waits(self, for_this: Callable[[], bool], what: Callable[[], str]) -> None:
-        """Wait until something is so."""
+        """Wait until `for_this` returns true."""
         deadline = time.monotonic() + _SECONDS
         while not for_this():
             assert time.monotonic() < deadline, f"no {what()}"
             time.sleep(0.01)
 
     def says_and_sees(self, line: str, text: str) -> str:
-        """Type a line and wait for what it shows."""
+        """Type a line and wait for its output."""
         self.types(line + "\n")
         return self.sees(text)
 
 
 class Conversations:
-    """Conversations with one REPL, one after the other."""
+    """Conversations with one REPL."""
 
     def __init__(self, kernel: Path) -> None:
         self._out = io.StringIO()
-        screen = Screen(self._out, self._out, Style(), for_person=True)
-        self.repl = Repl(Opening(kernel=kernel), screen, Manner(interactive=True))
+        output = Output(self._out, self._out, Style(), for_person=True)
+        self.repl = Repl(SessionOptions(kernel=kernel), output, ReplOptions(interactive=True))
 
     def __call__(self, script: Callable[[Person], None]) -> str:
-        """Have `script` type and look, until it is through; returns all that was shown meanwhile."""
+        """Run `script` with a person; returns all output meanwhile."""
         start = len(self._out.getvalue())
         failures: list[BaseException] = []
         over = threading.Event()
@@ -92,9 +91,9 @@ class Conversations:
                 except BaseException as error:  # noqa: BLE001 (it is raised below)
                     failures.append(error)
                     if not over.is_set():
-                        os.kill(os.getpid(), signal.SIGINT)  # A command may be on that never ends.
+                        os.kill(os.getpid(), signal.SIGINT)  # The current command may never end.
                 finally:
-                    person.types("\x05\x15\x04")  # To the line's end, away with it, and the end.
+                    person.types("\x05\x15\x04")  # Clear the line, then end the input.
 
             thread = threading.Thread(target=live)
             thread.start()
@@ -108,7 +107,7 @@ class Conversations:
         return self._out.getvalue()[start:]
 
     def shown(self) -> str:
-        """All that was ever shown."""
+        """All output so far."""
         return self._out.getvalue()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Snapshots made up: of any figures, each of which may be missing."""
+"""Made-up snapshots with any figures; each figure may be missing."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ LAZY_BASE = 0x2000_0000_0000
 
 
 def figure(most: int = 1 << 32) -> st.SearchStrategy[int | None]:
-    """A figure, or none."""
+    """A figure or None."""
     return st.one_of(st.none(), st.integers(0, 300), st.integers(0, most))
 
 
 def record(kind: type, /, **given: st.SearchStrategy) -> st.SearchStrategy:
-    """A dataclass whose fields are figures, or as given."""
+    """A dataclass whose fields are figures, except the given ones."""
     return st.builds(kind, **{field.name: given.get(field.name, figure()) for field in fields(kind)})
 
 
 def tables() -> st.SearchStrategy[FrameTable | None]:
-    """Pools of any size that is not absurd: runs of frames of one use."""
+    """Frame tables of any reasonable size, made of runs of frames with the same use."""
     runs = st.lists(
         st.tuples(st.sampled_from(USES), st.integers(1, 900), st.integers(0, 99), st.integers(0, 500)),
         max_size=12,
@@ -70,7 +70,7 @@ def _table(runs: list[tuple[str | None, int, int, int]]) -> FrameTable:
 
 
 def snapshots() -> st.SearchStrategy[Snapshot]:
-    """Whole snapshots of anything."""
+    """Whole snapshots with any figures."""
     text = st.one_of(st.none(), st.sampled_from(["Conservative", "Aggressive", "x" * 40]))
     clock = st.builds(Clock, st.sampled_from([None, FREQUENCY]), figure(1 << 50))
     stack = record(DynamicStack, is_active=st.sampled_from([True, True, False, None]), policy=text)
@@ -106,7 +106,7 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
 
 
 def lazy_pages() -> st.SearchStrategy[LazyPages]:
-    """Allocators whose records were read or not."""
+    """Lazy page allocators whose records were not read."""
     ranges = st.lists(record(LazyRange, pages=figure(500), first=figure(40_000)), max_size=30)
     return record(LazyPages, ranges=ranges.map(tuple), pages=st.just(LazyTable([], [])))
 
@@ -133,12 +133,12 @@ def _snapshot(stats, counters, clock, stacks, tasks, pressure, frames, events, f
 
 
 def _of(**known: object) -> Snapshot:
-    """A snapshot with these fields; there is nothing in those not named here."""
+    """A snapshot with these fields; all others are None."""
     return Snapshot(**{field.name: known.get(field.name) for field in fields(Snapshot)})  # type: ignore[arg-type]
 
 
 def workload(step: int = 0) -> Snapshot:
-    """The kernel as it is after boot, more or less, `step` tenths of a second later: all figures known."""
+    """A kernel much like ours `step` tenths of a second after its boot, with all figures known."""
     now = (20 + step) * FREQUENCY // 10
     clock = Clock(FREQUENCY, now)
     free = max(2_000, 32_570 - 3_000 * step)

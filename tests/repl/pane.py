@@ -1,4 +1,4 @@
-"""A program in a real terminal: a tmux server of the test's own."""
+"""A program in a real terminal, in a tmux server for one test."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Pane:
         self._home = directory
 
     def start(self, command: Sequence[str], width: int, height: int, **environment: str) -> None:
-        """Start a program there, whose environment is ours with the values given."""
+        """Start a program in it, with our environment and the given variables."""
         values = {"PYTHONPATH": str(_TOP), "XDG_STATE_HOME": str(self._home), "LC_ALL": "C.UTF-8"}
         assignments = [f"{name}={value}" for name, value in {**values, **environment}.items()]
         size = ["-x", str(width), "-y", str(height)]
         self._do("new-session", "-d", *size, "env", *assignments, *command)
         self._do("set-option", "remain-on-exit", "on")
-        # Else its own line takes the place of the last that the program has written.
+        # Otherwise tmux's own message overwrites the program's last line.
         self._do("set-option", "remain-on-exit-format", "")
 
     @property
     def pid(self) -> int:
-        """The process of the program that was started."""
+        """The process ID of the program."""
         return int(self._do("display-message", "-p", "#{pane_pid}"))
 
     def press(self, *keys: str) -> None:
-        """Press keys, by tmux's names."""
+        """Press keys, named as in tmux."""
         self._do("send-keys", *keys)
 
     def type(self, text: str) -> None:
@@ -43,11 +43,11 @@ class Pane:
         self._do("send-keys", "Enter")
 
     def lines(self, *options: str) -> list[str]:
-        """What is on the screen."""
+        """The lines on the screen."""
         return self._do("capture-pane", "-p", *options).splitlines()
 
     def see(self, wanted: Callable[[list[str]], bool], what: str) -> list[str]:
-        """Wait until the screen is as wanted; returns it."""
+        """Wait until `wanted` accepts the screen; returns it."""
         deadline = time.monotonic() + _SECONDS
         while not wanted(lines := self.lines()):
             assert time.monotonic() < deadline, "\n".join([f"never seen: {what}", *lines])

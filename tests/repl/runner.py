@@ -12,7 +12,7 @@ START = [sys.executable, "-m", "gdbplugin.repl.main"]
 
 
 class Runner:
-    """Runs scripts/run's program, in a temporary directory of its own, and sees what it leaves there."""
+    """Runs the program of scripts/run in a temporary directory, and checks that it leaves nothing there."""
 
     def __init__(self, kernel: Path, directory: Path) -> None:
         self.kernel = kernel
@@ -38,7 +38,7 @@ class Runner:
         return done
 
     def refusal(self, *arguments: str | Path, **environment: str) -> str:
-        """The one line said to bad input."""
+        """The one-line error for bad input."""
         done = self(*arguments, **environment)
         assert done.returncode == 1, done
         assert done.stdout == ""
@@ -47,7 +47,7 @@ class Runner:
         return done.stderr
 
     def pids(self) -> list[int]:
-        """The processes that were started on a session of ours."""
+        """The processes of our sessions."""
         found = []
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
             try:

@@ -1,6 +1,6 @@
-"""What the REPL shows is what GDB, the library and the kernel's own shell say of the same moment.
+"""The REPL, GDB, the library and the kernel's own shell agree about the same moment.
 
-That the plugin's figures are the kernel's, one by one, is held by tests/integration/test_figures.py.
+tests/integration/test_figures.py compares the figures of plugin and kernel one by one.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 
 from gdbplugin.render.style import Style
-from gdbplugin.repl.opening import Opening
-from gdbplugin.repl.repl import Manner, Outcome, Repl
-from gdbplugin.repl.screen import Screen
+from gdbplugin.repl.output import Output
+from gdbplugin.repl.repl import Outcome, Repl, ReplOptions, SessionOptions
 from tests.integration.answers import figures
 
 _LETTERS = {"s": "stats", "d": "stacks", "l": "lazy", "p": "pressure", "c": "context", "r": "report"}
 
 
 class Batch:
-    """A REPL without a person, and what it prints for a line."""
+    """A REPL without a person; a call returns what a line prints."""
 
     def __init__(self, kernel: Path) -> None:
         self._out = io.StringIO()
-        self.repl = Repl(Opening(kernel), Screen(self._out, self._out, Style(), for_person=False), Manner())
+        output = Output(self._out, self._out, Style(), for_person=False)
+        self.repl = Repl(SessionOptions(kernel), output, ReplOptions())
 
     def __call__(self, line: str) -> str:
         start = len(self._out.getvalue())
@@ -36,7 +36,7 @@ class Batch:
 
 @pytest.fixture(scope="module")
 def batch(kernel_elf: Path) -> Iterator[Batch]:
-    """One whose kernel's tasks are held still."""
+    """A REPL whose kernel's tasks do not run."""
     made = Batch(kernel_elf)
     made("console hold")
     yield made
@@ -44,7 +44,7 @@ def batch(kernel_elf: Path) -> Iterator[Batch]:
 
 
 @pytest.mark.parametrize("letter", _LETTERS)
-def test_a_letter_is_gdbs_command_to_the_letter(batch: Batch, letter: str) -> None:
+def test_letter_prints_exactly_what_the_gdb_command_prints(batch: Batch, letter: str) -> None:
     gdbs = batch.repl.session.gdb
     shown = batch(f"*{letter}")
     assert shown == gdbs(f"tinyos {_LETTERS[letter]}") == batch(f"*{_LETTERS[letter]}")
@@ -52,22 +52,22 @@ def test_a_letter_is_gdbs_command_to_the_letter(batch: Batch, letter: str) -> No
 
 
 @pytest.mark.parametrize("letter", _LETTERS)
-def test_its_json_is_the_librarys(batch: Batch, letter: str) -> None:
+def test_letter_with_json_is_the_librarys_json(batch: Batch, letter: str) -> None:
     assert json.loads(batch(f"*{letter} --json")) == batch.repl.session.json(_LETTERS[letter])
 
 
 @pytest.mark.parametrize("letter", "sdlp")
-def test_the_kernels_answer_is_passed_on_as_it_is(batch: Batch, letter: str) -> None:
+def test_console_returns_the_kernels_answer_unchanged(batch: Batch, letter: str) -> None:
     answer = batch(f"console *{letter}")
     again = batch.repl.session.shell(f"*{letter}")
-    counts = ("context_switch_count",)  # The shell itself is switched to and from for each line.
+    counts = ("context_switch_count",)  # The kernel switches to its shell for each line.
     assert {name: number for name, number in figures(answer).items() if name not in counts} == {
         name: number for name, number in figures(again).items() if name not in counts
     }
     assert figures(answer)
 
 
-def test_the_kernels_figures_are_the_repls(batch: Batch) -> None:
+def test_kernel_and_repl_show_the_same_figures(batch: Batch) -> None:
     kernels = figures(batch("console *s"))
     shown = json.loads(batch("*s --json"))["stats"]
     assert kernels == shown

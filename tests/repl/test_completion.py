@@ -1,4 +1,4 @@
-"""Completion, without a terminal and without GDB: what it would answer is in a table."""
+"""Completion without a terminal and without GDB, whose answers are in a table."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _GDB = {
 }
 
 
-class Asked:
-    """Answers as GDB and the target would, and remembers what it was asked."""
+class Source:
+    """Answers like GDB and the target, and remembers the questions."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -35,7 +35,7 @@ class Asked:
 
 
 def words(text: str, *, in_submenu: bool = False) -> list[str]:
-    return [offer.text for offer in complete(text, Asked(), in_submenu=in_submenu)]
+    return [offer.text for offer in complete(text, Source(), in_submenu=in_submenu)]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def words(text: str, *, in_submenu: bool = False) -> list[str]:
         ("stacks 1 --j", ["--json"]),
         ("lazy --state=p", ["--state=pending"]),
         ("break kernel::sch", ["kernel::scheduler::end", "kernel::scheduler::run"]),
-        # GDB finds a symbol by the middle of its name.
+        # GDB completes a symbol from a part in its middle.
         ("break sched", ["kernel::scheduler::end"]),
         ("live ", ["d", "e", "l", "p", "s"]),
         ("live d", ["d"]),
@@ -87,30 +87,30 @@ def words(text: str, *, in_submenu: bool = False) -> list[str]:
         ("nonsense ", []),
     ],
 )
-def test_what_is_offered(text: str, offered: list[str]) -> None:
+def test_completions_of_a_line(text: str, offered: list[str]) -> None:
     assert words(text) == offered
 
 
-def test_an_empty_line_is_offered_what_is_our_own_and_not_all_of_gdb() -> None:
-    asked = Asked()
-    offered = [offer.text for offer in complete("", asked)]
-    assert (asked.commands, asked.parameters) == ([], [])
+def test_empty_line_offers_own_commands_without_asking_gdb() -> None:
+    source = Source()
+    offered = [offer.text for offer in complete("", source)]
+    assert (source.commands, source.parameters) == ([], [])
     assert {"*s", "stacks", "live", "console", "help", "restart", "quit"} <= set(offered)
 
 
-def test_in_the_submenu_letters_are_offered_without_their_star() -> None:
+def test_submenu_offers_letters_without_star() -> None:
     assert words("d", in_submenu=True) == ["d"]
     assert words("d ", in_submenu=True) == ["--json", "1", "2"]
     assert words("s", in_submenu=True) == ["s", "stacks", "stats", "stress"]
 
 
-def test_an_offer_replaces_the_last_word_and_says_what_it_means() -> None:
-    offer = next(iter(complete("*sta", Asked())))
+def test_offer_replaces_last_word_and_has_a_meaning() -> None:
+    offer = next(iter(complete("*sta", Source())))
     assert offer == Offer("*stacks", 4, "Show every dynamic stack, or all about one.")
-    assert next(iter(complete("stacks 1 --j", Asked()))).replaced == 3
+    assert next(iter(complete("stacks 1 --j", Source()))).replaced == 3
 
 
-def test_nothing_is_asked_of_gdb_for_a_line_to_the_kernel() -> None:
-    asked = Asked()
-    assert list(complete("console stacks ", asked)) == []
-    assert (asked.commands, asked.parameters) == ([], [])
+def test_console_line_offers_nothing_and_asks_nobody() -> None:
+    source = Source()
+    assert list(complete("console stacks ", source)) == []
+    assert (source.commands, source.parameters) == ([], [])

@@ -1,4 +1,4 @@
-"""The live view on a real machine, its keys through prompt_toolkit's pipe input."""
+"""The live view on a real machine, with keys from prompt_toolkit's pipe input."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 
 from gdbplugin.kernel.failure import FailureRecord
 from gdbplugin.repl.live import run_live
-from gdbplugin.repl.live.application import Live
-from gdbplugin.repl.live.canvas import text_of
+from gdbplugin.repl.live.application import LiveApplication
+from gdbplugin.repl.live.drawing import text_of
 from gdbplugin.repl.live.feed import Feed
 from gdbplugin.repl.live.scene import Choices
 from gdbplugin.session import EndedError, SessionError, TinyOS, WaitTimeoutError
@@ -30,7 +30,7 @@ _SECONDS = 20
 
 
 class Terminal(io.StringIO):
-    """Where the application writes; its size may change."""
+    """The output of the application; its size may change."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,21 +40,21 @@ class Terminal(io.StringIO):
 
 @contextmanager
 def terminal() -> Iterator[tuple[PipeInput, Terminal]]:
-    """A terminal of our own as prompt_toolkit's current one."""
+    """Our own terminal as the current one of prompt_toolkit."""
     screen = Terminal()
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=screen.output):
         yield pipe, screen
 
 
 def shows(text: str) -> Callable[[list[str]], bool]:
-    """Whether some line has a text."""
+    """A check that some line contains `text`."""
     return lambda lines: any(text in line for line in lines)
 
 
 class Person:
     """Looks at the live view, and presses keys."""
 
-    def __init__(self, live: Live, pipe: PipeInput) -> None:
+    def __init__(self, live: LiveApplication, pipe: PipeInput) -> None:
         self.live = live
         self._pipe = pipe
 
@@ -63,7 +63,7 @@ class Person:
         return [text_of(line) for line in self.live.lines(80, 24)]
 
     async def see(self, wanted: Callable[[list[str]], bool], what: str) -> list[str]:
-        """Wait until the screen is as wanted."""
+        """Wait until `wanted` accepts the screen."""
         deadline = asyncio.get_running_loop().time() + _SECONDS
         while not wanted(self.lines):
             if asyncio.get_running_loop().time() > deadline:
@@ -72,22 +72,22 @@ class Person:
         return self.lines
 
     async def press(self, keys: str, wanted: Callable[[list[str]], bool]) -> list[str]:
-        """Press keys and wait for what they are to show."""
+        """Press keys and wait for their effect on the screen."""
         self._pipe.send_text(keys)
         return await self.see(wanted, f"the effect of {keys!r}")
 
 
 def shown_to(tinyos: TinyOS, act: Callable[[Person], object], view: str = "s") -> None:
-    """Run the live view while `act` acts; it is to leave at the end."""
+    """Run the live view while `act` runs, and end it then."""
 
     async def run(pipe: PipeInput) -> None:
         with tinyos.watch() as watch:
-            live = Live(tinyos, watch, view)
+            live = LiveApplication(tinyos, watch, view)
             acting = asyncio.create_task(act(Person(live, pipe)))  # type: ignore[arg-type]
-            leaving = asyncio.create_task(live.run())
-            done, _ = await asyncio.wait([acting, leaving], return_when=asyncio.FIRST_COMPLETED, timeout=60)
-            live.leave()
-            await leaving
+            quitting = asyncio.create_task(live.run())
+            done, _ = await asyncio.wait([acting, quitting], return_when=asyncio.FIRST_COMPLETED, timeout=60)
+            live.quit()
+            await quitting
             assert acting in done, "the live view ended before its time"
             await acting
 
@@ -95,13 +95,13 @@ def shown_to(tinyos: TinyOS, act: Callable[[Person], object], view: str = "s") -
         asyncio.run(run(pipe))
 
 
-def test_keys_switch_views_pause_stop_the_target_and_leave(shared_machine: TinyOS) -> None:
+def test_keys_switch_views_pause_and_stop_the_target(shared_machine: TinyOS) -> None:
     async def act(person: Person) -> None:
         await person.see(shows("total_lazy_pages"), "the statistics")
         for key, tab, seen in (
             ("d", "[d stacks]", "mapped"),
             ("l", "[l lazy]", "Lazy pages: 336 in 2 ranges"),
-            ("p", "[p pressure]", "Frames to be had"),
+            ("p", "[p pressure]", "Available frames"),
             ("e", "[e events]", "since boot"),
             ("s", "[s stats]", "total_dynamic_stacks"),
         ):
@@ -128,7 +128,7 @@ def test_keys_switch_views_pause_stop_the_target_and_leave(shared_machine: TinyO
     assert shared_machine.shell("uptime")
 
 
-def test_keys_of_the_map_and_of_the_stream(shared_machine: TinyOS) -> None:
+def test_keys_of_pool_map_and_event_stream(shared_machine: TinyOS) -> None:
     async def act(person: Person) -> None:
         await person.see(shows("Pool by use"), "the map")
         whole = next(line for line in person.lines if "Pool by use" in line)
@@ -151,7 +151,7 @@ def test_keys_of_the_map_and_of_the_stream(shared_machine: TinyOS) -> None:
     shared_machine.shell("go")
 
 
-def test_a_machine_that_dies_is_told_of_and_the_view_can_be_left(machine: TinyOS) -> None:
+def test_killed_machine_is_reported_and_view_can_be_quit(machine: TinyOS) -> None:
     async def act(person: Person) -> None:
         await person.see(shows("total_lazy_pages"), "the statistics")
         os.kill(machine.qemu.pid, signal.SIGKILL)
@@ -165,7 +165,7 @@ def test_a_machine_that_dies_is_told_of_and_the_view_can_be_left(machine: TinyOS
     shown_to(machine, act)
 
 
-def test_what_is_written_is_the_screen_and_q_leaves(shared_machine: TinyOS) -> None:
+def test_full_screen_is_written_and_q_quits(shared_machine: TinyOS) -> None:
     with terminal() as (pipe, screen):
         pipe.send_text("dq")
         run_live(shared_machine, "pressure")
@@ -175,25 +175,25 @@ def test_what_is_written_is_the_screen_and_q_leaves(shared_machine: TinyOS) -> N
 
 
 @pytest.mark.parametrize("keys", ["\x03", "\x04"])
-def test_ctrl_c_and_ctrl_d_leave_the_target_as_it_is(shared_machine: TinyOS, keys: str) -> None:
+def test_ctrl_c_and_ctrl_d_quit_and_target_keeps_running(shared_machine: TinyOS, keys: str) -> None:
     with terminal() as (pipe, _):
         pipe.send_text(keys)
         run_live(shared_machine)
     assert shared_machine.running
 
 
-def test_what_cannot_be_shown_is_one_line(shared_machine: TinyOS) -> None:
+def test_unknown_view_or_no_terminal_is_a_one_line_error(shared_machine: TinyOS) -> None:
     with (
         terminal(),
-        pytest.raises(SessionError, match=r'^"z" is no view: they are s [(]stats[)], d ') as caught,
+        pytest.raises(SessionError, match=r'^no view "z" [(]known: s stats, d ') as caught,
     ):
         run_live(shared_machine, "z")
     assert "\n" not in str(caught.value)
-    with pytest.raises(SessionError, match="live needs a terminal"):
+    with pytest.raises(SessionError, match="live needs a whole terminal"):
         run_live(shared_machine)
 
 
-def test_an_attached_session_has_no_ram_to_look_at(machine: TinyOS) -> None:
+def test_attached_session_without_mapped_ram_is_refused(machine: TinyOS) -> None:
     with (
         TinyOS.attach(machine.qemu.gdb_address, machine.kernel.path) as attached,
         terminal() as (_, screen),
@@ -205,7 +205,7 @@ def test_an_attached_session_has_no_ram_to_look_at(machine: TinyOS) -> None:
 
 
 class _Watch:
-    """Gives what it is told to."""
+    """Returns the given answers in order, or raises them."""
 
     event_names = NAMES
 
@@ -224,7 +224,7 @@ def _session(**state: object) -> TinyOS:
     return SimpleNamespace(**{"running": True, "lost": None, "last_stop": None, **state})  # type: ignore[return-value]
 
 
-def test_a_torn_snapshot_leaves_the_last_and_says_why() -> None:
+def test_torn_snapshot_keeps_the_last_one_and_says_why() -> None:
     torn = WaitTimeoutError("waited 0.2 s for a whole snapshot", "evidence\nof many lines")
     feed = Feed(_session(), _Watch(workload(0), torn, workload(1)), Choices())  # type: ignore[arg-type]
     assert feed.scene is None
@@ -232,31 +232,31 @@ def test_a_torn_snapshot_leaves_the_last_and_says_why() -> None:
     shown = feed.scene.snapshot
     feed.look()
     assert feed.scene.snapshot is shown
-    assert feed.status().messages == ("waited 0.2 s for a whole snapshot",)
+    assert feed.state().messages == ("waited 0.2 s for a whole snapshot",)
     feed.look()
     assert feed.scene.snapshot is not shown
-    assert feed.status().messages == ()
+    assert feed.state().messages == ()
 
 
-def test_a_failed_kernel_is_told_of() -> None:
+def test_failed_kernel_is_reported() -> None:
     record = FailureRecord(2, 0, 0, 0, 0, 0, 0, 0, 0, 0, "asked\nfor it")
     feed = Feed(_session(), _Watch(replace(workload(), failure=record)), Choices())  # type: ignore[arg-type]
     feed.look()
-    assert feed.status().messages == ("The kernel has failed: panic on core 0: asked for it",)
+    assert feed.state().messages == ("The kernel has failed: panic on core 0: asked for it",)
 
 
-def test_without_gdb_the_machine_is_still_watched() -> None:
+def test_killed_gdb_is_reported_and_machine_still_watched() -> None:
     gone = EndedError("GDB was killed by SIGKILL")
     feed = Feed(_session(lost=gone), _Watch(workload(0), workload(1)), Choices())  # type: ignore[arg-type]
     feed.look()
     shown = feed.scene.snapshot
     feed.look()
     assert feed.scene.snapshot is not shown
-    assert feed.status().messages == ("GDB was killed by SIGKILL",)
+    assert feed.state().messages == ("GDB was killed by SIGKILL",)
     assert not feed.is_lost
 
 
-def test_an_error_in_the_loop_is_not_swallowed(shared_machine: TinyOS) -> None:
+def test_error_in_refresh_loop_is_raised(shared_machine: TinyOS) -> None:
     async def act(person: Person) -> None:
         await person.see(shows("total_lazy_pages"), "the statistics")
 

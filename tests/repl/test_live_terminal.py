@@ -1,4 +1,4 @@
-"""The live view in a real terminal, by tmux: its figures of a kernel that holds still are the library's."""
+"""The live view in a real terminal, by tmux, of a kernel whose tasks do not run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ with TinyOS.boot(kernel) as tinyos:
 
 @pytest.fixture
 def start(pane: Pane, tmp_path: Path, kernel_elf: Path) -> Callable[..., dict[str, Any]]:
-    """Starts the live view at 80x24, and gives the report of its kernel, whose tasks hold still."""
+    """Starts the live view at 80x24; returns the library's report of its kernel, whose tasks do not run."""
 
     def started(**environment: str) -> dict[str, Any]:
         answer = tmp_path / "report.json"
@@ -161,7 +161,7 @@ def _check_events(pane: Pane, report: dict[str, Any]) -> None:
 
 
 def _in_the_end(check: Callable[[Pane, dict[str, Any]], None], pane: Pane, report: dict[str, Any]) -> None:
-    """The check holds once tmux has taken in all that was written: it may show half a screen before."""
+    """Repeat the check until it passes: tmux may show half a screen at first."""
     deadline = time.monotonic() + _SECONDS
     while True:
         try:
@@ -174,31 +174,27 @@ def _in_the_end(check: Callable[[Pane, dict[str, Any]], None], pane: Pane, repor
 _CHECKS = (_check_statistics, _check_stacks, _check_lazy_pages, _check_pressure, _check_events)
 
 
-def test_the_figures_on_the_screen_are_the_librarys_at_any_size(
-    pane: Pane, start: Callable[..., dict[str, Any]]
-) -> None:
+def test_figures_at_any_size_are_the_librarys(pane: Pane, start: Callable[..., dict[str, Any]]) -> None:
     report = start(TERM="xterm-256color")
     for width, height in ((80, 24), (200, 50), (80, 24)):
         pane.resize(width, height)
         pane.see(
             lambda lines, width=width, height=height: (
-                len(lines) == height and len(lines[0].rstrip()) > width - 12 and "q leave" in lines[-1]
+                len(lines) == height and len(lines[0].rstrip()) > width - 12 and "q quit" in lines[-1]
             ),
             f"the live view at {width}x{height}",
         )
         for check in _CHECKS:
             _in_the_end(check, pane, report)
     pane.resize(50, 12)
-    pane.see(
-        lambda lines: "live needs 60x15 at least; this is 50x12" in "".join(lines), "that it is too small"
-    )
+    pane.see(lambda lines: "live needs at least 60x15, not 50x12" in "".join(lines), "that it is too small")
     pane.resize(80, 24)
     pane.see(lambda lines: "[e events]" in lines[0], "the view again")
     pane.press("q")
     pane.see(lambda lines: "left, running True" in "".join(lines), "that it was left")
 
 
-def test_without_colour_and_without_unicode_everything_is_there(
+def test_terminal_without_colour_and_unicode_shows_everything(
     pane: Pane, start: Callable[..., dict[str, Any]]
 ) -> None:
     report = start(TERM="vt100", LC_ALL="C")
@@ -223,15 +219,15 @@ def test_without_colour_and_without_unicode_everything_is_there(
     pane.see(lambda lines: "left, running False" in "".join(lines), "that it was left")
 
 
-def test_what_is_said_while_it_fills_the_screen_is_told_after_it(pane: Pane, kernel_elf: Path) -> None:
-    """Opened by the REPL, whose GDB tells of the stop, and whose console of what the kernel writes."""
+def test_output_during_live_view_is_shown_after_it(pane: Pane, kernel_elf: Path) -> None:
+    """The REPL opens the view; its GDB reports the stop."""
     command = [sys.executable, "-c", _REPL, "--kernel", str(kernel_elf)]
     pane.start(command, 80, 24, TERM="screen")
     pane.see(lambda lines: any(line.startswith("tinyos>") for line in lines), "the prompt")
     pane.press("live d", "Enter")
     pane.see(lambda lines: "[d stacks]" in lines[0] and " running;" in lines[-1], "the stacks")
     pane.press("x")
-    pane.see(lambda lines: " stopped;" in lines[-1] and "q leave" in lines[-1], "that the target is stopped")
+    pane.see(lambda lines: " stopped;" in lines[-1] and "q quit" in lines[-1], "that the target is stopped")
     seen = pane.see(lambda lines: "Target core" in "".join(lines[-4:]), "where it is stopped")
     assert "[d stacks]" in seen[0]
     assert "Stacks: " in seen[1]

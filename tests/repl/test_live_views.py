@@ -1,4 +1,4 @@
-"""The live view's screen as a pure function: it fits what is asked for, its figures are the snapshot's."""
+"""The screen of the live view as a pure function of snapshots, choices and size."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from hypothesis import strategies as st
 
 from gdbplugin.kernel.snapshot import Snapshot
 from gdbplugin.render.style import Style
+from gdbplugin.repl.command_line import VIEWS
 from gdbplugin.repl.live import pool
-from gdbplugin.repl.live.canvas import Area, graph, meter, share, sparkline, text_of
-from gdbplugin.repl.live.history import History
-from gdbplugin.repl.live.scene import Choices, Scene
-from gdbplugin.repl.live.screen import VIEWS, Status, draw
+from gdbplugin.repl.live.drawing import Viewport, graph, meter, share, sparkline, text_of
+from gdbplugin.repl.live.scene import Choices, Scene, Timeline
+from gdbplugin.repl.live.screen import FeedState, draw
 from tests.repl.live_snapshots import NAMES, snapshots, tables, workload
 
-RUNNING = Status("running", True, 6.5, 3)
+RUNNING = FeedState("running", True, 6.5, 3)
 STYLES = {"unicode": Style("utf-8"), "ascii": Style("ascii")}
 
 
 def scene_of(*seen: Snapshot, choices: Choices | None = None) -> Scene:
-    history = History()
+    timeline = Timeline()
     for number, snapshot in enumerate(seen):
-        history.add(snapshot, number / 5, NAMES["PressureLevel"])
-    return Scene(seen[-1], history, choices or Choices(), NAMES)
+        timeline.add(snapshot, number / 5, NAMES["PressureLevel"])
+    return Scene(seen[-1], timeline, choices or Choices(), NAMES)
 
 
 def screen_of(
-    scene: Scene, width: int = 80, height: int = 24, style: str = "unicode", status: Status = RUNNING
+    scene: Scene, width: int = 80, height: int = 24, style: str = "unicode", state: FeedState = RUNNING
 ) -> list[str]:
-    area = Area(width, height, STYLES[style])
-    return [text_of(line) for line in draw(scene, scene.choices, status, area).lines]
+    viewport = Viewport(width, height, STYLES[style])
+    return [text_of(line) for line in draw(scene, scene.choices, state, viewport).lines]
 
 
 def choices() -> st.SearchStrategy[Choices]:
@@ -52,27 +52,27 @@ def choices() -> st.SearchStrategy[Choices]:
     )
 
 
-def statuses() -> st.SearchStrategy[Status]:
+def states() -> st.SearchStrategy[FeedState]:
     text = st.sampled_from(["", "QEMU was killed by SIGKILL", "x" * 300])
     target = st.sampled_from(["running", "stopped", "session lost", "stopping the target"])
     rate = st.one_of(st.none(), st.floats(0, 1000))
     said = st.lists(text, max_size=3).map(tuple)
-    return st.builds(Status, target, st.booleans(), rate, st.integers(0, 1 << 40), said, st.booleans())
+    return st.builds(FeedState, target, st.booleans(), rate, st.integers(0, 1 << 40), said, st.booleans())
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seen=st.lists(snapshots(), min_size=1, max_size=3),
     chosen=choices(),
-    status=statuses(),
+    state=states(),
     width=st.integers(60, 250),
     height=st.integers(15, 80),
     style=st.sampled_from(list(STYLES)),
 )
-def test_any_screen_is_as_large_as_asked_for(
-    seen: list[Snapshot], chosen: Choices, status: Status, width: int, height: int, style: str
+def test_screen_of_any_snapshot_has_the_size_asked_for(
+    seen: list[Snapshot], chosen: Choices, state: FeedState, width: int, height: int, style: str
 ) -> None:
-    lines = screen_of(scene_of(*seen, choices=chosen), width, height, style, status)
+    lines = screen_of(scene_of(*seen, choices=chosen), width, height, style, state)
     assert len(lines) == height
     assert max(map(len, lines)) <= width
     assert len(lines[0]) == len(lines[-1]) == width
@@ -82,7 +82,7 @@ def test_any_screen_is_as_large_as_asked_for(
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_every_size_of_a_terminal_ends_in_a_screen(style: str) -> None:
+def test_terminal_of_any_size_gets_a_screen(style: str) -> None:
     scenes = [
         scene_of(workload(0), workload(5), choices=Choices(view, help=shown))
         for view in VIEWS
@@ -100,17 +100,17 @@ def test_every_size_of_a_terminal_ends_in_a_screen(style: str) -> None:
 
 
 @given(width=st.integers(0, 70), height=st.integers(0, 20))
-def test_a_terminal_too_small_says_so(width: int, height: int) -> None:
+def test_terminal_too_small_gets_a_message(width: int, height: int) -> None:
     lines = screen_of(scene_of(workload()), width, height)
     assert len(lines) == height
     assert all(len(line) <= max(1, width) for line in lines)
     if (width < 60 or height < 15) and width * height > 60:
-        assert f"live needs 60x15 at least; this is {width}x{height}" in "".join(lines)
+        assert f"live needs at least 60x15, not {width}x{height}" in "".join(lines)
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(("width", "height"), [(60, 15), (80, 24), (200, 50)])
-def test_every_view_of_a_usual_kernel_shows_its_subject(width: int, height: int, style: str) -> None:
+def test_views_of_usual_kernel_show_its_figures(width: int, height: int, style: str) -> None:
     shown = {}
     for view in VIEWS:
         shown[view] = "\n".join(
@@ -131,7 +131,7 @@ def test_every_view_of_a_usual_kernel_shows_its_subject(width: int, height: int,
 
 @settings(deadline=None)
 @given(tables(), st.booleans(), st.integers(60, 250), st.integers(1, 60), st.integers(0, 6))
-def test_the_cells_of_the_map_are_the_frames_of_the_pool(table, by_task, width, height, zoom) -> None:
+def test_cells_of_map_hold_every_frame_of_the_pool(table, by_task, width, height, zoom) -> None:
     if table is None or not table.uses:
         return
     keys = pool.keys(table, by_task)
@@ -157,7 +157,7 @@ def test_the_cells_of_the_map_are_the_frames_of_the_pool(table, by_task, width, 
 
 @settings(deadline=None)
 @given(tables(), st.booleans(), st.integers(60, 250))
-def test_the_legend_accounts_for_every_frame(table, by_task, width) -> None:
+def test_legend_counts_every_frame(table, by_task, width) -> None:
     if table is None or not table.uses:
         return
     keys = pool.keys(table, by_task)
@@ -169,7 +169,7 @@ def test_the_legend_accounts_for_every_frame(table, by_task, width) -> None:
     assert sum(counts) == len(table.uses)
 
 
-def test_the_legend_of_many_owners_counts_the_least_together() -> None:
+def test_legend_of_many_owners_sums_up_the_smallest() -> None:
     keys = [owner for owner in range(90) for _ in range(200 - owner)] + ["Free"] * 50
     lines = [text_of(line) for line in pool.legend(Counter(keys), {}, STYLES["ascii"], 80)]
     assert len(lines) == 3
@@ -179,13 +179,13 @@ def test_the_legend_of_many_owners_counts_the_least_together() -> None:
     assert sum(int(count.replace(",", "")) for count in shown) == len(keys)
 
 
-def test_the_map_has_a_letter_for_what_most_of_a_cell_is() -> None:
+def test_cell_of_map_has_the_letter_of_most_of_its_frames() -> None:
     keys = (*["Table"] * 3, "Stack", *["Free"] * 4, *["Free"] * 8, "Stack", *["Free"] * 7)
     rows = pool.rows(pool.Shape(len(keys), 8, 16), keys, workload().pressure.frames, STYLES["ascii"])
     assert [text_of(row) for row in rows] == [" 0x8000000  T.s"]
 
 
-def test_a_range_shows_what_its_records_say_and_without_them_what_the_frames_say() -> None:
+def test_range_without_records_is_counted_by_its_frames() -> None:
     whole = workload()
     plain = replace(whole, lazy=replace(whole.lazy, pages=whole.lazy.pages[:0]))
     with_records = screen_of(scene_of(whole, choices=Choices("l")), 120, 30)
@@ -198,7 +198,7 @@ def test_a_range_shows_what_its_records_say_and_without_them_what_the_frames_say
     assert any(re.search(rf"— +384 K +— +— .* {frames} ", line) for line in without)
 
 
-def test_events_are_those_of_the_chosen_kind_and_gaps_are_told() -> None:
+def test_events_are_filtered_by_kind_and_gaps_are_shown() -> None:
     first, later = workload(0), workload(300)
     scene = scene_of(first, later, choices=Choices("e"))
     assert any(
@@ -210,7 +210,7 @@ def test_events_are_those_of_the_chosen_kind_and_gaps_are_told() -> None:
     assert not any("StackGrowth" in line for line in lines)
 
 
-def test_events_stand_still_while_older_ones_are_looked_at() -> None:
+def test_scrolled_events_do_not_follow_the_stream() -> None:
     chosen = Choices("e", scroll={"e": 10}, until=1099)
     before = screen_of(scene_of(workload(0), choices=chosen))[3:-2]
     after = screen_of(scene_of(workload(0), workload(30), choices=chosen))[3:-2]
@@ -218,32 +218,32 @@ def test_events_stand_still_while_older_ones_are_looked_at() -> None:
     assert " 1,089 " in after[-1]
 
 
-def test_a_view_scrolls_no_further_than_its_last_row() -> None:
+def test_scrolling_ends_at_the_last_row() -> None:
     scene = scene_of(workload(), choices=Choices("s", scroll={"s": 1 << 30}))
-    shown = draw(scene, scene.choices, RUNNING, Area(80, 16, STYLES["unicode"]))
+    shown = draw(scene, scene.choices, RUNNING, Viewport(80, 16, STYLES["unicode"]))
     count = 10 + len(scene.snapshot.counters.counters)
     assert shown.scroll == count - shown.page
     assert f"rows {shown.scroll + 1} to {count} of {count}" in text_of(shown.lines[-2])
 
 
-def test_the_bars_say_how_the_session_stands() -> None:
+def test_bars_show_the_state_of_the_session() -> None:
     scene = scene_of(workload())
     assert "running; 6.5 snapshots/s, 3 torn" in screen_of(scene)[-1]
     assert "x stop" in screen_of(scene)[-1]
-    stopped = screen_of(scene, status=Status("stopped", False, 6.5, 3, ("Target core 0 in main",)))
+    stopped = screen_of(scene, state=FeedState("stopped", False, 6.5, 3, ("Target core 0 in main",)))
     assert "x continue" in stopped[-1]
     assert "Target core 0 in main" in stopped[-2]
     paused = screen_of(scene_of(workload(), choices=Choices(paused=True)))
     assert "VIEW PAUSED; target running" in paused[-1]
     lost = screen_of(
-        scene, status=Status("session lost", False, None, 0, ("QEMU was killed by SIGKILL",), True)
+        scene, state=FeedState("session lost", False, None, 0, ("QEMU was killed by SIGKILL",), True)
     )
     assert lost[-2] == " QEMU was killed by SIGKILL"
-    assert lost[-1].split() == ["session", "lost", "q", "leave"]
+    assert lost[-1].split() == ["session", "lost", "q", "quit"]
 
 
-def test_nothing_is_told_by_colour_alone() -> None:
-    """Each view without its styles differs wherever the figures do."""
+def test_views_without_colour_still_differ() -> None:
+    """Different figures give different text in each view."""
     calm, pressed = scene_of(workload(0)), scene_of(workload(0), workload(9))
     for view in VIEWS:
         one, other = replace(calm, choices=Choices(view)), replace(pressed, choices=Choices(view))
@@ -251,7 +251,7 @@ def test_nothing_is_told_by_colour_alone() -> None:
 
 
 @given(st.integers(0, 1 << 20), st.integers(0, 1 << 20), st.integers(2, 200))
-def test_a_share_is_none_only_for_nothing_and_all_only_for_all(part: int, whole: int, width: int) -> None:
+def test_share_is_zero_only_for_nothing_and_full_only_for_all(part: int, whole: int, width: int) -> None:
     drawn = share(part, whole, width)
     assert 0 <= drawn <= width
     assert (drawn == 0) == (part == 0 or whole == 0)
@@ -264,7 +264,7 @@ def test_a_share_is_none_only_for_nothing_and_all_only_for_all(part: int, whole:
     st.one_of(st.none(), st.integers(0, 300)),
     st.integers(1, 60),
 )
-def test_a_meter_has_its_width_and_its_parts(part, most, whole, width) -> None:
+def test_meter_has_the_width_and_parts_asked_for(part, most, whole, width) -> None:
     text = text_of(meter(part, most, whole, width, STYLES["ascii"]))
     if part is None or not whole:
         assert text == "-"
@@ -274,7 +274,7 @@ def test_a_meter_has_its_width_and_its_parts(part, most, whole, width) -> None:
     assert ("." in text) == (max(part, most or 0) < whole) or width == 1
 
 
-def test_a_sparkline_is_scaled_to_its_largest() -> None:
+def test_sparkline_is_scaled_to_its_largest_value() -> None:
     assert sparkline([0, 1, 50, 100], 6, STYLES["ascii"]) == "  _.=#".replace(
         "=", sparkline([50, 100], 2, STYLES["ascii"])[0]
     )
@@ -282,6 +282,6 @@ def test_a_sparkline_is_scaled_to_its_largest() -> None:
     assert sparkline([0, 0], 2, STYLES["unicode"]) == "▁▁"
 
 
-def test_a_graph_rises_from_the_bottom() -> None:
+def test_graph_rises_from_the_bottom() -> None:
     lines = graph([None, 0, 5, 10, 100], 10, 6, 2, STYLES["ascii"])
     assert lines == ["    ##", "   ###"]

@@ -1,4 +1,4 @@
-"""The REPL where nothing can be drawn: a dumb terminal, one of no size, its output in a pipe."""
+"""The REPL on a dumb terminal, on a terminal of no size, and with its output in a pipe."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from tests.session.processes import wait_until_gone
 
 _TOP = Path(__file__).resolve().parents[2]
 _SECONDS = 30.0
-_WELCOME = b"tinyos: the kernel is running; `help` says what there is, Ctrl-C stops it, Ctrl-D leaves\n"
+_WELCOME = (
+    b"tinyos: the kernel is running; `help` lists the commands, Ctrl-C stops the kernel, Ctrl-D quits\n"
+)
 
 
 class Terminal:
-    """tinyos-repl at a terminal: `screen` is all that the terminal was sent, `log` what went into a pipe."""
+    """tinyos-repl at a terminal: `screen` is all output to the terminal, `log` all output to the pipe."""
 
     def __init__(self, kernel: Path, *, term: str | None, piped: bool = False) -> None:
         self._keys, inner = os.openpty()
@@ -36,7 +38,7 @@ class Terminal:
             stderr=inner,
             env=environment,
             start_new_session=True,
-            # By this it becomes the terminal of the session, as a shell's is: Ctrl-C is a signal there.
+            # Makes it the controlling terminal, as in a shell, so that Ctrl-C sends a signal.
             preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
         )
         os.close(inner)
@@ -53,7 +55,7 @@ class Terminal:
         return bytes(self._sources[self.child.stdout.fileno()])
 
     def sees(self, text: bytes, count: int = 1) -> None:
-        """Wait until something was shown, so many times altogether."""
+        """Wait until `text` was shown `count` times in all."""
         deadline = time.monotonic() + _SECONDS
         while (self.screen + (self.log if len(self._sources) > 1 else b"")).count(text) < count:
             assert time.monotonic() < deadline, f"no {text!r} in {self.screen!r}"
@@ -103,9 +105,7 @@ def start(kernel_elf: Path) -> Iterator[Callable[..., Terminal]]:
 
 
 @pytest.mark.parametrize("term", ["dumb", "unknown", None])
-def test_a_dumb_terminal_gets_a_prompt_and_no_escapes(
-    start: Callable[..., Terminal], term: str | None
-) -> None:
+def test_dumb_terminal_gets_a_prompt_and_no_escapes(start: Callable[..., Terminal], term: str | None) -> None:
     terminal = start(term=term)
     terminal.sees(b"tinyos> ")
     terminal.types(b"output 6*7\n")
@@ -116,23 +116,23 @@ def test_a_dumb_terminal_gets_a_prompt_and_no_escapes(
     terminal.sees(b"tinyos*> ")
     terminal.types(b"q\nq\n")
     assert terminal.ends() == 0
-    said = b"live needs a terminal to fill: TERM is " + (b"not set" if term is None else repr(term).encode())
+    said = b"live needs a whole terminal: TERM is " + (b"not set" if term is None else repr(term).encode())
     assert terminal.screen.startswith(_WELCOME + b"tinyos> output 6*7\n42\ntinyos> live\n" + said)
     assert b"\x1b" not in terminal.screen
 
 
-def test_what_the_kernel_says_stands_above_a_new_prompt(start: Callable[..., Terminal]) -> None:
+def test_kernel_output_is_shown_above_a_new_prompt(start: Callable[..., Terminal]) -> None:
     terminal = start(term="dumb")
     terminal.sees(b"tinyos> ")
     terminal.types(b"console spawn lazy\n")
     terminal.sees(b" (lazy) started on stack ")
-    terminal.sees(b"tinyos> ", 3)  # One of them is the kernel's own, of the line that it was typed.
+    terminal.sees(b"tinyos> ", 3)  # One of them is the kernel's own prompt, from its echo of the line.
     terminal.types(b"\x04")
     assert terminal.ends() == 0
     assert b"\x1b" not in terminal.screen
 
 
-def test_ctrl_c_at_the_prompt_stops_the_kernel(start: Callable[..., Terminal]) -> None:
+def test_ctrl_c_at_plain_prompt_stops_the_kernel(start: Callable[..., Terminal]) -> None:
     terminal = start(term="dumb")
     terminal.sees(b"tinyos> ")
     terminal.types(b"\x03")
@@ -145,11 +145,11 @@ def test_ctrl_c_at_the_prompt_stops_the_kernel(start: Callable[..., Terminal]) -
     assert terminal.screen.count(b"#0  ") == 1
 
 
-def test_an_ended_session_is_told_at_the_prompt(start: Callable[..., Terminal]) -> None:
+def test_lost_session_is_reported_at_the_prompt(start: Callable[..., Terminal]) -> None:
     terminal = start(term="dumb")
     terminal.sees(b"tinyos> ")
     terminal.types(b"monitor quit\n")
-    terminal.sees(b"`restart` begins a new session")
+    terminal.sees(b"`restart` starts a new session")
     terminal.sees(b"tinyos> ", 2)
     terminal.types(b"restart\n")
     terminal.sees(b"tinyos: a new session")
@@ -160,7 +160,7 @@ def test_an_ended_session_is_told_at_the_prompt(start: Callable[..., Terminal]) 
     assert terminal.ends() == 0
 
 
-def test_with_the_output_in_a_pipe_the_prompt_is_on_the_terminal(start: Callable[..., Terminal]) -> None:
+def test_output_in_a_pipe_leaves_the_prompt_on_the_terminal(start: Callable[..., Terminal]) -> None:
     terminal = start(term="xterm", piped=True)
     terminal.sees(b"tinyos> ")
     terminal.types(b"output 6*7\n")
@@ -173,12 +173,12 @@ def test_with_the_output_in_a_pipe_the_prompt_is_on_the_terminal(start: Callable
     assert terminal.screen == b"tinyos> output 6*7\ntinyos> echo \\377\\n\ntinyos> \n"
 
 
-def test_a_terminal_of_no_size_is_told_what_live_needs(start: Callable[..., Terminal]) -> None:
+def test_terminal_of_no_size_is_told_what_live_needs(start: Callable[..., Terminal]) -> None:
     terminal = start(term="xterm")
     terminal.sees(b"tinyos>")
     assert termios.tcgetwinsize(terminal._keys) == (0, 0)
     terminal.types(b"live\r")
-    terminal.sees(b"live needs a terminal to fill: the terminal does not say its size")
+    terminal.sees(b"live needs a whole terminal: the terminal does not know its size")
     terminal.types(b"quit\r")
     assert terminal.ends() == 0
-    assert b"\x1b[?1049h" not in terminal.screen  # Never the screen of another program's.
+    assert b"\x1b[?1049h" not in terminal.screen  # The alternate screen was never opened.

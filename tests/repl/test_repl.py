@@ -1,4 +1,4 @@
-"""The REPL at its prompt, on a real machine, by prompt_toolkit's pipe input."""
+"""The REPL at its prompt on a real machine, with keys from prompt_toolkit's pipe input."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from gdbplugin.repl.completion import complete
 from tests.repl.conversation import Conversations, Person
 from tests.session.processes import wait_until_gone
 
 
 @pytest.fixture(scope="module")
 def converse(kernel_elf: Path) -> Iterator[Conversations]:
-    """Conversations with one REPL. Each test leaves its kernel running."""
+    """Conversations with one REPL. Each test must leave the kernel running."""
     conversations = Conversations(kernel_elf)
     yield conversations
     conversations.close()
 
 
-def test_the_kernels_gdbs_and_the_repls_figures_agree(converse: Conversations) -> None:
+def test_figures_of_kernel_gdb_and_repl_agree(converse: Conversations) -> None:
     def script(person: Person) -> None:
         person.says_and_sees("console hold", "hold")
         person.says_and_sees("console *s", "context_switch_count: ")
@@ -42,11 +43,11 @@ def test_the_kernels_gdbs_and_the_repls_figures_agree(converse: Conversations) -
     for table in tables:
         rows = {name: int(value.replace(",", "")) for name, value in re.findall(r"(\w+) +([\d,]+)\n", table)}
         for name, value in kernels.items():
-            if name != "context_switch_count":  # The shell itself is switched to and from for each line.
+            if name != "context_switch_count":  # The kernel switches to its shell for each line.
                 assert rows[name] == int(value), name
 
 
-def test_the_submenu_has_its_own_letters(converse: Conversations) -> None:
+def test_letters_work_without_star_in_the_submenu(converse: Conversations) -> None:
     def script(person: Person) -> None:
         person.types("*\n")
         person.says_and_sees("d 1", "Stack 1")
@@ -58,11 +59,12 @@ def test_the_submenu_has_its_own_letters(converse: Conversations) -> None:
     converse(script)
 
 
-def test_help_is_gdbs_for_all_but_our_own(converse: Conversations) -> None:
-    gdbs = converse.repl.target.text("help tinyos stacks").strip()
+def test_help_explains_own_commands_and_asks_gdb_for_others(converse: Conversations) -> None:
+    # GDB puts a line with the command's aliases first.
+    gdbs = converse.repl.target.text("help tinyos stacks").strip().removeprefix("tinyos stacks, tinyos d\n")
 
     def script(person: Person) -> None:
-        overview = person.says_and_sees("help", "Ctrl-D ends.")
+        overview = person.says_and_sees("help", "Ctrl-D quits.")
         for word in ("*s, stats", "*d, stacks", "translate", "console", "live [s|d|l|p|e]", "restart"):
             assert word in overview
         person.says_and_sees("help *d", gdbs)
@@ -73,32 +75,32 @@ def test_help_is_gdbs_for_all_but_our_own(converse: Conversations) -> None:
     converse(script)
 
 
-def test_a_running_kernel_runs_on_after_a_command(converse: Conversations) -> None:
+def test_running_kernel_still_runs_after_a_command(converse: Conversations) -> None:
     def script(person: Person) -> None:
         person.types("thread 1\n")
         person.says_and_sees("bt 1", "#0 ")
         person.says_and_sees("output $_thread", "1")
-        person.says_and_sees("c", "running already")
+        person.says_and_sees("c", "already running")
 
     converse(script)
     assert converse.repl.session.running
 
 
-def test_ctrl_c_stops_the_kernel_and_says_where(converse: Conversations) -> None:
+def test_ctrl_c_stops_the_kernel_and_shows_where(converse: Conversations) -> None:
     def script(person: Person) -> None:
         person.types("\x03")
         person.sees("#0 ")
         person.types("nonsense\x03")  # Now it clears the line.
         person.says_and_sees("output 6*7", "42")
         person.says_and_sees("console *s", "the kernel is stopped and reads nothing")
-        person.says_and_sees("interrupt", "stopped already")
+        person.says_and_sees("interrupt", "already stopped")
         person.says_and_sees("c", "Continuing.")
 
     assert "nonsense" not in converse(script)
     assert converse.repl.session.running
 
 
-def test_a_stop_in_the_background_is_shown_while_the_prompt_waits(converse: Conversations) -> None:
+def test_stop_in_the_background_is_shown_above_the_prompt(converse: Conversations) -> None:
     console = converse.repl.session.console
 
     def script(person: Person) -> None:
@@ -116,11 +118,11 @@ def test_a_stop_in_the_background_is_shown_while_the_prompt_waits(converse: Conv
     assert converse.repl.session.running
 
 
-def test_a_command_that_moves_a_running_kernel_leaves_it_where_it_came_to(converse: Conversations) -> None:
+def test_command_that_moves_the_kernel_leaves_it_stopped(converse: Conversations) -> None:
     def script(person: Person) -> None:
-        # What tests ask of the session itself may have left a parked core selected, which moves nowhere.
+        # Earlier tests may have left a parked core selected, which never moves.
         person.types("thread 1\nadvance kernel::scheduler::tick\n")
-        person.says_and_sees("interrupt", "stopped already")
+        person.says_and_sees("interrupt", "already stopped")
         person.says_and_sees("c", "Continuing.")
 
     converse(script)
@@ -130,7 +132,7 @@ def test_a_command_that_moves_a_running_kernel_leaves_it_where_it_came_to(conver
     "command",
     ["python import time; print('begun', flush=True); time.sleep(60)", "until *0x1234", "stepi 100000000"],
 )
-def test_ctrl_c_ends_a_command_not_the_repl(converse: Conversations, command: str) -> None:
+def test_ctrl_c_ends_a_command_but_not_the_repl(converse: Conversations, command: str) -> None:
     def script(person: Person) -> None:
         person.types("interrupt\n" + command + "\n")
         person.sees("#0 ")
@@ -147,7 +149,7 @@ def test_ctrl_c_ends_a_command_not_the_repl(converse: Conversations, command: st
     converse(script)
 
 
-def test_the_kernels_own_output_is_apart(converse: Conversations) -> None:
+def test_kernel_output_is_marked_and_separate(converse: Conversations) -> None:
     def script(person: Person) -> None:
         person.types("echo half a line")
         converse.repl.session.console.send("uptime\r")
@@ -160,19 +162,18 @@ def test_the_kernels_own_output_is_apart(converse: Conversations) -> None:
     assert "\nhalf a line\n" in "\n" + shown
 
 
-def test_completion_knows_what_lives_in_a_running_kernel(converse: Conversations) -> None:
+def test_completion_offers_values_of_a_running_kernel(converse: Conversations) -> None:
     repl = converse.repl
     assert repl.session.running
     ids = {str(stack.id) for stack in repl.session.stacks() if stack.is_active}
-    offered = {line.rpartition(" ")[2] for line in repl.complete("tinyos stacks ")}
-    assert offered == ids | {"--json"}
-    asids = {line.rpartition(" ")[2] for line in repl.complete("tinyos events --asid ")}
+    assert {offer.text for offer in complete("tinyos stacks ", repl)} == ids | {"--json"}
+    asids = {offer.text for offer in complete("tinyos events --asid ", repl)}
     assert {str(space.asid) for space in repl.session.context().spaces.spaces} <= asids
     assert "break kernel_main" in repl.complete("break kernel_mai")
     assert repl.session.running
 
 
-def test_tab_completes_at_the_prompt(converse: Conversations) -> None:
+def test_tab_completes_a_word(converse: Conversations) -> None:
     def script(person: Person) -> None:
         person.types("pressu\t")
         person.sees_typed("pressure")
@@ -183,14 +184,14 @@ def test_tab_completes_at_the_prompt(converse: Conversations) -> None:
 
 
 @pytest.mark.parametrize("victim", ["GDB", "QEMU"])
-def test_one_that_dies_is_named_and_restart_begins_anew(converse: Conversations, victim: str) -> None:
+def test_killed_program_is_named_and_restart_works(converse: Conversations, victim: str) -> None:
     session = converse.repl.session
     pids = {"GDB": session.debugger.pid, "QEMU": session.qemu.pid}
 
     def script(person: Person) -> None:
         os.kill(pids[victim], signal.SIGKILL)
-        person.sees(f"{victim} was killed by SIGKILL; `restart` begins a new session")
-        person.says_and_sees("*s", f"{victim} was killed by SIGKILL; `restart` begins")
+        person.sees(f"{victim} was killed by SIGKILL; `restart` starts a new session")
+        person.says_and_sees("*s", f"{victim} was killed by SIGKILL; `restart` starts")
         person.says_and_sees("restart", "a new session")
         wait_until_gone(pids.values())
         person.says_and_sees("*s", "total_dynamic_stacks")
@@ -198,25 +199,25 @@ def test_one_that_dies_is_named_and_restart_begins_anew(converse: Conversations,
     converse(script)
 
 
-def test_one_that_dies_in_the_middle_of_a_command_is_named(converse: Conversations) -> None:
+def test_gdb_killed_during_a_command_is_named(converse: Conversations) -> None:
     pid = converse.repl.session.debugger.pid
 
     def script(person: Person) -> None:
         person.types("python import time; print('begun', flush=True); time.sleep(60)\n")
         person.sees("begun")
         os.kill(pid, signal.SIGKILL)
-        person.sees("GDB was killed by SIGKILL; `restart` begins a new session")
+        person.sees("GDB was killed by SIGKILL; `restart` starts a new session")
         person.says_and_sees("restart", "a new session")
 
     converse(script)
 
 
-def test_quit_and_the_end_of_input_ask_nothing(converse: Conversations) -> None:
+def test_quit_and_end_of_input_do_not_ask(converse: Conversations) -> None:
     converse(lambda person: person.types("quit\n"))
     converse(lambda _: None)
 
 
-def test_no_stop_is_lost_that_comes_as_the_kernel_is_held_for_a_command(converse: Conversations) -> None:
+def test_stop_during_a_command_is_never_lost(converse: Conversations) -> None:
     repl = converse.repl
     start = len(converse.shown())
     repl.run("break kernel::interrupts::handle")

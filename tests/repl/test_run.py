@@ -1,4 +1,4 @@
-"""scripts/run and tinyos-repl without a person: output, exit status, and what bad input is told."""
+"""scripts/run and tinyos-repl without a person: output, exit status and errors."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from tests.session.processes import wait_until_gone
 _SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "run"
 
 
-def test_batch_prints_the_output_and_nothing_else(run: Runner) -> None:
+def test_batch_prints_only_the_output(run: Runner) -> None:
     done = run("--batch", "output 6*7", "echo \\nnext\\n")
     assert (done.returncode, done.stdout, done.stderr) == (0, "42\nnext\n", "")
 
 
-def test_batch_runs_with_the_plugin_at_a_stop_after_the_boot_workload(run: Runner) -> None:
+def test_batch_has_the_plugin_and_a_stopped_kernel(run: Runner) -> None:
     done = run("--batch", "info threads", "help tinyos report")
     assert done.returncode == 0, done.stderr
     assert "CPU#3" in done.stdout
     assert "tinyos report" in done.stdout
 
 
-def test_batch_fails_when_any_command_fails_and_still_runs_the_others(run: Runner) -> None:
+def test_batch_with_a_failed_command_runs_the_rest_and_fails(run: Runner) -> None:
     done = run("--batch", "output 1", "nonsense", "output 2")
     assert (done.returncode, done.stdout) == (1, "12")
     assert 'nonsense: Undefined command: "nonsense"' in done.stderr
 
 
-def test_batch_waits_for_the_stop_of_a_command_that_runs_the_target(run: Runner) -> None:
+def test_batch_waits_for_the_stop_after_continue(run: Runner) -> None:
     done = run("--batch", "tbreak shell_interrupted", "continue", "output 5")
     assert (done.returncode, done.stdout[-1:]) == (0, "5")
     assert "shell_interrupted" in done.stdout
 
 
-def test_batch_ends_a_command_that_takes_too_long(run: Runner) -> None:
+def test_batch_ends_a_command_at_its_time_limit(run: Runner) -> None:
     done = run("--timeout", "0.5", "--batch", "continue")
     assert done.returncode == 1
     assert "waited 0.5 s for the target to stop" in done.stderr
@@ -56,20 +56,20 @@ def test_batch_ends_a_command_that_takes_too_long(run: Runner) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("way", ["--batch", "stdin", "--gdb"])
-def test_a_signal_ends_everything(run: Runner, number: signal.Signals, way: str) -> None:
+def test_signal_ends_all_programs(run: Runner, number: signal.Signals, way: str) -> None:
     more = {"--batch": ["--batch", "continue"], "stdin": [], "--gdb": ["--gdb"]}[way]
     command = [*START, "--kernel", str(run.kernel), *more]
     pipe = subprocess.PIPE
     environment = os.environ | {"TMPDIR": str(run.directory)}
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as child:
         deadline = time.monotonic() + 20
-        # QEMU, and GDB where its arguments name the session.
+        # QEMU, and GDB if its arguments name the session.
         while len(run.pids()) < (2 if way == "--gdb" else 1):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         child.send_signal(number)
         if number == signal.SIGINT and way == "--gdb":
-            # That is GDB's own there: it reaches GDB from the terminal, and the session goes on.
+            # GDB gets this signal from the terminal and handles it itself: the session goes on.
             with pytest.raises(subprocess.TimeoutExpired):
                 child.wait(0.5)
             assert child.stdin is not None
@@ -84,7 +84,7 @@ def test_a_signal_ends_everything(run: Runner, number: signal.Signals, way: str)
     assert not list(run.directory.glob("tinyos-*"))
 
 
-def test_batch_survives_a_reader_that_has_gone(run: Runner) -> None:
+def test_batch_into_a_closed_pipe_prints_no_error(run: Runner) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with (
@@ -99,7 +99,7 @@ def test_batch_survives_a_reader_that_has_gone(run: Runner) -> None:
     assert errors == b""
 
 
-def test_gdbs_own_prompt_is_attached_and_the_session_ends_with_gdb(run: Runner) -> None:
+def test_gdb_option_runs_gdb_attached_until_it_ends(run: Runner) -> None:
     done = run("--gdb", text="info threads\nhelp tinyos report\n")
     assert done.returncode == 0
     assert "CPU#3" in done.stdout
@@ -113,7 +113,7 @@ def test_commands_are_read_from_standard_input(run: Runner) -> None:
     assert done.stderr == 'tinyos: error: nonsense: Undefined command: "nonsense".  Try "help".\n'
 
 
-def test_commands_tell_of_one_moment_and_the_kernel_runs_on_for_its_console(run: Runner) -> None:
+def test_commands_see_one_moment_until_the_console_is_used(run: Runner) -> None:
     stats = ["-c", "*s --json"]
     done = run(*stats, *stats, "-c", "console spawn worker", *stats)
     assert done.returncode == 0, done.stderr
@@ -124,7 +124,7 @@ def test_commands_tell_of_one_moment_and_the_kernel_runs_on_for_its_console(run:
     assert after == before + 1
 
 
-def test_the_kernels_console_leads_to_a_breakpoint_and_then_reads_nothing(run: Runner) -> None:
+def test_console_command_at_a_breakpoint_reads_no_more(run: Runner) -> None:
     point = "kernel::shell::control::uptime"
     done = run("-c", f"tbreak {point}", "-c", "console uptime", "-c", "frame", "-c", "console uptime")
     assert done.returncode == 1
@@ -133,7 +133,7 @@ def test_the_kernels_console_leads_to_a_breakpoint_and_then_reads_nothing(run: R
     assert "the kernel is stopped and reads nothing: `continue` lets it run" in done.stderr
 
 
-def test_json_is_an_object_a_line(run: Runner) -> None:
+def test_json_prints_one_object_per_line(run: Runner) -> None:
     done = run("--json", "-c", "*s", "-c", "output 6*7", "-c", "nonsense", "-c", "stacks 999", "-c", "d 1")
     stats, answer, mistake, refusal, other = map(json.loads, done.stdout.splitlines())
     assert done.returncode == 1
@@ -146,7 +146,7 @@ def test_json_is_an_object_a_line(run: Runner) -> None:
     assert other == {"output": "No breakpoint number 1.\n"}
 
 
-def test_what_cannot_be_done_is_one_line_with_a_remedy(run: Runner) -> None:
+def test_impossible_command_is_one_line_with_a_remedy(run: Runner) -> None:
     done = run("-c", "*x", "-c", "live", "-c", "commands 1")
     assert (done.returncode, done.stdout) == (1, "")
     letter, live, commands = done.stderr.splitlines()
@@ -155,14 +155,14 @@ def test_what_cannot_be_done_is_one_line_with_a_remedy(run: Runner) -> None:
     assert "`source FILE`" in commands
 
 
-def test_a_session_can_be_begun_again(run: Runner) -> None:
+def test_restart_starts_a_new_session(run: Runner) -> None:
     done = run("-c", "set $mine = 5", "-c", "output $mine", "-c", "restart", "-c", "output $mine", "-c", "*s")
     assert done.returncode == 0, done.stderr
     assert re.match(r"5(void|\(\))", done.stdout)
     assert "total_dynamic_stacks" in done.stdout
 
 
-def test_attached_to_a_machine_that_runs_already(run: Runner, boot: Callable[..., TinyOS]) -> None:
+def test_connect_attaches_and_leaves_the_machine_running(run: Runner, boot: Callable[..., TinyOS]) -> None:
     machine = boot(gdb_port=0)
     machine.shell("spawn worker")
     before = machine.shell("*s")
@@ -171,7 +171,7 @@ def test_attached_to_a_machine_that_runs_already(run: Runner, boot: Callable[...
     stats = json.loads(done.stdout)["stats"]
     assert f"total_dynamic_stacks: {stats['total_dynamic_stacks']}\n" in before
     assert "no console" in done.stderr
-    # It is let go of as it was found: running.
+    # It still runs, as before.
     assert machine.shell("uptime")
 
 
@@ -180,17 +180,17 @@ def test_attached_to_a_machine_that_runs_already(run: Runner, boot: Callable[...
     [
         (["--connect", "localhost:1", "--port", "0"], "--connect boots nothing"),
         (["--connect", "nowhere"], "nowhere"),
-        (["--gdb", "-c", "*s"], "--gdb boots, and gives a prompt"),
+        (["--gdb", "-c", "*s"], "--gdb boots a kernel, for a prompt"),
         (["--nonsense"], "--nonsense"),
         (["-c"], "-c"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(run: Runner, arguments: list[str], said: str) -> None:
+def test_options_that_exclude_each_other_are_refused(run: Runner, arguments: list[str], said: str) -> None:
     assert said in run.refusal(*arguments)
 
 
-def test_a_second_start_answers_in_less_than_three_seconds() -> None:
-    """By the script itself: with everything in place, nothing is installed, built or looked up again."""
+def test_second_start_takes_less_than_three_seconds() -> None:
+    """With everything in place, the script installs, builds and looks up nothing."""
     for _ in range(2):
         start = time.monotonic()
         done = subprocess.run([_SCRIPT], input="output 6*7\n", capture_output=True, text=True, check=True)
@@ -200,7 +200,7 @@ def test_a_second_start_answers_in_less_than_three_seconds() -> None:
     assert took < 3
 
 
-def test_the_script_passes_on_output_and_status() -> None:
+def test_script_passes_on_output_and_status() -> None:
     done = subprocess.run([_SCRIPT, "--batch", "output 6*7"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "42")
     done = subprocess.run([_SCRIPT, "--batch", "nonsense"], capture_output=True, text=True, check=False)
@@ -208,33 +208,33 @@ def test_the_script_passes_on_output_and_status() -> None:
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_the_script_explains_itself(option: str) -> None:
+def test_script_has_help(option: str) -> None:
     done = subprocess.run([_SCRIPT, option], capture_output=True, text=True, check=True)
     for word in ("--batch", "--console", "--kernel", "--image", "--port", "--timeout", "--gdb", "--connect"):
         assert word in done.stdout
     assert done.stderr == ""
 
 
-def test_a_missing_kernel(run: Runner) -> None:
+def test_missing_kernel_is_refused(run: Runner) -> None:
     assert "no kernel at nowhere.elf: build it with scripts/build" in run.refusal("--kernel", "nowhere.elf")
 
 
-def test_a_stripped_kernel(run: Runner, tmp_path: Path) -> None:
+def test_stripped_kernel_is_refused(run: Runner, tmp_path: Path) -> None:
     stripped = elfs.stripped(run.kernel, tmp_path / "stripped.elf")
     assert "is stripped" in run.refusal("--kernel", stripped, "--batch", "output 1")
 
 
-def test_another_machines_program(run: Runner) -> None:
+def test_program_of_another_machine_is_refused(run: Runner) -> None:
     assert "is not an AArch64 ELF" in run.refusal("--kernel", Path(sys.executable).resolve())
 
 
-def test_a_kernel_that_is_not_the_one_running(run: Runner, tmp_path: Path, kernel_image: Path) -> None:
+def test_kernel_that_is_not_running_is_refused(run: Runner, tmp_path: Path, kernel_image: Path) -> None:
     other = elfs.of_another_build(run.kernel, tmp_path / "other.elf")
     said = run.refusal("--kernel", other, "--image", kernel_image, "--batch", "output 1")
     assert f"{other} is not the kernel that is running" in said
 
 
-def test_a_busy_port(run: Runner) -> None:
+def test_busy_port_is_refused(run: Runner) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"port {port} of 127.0.0.1 cannot be used: something listens there" in run.refusal(
@@ -243,11 +243,11 @@ def test_a_busy_port(run: Runner) -> None:
 
 
 @pytest.mark.parametrize("port", ["99999", "many"])
-def test_no_port_at_all(run: Runner, port: str) -> None:
+def test_invalid_port_is_refused(run: Runner, port: str) -> None:
     assert port in run.refusal("--port", port)
 
 
-def test_a_qemu_without_raspi4b(run: Runner, tmp_path: Path) -> None:
+def test_qemu_without_raspi4b_is_refused(run: Runner, tmp_path: Path) -> None:
     old = tmp_path / "old-qemu"
     old.write_text(
         '#!/bin/sh\n[ "$1" = -M ] && { echo "virt  QEMU 8.2 ARM Virtual Machine"; exit; }\n'
@@ -261,15 +261,13 @@ def test_a_qemu_without_raspi4b(run: Runner, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("variable", "name"), [("TINYOS_GDB", "GDB"), ("TINYOS_QEMU", "QEMU")])
-def test_a_missing_program(run: Runner, variable: str, name: str) -> None:
+def test_missing_program_is_named_with_its_package(run: Runner, variable: str, name: str) -> None:
     said = run.refusal(**{variable: "/nowhere/program"})
     assert f"{name} is missing: there is no program /nowhere/program; install it with: apt install" in said
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
-def test_ctrl_c_in_gdb_stops_the_kernel_not_the_session_and_the_console_can_be_joined(
-    run: Runner, tmp_path: Path
-) -> None:
+def test_ctrl_c_in_gdb_stops_only_the_kernel(run: Runner, tmp_path: Path) -> None:
     tmux = ["tmux", "-S", str(tmp_path / "tmux")]
     command = [*START, "--kernel", str(run.kernel), "--gdb"]
     environment = os.environ | {"TMPDIR": str(run.directory)}

@@ -1,4 +1,4 @@
-"""scripts/run and tinyos-repl where streams, names, folders and variables are not as usual."""
+"""scripts/run and tinyos-repl with unusual streams, names, folders and variables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "run"
 
 
 def _raw(run: Runner, redirected: str, data: bytes = b"", **environment: str) -> tuple[int, bytes, bytes]:
-    """Status, output and errors of a program whose streams are redirected as a shell does it, as bytes."""
+    """Exit status, output and errors of a run whose streams a shell redirects, as bytes."""
     done = subprocess.run(
         ["bash", "-c", f'"$@" {redirected}', "bash", *START, "--kernel", str(run.kernel)],
         input=data,
@@ -55,14 +55,14 @@ def test_bytes_that_are_not_text_are_shown_escaped(
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_gdb_is_spoken_to_in_utf_8_in_any_locale(run: Runner, locale: str) -> None:
+def test_gdb_uses_utf_8_in_any_locale(run: Runner, locale: str) -> None:
     commands = "show host-charset\ntinyos é\n".encode()
     status, output, errors = _raw(run, "", commands, LC_ALL=locale)
     assert (status, output) == (1, b'The host character set is "UTF-8".\n')
     assert 'there is no "é"; the commands are: '.encode() in errors
 
 
-def test_json_holds_no_bytes_that_are_not_text(run: Runner) -> None:
+def test_json_escapes_bytes_that_are_not_text(run: Runner) -> None:
     status, output, _ = _raw(run, "--json", b"nonsense \xe9\necho \xe9\n")
     assert status == 1
     assert [json.loads(line) for line in output.splitlines()] == [
@@ -72,14 +72,14 @@ def test_json_holds_no_bytes_that_are_not_text(run: Runner) -> None:
 
 
 @pytest.mark.parametrize("data", ["output 42\n".encode("utf-8-sig"), b"output 42\n"])
-def test_a_mark_that_says_utf_8_is_no_command(run: Runner, data: bytes) -> None:
+def test_utf_8_byte_order_mark_is_ignored(run: Runner, data: bytes) -> None:
     assert _raw(run, "", data) == (0, b"42", b"")
 
 
-def test_commands_in_utf_16_are_told_so(run: Runner) -> None:
+def test_commands_in_utf_16_are_refused(run: Runner) -> None:
     status, output, errors = _raw(run, "", "output 42".encode("utf-16"))
     assert (status, output) == (1, b"")
-    assert errors.endswith(b": GDB takes no NUL byte: give commands in UTF-8, not in UTF-16\n")
+    assert errors.endswith(b": the line has a NUL byte: give commands in UTF-8, not in UTF-16\n")
 
 
 @pytest.mark.parametrize(
@@ -95,32 +95,32 @@ def test_commands_in_utf_16_are_told_so(run: Runner) -> None:
         ("-c 'help all' -c 'help all' | head -1; exit ${PIPESTATUS[0]}", 128 + signal.SIGPIPE, ""),
     ],
 )
-def test_a_stream_that_fails_is_one_line(run: Runner, redirected: str, status: int, said: str) -> None:
+def test_failing_stream_is_one_line(run: Runner, redirected: str, status: int, said: str) -> None:
     found, _, errors = _raw(run, redirected)
     assert (found, errors.decode()) == (status, f"tinyos: error: {said}\n" if said else "")
 
 
 @pytest.mark.parametrize("name", [b"no\nsuch.elf", b"\xff.elf"])
-def test_a_missing_kernel_of_any_name_is_one_line(run: Runner, name: bytes) -> None:
+def test_missing_kernel_of_any_name_is_one_line(run: Runner, name: bytes) -> None:
     shown = name.decode(errors="backslashreplace").replace("\n", "\\n")
     assert f"no kernel at {shown}: build it" in run.refusal("--kernel", os.fsdecode(name), "-c", "output 1")
 
 
-def test_a_kernel_whose_name_has_a_line_end_is_decoded(run: Runner, tmp_path: Path) -> None:
+def test_kernel_name_with_a_newline_works(run: Runner, tmp_path: Path) -> None:
     kernel = tmp_path / 'a\nké".elf'
     shutil.copy(run.kernel, kernel)
     done = run("--kernel", kernel, "-c", "maps --json", "-c", "check --strict")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_kernel_whose_name_gdb_cannot_take_is_one_line(run: Runner, tmp_path: Path) -> None:
+def test_kernel_name_not_in_utf_8_is_refused(run: Runner, tmp_path: Path) -> None:
     kernel = tmp_path / os.fsdecode(b"k\xe9.elf")
     shutil.copy(run.kernel, kernel)
     said = run.refusal("--kernel", kernel, "-c", "maps")
     assert "k\\xe9.elf: GDB takes only paths in UTF-8: rename the file, or copy it" in said
 
 
-def test_the_flat_image_is_booted_with_the_symbols_of_the_elf(run: Runner, kernel_image: Path) -> None:
+def test_flat_image_is_booted_with_the_symbols_of_the_elf(run: Runner, kernel_image: Path) -> None:
     done = run("--image", kernel_image, "--batch", "info address DYNAMIC_MEMORY_MANAGER")
     assert done.returncode == 0, done.stderr
 
@@ -128,7 +128,7 @@ def test_the_flat_image_is_booted_with_the_symbols_of_the_elf(run: Runner, kerne
 STRANGE = "a, b=c'd $x;#%s | é"
 
 
-def test_a_folder_of_any_name_serves_for_sockets(run: Runner) -> None:
+def test_sockets_work_in_a_folder_of_any_name(run: Runner) -> None:
     run.directory = run.directory / STRANGE
     run.directory.mkdir()
     done = run("--batch", "stats --json", "output 6*7", "console uptime")
@@ -140,8 +140,8 @@ def test_a_folder_of_any_name_serves_for_sockets(run: Runner) -> None:
 
 
 @pytest.mark.parametrize("way", [["--batch", "tinyos check", "output 6*7"], ["--gdb"]])
-def test_variables_of_the_hosts_python_do_not_reach_gdbs(run: Runner, tmp_path: Path, way: list[str]) -> None:
-    """A `json` of the user's own would be taken for Python's by both."""
+def test_variables_of_host_python_do_not_reach_gdb(run: Runner, tmp_path: Path, way: list[str]) -> None:
+    """A user's own `json` would shadow Python's in both."""
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
     start = [sys.executable, "-E", "-m", "gdbplugin.repl.main", "--kernel", str(run.kernel), *way]
     hostile = {"PYTHONHOME": str(tmp_path), "PYTHONPATH": str(tmp_path), "PYTHONWARNINGS": "error"}
@@ -159,7 +159,7 @@ def test_variables_of_the_hosts_python_do_not_reach_gdbs(run: Runner, tmp_path: 
     assert "42" in done.stdout
 
 
-def test_a_temporary_folder_that_is_not_there_is_told(run: Runner) -> None:
+def test_missing_temporary_folder_is_reported(run: Runner) -> None:
     done = run("--batch", "output 6*7", TMPDIR="/nowhere", XDG_RUNTIME_DIR=str(run.directory))
     assert (done.returncode, done.stdout) == (0, "42")
     assert done.stderr == (
@@ -168,10 +168,10 @@ def test_a_temporary_folder_that_is_not_there_is_told(run: Runner) -> None:
 
 
 @pytest.mark.parametrize("command", ["continue", "finish", "stepi 100000000"])
-def test_the_next_command_is_carried_out_after_one_that_took_too_long(run: Runner, command: str) -> None:
+def test_command_after_a_timeout_is_carried_out(run: Runner, command: str) -> None:
     done = run("--timeout", "1", "--batch", "thread 1", command, "stats --json", command, "output 6*7")
     assert done.returncode == 1
-    # A second `stepi` may end at once, by the trap that was on its way when the first was given up.
+    # The second `stepi` may end at once, by the late trap of the first one.
     assert f"tinyos: error: {command}: waited 1 s for " in done.stderr
     assert "error: stats" not in done.stderr
     assert '{"schema": "tinyos.stats/1"' in done.stdout

@@ -1,4 +1,4 @@
-"""The REPL in a real terminal, by tmux: of a kernel that holds still it shows what the library says."""
+"""The REPL in a real terminal, by tmux, with a kernel whose tasks do not run."""
 
 from __future__ import annotations
 
@@ -22,16 +22,13 @@ _TOP = Path(__file__).resolve().parents[2]
 _SESSION = """
 import sys
 from pathlib import Path
-from gdbplugin.repl.history import history_file, open_history
-from gdbplugin.repl.opening import Opening
-from gdbplugin.repl.prompt import Prompt
-from gdbplugin.repl.repl import Manner, Repl
-from gdbplugin.repl.screen import Screen
-from gdbplugin.repl.terminal import style_of
+from gdbplugin.repl.output import Output, style_of
+from gdbplugin.repl.prompt import Prompt, history_file, open_history
+from gdbplugin.repl.repl import Repl, ReplOptions, SessionOptions
 
 kernel, answer = map(Path, sys.argv[1:])
-screen = Screen(sys.stdout, sys.stderr, style_of(sys.stdout), for_person=True)
-with Repl(Opening(kernel), screen, Manner(interactive=True)) as repl:
+output = Output(sys.stdout, sys.stderr, style_of(sys.stdout), for_person=True)
+with Repl(SessionOptions(kernel), output, ReplOptions(interactive=True)) as repl:
     repl.session.shell("hold")
     answer.with_suffix(".part").write_text(repl.target.json("report"))
     answer.with_suffix(".part").rename(answer)
@@ -42,7 +39,7 @@ with Repl(Opening(kernel), screen, Manner(interactive=True)) as repl:
 
 @pytest.fixture
 def start(pane: Pane, tmp_path: Path, kernel_elf: Path) -> Callable[..., dict[str, Any]]:
-    """Starts the REPL and gives the library's report of its kernel, whose tasks hold still."""
+    """Starts the REPL; returns the library's report of its kernel, whose tasks do not run."""
 
     def started(width: int, height: int, **environment: str) -> dict[str, Any]:
         answer = tmp_path / "report.json"
@@ -57,7 +54,7 @@ def start(pane: Pane, tmp_path: Path, kernel_elf: Path) -> Callable[..., dict[st
 
 
 def _check_status(lines: list[str], report: dict[str, Any], separator: str, width: int) -> None:
-    """The last line says what the library does, in the width there is."""
+    """The last line agrees with the library, and fits the width."""
     parts = [part.strip() for part in lines[-1].split(separator)]
     pressure, frames = report["pressure"], report["frames"]
     share = 100 * (frames["free_frames"] + frames["cached_frames"]) // pressure["limit_frames"]
@@ -67,7 +64,7 @@ def _check_status(lines: list[str], report: dict[str, Any], separator: str, widt
 
 
 def _check_stacks(lines: list[str], report: dict[str, Any]) -> None:
-    """Each stack's row has its figures."""
+    """The row of each stack has the figures of the report."""
     shown = {}
     for line in lines:
         found = re.match(r" +(\d+) .* (\d+)/(\d+)(?: |$)", line)
@@ -86,7 +83,7 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50)])
-def test_what_it_shows_is_what_the_library_says(
+def test_figures_in_a_terminal_are_the_librarys(
     pane: Pane, start: Callable[..., dict[str, Any]], width: int, height: int
 ) -> None:
     report = start(width, height)
@@ -95,7 +92,7 @@ def test_what_it_shows_is_what_the_library_says(
     pane.type("*d")
     pane.see(lambda lines: "tinyos>" in lines[3:] and lines[-1].startswith("running"), "the stacks")
     _check_stacks(pane.lines("-J"), report)
-    # As wide as the terminal: what there is no room for is named.
+    # The table fits the terminal, and names the columns it leaves out.
     assert any("(too narrow for: seen, policy)" in line for line in pane.lines()) == (width == 80)
     pane.press("C-c")
     lines = pane.see(lambda lines: lines[-1].startswith("stopped "), "the stop")
@@ -107,11 +104,12 @@ def test_what_it_shows_is_what_the_library_says(
     pane.see(lambda lines: "left, lost None" in lines, "its end")
 
 
-def test_without_utf_8_and_colour(pane: Pane, start: Callable[..., dict[str, Any]]) -> None:
+def test_terminal_without_utf_8_gets_plain_ascii(pane: Pane, start: Callable[..., dict[str, Any]]) -> None:
     report = start(80, 24, LC_ALL="C", NO_COLOR="1")
     _check_status(pane.lines(), report, "|", 80)
     pane.type("*p")
-    pane.see(lambda lines: any("frames to be had" in line for line in lines), "the pressure")
+    level = report["pressure"]["level"]
+    pane.see(lambda lines: any(f"Pressure: {level}" in line for line in lines), "the pressure")
     pane.type("console uptime")
     pane.see(lambda lines: "| tinyos> uptime" in lines, "the kernel's lines")
     assert "".join(pane.lines()).isascii()
@@ -119,7 +117,7 @@ def test_without_utf_8_and_colour(pane: Pane, start: Callable[..., dict[str, Any
     assert not [code for code in colours if re.search(r"(^|;)[34][0-8](;|$)", code)]
 
 
-def test_history_search_suggestion_and_menu(pane: Pane, start: Callable[..., dict[str, Any]]) -> None:
+def test_history_search_suggestion_and_menu_work(pane: Pane, start: Callable[..., dict[str, Any]]) -> None:
     report = start(80, 24)
     pane.type("echo one two three\\n")
     pane.see(lambda lines: "one two three" in lines, "the answer")
@@ -139,7 +137,7 @@ def test_history_search_suggestion_and_menu(pane: Pane, start: Callable[..., dic
     pane.see(lambda lines: all(any(line.split()[:1] == [i] for line in lines) for i in ids), "the ids")
 
 
-def test_the_kernels_output_and_a_long_command_while_a_line_is_typed(
+def test_kernel_output_and_progress_leave_the_typed_line_alone(
     pane: Pane, start: Callable[..., dict[str, Any]]
 ) -> None:
     start(80, 24)
@@ -168,15 +166,15 @@ def test_the_kernels_output_and_a_long_command_while_a_line_is_typed(
     )
 
 
-def test_scripts_run_opens_it_and_a_signal_ends_all(
+def test_scripts_run_opens_the_repl_and_a_signal_ends_all(
     pane: Pane, kernel_elf: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
-    # By a shell that tells the exit status: tmux 3.3 sometimes loses it.
+    # A shell prints the exit status, as tmux 3.3 sometimes loses it.
     command = ["sh", "-c", '"$0" "$@"; echo "status $?"; cat', str(_TOP / "scripts" / "run")]
     pane.start([*command, "--kernel", str(kernel_elf)], 80, 24, TMPDIR=str(directory))
     pane.see(lambda lines: lines[-1].startswith("running"), "the status line")
-    assert "tinyos: the kernel is running; `help` says what there is" in " ".join(pane.lines("-J"))
+    assert "tinyos: the kernel is running; `help` lists the commands" in " ".join(pane.lines("-J"))
     (main,) = _children(pane.pid)
     children = _children(main)
     assert len(children) == 2  # QEMU and GDB.

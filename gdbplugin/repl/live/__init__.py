@@ -1,4 +1,4 @@
-"""The full-screen view of a kernel while it runs. Pure but for `feed`, `keys` and `application`."""
+"""The full-screen view of a running kernel. All modules but `feed` and `application` are pure."""
 
 from gdbplugin.repl.live.application import live, run_live
 

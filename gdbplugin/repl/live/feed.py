@@ -1,4 +1,4 @@
-"""What the live view shows, taken from a session: snapshots while it lasts, and what became of it."""
+"""The source of the live view: snapshots of a session, and the state of that session."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from gdbplugin.repl.live.history import History
-from gdbplugin.repl.live.scene import Choices, Scene
-from gdbplugin.repl.live.screen import Status
+from gdbplugin.repl.command_line import VIEWS
+from gdbplugin.repl.live.scene import Choices, Scene, Timeline
+from gdbplugin.repl.live.screen import FeedState
 from gdbplugin.session import EndedError, SessionError, TinyOS
 from gdbplugin.session.watch import Snapshot, Watch
 
 _TRY_SECONDS = 0.2
-# A stopped kernel does not finish a change, however long one waits.
+# A stopped kernel never finishes its change: a longer wait would not help.
 _STOPPED_TRY_SECONDS = 0.02
 _RATE_SECONDS = 2.0
 
 
 class Feed:
-    """Takes snapshots of a running or stopped session, and starts and stops its target."""
+    """Takes snapshots of a session, running or stopped; stops and continues its target."""
 
     def __init__(
         self, tinyos: TinyOS, watch: Watch, choices: Choices, clock: Callable[[], float] = time.monotonic
@@ -28,7 +28,7 @@ class Feed:
         self._watch = watch
         self._choices = choices
         self._clock = clock
-        self._history = History()
+        self._timeline = Timeline()
         self._snapshot: Snapshot | None = None
         self._taken: deque[float] = deque()
         self._torn = 0
@@ -39,18 +39,18 @@ class Feed:
 
     @property
     def scene(self) -> Scene | None:
-        """What there is to draw; None before the first whole snapshot."""
+        """What to draw; None before the first snapshot."""
         if self._snapshot is None:
             return None
-        return Scene(self._snapshot, self._history, self._choices, self._watch.event_names)
+        return Scene(self._snapshot, self._timeline, self._choices, self._watch.event_names)
 
     @property
     def is_lost(self) -> bool:
-        """Whether the machine is gone."""
+        """Whether the machine has ended."""
         return bool(self._lost)
 
     def look(self) -> None:
-        """Take a snapshot, unless the view is paused or the session lost; a failure is kept for `status`."""
+        """Take a snapshot, unless the view is paused or the session lost; `state` has the failure, if any."""
         self._notice_end()
         if self._lost or self._choices.paused:
             self._taken.clear()
@@ -58,10 +58,11 @@ class Feed:
         running = self._tinyos.running
         try:
             snapshot = self._watch.snapshot(
-                timeout=_TRY_SECONDS if running else _STOPPED_TRY_SECONDS, lazy=self._choices.view == "l"
+                timeout=_TRY_SECONDS if running else _STOPPED_TRY_SECONDS,
+                lazy=VIEWS[self._choices.view] == "lazy",
             )
         except EndedError as error:
-            self._lost = f"{error.message}; this is what was seen last"
+            self._lost = f"{error.message}; this is the last snapshot"
             return
         except SessionError as error:
             self._problem = error.message
@@ -72,15 +73,15 @@ class Feed:
         self._taken.append(now)
         while now - self._taken[0] > _RATE_SECONDS:
             self._taken.popleft()
-        self._history.add(snapshot, now, self._watch.event_names.get("PressureLevel", {}))
+        self._timeline.add(snapshot, now, self._watch.event_names.get("PressureLevel", {}))
         self._snapshot = snapshot
 
     def announce_toggle(self) -> None:
-        """Say what `toggle` is about to do: it may take a moment, as GDB is started by the first stop."""
+        """Have `state` say what `toggle` will do. The first stop takes a moment: it starts GDB."""
         self._acting = "stopping the target" if self._tinyos.running else "letting the target run"
 
     def toggle(self) -> None:
-        """Stop the target where it is, or let it run on."""
+        """Stop the target, or continue it."""
         self._problem = ""
         try:
             if self._tinyos.running:
@@ -92,17 +93,17 @@ class Feed:
         finally:
             self._acting = ""
 
-    def status(self) -> Status:
-        """How the session stands now."""
+    def state(self) -> FeedState:
+        """The state of the session now."""
         running = not self._lost and self._tinyos.running
         target = "session lost" if self._lost else self._acting or ("running" if running else "stopped")
         said = [self._lost, self._failure(), self._problem, "" if self._lost else self._ended]
         if not running and not self._lost:
             said.append(self._where())
-        return Status(target, running, self._rate(), self._torn, _once(said), self.is_lost)
+        return FeedState(target, running, self._rate(), self._torn, _once(said), self.is_lost)
 
     def _failure(self) -> str:
-        """What stopped the kernel itself, if something did."""
+        """The kernel's own failure, if it has failed."""
         failure = None if self._snapshot is None else self._snapshot.failure
         if failure is None:
             return ""
@@ -116,14 +117,14 @@ class Feed:
         return (len(self._taken) - 1) / (self._taken[-1] - self._taken[0])
 
     def _notice_end(self) -> None:
-        """Without GDB the machine can still be watched; that it has ended itself, a look at it says."""
+        """Note the end of GDB. The machine can still be watched; a snapshot tells whether it has ended."""
         ended = self._tinyos.lost
         self._ended = "" if ended is None else ended.message
 
     def _where(self) -> str:
-        """Where the target stands, as far as GDB has said."""
-        amid = self._snapshot is not None and self._snapshot.changing
-        note = "Amid a change: figures may not agree. " if amid else ""
+        """Where the target is stopped, if GDB has said it."""
+        is_changing = self._snapshot is not None and self._snapshot.changing
+        note = "Stopped during a change: figures may not agree. " if is_changing else ""
         stop = self._tinyos.last_stop
         if stop is None:
             return note
@@ -132,11 +133,11 @@ class Feed:
         place = (f" in {frame['func']}" if "func" in frame else "") + (
             f" at {frame['addr']}" if "addr" in frame else ""
         )
-        # An interruption is what the user asked for: no news.
+        # The user's own interrupt needs no reason.
         reason = "" if stop.reason in ("", "signal-received") else f" ({stop.reason})"
         return f"{note}Target{core}{reason}{place}"
 
 
 def _once(said: Iterable[str]) -> tuple[str, ...]:
-    """What there is to say, nothing twice."""
+    """The messages that are not empty, each once."""
     return tuple(dict.fromkeys(filter(None, said)))

@@ -1,8 +1,8 @@
-"""The pool as a map: each cell stands for a number of frames, by what most of those in use are.
+"""The map of the frame pool: a character for each cell, which stands for a number of frames. Pure.
 
-By use, a cell is a capital letter where at least half of its frames are in use, else a small one; by owner
-it is the number of the task that has most of them. What is free, cached or retired shows only where nothing
-is in use.
+In a map by use, a letter says what most of the frames in use are: a capital letter if at least half of the
+cell's frames are in use, else a small one. In a map by owner, the character is the number of the task that
+owns most of them. Free, cached and retired frames show only in cells where no frame is in use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gdbplugin.kernel.frames import Frames, FrameTable
 from gdbplugin.kernel.lazy import PAGE_BYTES
 from gdbplugin.kernel.tasks import Names
 from gdbplugin.render.style import Style
-from gdbplugin.repl.live.canvas import (
+from gdbplugin.repl.live.drawing import (
     BAD,
     GOOD,
     PLAIN,
@@ -31,7 +31,7 @@ from gdbplugin.repl.live.canvas import (
 )
 
 _UNUSED = {"Free": ".", "Cached": ",", "Retired": "-"}
-# The rest of the alphabet is for uses that this kernel's own may get.
+# Another use has its first letter.
 _LETTERS = {"Table": "t", "LazyPage": "l", "Stack": "s", "TaskPage": "p", "ZeroPage": "z"}
 _NAMES = {"LazyPage": "lazy page", "TaskPage": "task page", "ZeroPage": "zero page"}
 _STYLES = {
@@ -51,12 +51,12 @@ _LEGEND_LINES = 3
 _CELL_STEP = 16
 
 Key = str | int | None
-"""A use by its name, or, in a map by owner, a task by its number; None for a use that cannot be decoded."""
+"""The name of a use or, in a map by owner, the number of a task; None for a use that cannot be decoded."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How a pool of so many frames is cut into cells, so many a row."""
+    """The division of a pool of `frames` into cells of `per_cell` frames and rows of `per_row` cells."""
 
     frames: int
     per_cell: int
@@ -64,7 +64,7 @@ class Shape:
 
     @classmethod
     def of(cls, frames: int, width: int, height: int, zoom: int = 0) -> Shape:
-        """What fills `width` by `height` characters; each zoom halves the frames of a cell."""
+        """The shape that fills `width` by `height` characters; each zoom step halves the frames in a cell."""
         room = max(1, width - _ADDRESS_WIDTH - 2)
         per_row = room - room % _CELL_STEP or room
         per_cell = 1
@@ -74,12 +74,12 @@ class Shape:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return -(-self.frames // (self.per_cell * self.per_row))
 
 
 def keys(table: FrameTable, by_task: bool) -> tuple[Key, ...]:
-    """Each frame's key: its use, or, by task, its owner, where it is in use."""
+    """The key of each frame: its use or, with `by_task`, the owner of a frame in use."""
     if not by_task:
         return table.uses
     return tuple(
@@ -91,15 +91,15 @@ def keys(table: FrameTable, by_task: bool) -> tuple[Key, ...]:
 
 
 def cells(shape: Shape, keys_: tuple[Key, ...]) -> list[tuple[Key, ...]]:
-    """The frames of each cell, in the order of addresses."""
+    """The keys of each cell, in the order of addresses."""
     return [keys_[at : at + shape.per_cell] for at in range(0, len(keys_), shape.per_cell)]
 
 
 def rows(shape: Shape, keys_: tuple[Key, ...], frames: Frames, style: Style) -> list[Line]:
-    """The map: a line for each row of cells, the physical address of its first frame in front."""
+    """The map: a line for each row of cells, with the physical address of its first frame in front."""
     cut = cells(shape, keys_)
-    # Most cells are like others: those are looked at once.
-    drawn = {cell: _drawn(cell) for cell in set(cut)}
+    # Most cells equal others: each different one is drawn once.
+    drawn = {cell: _draw_cell(cell) for cell in set(cut)}
     lines = []
     for at in range(0, len(cut), shape.per_row):
         first = None if frames.base is None else frames.base + at * shape.per_cell * PAGE_BYTES
@@ -110,26 +110,26 @@ def rows(shape: Shape, keys_: tuple[Key, ...], frames: Frames, style: Style) -> 
     return lines
 
 
-def _drawn(cell: tuple[Key, ...]) -> Fragment:
+def _draw_cell(cell: tuple[Key, ...]) -> Fragment:
     counted = Counter(cell)
     key = most(counted)
     return _STYLES.get(str(key), PLAIN), symbol(key, in_use(counted) * 2 >= len(cell))
 
 
 def most(cell: Counter[Key]) -> Key:
-    """What most of a cell's frames in use are; where none is, what most of the others are."""
+    """The most frequent key among the frames in use; if none is in use, among the others."""
     used = {key: count for key, count in cell.items() if key not in _UNUSED}
     chosen = used or dict(cell)
     return max(chosen, key=lambda key: (chosen[key], str(key)))
 
 
 def in_use(cell: Counter[Key]) -> int:
-    """How many of a cell's frames are in use."""
+    """The number of a cell's frames that are in use."""
     return sum(count for key, count in cell.items() if key not in _UNUSED)
 
 
 def symbol(key: Key, mostly: bool = True) -> str:
-    """The character that stands for it."""
+    """The character for a key."""
     if key is None:
         return _UNKNOWN
     if isinstance(key, int):
@@ -143,8 +143,8 @@ def symbol(key: Key, mostly: bool = True) -> str:
 
 
 def title(shape: Shape, by_task: bool, width: int, style: Style) -> Line:
-    """What the map shows, and how much a cell stands for."""
-    cell = f"a cell is {shape.per_cell:,} {'frame' if shape.per_cell == 1 else 'frames'}"
+    """The title of the map: what it shows, and the number of frames in a cell."""
+    cell = f"a cell is {style.counted(shape.per_cell, 'frame')}"
     size = style.size(shape.per_cell * PAGE_BYTES)
     kind = "owner" if by_task else "use"
     name, keys_ = (TITLE, f" Pool by {kind}: "), "(o + - m)"
@@ -156,7 +156,7 @@ def title(shape: Shape, by_task: bool, width: int, style: Style) -> Line:
 
 
 def legend(counted: Counter[Key], names: Names, style: Style, width: int) -> list[Line]:
-    """Every symbol with what it means and the frames of it: together they are all frames."""
+    """Every symbol, its meaning and its number of frames. The numbers add up to the whole pool."""
     used = sorted((key for key in counted if key not in _UNUSED), key=lambda key: (-counted[key], str(key)))
     rest = [_entry(key, counted[key], names, style) for key in _UNUSED if key in counted]
     for shown in range(len(used), -1, -1):

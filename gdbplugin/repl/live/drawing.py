@@ -1,7 +1,7 @@
-"""Drawing with characters: lines of styled fragments, tables, gauges, graphs. Pure.
+"""Drawing with characters: lines of styled fragments, tables, gauges and graphs. Pure.
 
-A line is a list of fragments, each a style class and its text, as prompt_toolkit takes them. Every glyph used
-here is one column wide. What stands for something is a letter or a shade: colour only repeats it.
+A line is a list of fragments; a fragment is a style class and a text, as in prompt_toolkit. Every glyph is
+one column wide. Letters and shades carry the meaning; colour only repeats it.
 """
 
 from __future__ import annotations
@@ -25,21 +25,16 @@ _PLAIN_BLOCKS = " .:|#"
 
 
 @dataclass(frozen=True)
-class Area:
-    """Room to draw in, in characters, and what the terminal can show."""
+class Viewport:
+    """The size of the part of the terminal to draw in, in characters, and the style to draw with."""
 
     width: int
     height: int
     style: Style
 
-    @property
-    def plain(self) -> bool:
-        """Whether only ASCII can be shown."""
-        return self.style.plain
-
 
 class Rows:
-    """Lines of which there may be thousands, each made when it is looked at."""
+    """A sequence of lines, each made only when it is shown: there may be thousands."""
 
     def __init__(self, count: int, make: Callable[[int], Line]) -> None:
         self._count = count
@@ -53,41 +48,41 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A view: lines that always stand at its top, and rows under them that scroll if there are too many."""
+class ViewContent:
+    """What a view shows: fixed lines at the top, and rows below that scroll if there are too many."""
 
     head: list[Line]
     rows: list[Line] | Rows
     from_end: bool = False
-    """Whether the last of the rows are the ones to be seen first."""
+    """Whether the view opens at the last row instead of the first."""
     below: tuple[Line, Rows] | None = None
-    """A title, and lines of which the last are shown where the rows leave room."""
+    """A title and further lines; the last of them fill the room that the rows leave."""
 
 
 def text_of(line: Line) -> str:
-    """A line without its styles."""
+    """The text of a line, without styles."""
     return "".join(text for _, text in line)
 
 
 def words(text: str, style: str = PLAIN) -> Line:
-    """A line of one style."""
+    """A line in one style."""
     return [(style, printable(text))]
 
 
 def printable(text: str) -> str:
-    """Text from the target, made harmless: what is not one column wide each becomes a question mark."""
+    """Text from the target, with a question mark for each character that is not one column wide."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if _is_narrow(char) else "?" for char in text)
 
 
 def _is_narrow(char: str) -> bool:
-    # Latin, punctuation, arrows, box drawing, blocks: what this package and its names are made of.
+    # Latin, punctuation, arrows, box drawing and blocks: all that this package and names in Rust use.
     return char.isprintable() and (ord(char) < 0x300 or 0x2010 <= ord(char) <= 0x25FF)
 
 
 def clip(line: Line, width: int) -> Line:
-    """At most `width` columns of a line."""
+    """A line cut to at most `width` columns."""
     kept: Line = []
     for style, text in line:
         if width <= 0:
@@ -98,24 +93,24 @@ def clip(line: Line, width: int) -> Line:
 
 
 def pad(line: Line, width: int, style: str = PLAIN) -> Line:
-    """Exactly `width` columns of a line."""
+    """A line cut or filled up to exactly `width` columns."""
     kept = clip(line, width)
     return [*kept, (style, " " * (width - len(text_of(kept))))]
 
 
 def first_fitting(width: int, *lines: Line) -> Line:
-    """The first of the lines that is no wider, else the beginning of the last."""
+    """The first line that fits in `width` columns; if none does, the last one, cut."""
     return next((line for line in lines if len(text_of(line)) <= width), clip(lines[-1], width))
 
 
 def ends(left: Line, right: Line, width: int, style: str = PLAIN) -> Line:
-    """A line with something at either end; where both have no room, only the left one."""
+    """A line with `left` at its start and `right` at its end; only `left` if there is no room for both."""
     room = width - len(text_of(left)) - len(text_of(right))
     return [*left, (style, " " * room), *right] if room > 0 else pad(left, width, style)
 
 
 def wrapped(parts: Iterable[Line], width: int, gap: str = "  ") -> list[Line]:
-    """Parts one behind the other, each whole, on as many lines as it takes."""
+    """The parts one after the other, on as many lines as needed; no part is split."""
     lines: list[Line] = []
     used = 0
     for part in parts:
@@ -130,15 +125,15 @@ def wrapped(parts: Iterable[Line], width: int, gap: str = "  ") -> list[Line]:
 
 
 Cell = Line | Callable[[int], Line]
-"""A line, or what makes one of a given width."""
+"""A line, or a function that makes one of a given width."""
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of a table, at least `least` wide.
 
-    An elastic one takes what the others leave, up to `most`. Where they do not leave it its `least`, those
-    with a `spare` are left out, the largest first.
+    A column with a `most` is elastic: it takes the width that the others leave, up to `most`. If they leave
+    less than its `least`, columns with a `spare` are left out, the largest `spare` first.
     """
 
     header: str
@@ -149,7 +144,7 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]], width: int) -> list[Line]:
-    """A header line and a line for each row of cells by their columns' headers, a space at either end."""
+    """A header line and a line for each row. A row maps the columns' headers to cells."""
     chosen = list(columns)
     widths = {column.header: _natural(column, rows) for column in columns}
     elastic = next((column for column in columns if column.most), None)
@@ -167,7 +162,7 @@ def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]], width: 
 
 
 def _natural(column: Column, rows: Sequence[Mapping[str, Cell]]) -> int:
-    """How wide a column's header and cells are."""
+    """The width that a column's header and cells need."""
     cells = [row[column.header] for row in rows]
     return max(
         [column.least, len(column.header), *(len(text_of(cell)) for cell in cells if isinstance(cell, list))]
@@ -185,7 +180,7 @@ def _row(columns: Sequence[Column], widths: Mapping[str, int], cells: Mapping[st
 
 
 def share(part: int, whole: int, width: int) -> int:
-    """How many of `width` columns stand for `part` of `whole`; none only for 0, all only for all of it."""
+    """The number of `width` columns for `part` of `whole`: 0 only for nothing, `width` only for all of it."""
     if part <= 0 or whole <= 0:
         return 0
     if part >= whole:
@@ -193,18 +188,29 @@ def share(part: int, whole: int, width: int) -> int:
     return min(width - 1, max(1, round(width * part / whole))) if width > 1 else width
 
 
+def shades(style: Style) -> tuple[str, str, str]:
+    """The glyphs of a gauge: full, in between, empty. Full and empty are those of `Style.gauge`."""
+    full, empty = tuple(style.gauge(1, 2, width=2))
+    return full, "=" if style.plain else "▒", empty
+
+
+def gauge(filled: int, between: int, width: int, style: Style) -> Line:
+    """A gauge of `width` columns: `filled` full ones, then `between` ones, then empty ones."""
+    full, middle, empty = shades(style)
+    return [(GOOD, full * filled), (WARNING, middle * between), (PLAIN, empty * (width - filled - between))]
+
+
 def meter(part: int | None, most: int | None, whole: int | None, width: int, style: Style) -> Line:
-    """A bar of what there is, what there once was, and the rest: `███▒▒░░░`, or `###==...`."""
+    """A gauge of a value, the highest value so far and the limit: `██▒▒░░` or `##==..`."""
     if part is None or not whole or width < 1:
         return words(style.missing)
-    full, was, empty = "#=." if style.plain else "█▒░"
     now = share(part, whole, width)
     high = max(now, share(most or 0, whole, width))
-    return [(GOOD, full * now), (WARNING, was * (high - now)), (PLAIN, empty * (width - high))]
+    return gauge(now, high - now, width, style)
 
 
 def sparkline(values: Sequence[float | None], width: int, style: Style) -> str:
-    """A character a value, the newest at the right, scaled to the largest; a space where there is none."""
+    """One character for each value, the newest at the right, scaled to the largest; a space for no value."""
     ramp = _PLAIN_SPARKS if style.plain else _SPARKS
     shown = values[-width:] if width > 0 else []
     top = max((value for value in shown if value is not None), default=0.0)
@@ -219,7 +225,7 @@ def sparkline(values: Sequence[float | None], width: int, style: Style) -> str:
 
 
 def graph(values: Sequence[float | None], top: float, width: int, height: int, style: Style) -> list[str]:
-    """Columns that rise from 0 at the bottom to `top`, the newest at the right; the lines from top down."""
+    """The lines of a bar graph from 0 to `top`, the top line first, the newest value at the right."""
     blocks = _PLAIN_BLOCKS if style.plain else _BLOCKS
     steps = len(blocks) - 1
     newest = values[-width:] if width > 0 else []

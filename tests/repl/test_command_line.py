@@ -1,24 +1,28 @@
-"""What a typed line means."""
+"""What a typed line means, and the list of commands."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from gdbplugin.repl.line import (
+from gdbplugin.render.style import Style
+from gdbplugin.repl.command_line import (
     Action,
+    ConsoleInput,
     Continue,
+    GdbCommand,
     Help,
     Interrupt,
     Live,
     Nothing,
-    Ours,
+    PluginCommand,
     Quit,
     Refused,
     Restart,
     Step,
     Submenu,
-    ToConsole,
-    ToGdb,
+    overview,
     parse,
 )
 
@@ -30,35 +34,35 @@ from gdbplugin.repl.line import (
         ("   ", Nothing()),
         ("# a remark", Nothing()),
         ("*", Submenu(True)),
-        ("*s", Ours("s")),
-        (" *d 3 --json ", Ours("d 3 --json")),
-        ("* d 3", Ours("d 3")),
-        ("*stacks 3", Ours("stacks 3")),
+        ("*s", PluginCommand("s")),
+        (" *d 3 --json ", PluginCommand("d 3 --json")),
+        ("* d 3", PluginCommand("d 3")),
+        ("*stacks 3", PluginCommand("stacks 3")),
         ("*h", Help("tinyos")),
-        ("stacks 3", Ours("stacks 3")),
-        ("check", Ours("check")),
-        ("tinyos stats --json", Ours("stats --json")),
-        ("tinyos", Ours("")),
+        ("stacks 3", PluginCommand("stacks 3")),
+        ("check", PluginCommand("check")),
+        ("tinyos stats --json", PluginCommand("stats --json")),
+        ("tinyos", PluginCommand("")),
         # A letter without its star is GDB's own.
         ("s", Step("s")),
         ("c", Continue("c")),
-        ("l", ToGdb("l")),
-        ("stack", ToGdb("stack")),
-        ("bt 3", ToGdb("bt 3")),
-        ("x/4gx $sp", ToGdb("x/4gx $sp")),
+        ("l", GdbCommand("l")),
+        ("stack", GdbCommand("stack")),
+        ("bt 3", GdbCommand("bt 3")),
+        ("x/4gx $sp", GdbCommand("x/4gx $sp")),
         ("continue 3", Continue("continue 3")),
         ("cont", Continue("cont")),
         ("c&", Continue("c")),
         ("continue &", Continue("continue")),
         ("jump *0x80000", Continue("jump *0x80000")),
-        ("con", ToGdb("con")),
-        ("step&", ToGdb("step&")),
-        ("python print(1)", ToGdb("python print(1)")),
-        ("shell ls", ToGdb("shell ls")),
+        ("con", GdbCommand("con")),
+        ("step&", GdbCommand("step&")),
+        ("python print(1)", GdbCommand("python print(1)")),
+        ("shell ls", GdbCommand("shell ls")),
         ("interrupt", Interrupt()),
         ("stop", Interrupt()),
-        ("console *t", ToConsole("*t")),
-        ("console  spawn worker ", ToConsole("spawn worker")),
+        ("console *t", ConsoleInput("*t")),
+        ("console  spawn worker ", ConsoleInput("spawn worker")),
         ("live", Live("s")),
         ("live p", Live("p")),
         ("live *d", Live("d")),
@@ -72,25 +76,25 @@ from gdbplugin.repl.line import (
         ("help tinyos c", Help("tinyos context")),
         ("help tinyos", Help("tinyos")),
         ("help info line", Help("info line")),
-        ("h bt", ToGdb("h bt")),
+        ("h bt", GdbCommand("h bt")),
         ("restart", Restart()),
         ("q", Quit()),
         ("quit", Quit()),
         ("exit", Quit()),
     ],
 )
-def test_at_the_main_prompt(line: str, meant: Action) -> None:
+def test_line_at_main_prompt_is_parsed(line: str, meant: Action) -> None:
     assert parse(line) == meant
 
 
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
-        ("d 3", Ours("d 3")),
-        ("c", Ours("c")),
-        ("s --json", Ours("s --json")),
-        ("stats", Ours("stats")),
-        ("*s", Ours("s")),
+        ("d 3", PluginCommand("d 3")),
+        ("c", PluginCommand("c")),
+        ("s --json", PluginCommand("s --json")),
+        ("stats", PluginCommand("stats")),
+        ("*s", PluginCommand("s")),
         ("*", Submenu(True)),
         ("q", Submenu(False)),
         ("quit", Submenu(False)),
@@ -98,27 +102,27 @@ def test_at_the_main_prompt(line: str, meant: Action) -> None:
         ("h", Help("tinyos")),
         ("?", Help("tinyos")),
         ("live p", Live("p")),
-        ("console h", ToConsole("h")),
-        ("bt", ToGdb("bt")),
+        ("console h", ConsoleInput("h")),
+        ("bt", GdbCommand("bt")),
         ("continue", Continue("continue")),
         ("", Nothing()),
     ],
 )
-def test_in_the_submenu_letters_need_no_star(line: str, meant: Action) -> None:
+def test_line_in_submenu_is_parsed_without_star(line: str, meant: Action) -> None:
     assert parse(line, in_submenu=True) == meant
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("console", "give a TEXT"),
-        ("console  ", "give a TEXT"),
+        ("console", "console needs a TEXT"),
+        ("console  ", "console needs a TEXT"),
         (
             "live x",
-            "there is no view x: live takes s (stats), d (stacks), l (lazy), p (pressure), e (events)",
+            'no view "x" (known: s stats, d stacks, l lazy, p pressure, e events)',
         ),
-        ("live s d", "there is no view s d"),
-        ("restart now", "takes no words"),
+        ("live s d", 'no view "s d"'),
+        ("restart now", "takes no arguments"),
         ("commands 2", "`source FILE`"),
         ("comm", "`source FILE`"),
         ("define mine", "`source FILE`"),
@@ -130,17 +134,25 @@ def test_in_the_submenu_letters_need_no_star(line: str, meant: Action) -> None:
         ("edit", "tinyos-gdb"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_a_remedy(line: str, said: str) -> None:
+def test_impossible_line_is_refused_with_a_remedy(line: str, said: str) -> None:
     refused = parse(line)
     assert isinstance(refused, Refused)
     assert said in refused.reason
     assert "\n" not in refused.reason
 
 
-def test_gdbs_commands_that_let_the_target_run_are_known() -> None:
+def test_gdb_commands_that_run_the_target_are_recognised() -> None:
     for word in ("c", "fg", "continue", "contin", "j", "jump", "sig", "signal"):
         assert isinstance(parse(f"{word} 1"), Continue), word
     for word in ("s", "step", "next", "n", "finish", "fin", "until", "u", "stepi", "si", "ni", "advance"):
         assert isinstance(parse(f"{word} 1"), Step), word
     for word in ("info", "set", "show", "stepping", "st", "f"):
-        assert isinstance(parse(f"{word} 1"), ToGdb), word
+        assert isinstance(parse(f"{word} 1"), GdbCommand), word
+
+
+@pytest.mark.parametrize("style", [Style(), Style(encoding="ascii")])
+def test_overview_fits_from_40_columns(style: Style) -> None:
+    for width in range(1, 201):
+        shown = overview(replace(style, width=width))
+        assert max(map(len, shown.splitlines())) <= max(40, width)
+        assert shown.split()[-4:] == ["Tab", "completes,", "Ctrl-D", "quits."]
