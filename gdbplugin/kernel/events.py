@@ -26,15 +26,22 @@ _NAMED = {
 
 @dataclass(frozen=True)
 class Event:
-    """Something the memory management did. What `first` and `second` mean is the kind's to say."""
+    """Something that the memory management did."""
 
     sequence: int | None
+    """Its number since boot, from 1."""
     timestamp: int | None
+    """When it was recorded, as a count of the generic timer."""
     core: int | None
+    """The core that recorded it."""
     asid: int | None
+    """ASID of the address space that it concerns; 0 if it concerns none."""
     kind: str | None
+    """Its EventKind, by name."""
     first: int | None
+    """Its first number; the kind says what it means: see the kernel's events.rs."""
     second: int | None
+    """Its second number; the kind says what it means."""
 
     @property
     def stack(self) -> int | None:
@@ -54,19 +61,30 @@ class Events:
 
 @dataclass(frozen=True)
 class EventList(Noticed):
-    """Some events of the ring, oldest first, of the `matching` that the filters let through.
+    """The newest events of the ring that pass the filters.
 
-    `names` has the names of the enums that events hold as numbers. `since_stop` is the number of events there
-    were at the earlier stop that `events` are newer than; None if they were not filtered by that.
+    `names` has the names of the enums that events hold as numbers.
     """
 
+    json_fields = ("recorded", "kept", "matching", "since_stop", "events", "time")
+
     recorded: int | None
+    """How many events there were since boot."""
     kept: int
+    """How many of them are still in the ring."""
     matching: int
+    """How many of those pass the filters."""
     events: tuple[Event, ...]
+    """The newest of the events that pass the filters, oldest first."""
     names: dict[str, dict[int, str]]
     clock: Clock
     since_stop: int | None
+    """With --since-stop: how many events there were at that earlier stop; null without."""
+
+    @property
+    def time(self) -> Clock:
+        """The kernel's own timer; all times are counts of it."""
+        return self.clock
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)

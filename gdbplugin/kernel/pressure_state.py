@@ -25,6 +25,7 @@ class PressureState(Noticed):
     json_fields = ("pressure", "frames", "units", "time")
 
     pressure: Pressure
+    """The pressure handler."""
     frames: Frames | None
     """The frame pool; null in a kernel that has none on record."""
     clock: Clock

@@ -42,7 +42,7 @@ def test_one_stack_with_its_events_and_pages():
     assert [stack.id for stack in shown.stacks.stacks] == [1]
     assert [page.virtual_address for page in shown.mapped_pages] == [base - n * 4096 for n in (1, 2, 3)]
     assert {page.el0 for page in shown.mapped_pages} == {"rw-"}
-    assert [event.sequence for event in shown.events.events] == [1, 3]
+    assert [event.sequence for event in shown.events] == [1, 3]
 
 
 def test_a_stack_that_is_not_on_record_is_named():
@@ -63,13 +63,13 @@ def test_an_ended_stack_and_one_gone_wild_have_no_pages():
 
 def test_lazy_pages_of_a_state_and_of_an_address_space():
     kernel = World().kernel()
-    assert [page.virtual_address for page in read_lazy_list(kernel, state="allocated").matching] == [
+    assert [page.virtual_address for page in read_lazy_list(kernel, state="allocated")] == [
         LAZY_BASE + 3 * 4096,
         LAZY_BASE + 4 * 4096,
     ]
-    assert len(read_lazy_list(kernel, asid=11).matching) == 5
-    assert len(read_lazy_list(kernel, asid=12).matching) == 0
-    assert len(read_lazy_list(kernel, asid=11, state="pending").matching) == 2
+    assert len(read_lazy_list(kernel, asid=11)) == read_lazy_list(kernel, asid=11).matching == 5
+    assert len(read_lazy_list(kernel, asid=12)) == 0
+    assert len(read_lazy_list(kernel, asid=11, state="pending")) == 2
     assert len(read_lazy_list(kernel, state="zero").ranges) == 1
     assert read_lazy_list(kernel, asid=12).ranges == ()
     with pytest.raises(WrongWordError, match="does not go with an ADDRESS"):
@@ -83,7 +83,7 @@ def test_an_asid_of_an_older_generation_chooses_nothing_and_is_not_offered():
     world.manager["context_switcher"]["spaces"][1].update(generation=2, asid=12)
     kernel = world.kernel()
     assert read_spaces(kernel).by_asid.keys() == {12}
-    assert len(read_lazy_list(kernel, asid=12).matching) == 0
+    assert len(read_lazy_list(kernel, asid=12)) == 0
     with pytest.raises(WrongWordError, match="is the ASID of no address space; those known are: 12"):
         read_lazy_list(kernel, asid=11)
     assert offered_asids(stopped(world)) == [12]
@@ -94,11 +94,11 @@ def test_an_asid_of_an_older_generation_chooses_nothing_and_is_not_offered():
 )
 def test_one_lazy_page_and_its_descriptor(number, state, kind):
     shown = read_lazy_list(World().kernel(), address=LAZY_BASE + number * 4096 + 5)
-    detail = shown.detail
+    detail = shown.page
     assert (detail.state, detail.record, detail.range.pages) == (state, number, 5)
     assert detail.translation.levels[-1].kind.value == kind
     assert (detail.translation.output is None) == (state == "pending")
-    assert len(shown.matching) == 1
+    assert shown.matching == len(shown) == 1
 
 
 def test_an_address_in_no_lazy_page_is_named():

@@ -88,8 +88,8 @@ def test_while_it_runs_it_is_what_the_library_says(shared_machine: TinyOS) -> No
     shared_machine.shell("hold")
     seen = Lookout(shared_machine, _screen()).look()
     context, pressure = shared_machine.context(), shared_machine.pressure()
-    assert context.tasks is not None
-    space = context.spaces.of(context.tasks.current)
+    assert context.current_task is not None
+    space = context.spaces.of(context.current_task)
     assert space is not None
     assert seen.running
     assert (seen.asid, seen.pressure) == (space.asid, pressure.pressure.level)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from gdbplugin.commands.events import meaning
 from gdbplugin.kernel.events import Event
-from gdbplugin.render.events import meaning
 from gdbplugin.repl.live.canvas import (
     BAD,
     PLAIN,
