@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from gdbplugin.kernel.target import Target
     from gdbplugin.render.style import Style
 
-
 # What an event's two numbers mean, by its kind, as in the kernel's `events.rs`: `#x` formats an address, a
 # name selects an enum, anything else is a plain number.
 _MEANING = {

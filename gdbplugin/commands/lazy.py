@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gdbplugin.kernel.tasks import Names
     from gdbplugin.render.style import Style
 
-
 _RANGES_SHOWN = 12
 _RUNS_SHOWN = 40
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, NotTinyOSError, WrongWordError
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, NotTinyOSError, SelectionError
 from gdbplugin.kernel.target import Target
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, Enumeration, Static, locate, locate_path, unwrap
@@ -142,8 +142,8 @@ def read_event_list(
 ) -> EventList:
     """The newest `n` events that pass the filters.
 
-    Raises `WrongWordError` for a kind of event or a core that there is not, and `NotTinyOSError` for a kernel
-    that records no events.
+    Raises `SelectionError` for a kind of event or a core that does not exist, and `NotTinyOSError` for a
+    kernel that records no events.
     """
     if not has_events(kernel):
         raise NotTinyOSError("this kernel has no event ring: it records no events that could be shown")
@@ -155,7 +155,7 @@ def read_event_list(
     ring = read_events(kernel, None if filtered else n)
     cores = {*kernel.machine.cores, *(event.core for event in ring.events if event.core is not None)}
     if core is not None and core not in cores:
-        raise WrongWordError(str(core), f"is no core: they are {', '.join(map(str, sorted(cores)))}")
+        raise SelectionError(f"no core {core} (known: {', '.join(map(str, sorted(cores)))})")
     earlier = _earlier_count(kernel, ring.recorded) if since_stop else None
     matching = [
         event
@@ -182,11 +182,11 @@ def read_event_list(
 
 
 def _known_kind(kernel: Kernel, wanted: str) -> str:
-    """A kind of event as the kernel spells it; raises `WrongWordError`."""
+    """A kind of event as the kernel spells it. Raises `SelectionError`."""
     known = kinds(kernel)
     found = next((kind for kind in known if kind.lower() == wanted.lower()), None)
     if found is None:
-        raise WrongWordError(wanted, f"is no kind of event: they are {', '.join(known)}")
+        raise SelectionError(f"no kind of event {wanted} (known: {', '.join(known)})")
     return found
 
 

@@ -8,7 +8,7 @@ from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import Kernel, WrongWordError
+from gdbplugin.kernel.kernel import Kernel, SelectionError
 from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage, LazyPages, LazyRange, LazyTable, read_lazy_pages
 from gdbplugin.kernel.spaces import read_spaces
@@ -119,19 +119,19 @@ def read_lazy_list(
 ) -> LazyList:
     """Decode the lazy pages of a state, of the address space with an ASID, or the one at an address.
 
-    Raises `WrongWordError` where no active space has that ASID, where no lazy page is at that address, and
-    for a filter beside an address.
+    Raises `SelectionError` if no active space has that ASID, if no lazy page is at that address, and for a
+    filter together with an address.
     """
     kernel.note_change()
     for name, given in (("--state", state), ("--asid", asid)):
         if address is not None and given is not None:
-            raise WrongWordError(name, "chooses among pages: it does not go with an ADDRESS")
+            raise SelectionError(f"{name} cannot be given with an ADDRESS, which selects one page")
     lazy, matching = read_lazy_pages(kernel), None
     if asid is not None:
         spaces = read_spaces(kernel).by_asid
         if asid not in spaces:
             known = ", ".join(map(str, sorted(spaces))) or "none"
-            raise WrongWordError(str(asid), f"is the ASID of no address space; those known are: {known}")
+            raise SelectionError(f"no address space with ASID {asid} (known: {known})")
         matching = lazy.pages.where(owners={spaces[asid].number})
     if state is not None:
         matching = (lazy.pages if matching is None else matching).where(state=state)
@@ -161,7 +161,7 @@ def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
     start = address - address % PAGE_BYTES
     place = next((index for index, row in enumerate(lazy.pages.rows) if row[0] == start), None)
     if place is None:
-        raise WrongWordError(f"{address:#x}", "is in no reserved lazy page")
+        raise SelectionError(f"no lazy page is reserved at {address:#x}")
     page, record = lazy.pages[place], lazy.pages.records[place]
     reserved = next(
         (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.events import Event, EventList, has_events, read_event_list
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import Kernel, WrongWordError
+from gdbplugin.kernel.kernel import Kernel, SelectionError
 from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.mappings import Permissions, read_space
 from gdbplugin.kernel.spaces import read_spaces
@@ -80,7 +80,7 @@ class StackList(Noticed):
 
 
 def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa: A002 (the user's word for it)
-    """Decode every stack, or the one of that id. Raises `WrongWordError` where there is none of that id."""
+    """Decode every stack, or the one with that ID. Raises `SelectionError` if no stack has it."""
     kernel.note_change()
     stacks, tasks, clock = read_stacks(kernel), read_tasks(kernel), read_clock(kernel)
     if id is None:
@@ -89,7 +89,7 @@ def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa
     chosen = tuple(stack for stack in stacks.stacks if stack.id == id)
     if not chosen:
         known = ", ".join(str(stack.id) for stack in stacks.stacks)
-        raise WrongWordError(str(id), f"is no stack on record: those are {known or 'none'}")
+        raise SelectionError(f"no stack with ID {id} (known: {known or 'none'})")
     shown = replace(stacks, stacks=chosen)
     spaces = kernel.beside(lambda: read_spaces(kernel), SPACES)
     if not has_events(kernel):

@@ -12,7 +12,7 @@ from gdbplugin.kernel.context import read_context
 from gdbplugin.kernel.design import MANAGER, SCHEDULER, DesignLayout, ManagerUnclearError, recognised
 from gdbplugin.kernel.events import read_event_list
 from gdbplugin.kernel.interface import read_interface
-from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError, NotTinyOSError, WrongWordError
+from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError, NotTinyOSError, SelectionError
 from gdbplugin.kernel.lazy_list import read_lazy_list
 from gdbplugin.kernel.pressure_state import read_pressure_state
 from gdbplugin.kernel.report import read_report
@@ -259,7 +259,7 @@ def test_one_stack_and_one_page():
     assert (detail["events"], detail["mapped_pages"], len(detail["stacks"])) == (None, None, 1)
     found = read_lazy_list(kernel, address=0x401FFF)
     assert (found.page.state, found.page.translation, found.page.range) == ("allocated", None, None)
-    with pytest.raises(WrongWordError, match="is no stack on record: those are 7, 2"):
+    with pytest.raises(SelectionError, match=r"no stack with ID 1 \(known: 7, 2\)"):
         read_stack_list(kernel, id=1)
 
 
