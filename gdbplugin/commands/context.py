@@ -190,10 +190,10 @@ def _end(task: TaskChange, style: Style) -> str:
 _TEST = "tinyos.context-test/1"
 HELP = """Show what each core translates by, and the address spaces that TinyOS switches between.
 
-TTBR0_EL1 and TTBR1_EL1 of every core by their fields; every address space with its task, table,
-ASID and generation, and switches; and the TLB invalidations by kind.
-With --test the target runs: a word of the kernel's interface for debuggers is written, which asks for its
-own test of switching. The target stops again when the test ends.
+It shows the fields of TTBR0_EL1 and TTBR1_EL1 of every core; each address space with its task, table, ASID,
+generation and switches; and the TLB invalidations by kind.
+With --test the target runs the kernel's own test of switching. The command asks for the test by writing a
+word of the kernel's interface for debuggers, and the target stops again when the test ends.
 """
 COMMAND = Command(
     "context",

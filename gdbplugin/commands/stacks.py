@@ -255,8 +255,8 @@ def offered_ids(target: Target) -> list[int]:
 ARGUMENTS = (Argument("ID", "show only this stack, with all its details", "number", complete=offered_ids),)
 HELP = """Show every dynamic stack, or all about one.
 
-The columns: its task and policy; the mapped range, up to its base; the mapped size, of the size it may
-grow to; the stack pointer that the kernel noted last, or, with a *, the one of the core that runs its
+The columns: its task and policy; the mapped range, up to its base; the mapped size and the size that it
+may grow to; the stack pointer that the kernel noted last, or, with a *, that of the core that runs its
 task; the most that was ever mapped; growths and shrinks (+/-); and how long ago it was last used. The
 base and the stack pointer show only the digits that differ from the range's first address.
 With an ID: its addresses, its events, and the pages that the hardware's tables map in its range.
