@@ -198,7 +198,7 @@ def test_what_a_command_writes_is_seen_at_once(tinyos: TinyOS) -> None:
         before = tinyos.stats().stats.optimization_events
         assert before is not None
         with tinyos.reading() as reading:
-            place = reading.look(lambda kernel: kernel.place(MANAGER, "stats.optimization_events"))
+            place = reading.required_kernel().place(MANAGER, "stats.optimization_events")
         assert place is not None
         for value in (before + 5, before):
             gdb.mi(
