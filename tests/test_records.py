@@ -179,8 +179,9 @@ def test_named_tuples_are_tuples(library):
 def test_defining_classes_imports_neither_inspect_nor_typing():
     program = """if True:
         import sys
+        from gdbplugin import commands
         from gdbplugin.kernel import report
-        from gdbplugin.render import report as view
+        from gdbplugin.render import style
         print(*sorted({"ast", "dataclasses", "inspect", "json", "pathlib", "typing"} & sys.modules.keys()))
     """
     # As GDB's Python is, which has no `site` that loads the files of distributions.

@@ -9,12 +9,16 @@ from gdbplugin.records import dataclass
 
 @dataclass(frozen=True)
 class TableRegister:
-    """A TTBRn_EL1: its value, the physical address of the table (BADDR), its ASID field, and CnP."""
+    """A TTBRn_EL1."""
 
     value: int
+    """The value of the register."""
     base: int
+    """Physical address of the table: BADDR."""
     asid: int
+    """The ASID field."""
     common_not_private: bool
+    """The CnP bit."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,15 @@ class Core:
     """A core. What cannot be read of it is None."""
 
     core: int
+    """Its number."""
     exception_level: int | None
+    """The exception level it is at, 0 to 3."""
     mmu_enabled: bool | None
+    """Whether the MMU is on for EL1 and EL0: SCTLR_EL1.M."""
     ttbr0: TableRegister | None
+    """TTBR0_EL1; null if it cannot be read."""
     ttbr1: TableRegister | None
+    """TTBR1_EL1; null if it cannot be read."""
 
 
 def table_register(value: int, asid_width: int) -> TableRegister:

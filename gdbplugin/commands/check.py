@@ -6,44 +6,42 @@ from gdbplugin.commands.descriptor import STRICT, Command, Form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from gdbplugin.kernel.check_outcome import Check
     from gdbplugin.kernel.target import Target
     from gdbplugin.render.style import Style
 
 
 def read(target: Target) -> Check:
-    """The kernel's records and its own half held against the tables; `findings` has what is wrong."""
+    """The kernel's records and its own half compared with the tables; `findings` has what is wrong."""
     from gdbplugin.kernel.check import read_check
 
     return read_check(target.required_kernel(), target.symbols)
 
 
-def show(shown: Check, style: Style) -> str:
-    """The object as text."""
-    from gdbplugin.render import check
+def show(check: Check, style: Style) -> str:
+    """What was compared, each finding, and their number last."""
+    from gdbplugin.records import asdict
 
-    return check.text(shown, style)
+    counts = asdict(check.checked).items()
+    compared = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts if count is not None)
+    lines = "\n".join(style.wrapped(f"Compared {compared}.", "  ")) + "\n" + style.noticed(check)
+    if check.changing:
+        count = style.count(check.transient_count)
+        said = f"{count} disagreements during the change are not findings."
+        lines += "\n".join(style.wrapped(said, "  ")) + "\n"
+    return lines + f"{style.counted(check.finding_count, 'finding')}\n"
 
 
-def content(shown: Check) -> dict[str, Any]:
-    """The object's own part of its JSON."""
-    from gdbplugin.render import check
+HELP = """Compare TinyOS's records with the hardware's translation tables.
 
-    return check.content(shown)
-
-
-HELP = """Hold TinyOS's records against the hardware's translation tables.
-
-Walks every address space and compares it with the stacks, lazy pages and frames that the kernel has
-on record, and the kernel's own half with what it maps at boot. Each finding names the object, what was
-expected and what is there; the last line counts them. With --strict it then fails if there are any, which
-ends a script and makes `scripts/run --batch` exit with status 1.
+It walks every address space and compares it with the stacks, lazy pages and frames that the kernel has
+on record, and it compares the kernel's own half with what the kernel maps at boot. Each finding names the
+object, what was expected and what was found; the last line counts the findings. With --strict the command
+fails if there are any, which ends a script and makes `scripts/run --batch` exit with status 1.
 """
 COMMAND = Command(
     "check",
-    Form("tinyos.check/1", read, show, content),
+    Form("tinyos.check/1", read, show),
     help=HELP,
     options=(STRICT,),
 )

@@ -79,7 +79,7 @@ def _bar(state: PressureState, style: Style) -> list[str]:
     borders = list(zip(LEVELS[1:], pressure.thresholds or (), strict=False))
     width = style.left(_BESIDE, *_BAR_WIDTHS)
     lines = style.wrapped(
-        f"  {style.gauge(state.free, limit, width)}  {count(state.free)} of {count(limit)} frames to be had",
+        f"  {style.gauge(state.free, limit, width)}  {count(state.free)} of {count(limit)} frames available",
         "  ",
     )
     above = lines.pop(0)

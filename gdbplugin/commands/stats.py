@@ -89,9 +89,9 @@ def _switches(counters: Counters, style: Style) -> str:
 
 HELP = """Show the counters of TinyOS's memory management, and how fast they move.
 
-The ten of DynamicMemoryStats first, then those of the lazy page allocator, the frame pool, the
-context switcher and the scheduler. What changed is counted from the last time this or `tinyos report`
-was given at an earlier stop, and rates are per second of the kernel's own timer.
+It lists the ten counters of DynamicMemoryStats, then those of the lazy page allocator, the frame pool,
+the context switcher and the scheduler. Changes are counted from the last `tinyos stats` or `tinyos report`
+at an earlier stop; rates are per second of the kernel's own timer.
 """
 COMMAND = Command(
     "stats",

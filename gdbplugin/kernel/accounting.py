@@ -15,16 +15,31 @@ from gdbplugin.records import dataclass
 class Accounting:
     """Frames of the pool by what the reverse map says, and those that something owns."""
 
+    json_fields = (
+        *("total", "free", "cached", "retired", "used"),
+        *("tables", "lazy_pages", "stack_pages", "task_pages", "zero_pages", "owned", "lost"),
+    )
+
     total: int
+    """All frames of the pool."""
     free: int
+    """Free frames."""
     cached: int
+    """Frames that are kept ready, and available as well."""
     retired: int
+    """Frames beyond the limit of the pool."""
     used: int
+    """Frames in use."""
     tables: int
+    """Frames of translation tables."""
     lazy_pages: int
+    """Frames of lazy pages."""
     stack_pages: int
+    """Frames of stacks."""
     task_pages: int
+    """Frames of the tasks' own pages."""
     zero_pages: int
+    """Frames of the shared zero page."""
 
     @property
     def owned(self) -> int:

@@ -1,7 +1,7 @@
 """The kernel's records held against the hardware's tables, and against each other; and its own tables.
 
 What must hold is written in the kernel's own interface for debuggers (`kernel/src/debugger.rs`). While
-the kernel is in the middle of a change it need not hold: what is seen then is passing, and no finding.
+the kernel is in the middle of a change it need not hold: what is seen then is transient, not a finding.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from gdbplugin.kernel.check_by_design import check_by_design
 from gdbplugin.kernel.check_frames import check_frames
 from gdbplugin.kernel.check_kernel_half import check_kernel_half
-from gdbplugin.kernel.check_outcome import Check, settled
+from gdbplugin.kernel.check_outcome import Check, Checked, settled
 from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.kernel import MANAGER, Kernel
@@ -27,7 +27,7 @@ _LARGEST_STACK_BYTES = 64 * 1024 * 1024
 
 
 def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
-    """Read and compare. Findings go into the kernel's journal, unless the kernel was amid a change.
+    """Read and compare. Findings go into the kernel's journal, unless the kernel was changing its records.
 
     Its own half of the address space never changes; without `symbols` that is not looked at. Where its
     records cannot be read for what was found there, those findings are all there is.
@@ -46,8 +46,8 @@ def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
             return Check(
                 changing=False,
                 checked=_checked(None, own),
-                passing=(),
-                passing_count=0,
+                transient=(),
+                transient_count=0,
                 journal=kernel.journal,
             )
         changing, state = kernel.is_changing(MANAGER), read_state(kernel)
@@ -58,25 +58,29 @@ def read_check(kernel: Kernel, symbols: Symbols | None = None) -> Check:
             raise
         kernel.journal.find("the kernel's records", "readable", str(error))
         return Check(
-            changing=False, checked=_checked(None, own), passing=(), passing_count=0, journal=kernel.journal
+            changing=False,
+            checked=_checked(None, own),
+            transient=(),
+            transient_count=0,
+            journal=kernel.journal,
         )
     seen = Journal()
     compare(state, seen)
     return settled(kernel, seen, changing, _checked(state, own))
 
 
-def _checked(state: State | None, own: int | None) -> dict[str, int | None]:
+def _checked(state: State | None, own: int | None) -> Checked:
     """How much was compared, of the kernel's records and of its own half, which may not have been (None)."""
     maps = list(state.maps.values()) if state is not None else []
-    return {
-        "address_spaces": len(maps),
-        "stacks": len(state.stacks.active) if state is not None else 0,
-        "lazy_pages": len(state.lazy.pages) if state is not None else 0,
-        "mapped_pages": sum(len(space.pages) for space in maps),
-        "tables": sum(len(space.tables) for space in maps),
-        "frames": state.frames.total_frames or 0 if state is not None else 0,
-        "kernel_mappings": own,
-    }
+    return Checked(
+        address_spaces=len(maps),
+        stacks=len(state.stacks.active) if state is not None else 0,
+        lazy_pages=len(state.lazy.pages) if state is not None else 0,
+        mapped_pages=sum(len(space.pages) for space in maps),
+        tables=sum(len(space.tables) for space in maps),
+        frames=state.frames.total_frames or 0 if state is not None else 0,
+        kernel_mappings=own,
+    )
 
 
 def compare(state: State, journal: Journal) -> None:

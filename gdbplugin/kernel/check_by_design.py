@@ -8,7 +8,7 @@ from __future__ import annotations
 from gdbplugin.aarch64.descriptor import Kind
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.kernel.check_outcome import Check, settled
+from gdbplugin.kernel.check_outcome import Check, Checked, settled
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lacks import POOL, SPACES
@@ -39,29 +39,30 @@ def check_by_design(kernel: Kernel) -> Check:
         kernel.journal.note(
             "the MMU is off: a virtual address is a physical one, and no record may claim anything else"
         )
-    checked = {
-        "address_spaces": None,
-        "stacks": len(stacks.active),
-        "lazy_pages": len(lazy.pages),
-        "mapped_pages": mapped,
-        "tables": None,
-        "frames": None,
-        "kernel_mappings": None,
-    }
+    checked = Checked(
+        address_spaces=None,
+        stacks=len(stacks.active),
+        lazy_pages=len(lazy.pages),
+        mapped_pages=mapped,
+        tables=None,
+        frames=None,
+        kernel_mappings=None,
+    )
     return settled(kernel, seen, changing, checked)
 
 
 def _check_stacks(stacks: Stacks, journal: Journal) -> None:
     """No stack is larger than it may be, and no ID is given twice."""
     slots: dict[int, int] = {}
+    next_id = stacks.stack_manager.next_stack_id
     for stack in stacks.active:
         size, most = stack.current_size, stack.max_size
         if size is not None and most is not None and size > most:
             journal.find(stack.label, f"current_size of at most {most:#x}", f"{size:#x}")
         if stack.id is not None:
             slots[stack.id] = slots.get(stack.id, 0) + 1
-            if stacks.next_stack_id is not None and stack.id >= stacks.next_stack_id:
-                journal.find(stack.label, f"an ID below next_stack_id, {stacks.next_stack_id}", f"{stack.id}")
+            if next_id is not None and stack.id >= next_id:
+                journal.find(stack.label, f"an ID below next_stack_id, {next_id}", f"{stack.id}")
     for number, count in slots.items():
         if count > 1:
             journal.find(f"stack {number}", "an ID of its own", f"{count} stacks of that ID")

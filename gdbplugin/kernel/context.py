@@ -8,49 +8,87 @@ from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces, read_spaces
-from gdbplugin.kernel.tasks import Tasks, read_tasks
+from gdbplugin.kernel.tasks import Task, Tasks, read_tasks
 from gdbplugin.records import dataclass
 
 
 @dataclass(frozen=True)
 class OwnRegime:
-    """What a core at EL2 or EL3 translates by there. `table` is None with the MMU off."""
+    """The translation regime of a core at EL2 or EL3."""
 
     name: str
+    """Its name: EL2, EL2&0 or EL3."""
     enabled: bool
+    """Whether the MMU is on."""
     table: int | None
+    """Physical address of its root table; null while the MMU is off."""
+
+
+@dataclass(frozen=True)
+class CoreContext(Core):
+    """A core, and what it translates by."""
+
+    space: int | None
+    """Number of the active address space whose table TTBR0 holds; null if it holds another table."""
+    own_regime: OwnRegime | None
+    """What a core at EL2 or EL3 translates by there; null at EL0 and EL1, and if it cannot be told.
+
+    The registers for EL1 say nothing about what such a core does now.
+    """
 
 
 @dataclass(frozen=True)
 class Context(Noticed):
-    """The cores, the address spaces, and the tasks that have them.
+    """The cores, the address spaces, and the tasks that have them."""
 
-    `own` has the regimes of cores that are at EL2 or EL3, by the cores' numbers: their registers for EL1 say
-    nothing of what they do now.
-    """
+    json_fields = ("context", "cores", "tasks", "current_task", "time")
 
     spaces: AddressSpaces
-    cores: tuple[Core, ...]
-    tasks: Tasks | None
+    cores: tuple[CoreContext, ...]
+    """Every core."""
+    scheduler: Tasks | None
     clock: Clock
-    own: dict[int, OwnRegime]
 
-    def space_on(self, core: Core) -> AddressSpace | None:
-        """The active space whose table a core's TTBR0 holds."""
-        if core.ttbr0 is None or not core.ttbr0.base:
-            return None
-        base = core.ttbr0.base
-        return next((space for space in self.spaces.active if space.table == base), None)
+    @property
+    def context(self) -> AddressSpaces:
+        """The context switcher."""
+        return self.spaces
+
+    @property
+    def tasks(self) -> tuple[Task, ...] | None:
+        """The tasks ever used, in the order of their numbers; null in a kernel without a scheduler."""
+        return None if self.scheduler is None else self.scheduler.tasks
+
+    @property
+    def current_task(self) -> int | None:
+        """The task whose registers are in the CPU."""
+        return None if self.scheduler is None else self.scheduler.current
+
+    @property
+    def time(self) -> Clock:
+        """The kernel's own timer; all times are counts of it."""
+        return self.clock
+
+    def space_on(self, core: CoreContext) -> AddressSpace | None:
+        """The active address space whose table a core's TTBR0 holds."""
+        return None if core.space is None else self.spaces.of(core.space)
 
 
 def read_context(kernel: Kernel) -> Context:
     """Decode the context switcher and the scheduler, and read the cores' registers."""
     kernel.note_change()
-    cores = read_cores(kernel.machine)
-    own = {core.core: regime for core in cores if (regime := _own_regime(kernel, core)) is not None}
-    return Context(
-        read_spaces(kernel), cores, read_tasks(kernel), read_clock(kernel), own, journal=kernel.journal
+    cores, spaces = read_cores(kernel.machine), read_spaces(kernel)
+    found = tuple(
+        CoreContext(**vars(core), space=_space(core, spaces), own_regime=_own_regime(kernel, core))
+        for core in cores
     )
+    return Context(spaces, found, read_tasks(kernel), read_clock(kernel), journal=kernel.journal)
+
+
+def _space(core: Core, spaces: AddressSpaces) -> int | None:
+    """The number of the active address space whose table a core's TTBR0 holds."""
+    base = 0 if core.ttbr0 is None else core.ttbr0.base
+    return next((space.number for space in spaces.active if base and space.table == base), None)
 
 
 def _own_regime(kernel: Kernel, core: Core) -> OwnRegime | None:

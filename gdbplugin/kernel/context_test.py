@@ -23,25 +23,36 @@ class ContextState:
 
 @dataclass(frozen=True)
 class TaskChange:
-    """A task that ran meanwhile: how often it was switched to; `is_new` if it was started meanwhile."""
+    """A task that ran during the test."""
 
     id: int | None
+    """Its number."""
     name: str
+    """The name of its program."""
     state: str | None
+    """Its state now."""
     end_reason: str | None
+    """Why it ended; `None` while it lives."""
     is_new: bool
+    """Whether it was started during the test."""
     switches: int | None
+    """How often it was switched to during the test."""
 
 
 @dataclass(frozen=True)
 class ContextTestRun(Noticed):
-    """A run: `result` is passed, failed or no room; `tasks` are those that ran."""
+    """A run of the context switching test, and what it changed."""
+
+    json_fields = ("result", "seconds", "changes", "tasks")
 
     result: str
+    """What the kernel says: passed, failed, or no room if not all of its tasks could start."""
     seconds: float | None
+    """How long it took, by the kernel's own timer."""
     before: ContextState
     after: ContextState
     tasks: tuple[TaskChange, ...]
+    """The tasks that were switched to during the test."""
 
     @property
     def changes(self) -> dict[str, int | None]:
@@ -80,7 +91,7 @@ def compare_context(kernel: Kernel, before: ContextState, interface: Interface) 
 
 
 def _tasks(before: Tasks | None, after: Tasks | None) -> tuple[TaskChange, ...]:
-    """The tasks that were switched to meanwhile. A slot used anew has another start time."""
+    """The tasks that were switched to during the test. A slot that is used again has another start time."""
     known = {(task.id, task.start_time): task for task in before.tasks} if before else {}
     found = []
     for task in after.tasks if after else ():

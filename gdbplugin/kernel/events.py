@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, NotTinyOSError, WrongWordError
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, NotTinyOSError, SelectionError
 from gdbplugin.kernel.target import Target
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, Enumeration, Static, locate, locate_path, unwrap
@@ -26,15 +26,22 @@ _NAMED = {
 
 @dataclass(frozen=True)
 class Event:
-    """Something the memory management did. What `first` and `second` mean is the kind's to say."""
+    """Something that the memory management did."""
 
     sequence: int | None
+    """Its number since boot, from 1."""
     timestamp: int | None
+    """When it was recorded, as a count of the generic timer."""
     core: int | None
+    """The core that recorded it."""
     asid: int | None
+    """ASID of the address space that it concerns; 0 if it concerns none."""
     kind: str | None
+    """Its EventKind, by name."""
     first: int | None
+    """Its first number; the kind says what it means: see the kernel's events.rs."""
     second: int | None
+    """Its second number; the kind says what it means."""
 
     @property
     def stack(self) -> int | None:
@@ -54,19 +61,30 @@ class Events:
 
 @dataclass(frozen=True)
 class EventList(Noticed):
-    """Some events of the ring, oldest first, of the `matching` that the filters let through.
+    """The newest events of the ring that pass the filters.
 
-    `names` has the names of the enums that events hold as numbers. `since_stop` is the number of events there
-    were at the earlier stop that `events` are newer than; None if they were not filtered by that.
+    `names` has the names of the enums that events hold as numbers.
     """
 
+    json_fields = ("recorded", "kept", "matching", "since_stop", "events", "time")
+
     recorded: int | None
+    """How many events there were since boot."""
     kept: int
+    """How many of them are still in the ring."""
     matching: int
+    """How many of those pass the filters."""
     events: tuple[Event, ...]
+    """The newest of the events that pass the filters, oldest first."""
     names: dict[str, dict[int, str]]
     clock: Clock
     since_stop: int | None
+    """With --since-stop: how many events there were at that earlier stop; null without."""
+
+    @property
+    def time(self) -> Clock:
+        """The kernel's own timer; all times are counts of it."""
+        return self.clock
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
@@ -124,8 +142,8 @@ def read_event_list(
 ) -> EventList:
     """The newest `n` events that pass the filters.
 
-    Raises `WrongWordError` for a kind of event or a core that there is not, and `NotTinyOSError` for a kernel
-    that records no events.
+    Raises `SelectionError` for a kind of event or a core that does not exist, and `NotTinyOSError` for a
+    kernel that records no events.
     """
     if not has_events(kernel):
         raise NotTinyOSError("this kernel has no event ring: it records no events that could be shown")
@@ -137,7 +155,7 @@ def read_event_list(
     ring = read_events(kernel, None if filtered else n)
     cores = {*kernel.machine.cores, *(event.core for event in ring.events if event.core is not None)}
     if core is not None and core not in cores:
-        raise WrongWordError(str(core), f"is no core: they are {', '.join(map(str, sorted(cores)))}")
+        raise SelectionError(f"no core {core} (known: {', '.join(map(str, sorted(cores)))})")
     earlier = _earlier_count(kernel, ring.recorded) if since_stop else None
     matching = [
         event
@@ -164,11 +182,11 @@ def read_event_list(
 
 
 def _known_kind(kernel: Kernel, wanted: str) -> str:
-    """A kind of event as the kernel spells it; raises `WrongWordError`."""
+    """A kind of event as the kernel spells it. Raises `SelectionError`."""
     known = kinds(kernel)
     found = next((kind for kind in known if kind.lower() == wanted.lower()), None)
     if found is None:
-        raise WrongWordError(wanted, f"is no kind of event: they are {', '.join(known)}")
+        raise SelectionError(f"no kind of event {wanted} (known: {', '.join(known)})")
     return found
 
 

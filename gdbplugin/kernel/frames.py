@@ -40,11 +40,11 @@ class Frames:
     limit_frames: int | None
     """Frames that the pool may use."""
     free_frames: int | None
-    """Free ones."""
+    """Free frames."""
     cached_frames: int | None
-    """Ones kept ready; to be had as well."""
+    """Frames that are kept ready, and available as well."""
     retired_frames: int | None
-    """Ones beyond the limit."""
+    """Frames beyond the limit."""
     allocation_count: int | None
     """Allocations since boot."""
     release_count: int | None

@@ -16,10 +16,12 @@ from gdbplugin.records import NamedTuple, dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, overload
+    from typing import Any, Literal, overload
+
+    State = Literal["pending", "zero", "allocated", "corrupt"]
 
 PAGE_BYTES = 4096
-STATES = ("pending", "zero", "allocated", "corrupt")
+STATES: tuple[State, ...] = ("pending", "zero", "allocated", "corrupt")
 
 _COUNTERS = (
     "zero_frame",
@@ -48,44 +50,74 @@ _FLAGS = itemgetter(2, 3)
 _KIND = itemgetter(2, 3, 4)
 _OWNER = itemgetter(4)
 _ACCESSES = itemgetter(5)
-_STATE_OF: dict[tuple[int | None, int | None], str] = {(0, 0): "pending", (0, 1): "zero", (1, 0): "allocated"}
+_STATE_OF: dict[tuple[int | None, int | None], State] = {
+    (0, 0): "pending",
+    (0, 1): "zero",
+    (1, 0): "allocated",
+}
+
+
+_JSON_FLAGS: dict[Any, str] = {0: "false", 1: "true"}
 
 
 @dataclass(frozen=True)
 class LazyPage:
-    """A reserved page. `physical_address` is of its own frame or the zero page, 0 while pending."""
+    """A reserved page."""
 
     virtual_address: int | None
+    """Virtual address of its first byte."""
     physical_address: int | None
+    """Physical address of its own frame, or of the shared zero page; 0 while it is pending."""
     is_allocated: bool | None
+    """Whether it has a frame of its own, mapped read-write."""
     is_zero_page: bool | None
+    """Whether the shared zero page is mapped there, read-only."""
     owner: int | None
+    """The task that reserved it."""
     access_count: int | None
+    """Faults that were resolved here, and hits of its cleared access flag."""
     allocation_time: int | None
+    """When it got its frame, as a count of the generic timer; 0 before."""
 
 
 @dataclass(frozen=True)
 class LazyRange:
-    """A range as it was reserved: its number, that of its first record, its pages, and the task that did."""
+    """A range as it was reserved."""
 
     number: int
+    """Number of its slot, by which other commands name it."""
     first: int | None
+    """Number of its first record."""
     pages: int | None
+    """How many pages it has."""
     owner: int | None
+    """The task that reserved it."""
 
 
-class LazyRun(NamedTuple):
-    """Neighbouring pages of one owner and one state: `end` is exclusive."""
+class _Run(NamedTuple):
+    """The fields of a `LazyRun`: a named tuple is what costs least, and can hold nothing but fields."""
 
     start: int
+    """First virtual address."""
     end: int
-    state: str
+    """Virtual address one past the last byte."""
+    state: State
+    """Pending, zero or allocated, as the flags of the pages say; corrupt if flags contradict each other."""
     owner: int | None
+    """The task that reserved them."""
     access_count: int
+    """Accesses counted by all of them together."""
+
+
+class LazyRun(_Run):
+    """Neighbouring pages of one owner and one state."""
+
+    __slots__ = ()
+    json_fields = ("start", "end", "state", "owner", "access_count", "pages")
 
     @property
     def pages(self) -> int:
-        """How many."""
+        """How many pages they are."""
         return (self.end - self.start) // PAGE_BYTES
 
 
@@ -99,6 +131,8 @@ class LazyTable(Sequence[LazyPage]):
     promises less: what `is_allocated` says comes first there, and a page that is only to be filled with zeros
     when it is allocated has no physical address.
     """
+
+    json_item = LazyPage
 
     def __init__(self, rows: list[tuple[Any, ...]], records: list[int], promised: bool = True) -> None:
         self.rows = rows
@@ -124,6 +158,24 @@ class LazyTable(Sequence[LazyPage]):
         virtual, physical, allocated, zero, owner, count, time = self.rows[index]
         return LazyPage(virtual, physical, _boolean(allocated), _boolean(zero), owner, count, time)
 
+    def json(self) -> str:
+        """The pages as a JSON array. By way of dicts it would take three times as long."""
+        rows = self.rows
+        if any(None in row for row in rows[:1]):
+            # A kernel without one of the fields has it in no row.
+            rows = [tuple("null" if value is None else value for value in row) for row in rows]
+        flags: dict[Any, str] = {
+            number: _JSON_FLAGS.get(number, "null") for pair in self.flags for number in pair
+        }
+        flags["null"] = "null"
+        texts = [
+            f'{{"virtual_address": {virtual}, "physical_address": {physical}, '
+            f'"is_allocated": {flags[allocated]}, "is_zero_page": {flags[zero]}, '
+            f'"owner": {owner}, "access_count": {count}, "allocation_time": {time}}}'
+            for virtual, physical, allocated, zero, owner, count, time in rows
+        ]
+        return "[" + ", ".join(texts) + "]"
+
     def owners(self) -> set[int | None]:
         """The tasks whose pages they are."""
         return set(map(_OWNER, self.rows))
@@ -138,7 +190,7 @@ class LazyTable(Sequence[LazyPage]):
         rows, records = [self.rows[index] for index in kept], [self.records[index] for index in kept]
         return LazyTable(rows, records, self.promised)
 
-    def state(self, row: tuple[Any, ...]) -> str:
+    def state(self, row: tuple[Any, ...]) -> State:
         """The state of a row: one of `STATES`."""
         return _STATE_OF.get((row[2], row[3]), "corrupt") if self.promised else _state_by_design(row)
 
@@ -179,7 +231,29 @@ class LazyTable(Sequence[LazyPage]):
         return self.state(row), row[4]
 
 
-def _state_by_design(row: tuple[Any, ...]) -> str:
+class LazyRuns:
+    """The runs of lazy pages."""
+
+    json_item = LazyRun
+
+    def __init__(self, pages: LazyTable) -> None:
+        self._pages = pages
+
+    def __iter__(self) -> Iterator[LazyRun]:
+        return self._pages.runs()
+
+    def json(self) -> str:
+        """The runs as a JSON array, written out as pages are."""
+        texts = [
+            f'{{"start": {start}, "end": {end}, "state": "{state}", '
+            f'"owner": {"null" if owner is None else owner}, "access_count": {count}, '
+            f'"pages": {(end - start) // PAGE_BYTES}}}'
+            for start, end, state, owner, count in self
+        ]
+        return "[" + ", ".join(texts) + "]"
+
+
+def _state_by_design(row: tuple[Any, ...]) -> State:
     """The state of a page of a kernel that has no more than the design: by its flags and where it is."""
     _, physical, allocated, zero, *_ = row
     if allocated not in (0, 1) or zero not in (0, 1):
@@ -194,7 +268,7 @@ def _are_neighbours(rows: list[tuple[Any, ...]]) -> bool:
     return (rows[-1][0] or 0) - (rows[0][0] or 0) == (len(rows) - 1) * PAGE_BYTES
 
 
-def _run(rows: list[tuple[Any, ...]], state: str, owner: int | None) -> LazyRun:
+def _run(rows: list[tuple[Any, ...]], state: State, owner: int | None) -> LazyRun:
     start = rows[0][0] or 0
     return LazyRun(start, start + len(rows) * PAGE_BYTES, state, owner, _accesses(rows))
 
@@ -208,25 +282,67 @@ def _boolean(number: int | None) -> bool | None:
 
 
 @dataclass(frozen=True)
-class LazyPages:
-    """The lazy page allocator: its counters as it keeps them, and the records in use.
+class StateCounts:
+    """Pages by their state."""
 
-    The last two are of other kernels of this design, which have neither ranges nor most of the counters.
+    pending: int
+    """Pages that are only reserved."""
+    zero: int
+    """Pages that are mapped to the shared zero page."""
+    allocated: int
+    """Pages that have a frame of their own."""
+    corrupt: int
+    """Pages whose flags contradict each other."""
+
+
+@dataclass(frozen=True)
+class LazyPages:
+    """The lazy page allocator.
+
+    `pages` are the records in use; of them `selected` are those that were asked for, None if that is all.
+    Other kernels of this design have neither ranges nor most of the counters, but a policy and an index.
     """
 
+    json_fields = (*_COUNTERS, "ranges", "states", "runs", *_OF_DESIGN)
+
     zero_frame: int | None
+    """Physical address of the shared zero page."""
     reserved_pages: int | None
+    """Pages that are reserved now."""
     allocated_pages: int | None
+    """Pages that have a frame of their own."""
     zero_pages: int | None
+    """Pages that are mapped to the zero page."""
     zero_fault_count: int | None
+    """Faults that mapped the zero page."""
     allocate_fault_count: int | None
+    """Faults that gave a pending page its frame."""
     upgrade_fault_count: int | None
+    """Faults that replaced the zero page by a frame."""
     access_flag_count: int | None
+    """Hits of a cleared access flag."""
     fold_count: int | None
+    """Pages folded back onto the zero page."""
     ranges: tuple[LazyRange, ...] | None
+    """The ranges as they were reserved; null in a kernel that has no ranges on record."""
     pages: LazyTable
     allocation_policy: str | None = None
+    """The policy by which pages are allocated; null in a kernel that has only one."""
     next_page_index: int | None = None
+    """The index that the allocator continues from; null in a kernel that has no such index."""
+
+    selected: LazyTable | None = None
+
+    @property
+    def states(self) -> StateCounts:
+        """All reserved pages by state."""
+        counted = self.pages.count_states()
+        return StateCounts(*(counted[state] for state in STATES))
+
+    @property
+    def runs(self) -> LazyRuns:
+        """The pages that were asked for, neighbours of one owner and state summed up; ascending."""
+        return LazyRuns(self.pages if self.selected is None else self.selected)
 
     def pages_of(self, reserved: LazyRange) -> LazyTable:
         """The records of a reserved range."""
@@ -262,7 +378,7 @@ def _read_lazy_pages(kernel: Kernel, whole: bool, records: bool) -> LazyPages:
     named = sum(reserved.pages or 0 for reserved in ranges or ())
     spans = None if whole or ranges is None or named != values["reserved_pages"] else _spans(ranges)
     pages = _read_table(kernel, spans if records else [])
-    return kernel.record(LazyPages, values, "lazy pages", ranges=ranges, pages=pages)
+    return kernel.record(LazyPages, values, "lazy pages", ranges=ranges, pages=pages, selected=None)
 
 
 def _spans(ranges: Sequence[LazyRange]) -> list[tuple[int, int]]:

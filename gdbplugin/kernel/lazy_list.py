@@ -8,35 +8,61 @@ from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import Kernel, WrongWordError
+from gdbplugin.kernel.kernel import Kernel, SelectionError
 from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage, LazyPages, LazyRange, LazyTable, read_lazy_pages
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Tasks, read_tasks
-from gdbplugin.records import dataclass
+from gdbplugin.records import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gdbplugin.aarch64.walk import Fault, Level
+    from gdbplugin.kernel.lazy import State
 
 
 @dataclass(frozen=True)
 class LazyPageDetail:
     """One page: its record, the range it was reserved with, and its walk in its owner's tables.
 
-    The walk is None where the owner has no active address space. Of a kernel without address spaces it is in
-    the tables it runs on; `permissions` has then what they allow, by that regime's exception levels.
+    The walk is None if the owner has no active address space. Of a kernel without address spaces it is in
+    the tables that the kernel runs on; then `permissions` has what they allow, by that regime's exception
+    levels.
     """
 
+    json_fields = ("page", "state", "record", "range", "output", "levels", "fault")
+    json_merged = ("page",)
+
     page: LazyPage
-    state: str
+    state: State
+    """Pending, zero or allocated, as its flags say; corrupt if they contradict each other."""
     record: int
+    """Number of its record."""
     range: LazyRange | None
+    """The range that it was reserved with."""
     translation: Translation | None
     permissions: dict[str, str] | None = None
 
     @property
+    def output(self) -> int | None:
+        """Physical address that ADDRESS translates to; null if it does not."""
+        return None if self.translation is None else self.translation.output
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The walk to the page's descriptor, in its owner's tables."""
+        return () if self.translation is None else self.translation.levels
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why an access would fault; null if it would not."""
+        return None if self.translation is None else self.translation.fault
+
+    @property
     def other_frame(self) -> int | None:
         """The frame on record, where that is not the one that the tables map the page to."""
-        output = None if self.translation is None else self.translation.output
-        frame = self.page.physical_address
+        output, frame = self.output, self.page.physical_address
         if self.state == "pending" or output is None or frame is None:
             return None
         return None if output // PAGE_BYTES == frame // PAGE_BYTES else frame
@@ -44,24 +70,44 @@ class LazyPageDetail:
 
 @dataclass(frozen=True)
 class LazyList(Noticed):
-    """The lazy pages that pass the filters, of which `limit` (None: all) are to be shown.
+    """The lazy page allocator, and the pages that were asked for.
 
-    `ranges` are those reserved ranges that have such pages; `lazy` has all.
+    `selected` are those pages, of which `limit` (None: all) are to be shown; `ranges` are the reserved ranges
+    that have such pages; `lazy` has all ranges and pages.
     """
 
+    json_fields = ("lazy", "matching", "pages", "page", "time")
+
     lazy: LazyPages
+    """The lazy page allocator."""
     ranges: tuple[LazyRange, ...]
-    matching: LazyTable
+    selected: LazyTable
     limit: int | None
-    tasks: Tasks | None
+    scheduler: Tasks | None
     clock: Clock
-    detail: LazyPageDetail | None
+    page: LazyPageDetail | None
+    """With ADDRESS: that page; null without."""
+
+    @property
+    def matching(self) -> int:
+        """How many pages pass the filters."""
+        return len(self.selected)
+
+    @property
+    def pages(self) -> LazyTable:
+        """The pages that pass the filters, at most as many as --limit says; ascending."""
+        return self.selected[: self.limit]
+
+    @property
+    def time(self) -> Clock:
+        """The kernel's own timer; all times are counts of it."""
+        return self.clock
 
     def __iter__(self) -> Iterator[LazyPage]:
-        return iter(self.matching)
+        return iter(self.selected)
 
     def __len__(self) -> int:
-        return len(self.matching)
+        return len(self.selected)
 
 
 def read_lazy_list(
@@ -73,19 +119,19 @@ def read_lazy_list(
 ) -> LazyList:
     """Decode the lazy pages of a state, of the address space with an ASID, or the one at an address.
 
-    Raises `WrongWordError` where no active space has that ASID, where no lazy page is at that address, and
-    for a filter beside an address.
+    Raises `SelectionError` if no active space has that ASID, if no lazy page is at that address, and for a
+    filter together with an address.
     """
     kernel.note_change()
     for name, given in (("--state", state), ("--asid", asid)):
         if address is not None and given is not None:
-            raise WrongWordError(name, "chooses among pages: it does not go with an ADDRESS")
+            raise SelectionError(f"{name} cannot be given with an ADDRESS, which selects one page")
     lazy, matching = read_lazy_pages(kernel), None
     if asid is not None:
         spaces = read_spaces(kernel).by_asid
         if asid not in spaces:
             known = ", ".join(map(str, sorted(spaces))) or "none"
-            raise WrongWordError(str(asid), f"is the ASID of no address space; those known are: {known}")
+            raise SelectionError(f"no address space with ASID {asid} (known: {known})")
         matching = lazy.pages.where(owners={spaces[asid].number})
     if state is not None:
         matching = (lazy.pages if matching is None else matching).where(state=state)
@@ -99,7 +145,14 @@ def read_lazy_list(
         records = set(matching.records)
         ranges = tuple(entry for entry in ranges if not records.isdisjoint(lazy.pages_of(entry).records))
     return LazyList(
-        lazy, ranges, chosen, limit, read_tasks(kernel), read_clock(kernel), detail, journal=kernel.journal
+        replace(lazy, selected=chosen),
+        ranges,
+        chosen,
+        limit,
+        read_tasks(kernel),
+        read_clock(kernel),
+        detail,
+        journal=kernel.journal,
     )
 
 
@@ -108,7 +161,7 @@ def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
     start = address - address % PAGE_BYTES
     place = next((index for index, row in enumerate(lazy.pages.rows) if row[0] == start), None)
     if place is None:
-        raise WrongWordError(f"{address:#x}", "is in no reserved lazy page")
+        raise SelectionError(f"no lazy page is reserved at {address:#x}")
     page, record = lazy.pages[place], lazy.pages.records[place]
     reserved = next(
         (

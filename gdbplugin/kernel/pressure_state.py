@@ -25,6 +25,7 @@ class PressureState(Noticed):
     json_fields = ("pressure", "frames", "units", "time")
 
     pressure: Pressure
+    """The pressure handler."""
     frames: Frames | None
     """The frame pool; null in a kernel that has none on record."""
     clock: Clock
@@ -41,7 +42,7 @@ class PressureState(Noticed):
 
     @property
     def free(self) -> int | None:
-        """Frames to be had: free ones and cached ones."""
+        """Available frames: free and cached ones."""
         frames = self.frames
         if frames is None or frames.free_frames is None or frames.cached_frames is None:
             return None

@@ -12,17 +12,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AddressSpace:
-    """The TTBR0 table of task `number` (physical address), and the ASID it is used with.
-
-    The ASID is good while `generation` is the allocator's.
-    """
+    """An address space of a task, and the ASID that it is used with."""
 
     number: int
+    """The number of the task it belongs to."""
     table: int | None
+    """Physical address of its root table."""
     asid: int | None
+    """Its ASID; valid while `generation` is the allocator's."""
     is_active: bool | None
+    """Whether it exists."""
     generation: int | None
+    """The generation of its ASID."""
     switch_count: int | None
+    """How often it was switched to."""
 
 
 @dataclass(frozen=True)
@@ -30,35 +33,51 @@ class Invalidations:
     """TLB invalidations by kind, since boot."""
 
     by_address: int | None
+    """Invalidations of one address."""
     by_asid: int | None
+    """Invalidations of one ASID."""
     everything: int | None
+    """Invalidations of everything."""
 
 
 @dataclass(frozen=True)
 class AsidAllocator:
-    """The ASID allocator: the width of ASIDs in bits, the current generation, and its counters."""
+    """The ASID allocator."""
 
     bits: int | None
+    """Width of ASIDs in bits."""
     generation: int | None
+    """The current generation."""
     rollover_count: int | None
+    """How often a new generation began."""
     allocation_count: int | None
+    """ASIDs handed out."""
 
 
 @dataclass(frozen=True)
 class AddressSpaces:
-    """The context switcher. `current` is the number of the space in TTBR0; `spaces` the active ones.
+    """The context switcher.
 
-    What a kernel has not is None. The last two are of other kernels of this design, which have no spaces.
+    What a kernel does not have is None. The last two are of other kernels of this design, which have no
+    address spaces on record.
     """
 
     current: int | None
+    """Number of the address space in TTBR0 of core 0."""
     switch_count: int | None
+    """Switches of address spaces since boot."""
     fast_switch_count: int | None
+    """Switches without any TLB invalidation."""
     invalidations: Invalidations | None
+    """TLB invalidations since boot; null in a kernel that does not count them."""
     spaces: tuple[AddressSpace, ...] | None
+    """The active address spaces; null in a kernel that has none on record."""
     asids: AsidAllocator | None
+    """The ASID allocator; null in a kernel that has none."""
     last_context_switch_time: int | None = None
+    """When the last switch was; null in a kernel that does not say."""
     optimization_enabled: bool | None = None
+    """Whether switches are optimized; null in a kernel that has no such setting."""
 
     @property
     def active(self) -> tuple[AddressSpace, ...]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gdbplugin.kernel.clock import Clock, read_clock
-from gdbplugin.kernel.events import EventList, has_events, read_event_list
+from gdbplugin.kernel.events import Event, EventList, has_events, read_event_list
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import Kernel, WrongWordError
+from gdbplugin.kernel.kernel import Kernel, SelectionError
 from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.mappings import Permissions, read_space
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.target import Target
-from gdbplugin.kernel.tasks import Tasks, read_tasks
+from gdbplugin.kernel.tasks import Task, Tasks, read_tasks
 from gdbplugin.records import dataclass, replace
 
 _LARGEST_STACK_BYTES = 64 * 1024 * 1024
@@ -21,29 +21,56 @@ _LARGEST_STACK_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class MappedPage:
-    """A page or block as the hardware's tables map it. `size` is in bytes; `el0` what EL0 may do there."""
+    """A page or block as the hardware's tables map it."""
 
     virtual_address: int
+    """Virtual address of its first byte."""
     physical_address: int
+    """Physical address that it is mapped to."""
     size: int
+    """Its size in bytes."""
     el0: str
+    """What EL0 may do there, such as `rw-`."""
 
 
 @dataclass(frozen=True)
 class StackList(Noticed):
-    """All stacks, or one (`chosen`): only then there are `events`, which are its newest, and `mapped_pages`.
+    """All stacks, or one (`chosen`) with its newest events and its mapped pages."""
 
-    Of a kernel that records no events, or has no address spaces on record, these are None even then.
-    `running` are those whose tasks the cores are running.
-    """
+    json_fields = ("stacks", "running", "events", "mapped_pages", "tasks", "current_task", "time")
+    json_merged = ("stacks",)
 
     stacks: Stacks
-    tasks: Tasks | None
+    scheduler: Tasks | None
     clock: Clock
-    events: EventList | None
+    recent: EventList | None
+    """The newest events of the one stack, with what the filter let through."""
     mapped_pages: tuple[MappedPage, ...] | None
+    """With ID: what is mapped in the stack's range, highest first; null without ID, and in a kernel that has
+    no address spaces on record."""
     running: tuple[RunningStack, ...]
+    """Those of the stacks whose tasks the cores run, with their stack pointers at this moment."""
     chosen: DynamicStack | None = None
+
+    @property
+    def events(self) -> tuple[Event, ...] | None:
+        """With ID: its newest events, oldest first; null without ID, and in a kernel that records none."""
+        return None if self.recent is None else self.recent.events
+
+    @property
+    def tasks(self) -> tuple[Task, ...] | None:
+        """The tasks ever used, in the order of their numbers; null in a kernel without a scheduler."""
+        return None if self.scheduler is None else self.scheduler.tasks
+
+    @property
+    def current_task(self) -> int | None:
+        """The task whose registers are in the CPU."""
+        return None if self.scheduler is None else self.scheduler.current
+
+    @property
+    def time(self) -> Clock:
+        """The kernel's own timer; all times are counts of it."""
+        return self.clock
 
     def __iter__(self) -> Iterator[DynamicStack]:
         return iter(self.stacks.stacks)
@@ -53,7 +80,7 @@ class StackList(Noticed):
 
 
 def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa: A002 (the user's word for it)
-    """Decode every stack, or the one of that id. Raises `WrongWordError` where there is none of that id."""
+    """Decode every stack, or the one with that ID. Raises `SelectionError` if no stack has it."""
     kernel.note_change()
     stacks, tasks, clock = read_stacks(kernel), read_tasks(kernel), read_clock(kernel)
     if id is None:
@@ -62,7 +89,7 @@ def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa
     chosen = tuple(stack for stack in stacks.stacks if stack.id == id)
     if not chosen:
         known = ", ".join(str(stack.id) for stack in stacks.stacks)
-        raise WrongWordError(str(id), f"is no stack on record: those are {known or 'none'}")
+        raise SelectionError(f"no stack with ID {id} (known: {known or 'none'})")
     shown = replace(stacks, stacks=chosen)
     spaces = kernel.beside(lambda: read_spaces(kernel), SPACES)
     if not has_events(kernel):

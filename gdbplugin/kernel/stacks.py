@@ -9,33 +9,51 @@ from gdbplugin.kernel.spaces import AddressSpaces
 from gdbplugin.layout.decode import Invalid
 from gdbplugin.records import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gdbplugin.kernel.pressure import Level
+
 _OTHER_POINTER = 1  # PSTATE.SP: the exception level's own stack pointer is in use, never at EL0.
 
 
 @dataclass(frozen=True)
 class DynamicStack:
-    """A dynamic stack: addresses are virtual, sizes in bytes, times in counts of the generic timer.
-
-    `pressure_level` is of other kernels of this design, where each stack has one.
-    """
+    """A dynamic stack. Sizes are in bytes, times are counts of the generic timer."""
 
     id: int | None
+    """Its ID, from 1: the number of its slot + 1."""
     is_active: bool | None
+    """Whether it exists; the record of one that ended is kept until its slot is used again."""
     policy: str | None
+    """How it grows: Conservative, Aggressive or Predictive."""
     owner: int | None
+    """The task that runs on it."""
     base_address: int | None
+    """Virtual address one past its highest byte: it grows down from here."""
     current_size: int | None
+    """Bytes mapped below the base."""
     max_size: int | None
+    """Bytes that it may grow to."""
     growth_count: int | None
+    """How often it was grown."""
     shrink_count: int | None
+    """How often it was shrunk."""
     last_access_time: int | None
+    """When it was last grown, shrunk, or switched away from."""
     stack_pointer: int | None
+    """SP_EL0 when its task last entered the kernel by a fault on this stack or a switch."""
     high_water_mark: int | None
+    """The most bytes that were ever mapped."""
     guard_address: int | None
+    """Virtual address of the guard page."""
     last_growth_time: int | None
+    """When it last grew."""
     last_growth_pages: int | None
+    """Pages added by the last growth; 0 before the first."""
     pages_returned: int | None
-    pressure_level: str | None = None
+    """Pages given back by shrinking in total."""
+    pressure_level: Level | None = None
+    """Its level of memory pressure; null in a kernel whose stacks have none each."""
 
     @property
     def label(self) -> str:
@@ -44,16 +62,27 @@ class DynamicStack:
 
 
 @dataclass(frozen=True)
-class Stacks:
-    """The stacks whose slots were ever used, in the order of their slots; ended ones are not active.
+class StackManager:
+    """What a kernel keeps for all stacks together; null where each stack has its own."""
 
-    What follows them is of other kernels of this design: one policy for all stacks, and the ID of the next.
-    """
+    growth_policy: str | None = None
+    """How all stacks grow."""
+    pressure_threshold: int | None = None
+    """The pressure threshold of all stacks, in the kernel's own unit."""
+    next_stack_id: int | None = None
+    """The ID that the next stack gets."""
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """The stacks whose slots were ever used, in the order of their slots; ended ones are not active."""
+
+    json_fields = ("stacks", "stack_manager")
 
     stacks: tuple[DynamicStack, ...]
-    growth_policy: str | None = None
-    pressure_threshold: int | None = None
-    next_stack_id: int | None = None
+    """Every stack on record, or the one that was asked for."""
+    stack_manager: StackManager = StackManager()
+    """What the kernel keeps for all stacks together."""
 
     @property
     def active(self) -> tuple[DynamicStack, ...]:
@@ -92,19 +121,23 @@ def read_stacks(kernel: Kernel) -> Stacks:
         lacking = [name for name in _OF_MANAGER if name not in manager]
         for name in together(lacking, _OF_MANAGER, "settings of the stack manager"):
             kernel.lack(name)
-    return Stacks(tuple(found), **manager)
+    return Stacks(tuple(found), StackManager(**manager))
 
 
 @dataclass(frozen=True)
 class RunningStack:
-    """The stack, by its id, of the task that a core runs, and where its stack pointer is at this moment.
+    """A stack whose task runs on a core at this moment.
 
-    The kernel's record has it as of the last time that the task called the kernel, or was switched from.
+    The kernel's record has the stack pointer of the last time that the task called the kernel, or was
+    switched from.
     """
 
     stack: int
+    """The ID of the stack."""
     core: int
+    """The core that runs its task."""
     stack_pointer: int
+    """SP_EL0 of that core; `stack_pointer` of the stack is what the kernel last noted."""
 
 
 def read_running(kernel: Kernel, stacks: Stacks, spaces: AddressSpaces) -> tuple[RunningStack, ...]:
@@ -119,7 +152,7 @@ def read_running(kernel: Kernel, stacks: Stacks, spaces: AddressSpaces) -> tuple
         pointer = _task_stack_pointer(kernel, core.core)
         if stack is None or stack.id is None or pointer is None:
             continue
-        # In the kernel, amid a switch, SP_EL0 may be another task's yet.
+        # In the kernel, during a switch, SP_EL0 may still be another task's.
         if core.exception_level == 0 or _is_in(stack, pointer):
             found.append(RunningStack(stack.id, core.core, pointer))
     return tuple(found)

@@ -81,6 +81,7 @@ class Counters(Noticed):
     json_fields = ("changing", "enabled", "stats", "counters", "time", "since")
 
     stats: DynamicMemoryStats
+    """DynamicMemoryStats, by the kernel's field names."""
     counters: dict[str, int | None]
     """More counters since boot, by name: lazy page faults by what they did, frames, switches, invalidations,
     ASIDs, events, ticks."""

@@ -12,10 +12,14 @@ from gdbplugin.kernel.pressure import LEVELS, Pressure, read_pressure
 from gdbplugin.kernel.statistics import DynamicMemoryStats, read_other_counters, read_statistics
 from gdbplugin.records import asdict, dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gdbplugin.kernel.pressure import Level
+
 
 @dataclass(frozen=True)
 class StressState:
-    """What the test is judged by, at one stop. `frames` is None where the kernel was amid a change."""
+    """What the test is judged by, at one stop. `frames` is None if the kernel was changing its records."""
 
     stats: DynamicMemoryStats
     counters: dict[str, int | None]
@@ -30,44 +34,103 @@ class StressState:
 
 
 @dataclass(frozen=True)
+class StrategyChange:
+    """What a strategy did during the test."""
+
+    strategy: str
+    """Its name."""
+    run_count: int | None
+    """How often it ran."""
+    total_won: int | None
+    """What these runs gained, in the strategy's unit."""
+
+
+@dataclass(frozen=True)
 class StressRun(Noticed):
-    """A run: `result` is passed, failed, cancelled or no room; `strategies` are runs and wins, by name."""
+    """A run of the kernel's stress test, and what it changed."""
+
+    json_fields = (
+        *("result", "progress", "progress_total", "seconds"),
+        *("stats", "stats_before", "counters", "counters_before", "changes"),
+        *("level", "levels_entered", "strategies"),
+        *("frames_before", "frames_after", "frames_lost"),
+    )
 
     result: str
+    """What the kernel says: passed, failed, cancelled, or no room if not all of its tasks could start."""
     progress: int | None
+    """Steps that were done when it ended or was cancelled."""
     progress_total: int | None
+    """Steps of the whole test."""
     seconds: float | None
+    """How long it took, by the kernel's own timer."""
     before: StressState
     after: StressState
 
     @property
+    def stats(self) -> DynamicMemoryStats:
+        """DynamicMemoryStats after the test."""
+        return self.after.stats
+
+    @property
+    def stats_before(self) -> DynamicMemoryStats:
+        """DynamicMemoryStats before the test."""
+        return self.before.stats
+
+    @property
+    def counters(self) -> dict[str, int | None]:
+        """More counters since boot after the test, by name."""
+        return self.after.counters
+
+    @property
+    def counters_before(self) -> dict[str, int | None]:
+        """The same counters before the test."""
+        return self.before.counters
+
+    @property
+    def level(self) -> Level | None:
+        """The level of memory pressure after the test."""
+        return self.after.pressure.level
+
+    @property
+    def frames_before(self) -> Accounting | None:
+        """Frames by their use before the test; null if they were not counted."""
+        return self.before.frames
+
+    @property
+    def frames_after(self) -> Accounting | None:
+        """Frames by their use after the test; null if they were not counted."""
+        return self.after.frames
+
+    @property
     def changes(self) -> dict[str, int | None]:
-        """The change of every counter: of DynamicMemoryStats, and of the others."""
+        """The change of every counter of `stats` and `counters`; null if it is not known."""
         before, after = self.before.values, self.after.values
         return {name: difference(after[name], before[name]) for name in after}
 
     @property
     def levels_entered(self) -> dict[str, int]:
-        """How often each pressure level was entered."""
+        """How often each level of memory pressure was entered during the test."""
         before, after = self.before.pressure.level_events, self.after.pressure.level_events
         pairs = zip(LEVELS, before or (), after or (), strict=False)
         return {level: new - old for level, old, new in pairs}
 
     @property
-    def strategies(self) -> dict[str, tuple[int | None, int | None]]:
-        """Each strategy's runs, and what they won in its own unit."""
+    def strategies(self) -> tuple[StrategyChange, ...]:
+        """What each strategy did during the test."""
         before = {entry.strategy: entry for entry in self.before.pressure.strategies or ()}
-        found = {}
+        found: dict[str, StrategyChange] = {}
         for entry in self.after.pressure.strategies or ():
             old = before.get(entry.strategy)
             if entry.strategy is not None and old is not None:
                 runs = difference(entry.run_count, old.run_count)
-                found[entry.strategy] = (runs, difference(entry.total_won, old.total_won))
-        return found
+                won = difference(entry.total_won, old.total_won)
+                found[entry.strategy] = StrategyChange(entry.strategy, runs, won)
+        return tuple(found.values())
 
     @property
     def frames_lost(self) -> int | None:
-        """Frames in use that nothing owns now, beyond those before; None where they were not counted."""
+        """Frames that nothing owns any more since the test; null if they were not counted."""
         if self.after.frames is None:
             return None
         earlier = self.before.frames.lost if self.before.frames is not None else 0
@@ -98,7 +161,7 @@ def compare_stress(kernel: Kernel, before: StressState, interface: Interface) ->
         kernel.journal.find("frames lost by the stress test", "0", f"{run.frames_lost:,}")
     if before.frames is None:
         kernel.journal.note(
-            "the kernel was amid a change before the test: frames lost earlier would be counted as well"
+            "the kernel was in the middle of a change before the test: frames lost earlier count as well"
         )
     return run
 

@@ -9,18 +9,28 @@ from gdbplugin.records import dataclass
 
 @dataclass(frozen=True)
 class Task:
-    """A task; times in counts of the generic timer. `stack` is the id of its dynamic stack, 0 for none."""
+    """A task. Times are counts of the generic timer."""
 
     id: int | None
+    """Its number."""
     name: str
+    """Its name."""
     state: str | None
+    """Its TaskState, by name."""
     end_reason: str | None
+    """Why it ended: its EndReason, by name; `None` while it lives."""
     stack: int | None
+    """ID of its dynamic stack; 0 if it has none."""
     switch_count: int | None
+    """How often it was switched to."""
     start_time: int | None
+    """When it was started."""
     end_time: int | None
+    """When it ended; 0 while it lives."""
     end_syndrome: int | None
+    """ESR_EL1 of the exception that ended it."""
     end_address: int | None
+    """FAR_EL1 of that exception."""
 
 
 @dataclass(frozen=True)

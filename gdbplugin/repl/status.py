@@ -217,7 +217,7 @@ class StatusReader:
             found,
             exception_level=core.exception_level if core else None,
             asid=space.asid if space else in_register,
-            task=self._style.owner(space.number, task_names(context.tasks)) if space else None,
+            task=self._style.owner(space.number, task_names(context.scheduler)) if space else None,
             pressure=state.pressure.level,
             free=state.free,
             limit=state.pressure.limit_frames,

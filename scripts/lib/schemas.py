@@ -10,6 +10,7 @@ import argparse
 import ast
 import enum
 import functools
+import importlib
 import inspect
 import json
 import sys
@@ -77,9 +78,24 @@ def namespace(module_name: str) -> dict[str, Any]:
     found = dict(vars(module))
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            body = [entry for entry in node.body if not isinstance(entry, ast.ClassDef)]
-            exec(compile(ast.Module(body, []), module_name, "exec"), found)
+            for entry in node.body:
+                if isinstance(entry, ast.ImportFrom):
+                    found |= _imported(entry)
+                elif not isinstance(entry, ast.ClassDef):
+                    exec(compile(ast.Module([entry], []), module_name, "exec"), found)
     return found
+
+
+def _imported(node: ast.ImportFrom) -> dict[str, Any]:
+    """What an import brings; it may be a name that its module too has for type checkers only."""
+    assert node.module is not None
+    module = importlib.import_module(node.module)
+    return {
+        alias.asname or alias.name: getattr(module, alias.name)
+        if hasattr(module, alias.name)
+        else namespace(node.module)[alias.name]
+        for alias in node.names
+    }
 
 
 class Generator:

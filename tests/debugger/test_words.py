@@ -147,10 +147,10 @@ def test_words_that_the_target_knows_better_are_named_with_the_usage(shared_mach
         "maps --permissions zzz": '"zzz" is not a pattern of permissions',
         "maps --asid 4 --ttbr 0x8000": "--asid and --ttbr both say which tables to take",
         "maps --stage 2": "core 0 has no stage 2: no hypervisor has it on (HCR_EL2.VM)",
-        "lazy 0x200000004000 --state zero": '"--state" chooses among pages: it does not go with an ADDRESS',
-        "lazy --asid 4444": '"4444" is the ASID of no address space; those known are: ',
-        "events --core 9": '"9" is no core: they are 0, 1, 2, 3',
-        "events --kind growth": '"growth" is no kind of event: they are ',
+        "lazy 0x200000004000 --state zero": "--state cannot be given with an ADDRESS, which selects one page",
+        "lazy --asid 4444": "no address space with ASID 4444 (known: ",
+        "events --core 9": "no core 9 (known: 0, 1, 2, 3)",
+        "events --kind growth": "no kind of event growth (known: ",
     }
     connect = f"target remote {shared_machine.qemu.gdb_address}"
     done = gdb(connect, "thread 1", *(f"tinyos {command}" for command in wrong), elf=kernel_elf)

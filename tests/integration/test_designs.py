@@ -122,7 +122,7 @@ def test_the_check_names_the_records_that_claim_a_mapping(design):
     found = {int(finding.object.removeprefix("lazy page "), 0) for finding in check.findings}
     assert found == claiming
     assert claiming
-    assert check.checked["stacks"] == len(figures["stack"])
+    assert check.checked.stacks == len(figures["stack"])
 
 
 def test_what_it_has_not_is_said_in_one_line(design):
@@ -234,7 +234,7 @@ def test_a_lock_that_is_held_is_told(design_elf):
         assert "was locked when the machine stopped" in found.notes[0]
         check = session.check()
         assert (check.findings, check.changing) == ([], True)
-        assert check.passing_count
+        assert check.transient_count
 
 
 def test_the_second_manager_of_the_variant(variant):
@@ -343,12 +343,12 @@ def test_its_records_are_held_against_its_tables(variant):
     check = session.check()
     # The tables map every address to itself.
     claiming = [page for page in second["page"] if page["physical_address"]]
-    assert check.checked["mapped_pages"] == len(claiming)
+    assert check.checked.mapped_pages == len(claiming)
     assert [finding.found for finding in check.findings] == [
         f"mapped to {page['virtual_address']:#x}" for page in claiming
     ]
     page = claiming[0]["virtual_address"]
-    assert session.lazy(page).detail.translation.output == page
+    assert session.lazy(page).page.translation.output == page
     assert session.translate(page).view.level == 2
     assert "lazy pages" in shown(session, "tinyos maps")
 

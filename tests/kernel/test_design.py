@@ -12,7 +12,7 @@ from gdbplugin.kernel.context import read_context
 from gdbplugin.kernel.design import MANAGER, SCHEDULER, DesignLayout, ManagerUnclearError, recognised
 from gdbplugin.kernel.events import read_event_list
 from gdbplugin.kernel.interface import read_interface
-from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError, NotTinyOSError, WrongWordError
+from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError, NotTinyOSError, SelectionError
 from gdbplugin.kernel.lazy_list import read_lazy_list
 from gdbplugin.kernel.pressure_state import read_pressure_state
 from gdbplugin.kernel.report import read_report
@@ -168,10 +168,11 @@ def test_the_records_are_read_with_the_mmu_off():
     ]
     assert {(entry.policy, entry.owner, entry.guard_address) for entry in stacks} == {(None, None, None)}
     assert len(stacks.stacks.active) == 2
-    assert (stacks.stacks.growth_policy, stacks.stacks.next_stack_id) == ("Predictive", 8)
+    manager = stacks.stacks.stack_manager
+    assert (manager.growth_policy, manager.next_stack_id) == ("Predictive", 8)
     lazy = read_lazy_list(kernel)
     assert [entry.virtual_address for entry in lazy] == [0x401000, 0x402000, 0x403000, 0x405000]
-    assert [lazy.matching.state(row) for row in lazy.matching.rows] == [
+    assert [lazy.selected.state(row) for row in lazy.selected.rows] == [
         "allocated",
         "zero",
         "pending",
@@ -257,8 +258,8 @@ def test_one_stack_and_one_page():
     detail = shown("stacks", kernel, id=7)
     assert (detail["events"], detail["mapped_pages"], len(detail["stacks"])) == (None, None, 1)
     found = read_lazy_list(kernel, address=0x401FFF)
-    assert (found.detail.state, found.detail.translation, found.detail.range) == ("allocated", None, None)
-    with pytest.raises(WrongWordError, match="is no stack on record: those are 7, 2"):
+    assert (found.page.state, found.page.translation, found.page.range) == ("allocated", None, None)
+    with pytest.raises(SelectionError, match=r"no stack with ID 1 \(known: 7, 2\)"):
         read_stack_list(kernel, id=1)
 
 
@@ -328,7 +329,7 @@ def test_with_the_mmu_off_no_record_may_claim_a_mapping():
         f"lazy page {page}: expected no mapping, as the MMU is off; found a record of one to {claim}"
         for page, claim in (("0x401000", "0x7000 (allocated)"), ("0x402000", "0x3000 (zero)"))
     ]
-    assert (check.checked["stacks"], check.checked["lazy_pages"], check.checked["frames"]) == (2, 4, None)
+    assert (check.checked.stacks, check.checked.lazy_pages, check.checked.frames) == (2, 4, None)
 
 
 def test_pending_pages_are_held_against_tables_of_pages():
@@ -344,7 +345,7 @@ def test_pending_pages_are_held_against_tables_of_pages():
         {world.address: bytes(world.bytes), **memory}, {0: {**registers, "TTBR0_EL3": 0x14_0000}}
     )
     kernel = Kernel(machine, world.kernel().layout)
-    assert read_check(kernel).checked["mapped_pages"] == 2
+    assert read_check(kernel).checked.mapped_pages == 2
     assert [str(finding) for finding in kernel.journal.findings] == [
         "lazy page 0x403000: expected not mapped while pending; found mapped to 0x8000"
     ]
@@ -370,12 +371,12 @@ def test_records_that_disagree_are_found():
         assert said in found
 
 
-def test_while_it_is_locked_what_disagrees_is_passing():
+def test_disagreements_while_it_is_locked_are_transient():
     world = small_world()
     world.bytes[0] = 1
     kernel = world.kernel()
     check = read_check(kernel)
-    assert (check.changing, check.passing_count, kernel.journal.finding_count) == (True, 2, 0)
+    assert (check.changing, check.transient_count, kernel.journal.finding_count) == (True, 2, 0)
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,7 +11,7 @@ from gdbplugin.kernel.context import read_context
 from gdbplugin.kernel.events import kinds, offered_kinds, read_event_list, read_events
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.kernel import MANAGER, Kernel, KernelNotReadyError, WrongWordError
+from gdbplugin.kernel.kernel import MANAGER, Kernel, KernelNotReadyError, SelectionError
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRun, LazyTable
 from gdbplugin.kernel.lazy_list import offered_asids, read_lazy_list
 from gdbplugin.kernel.spaces import read_spaces
@@ -42,11 +42,11 @@ def test_one_stack_with_its_events_and_pages():
     assert [stack.id for stack in shown.stacks.stacks] == [1]
     assert [page.virtual_address for page in shown.mapped_pages] == [base - n * 4096 for n in (1, 2, 3)]
     assert {page.el0 for page in shown.mapped_pages} == {"rw-"}
-    assert [event.sequence for event in shown.events.events] == [1, 3]
+    assert [event.sequence for event in shown.events] == [1, 3]
 
 
 def test_a_stack_that_is_not_on_record_is_named():
-    with pytest.raises(WrongWordError, match=r'"9" is no stack on record: those are 1, 2'):
+    with pytest.raises(SelectionError, match=r"no stack with ID 9 \(known: 1, 2\)"):
         read_stack_list(World().kernel(), 9)
 
 
@@ -63,18 +63,18 @@ def test_an_ended_stack_and_one_gone_wild_have_no_pages():
 
 def test_lazy_pages_of_a_state_and_of_an_address_space():
     kernel = World().kernel()
-    assert [page.virtual_address for page in read_lazy_list(kernel, state="allocated").matching] == [
+    assert [page.virtual_address for page in read_lazy_list(kernel, state="allocated")] == [
         LAZY_BASE + 3 * 4096,
         LAZY_BASE + 4 * 4096,
     ]
-    assert len(read_lazy_list(kernel, asid=11).matching) == 5
-    assert len(read_lazy_list(kernel, asid=12).matching) == 0
-    assert len(read_lazy_list(kernel, asid=11, state="pending").matching) == 2
+    assert len(read_lazy_list(kernel, asid=11)) == read_lazy_list(kernel, asid=11).matching == 5
+    assert len(read_lazy_list(kernel, asid=12)) == 0
+    assert len(read_lazy_list(kernel, asid=11, state="pending")) == 2
     assert len(read_lazy_list(kernel, state="zero").ranges) == 1
     assert read_lazy_list(kernel, asid=12).ranges == ()
-    with pytest.raises(WrongWordError, match="does not go with an ADDRESS"):
+    with pytest.raises(SelectionError, match="--state cannot be given with an ADDRESS"):
         read_lazy_list(kernel, address=LAZY_BASE, state="zero")
-    with pytest.raises(WrongWordError, match='"99" is the ASID of no address space; those known are: 11, 12'):
+    with pytest.raises(SelectionError, match=r"no address space with ASID 99 \(known: 11, 12\)"):
         read_lazy_list(kernel, asid=99)
 
 
@@ -83,8 +83,8 @@ def test_an_asid_of_an_older_generation_chooses_nothing_and_is_not_offered():
     world.manager["context_switcher"]["spaces"][1].update(generation=2, asid=12)
     kernel = world.kernel()
     assert read_spaces(kernel).by_asid.keys() == {12}
-    assert len(read_lazy_list(kernel, asid=12).matching) == 0
-    with pytest.raises(WrongWordError, match="is the ASID of no address space; those known are: 12"):
+    assert len(read_lazy_list(kernel, asid=12)) == 0
+    with pytest.raises(SelectionError, match=r"no address space with ASID 11 \(known: 12\)"):
         read_lazy_list(kernel, asid=11)
     assert offered_asids(stopped(world)) == [12]
 
@@ -94,15 +94,15 @@ def test_an_asid_of_an_older_generation_chooses_nothing_and_is_not_offered():
 )
 def test_one_lazy_page_and_its_descriptor(number, state, kind):
     shown = read_lazy_list(World().kernel(), address=LAZY_BASE + number * 4096 + 5)
-    detail = shown.detail
+    detail = shown.page
     assert (detail.state, detail.record, detail.range.pages) == (state, number, 5)
     assert detail.translation.levels[-1].kind.value == kind
     assert (detail.translation.output is None) == (state == "pending")
-    assert len(shown.matching) == 1
+    assert shown.matching == len(shown) == 1
 
 
 def test_an_address_in_no_lazy_page_is_named():
-    with pytest.raises(WrongWordError, match='"0x1234" is in no reserved lazy page'):
+    with pytest.raises(SelectionError, match="no lazy page is reserved at 0x1234"):
         read_lazy_list(World().kernel(), address=0x1234)
 
 
@@ -164,7 +164,7 @@ def test_events_filtered_by_core_kind_and_number():
     shown = read_event_list(kernel, n=1, core=0)
     assert (shown.matching, [event.sequence for event in shown.events]) == (2, [4])
     assert read_event_list(kernel, n=0).events == ()
-    with pytest.raises(WrongWordError, match='"Nothing" is no kind of event: they are TaskStarted'):
+    with pytest.raises(SelectionError, match=r"no kind of event Nothing \(known: TaskStarted"):
         read_event_list(kernel, kind="Nothing")
 
 
@@ -341,6 +341,6 @@ def test_no_corruption_of_the_manager_breaks_a_command(corruptions):
                 image[PLACES[MANAGER] + offset] = byte
             try:
                 content = shown(word, kernel, **options)
-            except WrongWordError:
+            except SelectionError:
                 continue  # The stack or page that was asked for is on record no more.
             validate(content)

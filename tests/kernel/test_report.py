@@ -30,11 +30,8 @@ def test_report_of_a_small_kernel():
     assert report.pressure.frames.used_frames == 27
     assert [space.number for space in report.context.spaces.spaces] == [1, 2]
     assert report.context.spaces.asids.generation == 3
-    assert next((task.id, task.name, task.state) for task in report.context.tasks.tasks) == (
-        1,
-        "worker",
-        "Ready",
-    )
+    task = report.context.tasks[0]
+    assert (task.id, task.name, task.state) == (1, "worker", "Ready")
     (core,) = report.context.cores
     assert (core.exception_level, core.mmu_enabled) == (1, True)
     assert core.ttbr0.asid == 11

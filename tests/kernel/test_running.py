@@ -5,8 +5,7 @@ import pytest
 from gdbplugin.kernel.report import read_report
 from gdbplugin.kernel.stack_list import read_stack_list
 from gdbplugin.kernel.stacks import RunningStack
-from gdbplugin.render import stacks as stacks_view
-from gdbplugin.render.style import Style
+from tests.commands.forms import text_of
 from tests.kernel.synthetic import STACK_BASE, World
 
 BASE = STACK_BASE + 0x20_0000
@@ -51,13 +50,13 @@ def test_nobody_runs_where_the_registers_tell_of_nobody():
 
 def test_the_table_tells_the_live_pointer_from_the_noted_one():
     kernel = world(EL0, SP=LIVE).kernel()
-    text = stacks_view.text(read_stack_list(kernel), Style("ascii"))
+    text = text_of("stacks", read_stack_list(kernel))
     first, second = [line for line in text.splitlines() if ".." in line]
     assert "  3fedd0*  " in first
     assert f"{BASE - 0x3000:#x}..400000" in first
     assert "  5fffc0   " in second
     assert "* as core 0 has it, which runs task 1" in text
     assert max(map(len, text.splitlines())) <= 100
-    one = stacks_view.text(read_stack_list(kernel, 1), Style("ascii"))
+    one = text_of("stacks", read_stack_list(kernel, 1))
     assert f"stack pointer  {LIVE:#x}, 4,656 B below the base, as core 0 has it now" in one
     assert f"last noted     {NOTED:#x}, 64 B below the base" in one

@@ -1,17 +1,14 @@
 """Runs of the kernel's tests: what is made of the states before and after."""
 
-import json
-
 import pytest
 
 from gdbplugin.kernel.accounting import read_accounting
 from gdbplugin.kernel.context_test import compare_context, read_context_state
 from gdbplugin.kernel.interface import Interface
 from gdbplugin.kernel.pressure import read_pressure
-from gdbplugin.kernel.stress import compare_stress, read_stress_state
-from gdbplugin.render import context_test as context_view
-from gdbplugin.render import stress as stress_view
+from gdbplugin.kernel.stress import StrategyChange, compare_stress, read_stress_state
 from gdbplugin.render.style import Style
+from tests.commands.forms import json_of, text_of
 from tests.kernel.synthetic import World
 from tests.schemas.validation import validate
 
@@ -20,13 +17,6 @@ def interface(result=0):
     return Interface(
         version=2, request=0, served=1, result=result, progress=40, progress_total=100, is_ready=1, active=0
     )
-
-
-def validated(word, content, journal):
-    findings = [vars(finding) for finding in journal.findings]
-    whole = {"schema": f"tinyos.{word}/1", "findings": findings, "notes": journal.notes, **content}
-    validate(json.loads(json.dumps(whole)))
-    return content
 
 
 def test_every_frame_of_a_small_kernel_is_accounted_for():
@@ -46,7 +36,7 @@ def test_a_frame_that_nothing_owns_is_lost():
     run = compare_stress(kernel, before, interface())
     assert run.frames_lost == 1
     assert [finding.object for finding in kernel.journal.findings] == ["frames lost by the stress test"]
-    assert "1 LOST" in stress_view.text(run, Style())
+    assert "1 LOST" in text_of("stress", run, Style())
 
 
 def test_one_lost_before_is_not_the_tests():
@@ -69,9 +59,9 @@ def test_the_change_of_every_counter():
     run = compare_stress(kernel, before, interface())
     assert {name: change for name, change in run.changes.items() if change} == {"optimization_events": 7}
     assert run.levels_entered == {"Low": 1, "Medium": 0, "High": 0, "Critical": 1}
-    assert run.strategies["PressureRelief"] == (3, 0)
-    validated("stress", stress_view.content(run), kernel.journal)
-    assert "passed" in stress_view.text(run, Style())
+    assert StrategyChange("PressureRelief", run_count=3, total_won=0) in run.strategies
+    validate(json_of("stress", run))
+    assert "passed" in text_of("stress", run, Style())
 
 
 @pytest.mark.parametrize(
@@ -87,9 +77,9 @@ def test_the_change_of_every_counter():
 def test_what_the_kernel_said_of_it(result, said, findings):
     kernel = World().kernel()
     run = compare_stress(kernel, read_stress_state(kernel), interface(result))
-    assert said in stress_view.text(run, Style())
+    assert said in text_of("stress", run, Style())
     tested = compare_context(kernel, read_context_state(kernel), interface(result))
-    assert f"Context switching test: {said.split(' at ')[0]}" in context_view.text(tested, Style())
+    assert f"Context switching test: {said.split(' at ')[0]}" in text_of("context --test", tested, Style())
     assert kernel.journal.finding_count == 2 * findings
 
 
@@ -102,7 +92,7 @@ def test_without_room_for_its_tasks_the_finding_says_why():
     assert f"with {free} of {limit} frames free" in finding.found
 
 
-def test_amid_a_change_frames_are_not_counted():
+def test_frames_are_not_counted_during_a_change():
     world = World()
     world.sequence = 7
     before = read_stress_state(world.copy().kernel())
@@ -111,8 +101,8 @@ def test_amid_a_change_frames_are_not_counted():
     kernel = world.kernel()
     run = compare_stress(kernel, before, interface())
     assert run.frames_lost == 0
-    assert "amid a change before the test" in kernel.journal.notes[0]
-    validated("stress", stress_view.content(run), kernel.journal)
+    assert "in the middle of a change before the test" in kernel.journal.notes[0]
+    validate(json_of("stress", run))
 
 
 def test_what_a_context_test_changed():
@@ -131,8 +121,8 @@ def test_what_a_context_test_changed():
         "invalidations_by_asid": 2,
     }
     assert [(task.id, task.is_new, task.switches) for task in run.tasks] == [(1, False, 4), (2, True, 9)]
-    validated("context-test", context_view.content(run), kernel.journal)
-    text = context_view.text(run, Style())
+    validate(json_of("context --test", run))
+    text = text_of("context --test", run, Style())
     assert "+50" in text
     assert "started meanwhile" in text
 
@@ -146,7 +136,7 @@ def test_a_corrupt_kernel_is_shown_all_the_same():
     world.manager["stack_manager"]["stacks"][0]["current_size"] = 1 << 60
     kernel = world.kernel()
     run = compare_stress(kernel, stress, interface(1))
-    validated("stress", stress_view.content(run), kernel.journal)
-    assert "—" in stress_view.text(run, Style())
+    validate(json_of("stress", run))
+    assert "—" in text_of("stress", run, Style())
     tested = compare_context(kernel, context, interface(1))
-    validated("context-test", context_view.content(tested), kernel.journal)
+    validate(json_of("context --test", tested))

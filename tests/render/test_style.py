@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gdbplugin.kernel.journal import Journal, Noticed
 from gdbplugin.render.style import Style, indented, table
 
 
@@ -96,3 +97,14 @@ def test_a_table_leaves_out_what_there_is_no_room_for():
     least = table(HEADERS, ROWS, room=5, dispensable=("seen", "id")).splitlines()
     assert least[0] == "name"
     assert " ".join(map(str.strip, least[4:])) == "(too narrow for: seen, id)"
+
+
+def test_many_findings_are_counted_but_not_all_shown():
+    journal = Journal(limit=50)
+    for number in range(200):
+        journal.find(f"page {number}", "mapped", "not mapped")
+    journal.find("page 3", "mapped", "not mapped")
+    lines = Style("ascii").noticed(Noticed(journal=journal)).splitlines()
+    assert lines[0] == "Findings: 200"
+    assert lines[-1] == "  and 180 more"
+    assert len(journal.findings) == 50

@@ -75,8 +75,8 @@ def test_status_of_running_target_is_the_librarys(shared_machine: TinyOS) -> Non
     shared_machine.shell("hold")
     seen = StatusReader(shared_machine, Style()).read()
     context, pressure = shared_machine.context(), shared_machine.pressure()
-    assert context.tasks is not None
-    space = context.spaces.of(context.tasks.current)
+    assert context.current_task is not None
+    space = context.spaces.of(context.current_task)
     assert space is not None
     assert seen.running
     assert (seen.asid, seen.pressure) == (space.asid, pressure.pressure.level)

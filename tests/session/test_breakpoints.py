@@ -77,7 +77,7 @@ def test_a_lazy_fault_in_a_range_and_at_an_address(tinyos: TinyOS) -> None:
     (page,) = tinyos.lazy(event.first)
     assert {"LazyZero": page.is_zero_page, "LazyAllocate": page.is_allocated}[event.kind or ""]
     assert page.physical_address == event.second
-    detail = tinyos.lazy(event.first).detail
+    detail = tinyos.lazy(event.first).page
     assert detail is not None
     assert detail.range is not None
     # Of each six pages of a range, the program leaves two alone, reads two and writes two.
@@ -115,7 +115,7 @@ def test_a_switch_to_an_address_space(tinyos: TinyOS) -> None:
 
 def test_the_end_of_a_task(tinyos: TinyOS) -> None:
     tinyos.shell("spawn worker")
-    task = max(task.id or 0 for task in tinyos.context().tasks.tasks if task.state != "Ended")  # type: ignore[union-attr]
+    task = max(task.id or 0 for task in tinyos.context().tasks or () if task.state != "Ended")
     event = run_until(tinyos, f"kill {task}", "task-ended", task=task)
     assert (event.kind, event.first) == ("TaskEnded", task)
     assert all(stack.owner != task or not stack.is_active for stack in tinyos.stacks())

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gdbplugin.commands.events import meaning
 from gdbplugin.kernel.events import Event
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages, LazyRange
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.tasks import Names, task_names
-from gdbplugin.render.events import meaning
 from gdbplugin.render.style import Style
 from gdbplugin.repl.live.drawing import (
     BAD,
