@@ -10,6 +10,7 @@ import argparse
 import ast
 import enum
 import functools
+import importlib
 import inspect
 import json
 import sys
@@ -77,9 +78,24 @@ def namespace(module_name: str) -> dict[str, Any]:
     found = dict(vars(module))
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            body = [entry for entry in node.body if not isinstance(entry, ast.ClassDef)]
-            exec(compile(ast.Module(body, []), module_name, "exec"), found)
+            for entry in node.body:
+                if isinstance(entry, ast.ImportFrom):
+                    found |= _imported(entry)
+                elif not isinstance(entry, ast.ClassDef):
+                    exec(compile(ast.Module([entry], []), module_name, "exec"), found)
     return found
+
+
+def _imported(node: ast.ImportFrom) -> dict[str, Any]:
+    """What an import brings; it may be a name that its module too has for type checkers only."""
+    assert node.module is not None
+    module = importlib.import_module(node.module)
+    return {
+        alias.asname or alias.name: getattr(module, alias.name)
+        if hasattr(module, alias.name)
+        else namespace(node.module)[alias.name]
+        for alias in node.names
+    }
 
 
 class Generator:
@@ -97,7 +113,7 @@ class Generator:
             "description": _summary(kind),
         }
         head = {"schema": {"const": name}, **self._properties(Noticed, ("findings", "notes"))}
-        found |= self._object(head | self._members(kind))
+        found |= self._object(head | self._members(kind), _optional(kind))
         return found | {"$defs": dict(sorted(self._definitions.items()))}
 
     def _members(self, kind: Any) -> dict[str, Any]:
@@ -114,14 +130,15 @@ class Generator:
         found = {}
         for name in names:
             text = _description(kind, name)
-            found[name] = self._type(_type_of(kind, name)) | ({"description": text} if text else {})
+            schema = self._type(_type_of(kind, name)) | ({"description": text} if text else {})
+            found[json_fields(kind).get(name, name)] = schema
         return found
 
-    def _object(self, properties: dict[str, Any]) -> dict[str, Any]:
+    def _object(self, properties: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]:
         return {
             "type": "object",
             "properties": properties,
-            "required": list(properties),
+            "required": [name for name in properties if name not in optional],
             "additionalProperties": False,
         }
 
@@ -162,8 +179,14 @@ class Generator:
         name = kind.__name__
         if name not in self._definitions:
             self._definitions[name] = {}  # It may refer to itself.
-            self._definitions[name] = {"description": _summary(kind), **self._object(self._members(kind))}
+            found = self._object(self._members(kind), _optional(kind))
+            self._definitions[name] = {"description": _summary(kind), **found}
         return {"$ref": f"#/$defs/{name}"}
+
+
+def _optional(kind: Any) -> list[str]:
+    """The members that a JSON object may lack."""
+    return [json_fields(kind)[name] for name in getattr(kind, "json_optional", ())]
 
 
 def _summary(kind: type) -> str:
