@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
 from gdbplugin.aarch64.descriptor import Attributes, Permissions
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import Fault, Translation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 
 class Access(Enum):
@@ -28,13 +33,13 @@ def permissions_at(attributes: Attributes, level: int, *, pan: bool = False) -> 
 
 
 def permissions_by_level(
-    regime: TranslationRegime, attributes: Attributes, *, pan: bool = False
-) -> dict[str, Permissions]:
-    """What each exception level of a regime may do: `{"EL0": r--, "EL1": rw-}`, or `{"EL2": rwx}`.
+    levels: Iterable[int], attributes: Attributes, *, pan: bool = False
+) -> dict[str, str]:
+    """What each of these exception levels may do: `{"EL0": "r--", "EL1": "rw-"}`, or `{"EL2": "rwx"}`.
 
     `pan` as in `permissions_at`.
     """
-    return {f"EL{level}": permissions_at(attributes, level, pan=pan) for level in regime.levels}
+    return {f"EL{level}": str(permissions_at(attributes, level, pan=pan)) for level in levels}
 
 
 def access_fault(
@@ -56,7 +61,9 @@ def access_fault(
     )
 
 
-def _forbidden(translation: Translation, access: Access, level: int, pan: bool, stage: int) -> Fault | None:
+def _forbidden(
+    translation: Translation, access: Access, level: int, pan: bool, stage: Literal[1, 2]
+) -> Fault | None:
     """The permission fault that one stage alone has for an access, where its walk has found a leaf."""
     if translation.attributes is None:
         return None

@@ -79,15 +79,22 @@ class Extent(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """A place in a map that cannot mean what it says: a reserved descriptor, an unreadable table."""
+    """An entry of a table that cannot be followed: a reserved descriptor, an unreadable table."""
 
     start: int
+    """First input address."""
     size: int
+    """Bytes of input addresses."""
     level: int
+    """Level of the table."""
     table: int
+    """Physical address of the table."""
     entry: int
+    """Index of the descriptor in its table."""
     descriptor: int
+    """The descriptor's value."""
     reason: str
+    """Why, in words."""
 
 
 class Piece(NamedTuple):

@@ -12,6 +12,12 @@ from gdbplugin.aarch64.settings import RangeSetting, control_of, stage2_control
 from gdbplugin.machine import Machine, MachineError
 from gdbplugin.records import dataclass, replace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    RegimeName = Literal["EL1&0", "EL1&0 stage 2", "EL2", "EL2&0", "EL3"]
+
 OF_TRANSLATION: tuple[str, ...] = (
     "CPSR",
     "SCTLR_EL1",
@@ -44,8 +50,12 @@ class TranslationRegime:
     `vmid` is that of stage 2. `notes` are what a reader of the regime should know, one sentence each.
     """
 
-    name: str
+    json_fields = ("name", "enabled", "stage", "second_stage", "controls as ranges", "notes")
+
+    name: RegimeName
+    """Name of the translation regime."""
     enabled: bool
+    """Whether the MMU is on."""
     lower: TranslationControl
     upper: TranslationControl | None
     has_el0: bool
@@ -53,20 +63,23 @@ class TranslationRegime:
     output_bits: int
     level: int = 1
     second_stage: bool = False
+    """Whether the outputs of these ranges are intermediate addresses, which stage 2 translates once more."""
     stage2: TranslationRegime | None = None
     stage2_unknown: str | None = None
     """Why `stage2` is not known, where there is one."""
-    stage: int = 1
+    stage: Literal[1, 2] = 1
+    """Stage of translation."""
     vmid: int | None = None
     protects_walks: bool = False
     """HCR_EL2.PTW: stage 1 tables may not lie in what stage 2 has as device memory."""
     forced_memory_types: bool = False
     """HCR_EL2.FWB, by which stage 2 encodes memory types otherwise."""
     notes: tuple[str, ...] = ()
+    """What a reader should know, one sentence each."""
 
     @property
     def controls(self) -> tuple[TranslationControl, ...]:
-        """The control of each range, the lower first."""
+        """Each range of input addresses, the lower first."""
         return (self.lower,) if self.upper is None else (self.lower, self.upper)
 
     @property
@@ -89,7 +102,7 @@ class TranslationRegime:
 class _Source:
     """Where a regime is set up: its registers and their layout."""
 
-    name: str
+    name: RegimeName
     level: int
     two_ranges: bool
 

@@ -29,7 +29,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-UNKNOWN = "unknown"
+    FaultKind = Literal[
+        "translation", "address size", "access flag", "permission", "external abort", "unknown"
+    ]
+
+UNKNOWN: Literal["unknown"] = "unknown"
 """The kind of a `Fault` that need not be one: a table could not be read here."""
 _PHYSICAL_MASK = (1 << 52) - 1
 
@@ -38,11 +42,18 @@ _PHYSICAL_MASK = (1 << 52) - 1
 class Level:
     """One step of a walk: the descriptor that was read, and where. The first of five levels is -1."""
 
+    json_fields = ("level", "table", "index", "address", "descriptor", "kind")
+
     level: int
+    """Level of the table."""
     table: int
+    """Physical address of the table; an intermediate one at stage 1 of two."""
     index: int
+    """Index of the descriptor in the table."""
     descriptor: int
+    """The descriptor's value."""
     kind: Kind
+    """The kind of descriptor."""
 
     @property
     def address(self) -> int:
@@ -59,11 +70,16 @@ class Fault:
     of translation that it is of, `on_walk` marks one of stage 2 on the way to a table of stage 1.
     """
 
-    kind: str
+    kind: FaultKind
+    """The kind of fault; unknown: a table could not be read here, so there may be no fault."""
     level: int
+    """Level of the table walk."""
     reason: str
-    stage: int = 1
+    """Why, in words."""
+    stage: Literal[1, 2] = 1
+    """Stage of translation."""
     on_walk: bool = False
+    """Whether it is a fault of stage 2 during a table walk of stage 1."""
 
     @property
     def title(self) -> str:
@@ -83,13 +99,18 @@ class Translation:
     of its output, which is `second.input`, and `size` is the smaller of both.
     """
 
+    json_fields = ("input", "size", "contiguous_bytes")
+
     input: int
+    """The input address; at stage 2 the intermediate physical address that is stage 1's output."""
     output: int | None
     size: int
+    """Bytes that the leaf, or the missing entry, spans; of two stages the smaller."""
     levels: tuple[Level, ...] = ()
     attributes: Attributes | None = None
     fault: Fault | None = None
     contiguous_bytes: int | None = None
+    """Bytes that a leaf with the contiguous bit spans together with its neighbours; null for others."""
     no_translation: bool = False
     second: Translation | None = None
 
@@ -149,7 +170,7 @@ def _walk(machine: Machine, control: TranslationControl, address: int) -> Transl
     table, inherited = control.root_address, 0
     byte_order: Literal["big", "little"] = "big" if control.big_endian else "little"
 
-    def faulted(kind: str, level: int, reason: str, found: Attributes | None = None) -> Translation:
+    def faulted(kind: FaultKind, level: int, reason: str, found: Attributes | None = None) -> Translation:
         size = 1 << control.shift(levels[-1].level if levels else control.start_level)
         fault = Fault(kind, level, reason, control.rules.stage)
         return Translation(address, None, size, tuple(levels), found, fault)

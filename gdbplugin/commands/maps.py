@@ -8,9 +8,10 @@ from gdbplugin.commands.selection import SELECTION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
+    from gdbplugin.aarch64.control import TranslationControl
     from gdbplugin.commands.descriptor import Address
+    from gdbplugin.kernel.areas import Area
     from gdbplugin.kernel.maps import AddressMap
     from gdbplugin.kernel.target import Target
     from gdbplugin.render.style import Style
@@ -49,18 +50,181 @@ def read(
     )
 
 
-def show(shown: AddressMap, style: Style) -> str:
-    """The object as text."""
-    from gdbplugin.render import maps
-
-    return maps.text(shown, style)
+_ROWS_SHOWN = 400
+_MALFORMED_SHOWN = 20
 
 
-def content(shown: AddressMap) -> dict[str, Any]:
-    """The object's own part of its JSON."""
-    from gdbplugin.render import maps
+def show(found: AddressMap, style: Style) -> str:
+    """The map as a table for each range of addresses, and what is wrong with it below."""
+    from gdbplugin.render.mmu import range_lines, view_line
 
-    return maps.content(shown)
+    view = found.view
+    lines = style.wrapped(f"Map of {view_line(view)}", "  ")
+    if not view.regime.enabled:
+        bits = view.regime.output_bits
+        kind = "intermediate physical" if view.regime.second_stage else "physical"
+        lines += style.wrapped(f"  every address of up to {bits} bits is its own {kind} address")
+    elif found.aliases is not None:
+        for control in view.regime.controls:
+            lines += range_lines(control, style)
+        lines += _aliases(found, style)
+    else:
+        lines += _tables(found, style)
+    if view.vmid is not None and view.regime.stage == 1:
+        lines += style.wrapped(f"  stage 2 translates once more, with VMID {view.vmid}: see --stage 2")
+    for note in view.regime.notes:
+        lines += style.wrapped(f"  {note}")
+    lines += _malformed_lines(found, style)
+    return "\n".join(lines) + "\n" + style.noticed(found)
+
+
+def _malformed_lines(found: AddressMap, style: Style) -> list[str]:
+    if not found.malformed_count:
+        return []
+    lines = [f"Malformed: {style.count(found.malformed_count)}"]
+    for entry in found.malformed[:_MALFORMED_SHOWN]:
+        lines += style.wrapped(
+            f"  level {entry.level} for {entry.start:#x}, entry {entry.entry} of the table at "
+            f"{entry.table:#x}, {entry.descriptor:#x}: {entry.reason}",
+            "    ",
+        )
+    if found.malformed_count > _MALFORMED_SHOWN:
+        lines.append(f"  and {style.count(found.malformed_count - _MALFORMED_SHOWN)} more")
+    return lines
+
+
+def _tables(found: AddressMap, style: Style) -> list[str]:
+    """Each range of input addresses with its areas, then how many there are of all."""
+    from gdbplugin.render.mmu import range_lines
+
+    regime = found.view.regime
+    lines: list[str] = []
+    rows_left = _ROWS_SHOWN
+    for control in regime.controls if regime.enabled else ():
+        lines += range_lines(control, style)
+        areas = [area for area in found.areas if area.start >= control.first_address]
+        if not control.upper and regime.upper is not None:
+            areas = [area for area in areas if area.start < regime.upper.first_address]
+        shown, rows_left = areas[:rows_left], max(0, rows_left - len(areas))
+        if shown:
+            output = "intermediate" if regime.second_stage else "physical"
+            headers = ("start", "end", "size", output, *_levels(found), "memory", "what")
+            rows = [_row(area, control, found, style) for area in shown]
+            least = ("size", "memory")
+            lines.append(style.table(headers, rows, ("size",), dispensable=least))
+    total = _bytes(sum(area.end - area.start for area in found.areas), style)
+    ranges = style.counted(found.area_count, "range") + (" of those asked for" if found.filtered else "")
+    if found.is_limited:
+        ranges = f"The first {style.count(len(found.areas))} of {ranges}, as --limit says,"
+    leaves = "1 block or page" if found.leaves == 1 else f"{style.count(found.leaves)} blocks and pages"
+    lines += style.wrapped(f"{ranges} with {total}; {leaves} in {style.counted(found.tables, 'table')}")
+    if len(found.areas) > _ROWS_SHOWN:
+        lines += style.wrapped(
+            f"  the first {_ROWS_SHOWN} are shown; narrow it by --range, --permissions or --owner, "
+            "or take --json for all"
+        )
+    return lines
+
+
+def _levels(found: AddressMap) -> tuple[str, ...]:
+    """The columns of permissions."""
+    return tuple(f"EL{level}" for level in found.view.regime.levels)
+
+
+def _row(area: Area, control: TranslationControl, found: AddressMap, style: Style) -> tuple[str, ...]:
+    from gdbplugin.render.mmu import memory_words
+
+    pieces = area.piece_count
+    physical = style.address(area.physical) if pieces == 1 else f"{style.count(pieces)} pieces"
+    # As many digits as addresses of that range may have.
+    width = 2 + (16 if control.upper else -(-control.input_bits // 4))
+    return (
+        f"{area.start:#0{width}x}",
+        f"{area.end:#0{width}x}",
+        style.short_size(area.end - area.start),
+        physical,
+        *area.memory.permissions.values(),
+        memory_words(area.memory, style),
+        ", ".join([*_what(area), *_scope(area, control, found)]),
+    )
+
+
+def _scope(area: Area, control: TranslationControl, found: AddressMap) -> list[str]:
+    """Global, or of an ASID: where that is not what is usual in the range."""
+    if found.view.regime.stage == 2 or not found.view.regime.has_el0:
+        return []
+    if area.attributes.not_global != control.upper:
+        return []
+    if not area.attributes.not_global:
+        return ["global"]
+    return ["not global" if area.asid is None else f"ASID {area.asid}"]
+
+
+def _what(area: Area) -> list[str]:
+    words = [area.owner] if area.owner else []
+    if area.task is not None:
+        words = [f"{area.owner} (task {area.task})".strip()]
+    if area.attributes.contiguous:
+        words.append("contiguous")
+    if area.attributes.guarded:
+        words.append("guarded")
+    if not area.attributes.access_flag:
+        words.append("access flag clear")
+    if area.attributes.dirty is False:
+        words.append("clean")
+    return words
+
+
+def _bytes(size: int, style: Style) -> str:
+    """A size as a person reads it: exact where a unit makes it so, else rounded to the largest unit."""
+    exact = style.size(size)
+    if len(exact) <= 9:
+        return exact
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB")):
+        if size >= 1024**power:
+            return f"{size / 1024**power:.1f} {unit}"
+    return exact
+
+
+def _aliases(found: AddressMap, style: Style) -> list[str]:
+    """Each virtual address at which a frame is seen."""
+    from gdbplugin.render.mmu import memory_words
+
+    physical = found.aliases or 0
+    kind = "Intermediate physical" if found.view.regime.second_stage else "Physical"
+    others = ", and otherwise as asked for," if found.filters_aliases else ""
+    lines = style.wrapped(
+        f"{kind} {physical:#x} is mapped {style.counted(found.area_count, 'time')}{others} "
+        f"in the {style.counted(found.spaces, 'range')} of addresses that are known"
+    )
+    if found.is_limited:
+        lines += style.wrapped(f"  the first {style.count(len(found.areas))} of them, as --limit says")
+    if not found.areas:
+        return lines
+    has_el0 = found.view.regime.has_el0
+    rows = [
+        (
+            f"{area.alias or 0:#018x}",
+            *area.memory.permissions.values(),
+            memory_words(area.memory, style),
+            _asid(area, has_el0, style),
+            ", ".join(_what(area)),
+            style.short_size(area.end - area.start),
+        )
+        for area in found.areas[:_ROWS_SHOWN]
+    ]
+    headers = ("address", *_levels(found), "memory", "ASID", "what", "within")
+    least = ("within", "memory")
+    lines.append(style.table(headers, rows, headers[-1:], dispensable=least))
+    if len(found.areas) > _ROWS_SHOWN:
+        lines.append(f"  the first {_ROWS_SHOWN} are shown; --json has all")
+    return lines
+
+
+def _asid(area: Area, has_el0: bool, style: Style) -> str:
+    if not has_el0:
+        return style.missing
+    return style.text(area.asid) if area.attributes.not_global else "global"
 
 
 OPTIONS = (
@@ -93,7 +257,7 @@ a hypervisor the outputs are intermediate addresses, whose own map --stage 2 sho
 """
 COMMAND = Command(
     "maps",
-    Form("tinyos.maps/1", read, show, content),
+    Form("tinyos.maps/1", read, show),
     help=HELP,
     options=OPTIONS,
 )

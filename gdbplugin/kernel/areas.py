@@ -9,6 +9,7 @@ from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.extents import Extent, Piece, count_joined, cut, joined
 from gdbplugin.aarch64.maps import Region
+from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.aarch64.memory_types import is_device
 from gdbplugin.kernel.places import Place, Places
 from gdbplugin.records import NamedTuple
@@ -16,41 +17,108 @@ from gdbplugin.records import NamedTuple
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
 
 
-class Mapping(NamedTuple):
-    """A range of input addresses (`end` exclusive) that maps to one range of outputs, and what it is.
-
-    `asid` is None where it is global. `sizes` tells how many leaves of which size (in bytes) make it up,
-    or have a part in it.
-    """
+class _MappingFields(NamedTuple):
+    """What a mapping is made of. A named tuple, as there may be very many."""
 
     start: int
+    """First input address."""
     end: int
+    """Exclusive end."""
     physical: int
-    attributes: Attributes
-    memory_type: str | None
-    asid: int | None
+    """Output address of the first input address."""
     sizes: dict[int, int]
+    """Number of blocks and pages that it consists of, or has a part of, by their size in bytes."""
+    memory: MemoryAttributes
     owner: str
+    """What lies there, in words; empty where not known."""
     place: Place | None
     task: int | None
+    """The TinyOS task it belongs to; null where there is none, or not known."""
+    alias: int | None
+    """With --find-physical: the address at which that physical address is mapped."""
+
+
+class Mapping(_MappingFields):
+    """A range of input addresses that maps to one range of output addresses with one set of attributes."""
+
+    __slots__ = ()
+
+    json_fields = (
+        "start",
+        "end",
+        "size",
+        "physical",
+        "sizes as leaves",
+        "alias",
+        "memory",
+        "owner",
+        "kind",
+        "task",
+    )
+    json_merged = ("memory",)
+    json_optional = ("alias",)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.end - self.start
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of what lies there, such as stack, guard, lazy range; null where not known."""
+        return None if self.place is None else self.place.kind
+
+    @property
+    def attributes(self) -> Attributes:
+        """What the descriptors say of the memory."""
+        return self.memory.leaf
+
+    @property
+    def memory_type(self) -> str | None:
+        """The memory type; None where MAIR_ELx is not known."""
+        return self.memory.memory_type
+
+    @property
+    def asid(self) -> int | None:
+        """The ASID; None where the mapping is global."""
+        return self.memory.asid
 
 
 class Area(NamedTuple):
     """A range of input addresses that has one set of attributes and is one thing to the kernel.
 
-    Its memory may be in many pieces. `extents` are the leaves that have a part in it; `asid` is None where
-    it is global; `task` is whose address space it was found in.
+    Its memory may be in many pieces. `extents` are the leaves that have a part in it; `task` is the task that
+    it belongs to; `sought` is a physical address whose aliases were asked for.
     """
 
     start: int
     end: int
-    attributes: Attributes
-    memory_type: str | None
-    asid: int | None
+    memory: MemoryAttributes
     owner: str
     place: Place | None
     task: int | None
     extents: list[Extent]
+    sought: int | None = None
+
+    @property
+    def attributes(self) -> Attributes:
+        """What the descriptors say of the memory."""
+        return self.memory.leaf
+
+    @property
+    def memory_type(self) -> str | None:
+        """The memory type; None where MAIR_ELx is not known."""
+        return self.memory.memory_type
+
+    @property
+    def asid(self) -> int | None:
+        """The ASID; None where the area is global."""
+        return self.memory.asid
+
+    @property
+    def alias(self) -> int | None:
+        """The input address of the physical address that was asked for."""
+        return None if self.sought is None else self.start + self.sought - self.physical
 
     @property
     def piece_count(self) -> int:
@@ -74,9 +142,10 @@ class Area(NamedTuple):
 
     def mappings(self) -> Iterator[Mapping]:
         """The same, each with what it is."""
-        _, _, attributes, memory, asid, owner, place, task, _ = self
+        _, _, memory, owner, place, task, _, sought = self
         for start, end, physical, sizes in self.pieces():
-            yield _new(Mapping, (start, end, physical, attributes, memory, asid, sizes, owner, place, task))
+            alias = None if sought is None else start + sought - physical
+            yield _new(Mapping, (start, end, physical, sizes, memory, owner, place, task, alias))
 
     def part(self, start: int, end: int) -> Area:
         """What of it lies between two addresses; some must."""
@@ -86,11 +155,11 @@ class Area(NamedTuple):
         return self._replace(start=start, end=end, extents=cut(self.extents, start, end))
 
     def containing(self, physical: int) -> Iterator[Area]:
-        """Those of its pieces that map to a physical address."""
+        """Those of its pieces that map to a physical address, whose alias each has."""
         if any(physical & -extent.leaf_size in extent.outputs for extent in self.extents):
             for piece in self.pieces():
                 if piece.physical <= physical < piece.physical + piece.end - piece.start:
-                    yield self.part(piece.start, piece.end)
+                    yield self.part(piece.start, piece.end)._replace(sought=physical)
 
 
 class Owners:
@@ -100,24 +169,20 @@ class Owners:
         self._places = places
 
     def areas(
-        self,
-        region: Region,
-        control: TranslationControl,
-        memory: str | None,
-        asid: int | None,
-        task: int | None,
+        self, region: Region, control: TranslationControl, memory: MemoryAttributes, task: int | None
     ) -> Iterator[Area]:
-        """A region by what lies in it."""
+        """A region by what lies in it; `task` is the task whose address space it was found in."""
+        # What is global is in all address spaces.
+        own = None if memory.asid is None else task
         for low, high, place in self._places.split(region.start, region.end):
             inside = region.extents
             if (low, high) != (region.start, region.end):
                 inside = cut(inside, low, high)
-            owner = "" if place is None else place.name
-            area = Area(low, high, region.attributes, memory, asid, owner, place, task, inside)
             if place is None:
-                yield from _by_looks(area, control)
+                yield from _by_looks(Area(low, high, memory, "", None, own, inside), control)
             else:
-                yield area
+                whose = own if place.task is None else place.task
+                yield Area(low, high, memory, place.name, place, whose, inside)
 
 
 def _by_looks(area: Area, control: TranslationControl) -> Iterator[Area]:

@@ -21,7 +21,7 @@ from gdbplugin.records import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar
+    from typing import Literal, TypeVar
 
     _Found = TypeVar("_Found")
 
@@ -37,61 +37,101 @@ _SOURCES = (
 
 @dataclass(frozen=True)
 class ExceptionReport:
-    """An exception taken to exception level `record.level`.
+    """An exception that an exception level took, explained."""
 
-    `instruction` is the one that caused it, None where ELR_ELx is of a later exception (`overwritten`).
-    `from_level` is the exception level it was taken from, by SPSR_ELx, or else by the exception's class.
-    `intermediate` is the page of the intermediate physical address that stage 2 had no translation for
-    (HPFAR_EL2). `now` is what the address translates to at this moment, which need not be what it did then;
-    `remarks` say what is known of when that was; `contradictions` say where registers, instruction and
-    tables do not fit each other, and by what that is seen.
-    """
+    json_fields = (
+        "record",
+        "from_level as taken_from",
+        "where as place",
+        "intermediate",
+        "now",
+        "instruction",
+        "overwritten",
+        "remarks",
+        "contradictions",
+    )
+    json_merged = ("record",)
 
     record: ExceptionRecord
     where: Description | None
+    """What lies at the faulting address; null where there is no such address."""
     now: Now | None
+    """What the address translates to now, which may not be what it was at the exception; null where there is
+    no address, or its translation is not known."""
     instruction: Instruction | None
+    """The instruction that caused the exception; null where it is not known."""
     overwritten: bool
+    """Whether ELR_ELx is of a later exception; the first remark says how that is known."""
     remarks: tuple[str, ...]
+    """When the exception was, as far as that is known, and what agrees with it."""
     from_level: int | None = None
+    """The exception level it was taken from: by SPSR_ELx, or by the exception's class if SPSR_ELx is of a
+    later exception; null where not known."""
     intermediate: int | None = None
+    """The page of the intermediate physical address that stage 2 failed on (HPFAR_EL2); null where there is
+    none."""
     contradictions: tuple[str, ...] = ()
+    """Where registers, instruction and tables contradict each other, and how that is known."""
 
 
 @dataclass(frozen=True)
 class TaskEnd:
     """A task that an exception ended, with its syndrome explained, and what lies at the address."""
 
+    json_fields = ("task", "syndrome as explained", "where as place")
+    json_merged = ("task",)
+
     task: EndedTask
     syndrome: Syndrome
+    """The syndrome, explained."""
     where: Description | None
+    """What lies at end_address; null where there is no such address."""
 
 
 @dataclass(frozen=True)
 class KernelFailure:
-    """The kernel's failure record, explained. A panic has no syndrome."""
+    """The kernel's failure record, explained."""
+
+    json_fields = ("record", "syndrome as explained", "where as place", "instruction as instruction_place")
+    json_merged = ("record",)
 
     record: FailureRecord
     syndrome: Syndrome | None
+    """The syndrome, explained; null after a panic."""
     where: Description | None
+    """What lies at fault_address; null where the exception has no such address."""
     instruction: Description | None
+    """What lies at link_address; null where there is no such address."""
 
 
 @dataclass(frozen=True)
 class Fault(Noticed):
-    """The last exceptions of a core by the level that took them, the current level's own first.
+    """The last exceptions of a core, explained, by the exception level that took them."""
 
-    `level` is the exception level the core is at, None where unknown. Levels whose registers hold
-    nothing, or are not to be had, have no report: `silent` names them.
-    """
+    json_fields = (
+        "core",
+        "level",
+        "entering",
+        "reports as exceptions",
+        "silent",
+        "failure",
+        "ended as ended_tasks",
+    )
 
     core: int
+    """Number of the core."""
     level: int | None
+    """The exception level the core is at; null where not known."""
     reports: tuple[ExceptionReport, ...]
+    """The last exception of each level, the current level's first."""
     silent: tuple[str, ...]
+    """The levels without such an exception, and why."""
     entering: str | None
+    """The exception vector that the core is in; null where it is in none."""
     failure: KernelFailure | None
+    """TinyOS's failure record; null where it has not failed."""
     ended: tuple[TaskEnd, ...]
+    """The TinyOS tasks that an exception ended."""
 
 
 class _Surroundings:
@@ -131,7 +171,7 @@ def read_fault(
     *,
     core: int | None = None,
 ) -> Fault:
-    """Explain a core's last exceptions. Raises `SelectionError` for a core there is not."""
+    """Explain a core's last exceptions. Raises `SelectionError` for an unknown core."""
     machine = target.machine
     number = choose_core(target, core)
     around = _Surroundings(target, symbols or NoSymbols())
@@ -144,10 +184,11 @@ def read_fault(
     reports, silent = [], []
     if is_in_aarch32(machine, number):
         silent.append("it is in AArch32 state, whose own exceptions leave no syndrome in ESR_EL1")
-    for taken_to in sorted((1, 2, 3), key=lambda entry: entry != max(level or 1, 1)):
+    levels: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
+    for taken_to in sorted(levels, key=lambda entry: entry != max(level or 1, 1)):
         record = read_exception(machine, number, taken_to)
         if record is None:
-            silent.append(f"ESR_EL{taken_to} is not to be had from this target")
+            silent.append(f"ESR_EL{taken_to} cannot be read from this target")
         elif record.syndrome.value == 0:
             silent.append(
                 f"EL{taken_to} has taken no synchronous exception since reset (ESR_EL{taken_to} is 0)"

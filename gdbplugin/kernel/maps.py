@@ -8,13 +8,14 @@ from itertools import islice
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.cores import read_cores
-from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.extents import Malformed
 from gdbplugin.aarch64.maps import Bounds, extents, regions
+from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.areas import Area, Mapping, Owners
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.mapping_array import MappingArray
 from gdbplugin.kernel.permissions import PermissionFilter
 from gdbplugin.kernel.places import Places, places_of_program, read_places
 from gdbplugin.kernel.selection import Selection, View, choose
@@ -28,36 +29,67 @@ _MALFORMED_KEPT = 1000
 
 @dataclass(frozen=True)
 class AddressMap(Noticed):
-    """A map, or the part of one that was asked for.
+    """The map of an address space, or the part of it that was asked for.
 
-    `areas` are what it shows, `area_count` how many of them there are without the `limit`; `mappings` are the
-    same with each of their pieces for itself, again no more than `limit`. `tables` counts the tables that
-    were read, `leaves` the blocks and pages found in them, before any other filter than a range: of that,
-    only what has a part in it is looked at. With the MMU off there are no mappings: each address is its own
-    output address.
-    `aliases` is the physical address whose aliases were asked for: the mappings are then those that contain
-    it, of every address space that is known; `filters_aliases` tells that not each of them was wanted.
-    `stopped_at` is the input address from which on there is more than is read at once.
+    `areas` are what the text shows, `area_count` is their number without the `limit`; `mappings` are the
+    same areas with one entry for each of their pieces, again no more than `limit`. `tables` and `leaves` are
+    counted before any filter but a range: only what has a part in the range is read. With the MMU off there
+    are no mappings: each address is its own output address.
+    With `aliases` the mappings are those that contain that physical address, in every address space that is
+    known; `filters_aliases` says that other filters applied as well.
     """
+
+    json_fields = (
+        "encoded_mappings as mappings",
+        "limited",
+        "stopped_at",
+        "malformed",
+        "malformed_count",
+        "tables",
+        "leaves",
+        "spaces as address_spaces",
+        "aliases as find_physical",
+        "view as regime",
+    )
 
     view: View
     areas: tuple[Area, ...]
     area_count: int
     malformed: tuple[Malformed, ...]
+    """Entries of tables that cannot be followed, the first 1,000."""
     malformed_count: int
+    """Number of malformed entries in all."""
     tables: int
+    """Number of translation tables read."""
     leaves: int
+    """Number of blocks and pages found, before any filter."""
     spaces: int
+    """Number of ranges of addresses whose tables were walked."""
     filtered: bool
     filters_aliases: bool
     limit: int | None
     stopped_at: int | None
+    """The input address from which on the map is not read, as there is more than is read at once; null where
+    all of it was read."""
     aliases: int | None
+    """The physical address whose aliases were asked for; null otherwise."""
 
     @cached_property
     def mappings(self) -> tuple[Mapping, ...]:
         """The pieces of the areas."""
         return tuple(islice((mapping for area in self.areas for mapping in area.mappings()), self.limit))
+
+    @property
+    def encoded_mappings(self) -> MappingArray:
+        """In the order of their addresses; each is one piece of memory with one set of attributes."""
+        return MappingArray(self.areas, self.limit)
+
+    @property
+    def limited(self) -> bool:
+        """Whether --limit left some out."""
+        if self.limit is None:
+            return False
+        return self.is_limited or sum(area.piece_count for area in self.areas) > self.limit
 
     @property
     def is_limited(self) -> bool:
@@ -219,16 +251,12 @@ class _Reader:
             self.leaves += sum(len(extent.outputs) for extent in region.extents)
             if wanted.permissions is not None and not wanted.permissions.matches(region.attributes):
                 continue
-            memory, asid = self._facts(space, region.attributes)
-            for area in self._owners.areas(region, space.control, memory, asid, space.task):
+            found, regime = region.attributes, space.regime
+            memory_type = self._view.memory_type(found.attribute_index)
+            asid = space.asid if regime.has_el0 and found.not_global else None
+            memory = MemoryAttributes(found, regime.levels, memory_type, asid)
+            for area in self._owners.areas(region, space.control, memory, space.task):
                 yield from self._wanted_of(area)
-
-    def _facts(self, space: _Space, attributes: Attributes) -> tuple[str | None, int | None]:
-        """The memory type of mappings with such attributes, and their ASID."""
-        return (
-            self._view.memory_type(attributes.attribute_index),
-            space.asid if space.regime.has_el0 and attributes.not_global else None,
-        )
 
     def _wanted_of(self, area: Area) -> Iterator[Area]:
         wanted = self._wanted

@@ -15,6 +15,12 @@ from gdbplugin.layout.decode import Invalid, value
 from gdbplugin.layout.types import Array, unwrap
 from gdbplugin.records import NamedTuple, dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    PageState = Literal["pending", "zero", "allocated", "corrupt"]
+
 # As in the kernel's `memory/layout.rs`, whose virtual addresses are part of its documented memory map.
 PROGRAMS = (0x0040_0000, 0x0060_0000)
 TASK_PAGE = (0x0080_0000, 0x0080_1000)
@@ -235,20 +241,45 @@ def _lazy_places(kernel: Kernel) -> list[Place]:
 
 @dataclass(frozen=True)
 class Description:
-    """What lies at one address. `state` is a lazy page's: pending, zero, allocated or corrupt."""
+    """What lies at an address."""
+
+    json_fields = ("text", "kind", "name", "number", "task", "state", "symbol")
 
     address: int
     place: Place | None
-    state: str | None
+    state: PageState | None
+    """The state of a lazy page; null for anything else."""
     symbol: str | None
+    """The symbol there, as name + offset; null where there is none."""
     text: str
+    """All of it in words."""
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of what lies there, such as stack, guard, lazy range; null where nothing is known."""
+        return None if self.place is None else self.place.kind
+
+    @property
+    def name(self) -> str | None:
+        """Its name."""
+        return None if self.place is None else self.place.name
+
+    @property
+    def number(self) -> int | None:
+        """The ID of a stack, or the slot of a lazy range; null for anything else."""
+        return None if self.place is None else self.place.number
+
+    @property
+    def task(self) -> int | None:
+        """The TinyOS task it belongs to; null where there is none, or not known."""
+        return None if self.place is None else self.place.task
 
 
 def describe(address: int, places: Places, symbols: Symbols, kernel: Kernel | None) -> Description:
     """What lies at an address, in as much detail as there is."""
     place = places.at(address)
     symbol = symbols.name(address)
-    state = None
+    state: PageState | None = None
     if place is not None and place.kind == "lazy range" and kernel is not None:
         state = lazy_state(kernel, address)
     if place is None:
@@ -274,7 +305,7 @@ def _detail(place: Place, address: int, state: str | None) -> str:
     return ""
 
 
-def lazy_state(kernel: Kernel, address: int) -> str | None:
+def lazy_state(kernel: Kernel, address: int) -> PageState | None:
     """The state of the lazy page at a virtual address, by its record: pending, zero, allocated, corrupt.
 
     None for an address that is not a lazy page's, or whose record is not in use.

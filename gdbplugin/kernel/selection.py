@@ -34,21 +34,26 @@ class Selection:
 
 @dataclass(frozen=True)
 class View:
-    """What a selection comes to: how `core` translates at exception level `level`.
+    """How a core translates addresses at an exception level, through the tables that were selected.
 
-    `machine` answers with the selected TTBR in place of the core's own. `current` tells whether this is
-    what the core does as it stands; `mair` is the regime's MAIR_ELx; `task` is the TinyOS task whose address
-    space was selected by its ASID.
+    `machine` answers with the selected TTBR in place of the core's own. `mair` is the regime's MAIR_ELx.
     """
+
+    json_fields = ("core", "level", "current", "vmid", "asid", "task", "regime")
+    json_merged = ("regime",)
 
     machine: Machine
     core: int
+    """Number of the core."""
     level: int
+    """Exception level."""
     regime: TranslationRegime
     current: bool
+    """Whether the core translates like this as it stands."""
     pan: bool
     mair: int | None
     task: int | None = None
+    """The TinyOS task whose address space was selected by its ASID; null otherwise."""
 
     def memory_type(self, index: int) -> str | None:
         """The memory type of a descriptor's attribute index; None where MAIR_ELx is not known."""
@@ -56,7 +61,7 @@ class View:
 
     @property
     def asid(self) -> int | None:
-        """The ASID that entries which are not global belong to."""
+        """The ASID that entries which are not global belong to; null where there is none."""
         for control in self.regime.controls:
             if control.asid is not None:
                 return control.asid
@@ -64,7 +69,7 @@ class View:
 
     @property
     def vmid(self) -> int | None:
-        """The VMID of stage 2; None where there is none, or it is not known."""
+        """The VMID of stage 2; null where there is none, or it is not known."""
         stage2 = self.regime if self.regime.stage == 2 else self.regime.stage2
         return None if stage2 is None else stage2.vmid
 

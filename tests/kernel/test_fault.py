@@ -5,9 +5,8 @@ import pytest
 from gdbplugin.kernel.fault import read_fault
 from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.machine import BytesMachine, MachineGoneError, PhysicalReadError
-from gdbplugin.render import fault as view
-from gdbplugin.render.style import Style
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
+from tests.commands.forms import json_of, text_of
 from tests.kernel.stopped import Names, bare, stopped_machine, stopped_world
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, World
 
@@ -129,7 +128,7 @@ def test_a_target_that_gives_nothing_is_told_so():
     assert found.reports == ()
     assert found.level is None
     assert len(found.silent) == 3
-    assert "ESR_EL1 is not to be had" in view.text(found, Style("ascii"))
+    assert "ESR_EL1 cannot be read from this target" in text_of("fault", found)
     with pytest.raises(SelectionError, match="there is no core 7"):
         read_fault(bare({}), core=7)
 
@@ -148,7 +147,7 @@ def test_on_tinyos_what_lies_at_the_address_is_told(address, text):
     world.registers.update(ESR_EL1=DATA_ABORT, FAR_EL1=address, ELR_EL1=0x40_0000, SPSR_EL1=0x3C0)
     found = read_fault(stopped_world(world))
     assert found.reports[0].where.text == text
-    shown = view.text(found, Style("ascii"))
+    shown = text_of("fault", found)
     assert f"{address:#018x}, {text}" in shown
     assert "translation fault" in shown
 
@@ -162,7 +161,7 @@ def test_a_task_that_an_exception_ended_is_told_and_others_are_not():
     found = read_fault(stopped_world(world))
     (end,) = found.ended
     assert (end.task.id, end.where.text) == (1, "guard of stack 1 of task 1")
-    assert "StackOverflow: data abort" in view.text(found, Style("ascii"))
+    assert "StackOverflow: data abort" in text_of("fault", found)
 
 
 def test_a_stack_that_another_task_has_had_since_is_not_taken_for_the_ended_ones():
@@ -193,7 +192,7 @@ def test_an_undefined_instruction_that_ended_a_task_is_told_by_its_address():
     found = read_fault(stopped_world(world))
     (end,) = found.ended
     assert "programs" in end.where.text
-    assert "    at 0x400010, programs" in view.text(found, Style("ascii"))
+    assert "    at 0x400010, programs" in text_of("fault", found)
 
 
 def test_what_cannot_be_read_of_tinyos_is_noted_and_the_rest_is_told():
@@ -224,5 +223,5 @@ def test_what_cannot_be_read_of_tinyos_is_noted_and_the_rest_is_told():
 def test_every_syndrome_has_a_text():
     for esr in range(0, 1 << 32, 0x3FF_F001):
         found = read_fault(exception(esr | 1 << 25, far=0x10))
-        assert view.text(found, Style("ascii")).isascii()
-        view.content(found)
+        assert text_of("fault", found).isascii()
+        json_of("fault", found)

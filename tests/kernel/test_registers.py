@@ -6,12 +6,9 @@ from gdbplugin.aarch64.description import REGISTERS
 from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.registers import matching, read_registers
 from gdbplugin.machine import BytesMachine
-from gdbplugin.render import registers as view
-from gdbplugin.render.style import Style
 from tests.aarch64.machines import el1_registers
+from tests.commands.forms import text_of
 from tests.kernel.stopped import stopped_machine
-
-ASCII = Style("ascii")
 
 
 def stopped(**of_core):
@@ -22,7 +19,7 @@ def stopped(**of_core):
 
 
 def text(found):
-    return view.text(found, ASCII)
+    return text_of("registers", found)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,10 @@ from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.stress import compare_stress, read_stress_state
 from gdbplugin.kernel.target import Target
 from gdbplugin.render import context_test as context_test_view
-from gdbplugin.render import fault as fault_view
-from gdbplugin.render import maps as maps_view
 from gdbplugin.render import stress as stress_view
 from gdbplugin.render.style import Style, table
 from tests.aarch64.machines import el1_registers
+from tests.commands.forms import FORMS
 from tests.kernel.stopped import bare
 from tests.kernel.synthetic import LAZY_BASE, World
 from tests.kernel.test_runs import interface
@@ -81,8 +80,8 @@ def shown() -> dict[str, tuple[object, object]]:
     ):
         found[name] = view, compare(kernel, before(kernel), interface(3))
     off = bare({**el1_registers(), "SCTLR_EL1": 0, "CPSR": 0x3C5})
-    found["maps, MMU off"] = maps_view.text, read_maps(off)
-    found["fault, nothing known"] = fault_view.text, read_fault(off)
+    found["maps, MMU off"] = FORMS["maps"].show, read_maps(off)
+    found["fault, nothing known"] = FORMS["fault"].show, read_fault(off)
     return found
 
 
