@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.kernel.areas import Area, Mapping
 
 TYPE_CHECKING = False
@@ -26,9 +27,13 @@ class MappingArray:
         import json
 
         texts: list[str] = []
+        memories: dict[int, str] = {}
         for area in self._areas:
-            # What all mappings of an area have in common is made once.
-            tail = json.dumps(_common(area))[1:]
+            # What several mappings have in common is made once.
+            memory = memories.get(id(area.memory))
+            if memory is None:
+                memory = memories[id(area.memory)] = json.dumps(_memory(area.memory))[1:-1]
+            tail = f"{memory}, {json.dumps(_object(area))[1:]}"
             sought = area.sought
             for start, end, output, sizes in area.pieces():
                 leaves = ", ".join([f'"{size}": {count}' for size, count in sizes.items()])
@@ -42,8 +47,8 @@ class MappingArray:
         return "[" + ", ".join(texts[: self._limit]) + "]"
 
 
-def _common(area: Area) -> dict[str, Any]:
-    memory, leaf = area.memory, area.memory.leaf
+def _memory(memory: MemoryAttributes) -> dict[str, Any]:
+    leaf = memory.leaf
     return {
         "permissions": memory.permissions,
         "permissions_with_pan": memory.permissions_with_pan,
@@ -59,6 +64,11 @@ def _common(area: Area) -> dict[str, Any]:
         "contiguous": leaf.contiguous,
         "non_secure": leaf.non_secure,
         "guarded": leaf.guarded,
+    }
+
+
+def _object(area: Area) -> dict[str, Any]:
+    return {
         "owner": area.owner,
         "kind": None if area.place is None else area.place.kind,
         "task": area.task,

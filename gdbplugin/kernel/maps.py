@@ -8,6 +8,7 @@ from itertools import islice
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.cores import read_cores
+from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.extents import Malformed
 from gdbplugin.aarch64.maps import Bounds, extents, regions
 from gdbplugin.aarch64.memory_attributes import MemoryAttributes
@@ -243,6 +244,7 @@ class _Reader:
     def areas(self, space: _Space) -> Iterator[Area]:
         """What of one space is wanted."""
         wanted = self._wanted
+        known: dict[int, MemoryAttributes] = {}
         entries = extents(self._machine, space.control, self._bounds, self.visited, wanted.range)
         for region in regions(space.regime, entries):
             if isinstance(region, Malformed):
@@ -251,12 +253,18 @@ class _Reader:
             self.leaves += sum(len(extent.outputs) for extent in region.extents)
             if wanted.permissions is not None and not wanted.permissions.matches(region.attributes):
                 continue
-            found, regime = region.attributes, space.regime
-            memory_type = self._view.memory_type(found.attribute_index)
-            asid = space.asid if regime.has_el0 and found.not_global else None
-            memory = MemoryAttributes(found, regime.levels, memory_type, asid)
+            # Equal attributes of one map are one object.
+            memory = known.get(id(region.attributes))
+            if memory is None:
+                memory = known[id(region.attributes)] = self._memory(space, region.attributes)
             for area in self._owners.areas(region, space.control, memory, space.task):
                 yield from self._wanted_of(area)
+
+    def _memory(self, space: _Space, attributes: Attributes) -> MemoryAttributes:
+        regime = space.regime
+        memory_type = self._view.memory_type(attributes.attribute_index)
+        asid = space.asid if regime.has_el0 and attributes.not_global else None
+        return MemoryAttributes(attributes, regime.levels, memory_type, asid)
 
     def _wanted_of(self, area: Area) -> Iterator[Area]:
         wanted = self._wanted
