@@ -315,6 +315,6 @@ def current_regime(machine: Machine, core: int) -> TranslationRegime:
     level = exception_level(machine, core)
     if level is None:
         state = machine.register("CPSR", core)
-        why = "cannot be read" if state is None else "shows AArch32 state, whose tables are of another kind"
+        why = "cannot be read" if state is None else "shows AArch32 state, which has other translation tables"
         raise RegimeUnknownError(f"the processor state of core {core} {why}")
     return regime_at(machine, core, level)

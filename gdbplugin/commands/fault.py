@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read(target: Target, *, core: int | None = None) -> Fault:
-    """The last exceptions of a core, explained; what stopped the kernel, and which tasks ended by one."""
+    """The last exceptions of a core, what stopped the kernel, and the tasks that exceptions ended."""
     from gdbplugin.kernel.fault import read_fault
 
     return read_fault(target, target.symbols, target.disassemble, core=core)
@@ -24,7 +24,7 @@ _ENDS_SHOWN = 8
 
 
 def show(fault: Fault, style: Style) -> str:
-    """The exceptions explained, the current level's own first; then what TinyOS has on record."""
+    """TinyOS's own failure, each exception, the current level's first, and the tasks that ended."""
     level = style.missing if fault.level is None else f"EL{fault.level}"
     lines = [f"Core {fault.core}, at {level}"]
     if fault.entering is not None:
@@ -122,10 +122,10 @@ def _end_lines(end: TaskEnd, style: Style) -> list[str]:
 
 HELP = """Explain the last exception of a core.
 
-Its class, status and address, the instruction and what it does, what lies at the address, and which
-exception level took it. Where the syndrome, the instruction, its registers and the tables as they are
-now contradict each other, that is said. ESR_ELx keeps an exception after it is over: what is known of
-that is said too. On TinyOS also what stopped the kernel, if something did, and the tasks that exceptions
+Shows its class, status and address, the instruction and what it does, what lies at the address, and
+which exception level took it. Says where the syndrome, the instruction, its registers and the present
+tables contradict each other, and whether the exception is over, as far as that is known: ESR_ELx keeps
+it. On TinyOS it also shows what stopped the kernel, if it has stopped, and the tasks that exceptions
 ended. Works on any AArch64 kernel.
 """
 COMMAND = Command(

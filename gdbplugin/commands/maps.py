@@ -31,7 +31,7 @@ def read(
     asid: int | None = None,
     stage: int | None = None,
 ) -> AddressMap:
-    """Every mapped range of an address space and what it is; `range` is a start and an exclusive end."""
+    """Every mapped range of an address space and its owner; `range` is a start and an exclusive end."""
     from gdbplugin.kernel.maps import read_maps
 
     return read_maps(
@@ -55,7 +55,7 @@ _MALFORMED_SHOWN = 20
 
 
 def show(found: AddressMap, style: Style) -> str:
-    """The map as a table for each range of addresses, and what is wrong with it below."""
+    """A table for each range of addresses, then the malformed entries."""
     from gdbplugin.render.mmu import range_lines, view_line
 
     view = found.view
@@ -94,7 +94,7 @@ def _malformed_lines(found: AddressMap, style: Style) -> list[str]:
 
 
 def _tables(found: AddressMap, style: Style) -> list[str]:
-    """Each range of input addresses with its areas, then how many there are of all."""
+    """Each range of input addresses with its areas, then the totals."""
     from gdbplugin.render.mmu import range_lines
 
     regime = found.view.regime
@@ -113,15 +113,15 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
             least = ("size", "memory")
             lines.append(style.table(headers, rows, ("size",), dispensable=least))
     total = _bytes(sum(area.end - area.start for area in found.areas), style)
-    ranges = style.counted(found.area_count, "range") + (" of those asked for" if found.filtered else "")
+    ranges = style.counted(found.area_count, "matching range" if found.filtered else "range")
     if found.is_limited:
         ranges = f"The first {style.count(len(found.areas))} of {ranges}, as --limit says,"
     leaves = "1 block or page" if found.leaves == 1 else f"{style.count(found.leaves)} blocks and pages"
     lines += style.wrapped(f"{ranges} with {total}; {leaves} in {style.counted(found.tables, 'table')}")
     if len(found.areas) > _ROWS_SHOWN:
         lines += style.wrapped(
-            f"  the first {_ROWS_SHOWN} are shown; narrow it by --range, --permissions or --owner, "
-            "or take --json for all"
+            f"  the first {_ROWS_SHOWN} are shown; narrow it with --range, --permissions or --owner, "
+            "or use --json for all"
         )
     return lines
 
@@ -150,7 +150,7 @@ def _row(area: Area, control: TranslationControl, found: AddressMap, style: Styl
 
 
 def _scope(area: Area, control: TranslationControl, found: AddressMap) -> list[str]:
-    """Global, or of an ASID: where that is not what is usual in the range."""
+    """Global, or of an ASID: where that is not the usual case of the range."""
     if found.view.regime.stage == 2 or not found.view.regime.has_el0:
         return []
     if area.attributes.not_global != control.upper:
@@ -162,8 +162,8 @@ def _scope(area: Area, control: TranslationControl, found: AddressMap) -> list[s
 
 def _what(area: Area) -> list[str]:
     words = [area.owner] if area.owner else []
-    if area.task is not None:
-        words = [f"{area.owner} (task {area.task})".strip()]
+    if area.owner_task is not None:
+        words = [f"{area.owner} (task {area.owner_task})".strip()]
     if area.attributes.contiguous:
         words.append("contiguous")
     if area.attributes.guarded:
@@ -176,7 +176,7 @@ def _what(area: Area) -> list[str]:
 
 
 def _bytes(size: int, style: Style) -> str:
-    """A size as a person reads it: exact where a unit makes it so, else rounded to the largest unit."""
+    """A size in few characters: exact if it is short in some unit, else rounded to the largest unit."""
     exact = style.size(size)
     if len(exact) <= 9:
         return exact
@@ -187,15 +187,15 @@ def _bytes(size: int, style: Style) -> str:
 
 
 def _aliases(found: AddressMap, style: Style) -> list[str]:
-    """Each virtual address at which a frame is seen."""
+    """Each virtual address at which a frame is mapped."""
     from gdbplugin.render.mmu import memory_words
 
     physical = found.aliases or 0
     kind = "Intermediate physical" if found.view.regime.second_stage else "Physical"
-    others = ", and otherwise as asked for," if found.filters_aliases else ""
+    others = " (other filters applied)" if found.filters_aliases else ""
     lines = style.wrapped(
         f"{kind} {physical:#x} is mapped {style.counted(found.area_count, 'time')}{others} "
-        f"in the {style.counted(found.spaces, 'range')} of addresses that are known"
+        f"in the {style.counted(found.spaces, 'known range')} of addresses"
     )
     if found.is_limited:
         lines += style.wrapped(f"  the first {style.count(len(found.areas))} of them, as --limit says")
@@ -228,32 +228,37 @@ def _asid(area: Area, has_el0: bool, style: Style) -> str:
 
 
 OPTIONS = (
-    Option("--range", "only what lies in this range", "range", "START..END"),
+    Option("--range", "only this range of addresses", "range", "START..END"),
     Option(
         "--permissions",
-        "only what one of the levels may use like that: r-x, with ? for either; el0:?w? for EL0 alone",
+        "only what one exception level may use like this: r-x, ? for any; el0:?w? for EL0 alone",
         "text",
         "r-x",
     ),
-    Option("--owner", "only what is called so: stack, kernel text, lazy range 2", "text", "TEXT"),
+    Option(
+        "--owner",
+        "only owners with this text in their name: stack, kernel text, lazy range 2",
+        "text",
+        "TEXT",
+    ),
     Option(
         "--find-physical",
-        "every address, in every address space known, at which this physical one is mapped",
+        "every address in every known address space that maps to this physical address",
         "address",
         "ADDRESS",
     ),
-    Option("--limit", "at most so many ranges; with --json, mappings", "number", "N"),
+    Option("--limit", "at most this many ranges; with --json, mappings", "number", "N"),
     *SELECTION,
 )
 HELP = """Show the whole address space: every mapped range and what it is, on any AArch64 kernel.
 
-A row is a range of one kind of memory, with one set of permissions and attributes, that is one thing
-to the kernel. "pieces" stands where its memory is not in one piece; --json has each piece. "memory" is
-WB, WT or NC for Normal memory (write-back, write-through, non-cacheable) with its shareability (ISH, OSH
-or NSH: inner, outer, non-shareable), else the device type. TTBR1's mappings are global, TTBR0's are of
-its ASID, unless a row says otherwise. With --range only the tables that have a part in it are read. Of
-tables that have no end, or very many, a second's worth is read, and a note says where that stopped. Under
-a hypervisor the outputs are intermediate addresses, whose own map --stage 2 shows.
+Each row is a range of addresses with one set of permissions and attributes, and one owner. If its memory
+is in several pieces, the row has their number; --json lists each piece. "memory" is WB, WT or NC for
+Normal memory (write-back, write-through, non-cacheable) with its shareability (ISH, OSH or NSH: inner,
+outer, non-shareable), or the device type. Mappings of TTBR1 are global and those of TTBR0 belong to its
+ASID, unless the row says otherwise. With --range only tables with a part in the range are read. Reading
+stops after about a second, as tables may have no end; a note says where it stopped. Under a hypervisor
+the outputs are intermediate addresses; --stage 2 shows the map of those.
 """
 COMMAND = Command(
     "maps",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read(target: Target, name: str | None = None, *, core: int | None = None) -> Registers:
-    """System registers by their fields: all, one, or those whose names begin so."""
+    """System registers by their fields: all, one, or those whose names begin with `name`."""
     from gdbplugin.kernel.registers import read_registers
 
     return read_registers(target, name, core)
@@ -29,12 +29,12 @@ _BESIDE = 60
 
 
 def show(found: Registers, style: Style) -> str:
-    """Each register: by field, one a row, where asked for by name; else in a line or two."""
+    """Each register: a row for each field if asked for by name, otherwise a line or two."""
     blocks = []
     for register in found.known:
         blocks.append(_in_full(register, found, style) if found.chosen else _in_short(register, found, style))
     if found.unknown:
-        said = "Not to be had from this target: " + ", ".join(found.unknown)
+        said = "This target does not give: " + ", ".join(found.unknown)
         blocks.append("\n".join(style.wrapped(said, "  ")))
     return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + style.noticed(found)
 
@@ -42,7 +42,7 @@ def show(found: Registers, style: Style) -> str:
 def _in_full(register: Register, found: Registers, style: Style) -> str:
     """Every field of a register with what it means; a column for each value that cores have."""
     values = register.values
-    # An ESR_ELx has other fields for other classes of exceptions.
+    # The fields of ESR_ELx depend on the exception class.
     if len({tuple((field.name, field.low) for field in value.fields) for value in values}) > 1:
         from gdbplugin.kernel.registers import Register
 
@@ -52,7 +52,7 @@ def _in_full(register: Register, found: Registers, style: Style) -> str:
         f"{register.name} of {core_list(value.cores, found.cores)}: {value.value:#018x}" for value in values
     ]
     if register.unknown_cores:
-        heads.append(f"{register.name} of {core_list(register.unknown_cores, found.cores)}: not to be had")
+        heads.append(f"{register.name} of {core_list(register.unknown_cores, found.cores)}: cannot be read")
     lines = [line for head in heads for line in style.wrapped(head)]
     rows = []
     for fields in zip(*(value.fields for value in values), strict=True):
@@ -72,7 +72,7 @@ def _number(field: Field) -> str:
 
 
 def _in_short(register: Register, found: Registers, style: Style) -> str:
-    """A register's values, and of each the fields that are not zero; of others only what differs."""
+    """A register's values: the fields of the first that are not zero, and how the others differ from it."""
     lines: list[str] = []
     first: RegisterValue | None = None
     for value in register.values:
@@ -81,7 +81,7 @@ def _in_short(register: Register, found: Registers, style: Style) -> str:
         said = "; ".join(_worth_saying(value, first))
         if len(register.values) > 1:
             said = f"{who}: {said}" if said else who
-        # A field is not parted from what it means.
+        # A field stays in one line with its meaning.
         bound = said.replace(" ", "\0").replace(";\0", "; ").replace(":\0", ": ")
         parts = style.wrapped(head + bound, " " * style.left(_BESIDE, 4, len(head)))
         lines += [line.replace("\0", " ").rstrip() for line in parts]
@@ -105,7 +105,7 @@ def _worth_saying(value: RegisterValue, first: RegisterValue | None) -> list[str
 
 
 def _tells(field: Field, value: RegisterValue) -> bool:
-    """Whether a field of value 0 says something that a reader looks for."""
+    """Whether a field is worth showing even if it is 0."""
     return field.name == "M" or (field.name in ("TG0", "TG1", "EL", "EC", "ASID") and value.value != 0)
 
 
@@ -132,7 +132,7 @@ def offered_names(target: Target) -> list[str]:
 ARGUMENTS = (
     Argument(
         "NAME",
-        "a register, such as TCR_EL1, or the beginning of some: TTBR, ID_AA64",
+        "a register, such as TCR_EL1, or the beginning of several: TTBR, ID_AA64",
         "text",
         complete=offered_names,
     ),
@@ -140,8 +140,9 @@ ARGUMENTS = (
 HELP = """Show the system registers of address translation and exceptions by their fields, core by core.
 
 TTBRn, TCR, MAIR, SCTLR, ESR, FAR, ELR, SPSR, VBAR, CONTEXTIDR, PAR, HCR, SCR and ID_AA64MMFRn of EL1 to
-EL3. With NAME every field of that register, or of all that begin so; without, the fields that are
-not zero. What the target does not give is named at the end. Works on any AArch64 kernel.
+EL3. With NAME: every field of that register, or of all whose names begin with NAME. Without: the fields
+that are not zero. Registers that the target does not give are listed at the end. Works on any AArch64
+kernel.
 """
 COMMAND = Command(
     "registers",

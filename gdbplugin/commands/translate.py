@@ -140,10 +140,10 @@ def _outcome(found: AddressTranslation, style: Style) -> str:
 ARGUMENTS = (Argument("ADDRESS", "the input address, a number or an expression", "address", required=True),)
 HELP = """Walk the translation tables for one address, on any AArch64 kernel.
 
-Shows each level's table, index and descriptor with what it says, the attributes that come of all
-levels together, and the output address, or the fault that a read from there takes and why.
-At most one descriptor is read for each level. Where a hypervisor translates EL1's and EL0's addresses
-once more, both stages are walked; --stage 2 takes ADDRESS for an intermediate physical one.
+Shows each level's table, index and descriptor with its meaning, the attributes that result from all
+levels, and the output address, or the fault that a read from there takes and why. At most one descriptor
+is read for each level. Under a hypervisor both stages are walked for EL1 and EL0; with --stage 2 ADDRESS is
+an intermediate physical address.
 """
 COMMAND = Command(
     "translate",

@@ -33,7 +33,7 @@ class _MappingFields(NamedTuple):
     """What lies there, in words; empty where not known."""
     place: Place | None
     task: int | None
-    """The TinyOS task it belongs to; null where there is none, or not known."""
+    """The task whose address space it was found in."""
     alias: int | None
     """With --find-physical: the address at which that physical address is mapped."""
 
@@ -53,7 +53,7 @@ class Mapping(_MappingFields):
         "memory",
         "owner",
         "kind",
-        "task",
+        "owner_task as task",
     )
     json_merged = ("memory",)
     json_optional = ("alias",)
@@ -83,12 +83,17 @@ class Mapping(_MappingFields):
         """The ASID; None where the mapping is global."""
         return self.memory.asid
 
+    @property
+    def owner_task(self) -> int | None:
+        """The TinyOS task it belongs to; null where there is none, or not known."""
+        return _owner_task(self.place, self.memory, self.task)
+
 
 class Area(NamedTuple):
     """A range of input addresses that has one set of attributes and is one thing to the kernel.
 
-    Its memory may be in many pieces. `extents` are the leaves that have a part in it; `task` is the task that
-    it belongs to; `sought` is a physical address whose aliases were asked for.
+    Its memory may be in many pieces. `extents` are the leaves that have a part in it; `task` is the task
+    whose address space it was found in; `sought` is a physical address whose aliases were asked for.
     """
 
     start: int
@@ -114,6 +119,11 @@ class Area(NamedTuple):
     def asid(self) -> int | None:
         """The ASID; None where the area is global."""
         return self.memory.asid
+
+    @property
+    def owner_task(self) -> int | None:
+        """The TinyOS task it belongs to; None where there is none, or not known."""
+        return _owner_task(self.place, self.memory, self.task)
 
     @property
     def alias(self) -> int | None:
@@ -162,6 +172,13 @@ class Area(NamedTuple):
                     yield self.part(piece.start, piece.end)._replace(sought=physical)
 
 
+def _owner_task(place: Place | None, memory: MemoryAttributes, task: int | None) -> int | None:
+    """The task that memory belongs to, found in a task's address space. Global memory is in all of them."""
+    if place is not None and place.task is not None:
+        return place.task
+    return None if memory.asid is None else task
+
+
 class Owners:
     """Tells what lies where: by what is on record, else by what it looks like."""
 
@@ -172,17 +189,14 @@ class Owners:
         self, region: Region, control: TranslationControl, memory: MemoryAttributes, task: int | None
     ) -> Iterator[Area]:
         """A region by what lies in it; `task` is the task whose address space it was found in."""
-        # What is global is in all address spaces.
-        own = None if memory.asid is None else task
         for low, high, place in self._places.split(region.start, region.end):
             inside = region.extents
             if (low, high) != (region.start, region.end):
                 inside = cut(inside, low, high)
             if place is None:
-                yield from _by_looks(Area(low, high, memory, "", None, own, inside), control)
+                yield from _by_looks(Area(low, high, memory, "", None, task, inside), control)
             else:
-                whose = own if place.task is None else place.task
-                yield Area(low, high, memory, place.name, place, whose, inside)
+                yield Area(low, high, memory, place.name, place, task, inside)
 
 
 def _by_looks(area: Area, control: TranslationControl) -> Iterator[Area]:

@@ -135,7 +135,7 @@ class Fault(Noticed):
 
 
 class _Surroundings:
-    """What lies where, on a stopped machine, whatever runs on it."""
+    """What lies where on a stopped machine, with or without TinyOS."""
 
     def __init__(self, target: Target, symbols: Symbols) -> None:
         self.symbols = symbols
@@ -154,13 +154,13 @@ class _Surroundings:
         return self.attempt(lambda: describe(address, self.places, self.symbols, kernel), without)
 
     def attempt(self, read: Callable[[], _Found], otherwise: _Found) -> _Found:
-        """What is read of TinyOS; a note, and `otherwise`, where it cannot be read."""
+        """What `read` returns; a note and `otherwise` if TinyOS's records cannot be read."""
         try:
             return read()
         except MachineGoneError:
             raise
         except MachineError as error:
-            self._journal.note(f"what TinyOS has on record could not be read: {error}")
+            self._journal.note(f"TinyOS's records could not be read: {error}")
             return otherwise
 
 
@@ -183,7 +183,7 @@ def read_fault(
         ended = around.attempt(lambda: _task_ends(kernel, around), ended)
     reports, silent = [], []
     if is_in_aarch32(machine, number):
-        silent.append("it is in AArch32 state, whose own exceptions leave no syndrome in ESR_EL1")
+        silent.append("the core is in AArch32 state: exceptions there leave no syndrome in ESR_EL1")
     levels: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
     for taken_to in sorted(levels, key=lambda entry: entry != max(level or 1, 1)):
         record = read_exception(machine, number, taken_to)
@@ -243,7 +243,7 @@ def _report(
     except RegimeUnknownError as error:
         remarks.append(f"what the address translates to now is not known: {error}")
     if now is not None:
-        # Once the handler runs, tables that have changed are its work, as a rule.
+        # Once the handler runs, it is usually the handler that has changed the tables.
         changed = contradictions if found.is_fresh else remarks
         said = found.table_remark(now)
         if said is not None:
@@ -271,7 +271,7 @@ def _overwritten(record: ExceptionRecord, doubt: str) -> str:
 
 
 def _vector(machine: Machine, core: int, level: int | None) -> int | None:
-    """How many bytes into its vectors a core is; None where it was not stopped there."""
+    """The offset of a core's PC in its vector table; None if it is elsewhere."""
     place, base = machine.register("PC", core), None
     if level:
         base = machine.register(f"VBAR_EL{level}", core)
@@ -282,7 +282,7 @@ def _vector(machine: Machine, core: int, level: int | None) -> int | None:
 
 
 def _entering(offset: int | None) -> str | None:
-    """The vector that the core is in, where it was stopped right there."""
+    """The vector at that offset."""
     if offset is None:
         return None
     number = offset // VECTOR_BYTES
@@ -312,7 +312,7 @@ def _task_ends(kernel: Kernel, around: _Surroundings) -> list[TaskEnd]:
 
 
 def _place_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address: int) -> Description:
-    """What lay at an address when a task ended, of whose stack the record may be another's by now."""
+    """What lay at an address when a task ended; the record of its stack may be another task's by now."""
     now = around.describe(address)
     if not STACK_REGION[0] <= address < STACK_REGION[1] or not task.stack:
         return now

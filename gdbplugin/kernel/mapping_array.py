@@ -71,5 +71,5 @@ def _object(area: Area) -> dict[str, Any]:
     return {
         "owner": area.owner,
         "kind": None if area.place is None else area.place.kind,
-        "task": area.task,
+        "task": area.owner_task,
     }

@@ -105,7 +105,7 @@ class AddressMap(Noticed):
 
 
 class _Space(NamedTuple):
-    """Tables to be walked, in their regime; `asid` and `task` are whose they are."""
+    """Tables to walk, their regime, and the ASID and the task they belong to."""
 
     regime: TranslationRegime
     control: TranslationControl
@@ -139,14 +139,13 @@ def read_maps(
 ) -> AddressMap:
     """Walk all tables of an address space, or for `find_physical` of all known if none is chosen.
 
-    `range` is a start and an exclusive end: only tables with a part in it are read. `limit` is the most
-    areas, and the most mappings, to keep; `selection` are the fields of `Selection`. Raises what `choose`
-    raises.
+    `range` is a start and an exclusive end: only tables with a part in it are read. At most `limit` areas,
+    and mappings, are kept; `selection` are the fields of `Selection`. Raises what `choose` raises.
     """
     view = choose(target, Selection(**selection))
     pattern = None if permissions is None else PermissionFilter(permissions, view.regime)
     wanted = _Wanted(range, pattern, owner.lower() if owner else None, find_physical)
-    # What is on record is so by the addresses of stage 1.
+    # TinyOS's records hold addresses of stage 1.
     named = _places(target, symbols or NoSymbols()) if view.regime.stage == 1 else Places(())
     reader = _Reader(view, named, wanted)
     if not view.regime.enabled:
@@ -158,7 +157,7 @@ def read_maps(
     areas = [area for space in spaces for area in reader.areas(space)]
     if reader.stopped_at is not None:
         target.journal.note(
-            f"the map goes on from {reader.stopped_at:#x}: {reader.limit} are the most that is read at once. "
+            f"the map stops at {reader.stopped_at:#x}: at most {reader.limit} are read at once. "
             "Tables that lead back to themselves have no end; --range reads a part"
         )
     return AddressMap(
@@ -180,7 +179,7 @@ def read_maps(
 
 
 def _places(target: Target, symbols: Symbols) -> Places:
-    """What is known to lie where: by TinyOS's records where it is that, else by the program's sections."""
+    """What lies where: by TinyOS's records if it is TinyOS, or by the program's sections."""
     kernel = target.kernel
     if kernel is None:
         return places_of_program(symbols)
@@ -189,7 +188,7 @@ def _places(target: Target, symbols: Symbols) -> Places:
     except MachineGoneError:
         raise
     except MachineError as error:
-        target.journal.note(f"what TinyOS has on record could not be read: {error}")
+        target.journal.note(f"TinyOS's records could not be read: {error}")
         return places_of_program(symbols)
 
 
@@ -218,7 +217,7 @@ def _all_spaces(target: Target, view: View) -> list[_Space]:
 
 
 def _is_called(name: str, wanted: str) -> bool:
-    """Whether a word of a user's is in a name; `stack 1` is not in `stack 10`."""
+    """Whether a name contains the wanted text; `stack 10` does not contain `stack 1`."""
     found = name.find(wanted)
     while found >= 0:
         end = found + len(wanted)
@@ -229,7 +228,7 @@ def _is_called(name: str, wanted: str) -> bool:
 
 
 class _Reader:
-    """Walks spaces; keeps what of them is wanted, and counts what there is."""
+    """Walks address spaces: keeps the wanted areas, and counts all tables and leaves."""
 
     def __init__(self, view: View, places: Places, wanted: _Wanted) -> None:
         self._view = view
@@ -242,7 +241,7 @@ class _Reader:
         self.leaves = 0
 
     def areas(self, space: _Space) -> Iterator[Area]:
-        """What of one space is wanted."""
+        """The wanted areas of one space."""
         wanted = self._wanted
         known: dict[int, MemoryAttributes] = {}
         entries = extents(self._machine, space.control, self._bounds, self.visited, wanted.range)
@@ -281,10 +280,10 @@ class _Reader:
 
     @property
     def stopped_at(self) -> int | None:
-        """The input address from which on there is more than was read."""
+        """The input address at which reading stopped; None if everything was read."""
         return self._bounds.stopped_at
 
     @property
     def limit(self) -> str:
-        """What there is too much of then."""
+        """The limit that was reached, in words."""
         return self._bounds.limit

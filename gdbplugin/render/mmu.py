@@ -1,4 +1,4 @@
-"""What the views of the MMU's commands have in common."""
+"""What the texts of the MMU's commands share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gdbplugin.render.style import Style
 
 
 def view_line(view: View) -> str:
-    """A line on what was translated by: core, level, regime."""
+    """How addresses were translated: core, exception level, regime."""
     regime = view.regime
     parts = [f"core {view.core}", f"EL{view.level}"]
     if not regime.enabled:
@@ -22,12 +22,12 @@ def view_line(view: View) -> str:
     if view.vmid is not None:
         parts.append(f"VMID {view.vmid}")
     if not view.current:
-        parts.append("not what the core does now")
+        parts.append("not the core's current translation")
     return ", ".join(parts)
 
 
 def range_lines(control: TranslationControl, style: Style, indent: str = "") -> list[str]:
-    """What there is to say of one range of input addresses and its root table, in one line if it fits."""
+    """One range of input addresses and its root table, in one line if it fits."""
     said = (
         f"{control.name}: table {style.address(control.root_address)}, "
         f"{style.size(1 << control.granule_bits)} granule, {control.input_bits}-bit input, "

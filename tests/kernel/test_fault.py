@@ -129,7 +129,7 @@ def test_a_target_that_gives_nothing_is_told_so():
     assert found.level is None
     assert len(found.silent) == 3
     assert "ESR_EL1 cannot be read from this target" in text_of("fault", found)
-    with pytest.raises(SelectionError, match="there is no core 7"):
+    with pytest.raises(SelectionError, match="no core 7"):
         read_fault(bare({}), core=7)
 
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_read_of_tinyos_is_noted_and_the_rest_is_told():
     kernel.memory.read = broken
     found = read_fault(stopped)
     assert found.reports[0].record.address == LAZY_BASE + 0x1000
-    assert "what TinyOS has on record could not be read" in stopped.journal.notes[0]
+    assert "TinyOS's records could not be read" in stopped.journal.notes[0]
 
     def gone(_address, _length):
         raise MachineGoneError("the connection to the target was lost")

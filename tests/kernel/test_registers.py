@@ -53,7 +53,7 @@ def test_cores_that_agree_are_one_value_and_what_is_missing_is_said():
     shown = text(found)
     assert "TTBR0_EL1         0x0007000000004000  cores 0-1, 3: ASID 7; BADDR 0x4000" in shown
     assert "                  0x0008000000005000  core 2: ASID 8; BADDR 0x5000" in shown
-    assert "Not to be had from this target: " in shown
+    assert "This target does not give: " in shown
     assert max(map(len, shown.splitlines())) <= 110
 
 
@@ -78,7 +78,7 @@ def test_one_core_alone():
     found = read_registers(stopped(core2={"TTBR0_EL1": 0x5000}), core=2)
     assert found.cores == (2,)
     assert found.registers[0].values[0].value == 0x5000
-    with pytest.raises(SelectionError, match="there is no core 9"):
+    with pytest.raises(SelectionError, match="no core 9"):
         read_registers(stopped(), core=9)
 
 
