@@ -7,8 +7,8 @@ from operator import eq
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes
-from gdbplugin.aarch64.extents import Extent, Piece, count_joined, cut, joined
-from gdbplugin.aarch64.maps import Region
+from gdbplugin.aarch64.leaves import LeafRun, Piece, count_pieces_of, cut, pieces_of
+from gdbplugin.aarch64.maps import MappedRange
 from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.aarch64.memory_types import is_device
 from gdbplugin.kernel.places import Place, Places
@@ -92,7 +92,7 @@ class Mapping(_MappingFields):
 class Area(NamedTuple):
     """A range of input addresses that has one set of attributes and is one thing to the kernel.
 
-    Its memory may be in many pieces. `extents` are the leaves that have a part in it; `task` is the task
+    Its memory may be in many pieces. `runs` are the leaves that have a part in it; `task` is the task
     whose address space it was found in; `sought` is a physical address whose aliases were asked for.
     """
 
@@ -102,7 +102,7 @@ class Area(NamedTuple):
     owner: str
     place: Place | None
     task: int | None
-    extents: list[Extent]
+    runs: list[LeafRun]
     sought: int | None = None
 
     @property
@@ -133,17 +133,17 @@ class Area(NamedTuple):
     @property
     def piece_count(self) -> int:
         """The number of pieces."""
-        return count_joined(self.extents)
+        return count_pieces_of(self.runs)
 
     @property
     def physical(self) -> int:
         """The output address of `start`."""
-        first = self.extents[0]
+        first = self.runs[0]
         return first.physical + self.start - first.start
 
     def pieces(self) -> Iterator[Piece]:
         """The ranges of output addresses that it maps to."""
-        for piece in joined(self.extents):
+        for piece in pieces_of(self.runs):
             low, high = max(piece.start, self.start), min(piece.end, self.end)
             if (low, high) == (piece.start, piece.end):
                 yield piece
@@ -162,11 +162,11 @@ class Area(NamedTuple):
         start, end = max(self.start, start), min(self.end, end)
         if (start, end) == (self.start, self.end):
             return self
-        return self._replace(start=start, end=end, extents=cut(self.extents, start, end))
+        return self._replace(start=start, end=end, runs=cut(self.runs, start, end))
 
     def containing(self, physical: int) -> Iterator[Area]:
         """Those of its pieces that map to a physical address, whose alias each has."""
-        if any(physical & -extent.leaf_size in extent.outputs for extent in self.extents):
+        if any(physical & -run.leaf_size in run.outputs for run in self.runs):
             for piece in self.pieces():
                 if piece.physical <= physical < piece.physical + piece.end - piece.start:
                     yield self.part(piece.start, piece.end)._replace(sought=physical)
@@ -186,12 +186,12 @@ class Owners:
         self._places = places
 
     def areas(
-        self, region: Region, control: TranslationControl, memory: MemoryAttributes, task: int | None
+        self, found: MappedRange, control: TranslationControl, memory: MemoryAttributes, task: int | None
     ) -> Iterator[Area]:
-        """A region by what lies in it; `task` is the task whose address space it was found in."""
-        for low, high, place in self._places.split(region.start, region.end):
-            inside = region.extents
-            if (low, high) != (region.start, region.end):
+        """A range by what lies in it; `task` is the task whose address space it was found in."""
+        for low, high, place in self._places.split(found.start, found.end):
+            inside = found.runs
+            if (low, high) != (found.start, found.end):
                 inside = cut(inside, low, high)
             if place is None:
                 yield from _by_looks(Area(low, high, memory, "", None, task, inside), control)
@@ -208,7 +208,7 @@ def _by_looks(area: Area, control: TranslationControl) -> Iterator[Area]:
     if control.upper:
         looks[control.first_address] = "linear map"
     end = 1 << control.output_bits
-    if not any(_has_offset(extent, offset, end) for extent in area.extents for offset in looks):
+    if not any(_has_offset(run, offset, end) for run in area.runs for offset in looks):
         yield area
         return
     pending: Area | None = None
@@ -224,11 +224,11 @@ def _by_looks(area: Area, control: TranslationControl) -> Iterator[Area]:
         yield area.part(pending.start, pending.end)._replace(owner=pending.owner)
 
 
-def _has_offset(extent: Extent, offset: int, end: int) -> bool:
+def _has_offset(run: LeafRun, offset: int, end: int) -> bool:
     """Whether some leaf's input address is its output, which is below `end`, and an offset."""
-    first = extent.start - offset
+    first = run.start - offset
     if not 0 <= first < end:
         return False
-    if extent.pieces == 1:
-        return first == extent.physical
-    return any(map(eq, extent.outputs, range(first, first + extent.size, extent.leaf_size)))
+    if run.piece_count == 1:
+        return first == run.physical
+    return any(map(eq, run.outputs, range(first, first + run.size, run.leaf_size)))

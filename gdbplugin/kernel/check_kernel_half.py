@@ -11,9 +11,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.descriptor import NOTHING, SHAREABILITY
-from gdbplugin.aarch64.extents import Malformed
-from gdbplugin.aarch64.maps import Bounds, MappedRange, extents, mapped_ranges
+from gdbplugin.aarch64.descriptor import NOTHING, SHAREABILITY, Attributes
+from gdbplugin.aarch64.leaves import Malformed, Piece
+from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.memory_types import is_device, memory_type_at
 from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.walk import memory_of
@@ -57,7 +57,7 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
     if control is None or not _uses_its_tables(kernel, control, symbols):
         return None
     bounds = Bounds(_MAXIMUM_TABLES, _MAXIMUM_ENTRIES)
-    walked = extents(memory_of(kernel.machine, kernel.regime), control, bounds)
+    walked = leaf_runs(memory_of(kernel.machine, kernel.regime), control, bounds)
     entries = list(mapped_ranges(kernel.regime, walked))
     if bounds.stopped_at is not None:
         kernel.journal.find(
@@ -68,16 +68,17 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
             kernel.journal.find(f"kernel half at {entry.start:#x}", "a well-formed table entry", entry.reason)
     mapped = [entry for entry in entries if isinstance(entry, MappedRange)]
     mair = _mair(kernel.machine, control)
-    for found in mapped:
-        for start, end, place in places.split(found.start, found.end):
+    pieces = [(piece, entry.attributes) for entry in mapped for piece in entry.pieces()]
+    for piece, attributes in pieces:
+        for start, end, place in places.split(piece.start, piece.end):
             name = f"{place.name if place else 'kernel half'} at {start:#x}"
             wanted = expected[place.name] if place else None
-            for right, wrong in _disagreements(found, start, wanted, mair):
+            for right, wrong in _disagreements(piece, attributes, start, wanted, mair):
                 kernel.journal.find(name, right, f"{wrong}, up to {end:#x}")
     for place in places.places if bounds.stopped_at is None else ():
         for start, end in _holes(place, mapped) if expected[place.name].el1 is not None else ():
             kernel.journal.find(f"{place.name} at {start:#x}", "mapped", f"not mapped, up to {end:#x}")
-    return sum(sum(found.sizes.values()) for found in mapped)
+    return sum(len(run.outputs) for entry in mapped for run in entry.runs)
 
 
 def _uses_its_tables(kernel: Kernel, control: TranslationControl, symbols: Symbols) -> bool:
@@ -134,10 +135,10 @@ def _expected(symbols: Symbols) -> tuple[Places, dict[str, _Expected]]:
 
 
 def _disagreements(
-    found: MappedRange, start: int, wanted: _Expected | None, mair: int | None
+    piece: Piece, attributes: Attributes, start: int, wanted: _Expected | None, mair: int | None
 ) -> Iterator[tuple[str, str]]:
-    """What is to be, and what is instead, of one part of what is mapped."""
-    physical, attributes = found.physical + start - found.start, found.attributes
+    """What is expected, and what is found instead, from an address of a piece on."""
+    physical = piece.physical + start - piece.start
     if wanted is None or wanted.el1 is None:
         yield "nothing mapped", f"physical {physical:#x}"
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import ADDRESS_BITS
-from gdbplugin.aarch64.extents import Leaf, Malformed
+from gdbplugin.aarch64.leaves import Leaf, Malformed
 from gdbplugin.aarch64.maps import Bounds, leaf_attributes, leaves
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import memory_of

@@ -9,8 +9,8 @@ from itertools import islice
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.aarch64.descriptor import Attributes
-from gdbplugin.aarch64.extents import Malformed
-from gdbplugin.aarch64.maps import Bounds, extents, regions
+from gdbplugin.aarch64.leaves import Malformed
+from gdbplugin.aarch64.maps import Bounds, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import memory_of
@@ -244,19 +244,19 @@ class _Reader:
         """The wanted areas of one space."""
         wanted = self._wanted
         known: dict[int, MemoryAttributes] = {}
-        entries = extents(self._machine, space.control, self._bounds, self.visited, wanted.range)
-        for region in regions(space.regime, entries):
-            if isinstance(region, Malformed):
-                self.malformed.append(region)
+        entries = leaf_runs(self._machine, space.control, self._bounds, self.visited, wanted.range)
+        for found in mapped_ranges(space.regime, entries):
+            if isinstance(found, Malformed):
+                self.malformed.append(found)
                 continue
-            self.leaves += sum(len(extent.outputs) for extent in region.extents)
-            if wanted.permissions is not None and not wanted.permissions.matches(region.attributes):
+            self.leaves += sum(len(run.outputs) for run in found.runs)
+            if wanted.permissions is not None and not wanted.permissions.matches(found.attributes):
                 continue
             # Equal attributes of one map are one object.
-            memory = known.get(id(region.attributes))
+            memory = known.get(id(found.attributes))
             if memory is None:
-                memory = known[id(region.attributes)] = self._memory(space, region.attributes)
-            for area in self._owners.areas(region, space.control, memory, space.task):
+                memory = known[id(found.attributes)] = self._memory(space, found.attributes)
+            for area in self._owners.areas(found, space.control, memory, space.task):
                 yield from self._wanted_of(area)
 
     def _memory(self, space: _Space, attributes: Attributes) -> MemoryAttributes:

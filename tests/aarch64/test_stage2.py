@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.extents import Leaf
+from gdbplugin.aarch64.leaves import Leaf
 from gdbplugin.aarch64.maps import Bounds, leaf_attributes, leaves
 from gdbplugin.aarch64.memory_types import stage2_memory_type
 from gdbplugin.aarch64.regime import el1_regime

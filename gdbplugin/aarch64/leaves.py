@@ -1,7 +1,7 @@
-"""What a map of translation tables is made of: leaves, alone and many together, and what cannot be followed.
+"""The leaves of translation tables: alone, in runs, and joined to pieces of memory; and malformed entries.
 
-A whole map has a hundred thousand leaves and more. Those of one table that differ in nothing but their
-output are kept together, as one `Extent`, and are told apart only where somebody asks for each.
+A whole map may have more than a hundred thousand leaves. Those of one table that differ only in their output
+address are kept together, as one `LeafRun`, and are split only when somebody asks for each.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Leaf(NamedTuple):
     inherited: int
 
 
-class Extent(NamedTuple):
-    """Leaves of one table that follow on each other in input address and have all attributes alike.
+class LeafRun(NamedTuple):
+    """Leaves of one table with adjacent input addresses and equal attributes.
 
-    `size` is that of all together, in bytes; `bits` is what their descriptors have in common, which is all
-    but the output address. `outputs` has each leaf's: a `range` where they too follow on each other, which
-    is one piece, else numbers with `pieces` pieces that do.
+    `size` is their total size in bytes; `bits` is what their descriptors have in common, which is all but the
+    output address. `outputs` has each leaf's output address: a `range` if these are adjacent too, which is
+    one piece, otherwise numbers; `piece_count` is the number of pieces.
     """
 
     start: int
@@ -40,7 +40,7 @@ class Extent(NamedTuple):
     bits: int
     inherited: int
     outputs: Sequence[int]
-    pieces: int
+    piece_count: int
 
     @property
     def physical(self) -> int:
@@ -52,9 +52,9 @@ class Extent(NamedTuple):
         """What one leaf spans, in bytes."""
         return self.size // len(self.outputs)
 
-    def runs(self) -> Iterator[tuple[int, int, int]]:
+    def pieces(self) -> Iterator[tuple[int, int, int]]:
         """Each piece: its start, its output address, and the number of its leaves."""
-        if self.pieces == 1:
+        if self.piece_count == 1:
             yield self.start, self.outputs[0], len(self.outputs)
             return
         start, outputs, size = self.start, self.outputs, self.leaf_size
@@ -65,16 +65,16 @@ class Extent(NamedTuple):
                 first = index
         yield start + first * size, outputs[first], len(outputs) - first
 
-    def cut(self, start: int, end: int) -> Extent:
+    def cut(self, start: int, end: int) -> LeafRun:
         """The leaves that have a part between two addresses; some must."""
         size = self.leaf_size
         low, high = max(0, start - self.start) // size, -(-(end - self.start) // size)
         if low == 0 and high >= len(self.outputs):
             return self
         outputs = self.outputs[low:high]
-        pieces = 1 if self.pieces == 1 else count_pieces(outputs, size)
+        count = 1 if self.piece_count == 1 else count_pieces(outputs, size)
         return self._replace(
-            start=self.start + low * size, size=len(outputs) * size, outputs=outputs, pieces=pieces
+            start=self.start + low * size, size=len(outputs) * size, outputs=outputs, piece_count=count
         )
 
 
@@ -98,9 +98,9 @@ class Malformed(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A range of input addresses (`end` exclusive) that maps to one range of outputs.
+    """A range of input addresses (`end` exclusive) that maps to one range of output addresses.
 
-    `sizes` tells how many leaves of which size (in bytes) make it up.
+    `sizes` is the number of its leaves by their size in bytes.
     """
 
     start: int
@@ -110,48 +110,48 @@ class Piece(NamedTuple):
 
 
 def count_pieces(outputs: Sequence[int], size: int) -> int:
-    """How many pieces leaves of that size are in, by their outputs."""
+    """The number of pieces that leaves of one size form, by their outputs."""
     return len(outputs) - list(map(sub, outputs[1:], outputs)).count(size)
 
 
-def count_joined(extents: Sequence[Extent]) -> int:
-    """How many pieces there are in extents that follow on each other in input address."""
+def count_pieces_of(runs: Sequence[LeafRun]) -> int:
+    """The number of pieces that runs with adjacent input addresses form."""
     count = 0
     end = None
-    for extent in extents:
-        outputs = extent.outputs
-        count += extent.pieces - (outputs[0] == end)
-        end = outputs[-1] + extent.leaf_size
+    for run in runs:
+        outputs = run.outputs
+        count += run.piece_count - (outputs[0] == end)
+        end = outputs[-1] + run.leaf_size
     return count
 
 
-def joined(extents: Iterable[Extent]) -> Iterator[Piece]:
-    """The pieces of extents that follow on each other in input address."""
+def pieces_of(runs: Iterable[LeafRun]) -> Iterator[Piece]:
+    """The pieces that runs with adjacent input addresses form."""
     start = end = offset = 0
     sizes: dict[int, int] = {}
-    for extent in extents:
-        size = extent.leaf_size
-        for run_start, physical, count in extent.runs():
-            if sizes and physical - run_start == offset:
+    for run in runs:
+        size = run.leaf_size
+        for piece_start, physical, count in run.pieces():
+            if sizes and physical - piece_start == offset:
                 end += count * size
                 sizes[size] = sizes.get(size, 0) + count
                 continue
             if sizes:
                 yield _new(Piece, (start, end, start + offset, sizes))
-            start, end = run_start, run_start + count * size
-            offset, sizes = physical - run_start, {size: count}
+            start, end = piece_start, piece_start + count * size
+            offset, sizes = physical - piece_start, {size: count}
     if sizes:
         yield _new(Piece, (start, end, start + offset, sizes))
 
 
-def cut(extents: Sequence[Extent], start: int, end: int) -> list[Extent]:
-    """The leaves that have a part between two addresses, of extents that follow on each other."""
-    first = max(0, bisect_right(extents, start, key=lambda extent: extent.start) - 1)
+def cut(runs: Sequence[LeafRun], start: int, end: int) -> list[LeafRun]:
+    """The leaves that have a part between two addresses, of runs with adjacent input addresses."""
+    first = max(0, bisect_right(runs, start, key=lambda run: run.start) - 1)
     found = []
-    for index in range(first, len(extents)):
-        extent = extents[index]
-        if extent.start >= end:
+    for index in range(first, len(runs)):
+        run = runs[index]
+        if run.start >= end:
             break
-        if extent.start + extent.size > start:
-            found.append(extent.cut(start, end))
+        if run.start + run.size > start:
+            found.append(run.cut(start, end))
     return found
