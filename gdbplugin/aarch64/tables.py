@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 
-from gdbplugin.aarch64 import lanes
+from gdbplugin.aarch64 import packed_words
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import (
     LAST_LEVEL,
@@ -48,9 +48,9 @@ def read_entries(
 ) -> list[Entry]:
     """The valid entries of a table in order, from its bytes; `within` as for `gdbplugin.aarch64.maps`."""
     if control.big_endian:
-        data = lanes.swapped(data)
+        data = packed_words.swapped(data)
     shift = control.shift(table.level)
-    index, end = lanes.filled(data)
+    index, end = packed_words.nonzero_range(data)
     if within is not None:
         index = max(index, within[0] - table.start >> shift)
         end = min(end, -(table.start - within[1] >> shift))
@@ -95,17 +95,19 @@ def _all_alike(
     bits, physical = descriptor & ~mask, descriptor & mask
     found = int.from_bytes(data[8 * first : 8 * end], "little")
     start, total = table.start + first * size, count * size
-    if found == lanes.everywhere(descriptor, count) + lanes.ramp(size, count):
+    if found == packed_words.repeated(descriptor, count) + packed_words.multiples(size, count):
         # Unless it carried out of the field that addresses have.
         if physical + total > 1 << control.output_bits or physical + total > mask + size:
             return None
         outputs = range(physical, physical + total, size)
         return LeafRun(start, total, table.level, bits, table.inherited, outputs, 1)
-    addresses = found & lanes.everywhere(mask & (1 << control.output_bits) - 1, count)
-    if found - addresses != lanes.everywhere(bits, count):
+    addresses = found & packed_words.repeated(mask & (1 << control.output_bits) - 1, count)
+    if found - addresses != packed_words.repeated(bits, count):
         return None
-    pieces = count - lanes.count_steps(addresses, count, size)
-    return LeafRun(start, total, table.level, bits, table.inherited, lanes.Words(addresses, count), pieces)
+    pieces = count - packed_words.count_steps(addresses, count, size)
+    return LeafRun(
+        start, total, table.level, bits, table.inherited, packed_words.Words(addresses, count), pieces
+    )
 
 
 def _below(control: TranslationControl, table: Table, index: int, descriptor: int) -> Table | Malformed:
