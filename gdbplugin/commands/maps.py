@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from gdbplugin.aarch64.control import TranslationControl
     from gdbplugin.commands.descriptor import Address
-    from gdbplugin.kernel.areas import Area
     from gdbplugin.kernel.maps import AddressMap
+    from gdbplugin.kernel.owned_ranges import OwnedRange
     from gdbplugin.kernel.target import Target
     from gdbplugin.render.style import Style
 
@@ -94,7 +94,7 @@ def _malformed_lines(found: AddressMap, style: Style) -> list[str]:
 
 
 def _tables(found: AddressMap, style: Style) -> list[str]:
-    """Each range of input addresses with its areas, then the totals."""
+    """Each range of input addresses with its mapped ranges, then the totals."""
     from gdbplugin.render.mmu import range_lines
 
     regime = found.view.regime
@@ -102,23 +102,23 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
     rows_left = _ROWS_SHOWN
     for control in regime.controls if regime.enabled else ():
         lines += range_lines(control, style)
-        areas = [area for area in found.areas if area.start >= control.first_address]
+        ranges = [entry for entry in found.ranges if entry.start >= control.first_address]
         if not control.upper and regime.upper is not None:
-            areas = [area for area in areas if area.start < regime.upper.first_address]
-        shown, rows_left = areas[:rows_left], max(0, rows_left - len(areas))
+            ranges = [entry for entry in ranges if entry.start < regime.upper.first_address]
+        shown, rows_left = ranges[:rows_left], max(0, rows_left - len(ranges))
         if shown:
             output = "intermediate" if regime.second_stage else "physical"
             headers = ("start", "end", "size", output, *_levels(found), "memory", "what")
-            rows = [_row(area, control, found, style) for area in shown]
+            rows = [_row(entry, control, found, style) for entry in shown]
             least = ("size", "memory")
             lines.append(style.table(headers, rows, ("size",), dispensable=least))
-    total = _bytes(sum(area.end - area.start for area in found.areas), style)
-    ranges = style.counted(found.area_count, "matching range" if found.filtered else "range")
+    total = _bytes(sum(entry.end - entry.start for entry in found.ranges), style)
+    counted = style.counted(found.range_count, "matching range" if found.filtered else "range")
     if found.is_limited:
-        ranges = f"The first {style.count(len(found.areas))} of {ranges}, as --limit says,"
+        counted = f"The first {style.count(len(found.ranges))} of {counted}, as --limit says,"
     leaves = "1 block or page" if found.leaves == 1 else f"{style.count(found.leaves)} blocks and pages"
-    lines += style.wrapped(f"{ranges} with {total}; {leaves} in {style.counted(found.tables, 'table')}")
-    if len(found.areas) > _ROWS_SHOWN:
+    lines += style.wrapped(f"{counted} with {total}; {leaves} in {style.counted(found.tables, 'table')}")
+    if len(found.ranges) > _ROWS_SHOWN:
         lines += style.wrapped(
             f"  the first {_ROWS_SHOWN} are shown; narrow it with --range, --permissions or --owner, "
             "or use --json for all"
@@ -131,46 +131,46 @@ def _levels(found: AddressMap) -> tuple[str, ...]:
     return tuple(f"EL{level}" for level in found.view.regime.levels)
 
 
-def _row(area: Area, control: TranslationControl, found: AddressMap, style: Style) -> tuple[str, ...]:
+def _row(entry: OwnedRange, control: TranslationControl, found: AddressMap, style: Style) -> tuple[str, ...]:
     from gdbplugin.render.mmu import memory_words
 
-    pieces = area.piece_count
-    physical = style.address(area.physical) if pieces == 1 else f"{style.count(pieces)} pieces"
+    pieces = entry.piece_count
+    physical = style.address(entry.physical) if pieces == 1 else f"{style.count(pieces)} pieces"
     # As many digits as addresses of that range may have.
     width = 2 + (16 if control.upper else -(-control.input_bits // 4))
     return (
-        f"{area.start:#0{width}x}",
-        f"{area.end:#0{width}x}",
-        style.short_size(area.end - area.start),
+        f"{entry.start:#0{width}x}",
+        f"{entry.end:#0{width}x}",
+        style.short_size(entry.end - entry.start),
         physical,
-        *area.memory.permissions.values(),
-        memory_words(area.memory, style),
-        ", ".join([*_what(area), *_scope(area, control, found)]),
+        *entry.memory.permissions.values(),
+        memory_words(entry.memory, style),
+        ", ".join([*_what(entry), *_scope(entry, control, found)]),
     )
 
 
-def _scope(area: Area, control: TranslationControl, found: AddressMap) -> list[str]:
+def _scope(entry: OwnedRange, control: TranslationControl, found: AddressMap) -> list[str]:
     """Global, or of an ASID: where that is not the usual case of the range."""
     if found.view.regime.stage == 2 or not found.view.regime.has_el0:
         return []
-    if area.attributes.not_global != control.upper:
+    if entry.attributes.not_global != control.upper:
         return []
-    if not area.attributes.not_global:
+    if not entry.attributes.not_global:
         return ["global"]
-    return ["not global" if area.asid is None else f"ASID {area.asid}"]
+    return ["not global" if entry.asid is None else f"ASID {entry.asid}"]
 
 
-def _what(area: Area) -> list[str]:
-    words = [area.owner] if area.owner else []
-    if area.owner_task is not None:
-        words = [f"{area.owner} (task {area.owner_task})".strip()]
-    if area.attributes.contiguous:
+def _what(entry: OwnedRange) -> list[str]:
+    words = [entry.owner] if entry.owner else []
+    if entry.owner_task is not None:
+        words = [f"{entry.owner} (task {entry.owner_task})".strip()]
+    if entry.attributes.contiguous:
         words.append("contiguous")
-    if area.attributes.guarded:
+    if entry.attributes.guarded:
         words.append("guarded")
-    if not area.attributes.access_flag:
+    if not entry.attributes.access_flag:
         words.append("access flag clear")
-    if area.attributes.dirty is False:
+    if entry.attributes.dirty is False:
         words.append("clean")
     return words
 
@@ -194,37 +194,37 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
     kind = "Intermediate physical" if found.view.regime.second_stage else "Physical"
     others = " (other filters applied)" if found.filters_aliases else ""
     lines = style.wrapped(
-        f"{kind} {physical:#x} is mapped {style.counted(found.area_count, 'time')}{others} "
+        f"{kind} {physical:#x} is mapped {style.counted(found.range_count, 'time')}{others} "
         f"in the {style.counted(found.spaces, 'known range')} of addresses"
     )
     if found.is_limited:
-        lines += style.wrapped(f"  the first {style.count(len(found.areas))} of them, as --limit says")
-    if not found.areas:
+        lines += style.wrapped(f"  the first {style.count(len(found.ranges))} of them, as --limit says")
+    if not found.ranges:
         return lines
     has_el0 = found.view.regime.has_el0
     rows = [
         (
-            f"{area.alias or 0:#018x}",
-            *area.memory.permissions.values(),
-            memory_words(area.memory, style),
-            _asid(area, has_el0, style),
-            ", ".join(_what(area)),
-            style.short_size(area.end - area.start),
+            f"{entry.alias or 0:#018x}",
+            *entry.memory.permissions.values(),
+            memory_words(entry.memory, style),
+            _asid(entry, has_el0, style),
+            ", ".join(_what(entry)),
+            style.short_size(entry.end - entry.start),
         )
-        for area in found.areas[:_ROWS_SHOWN]
+        for entry in found.ranges[:_ROWS_SHOWN]
     ]
     headers = ("address", *_levels(found), "memory", "ASID", "what", "within")
     least = ("within", "memory")
     lines.append(style.table(headers, rows, headers[-1:], dispensable=least))
-    if len(found.areas) > _ROWS_SHOWN:
+    if len(found.ranges) > _ROWS_SHOWN:
         lines.append(f"  the first {_ROWS_SHOWN} are shown; --json has all")
     return lines
 
 
-def _asid(area: Area, has_el0: bool, style: Style) -> str:
+def _asid(entry: OwnedRange, has_el0: bool, style: Style) -> str:
     if not has_el0:
         return style.missing
-    return style.text(area.asid) if area.attributes.not_global else "global"
+    return style.text(entry.asid) if entry.attributes.not_global else "global"
 
 
 OPTIONS = (

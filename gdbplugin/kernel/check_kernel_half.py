@@ -18,7 +18,14 @@ from gdbplugin.aarch64.memory_types import is_device, memory_type_at
 from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.places import DEVICES, IMAGE, LINEAR_MAP, Place, Places, image_places
+from gdbplugin.kernel.memory_objects import (
+    DEVICES,
+    IMAGE,
+    LINEAR_MAP,
+    MemoryObject,
+    MemoryObjects,
+    image_objects,
+)
 from gdbplugin.kernel.target import Symbols
 from gdbplugin.machine import Machine
 from gdbplugin.records import NamedTuple
@@ -52,7 +59,7 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
     None, and a note, where the program's symbols do not tell what is to be expected, or the kernel has not
     got as far as its own tables.
     """
-    places, expected = _expected(symbols)
+    objects, expected = _expected(symbols)
     control = kernel.regime.upper
     if control is None or not _uses_its_tables(kernel, control, symbols):
         return None
@@ -70,14 +77,14 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
     mair = _mair(kernel.machine, control)
     pieces = [(piece, entry.attributes) for entry in mapped for piece in entry.pieces()]
     for piece, attributes in pieces:
-        for start, end, place in places.split(piece.start, piece.end):
-            name = f"{place.name if place else 'kernel half'} at {start:#x}"
-            wanted = expected[place.name] if place else None
+        for start, end, here in objects.split(piece.start, piece.end):
+            name = f"{here.name if here else 'kernel half'} at {start:#x}"
+            wanted = expected[here.name] if here else None
             for right, wrong in _disagreements(piece, attributes, start, wanted, mair):
                 kernel.journal.find(name, right, f"{wrong}, up to {end:#x}")
-    for place in places.places if bounds.stopped_at is None else ():
-        for start, end in _holes(place, mapped) if expected[place.name].el1 is not None else ():
-            kernel.journal.find(f"{place.name} at {start:#x}", "mapped", f"not mapped, up to {end:#x}")
+    for here in objects.objects if bounds.stopped_at is None else ():
+        for start, end in _holes(here, mapped) if expected[here.name].el1 is not None else ():
+            kernel.journal.find(f"{here.name} at {start:#x}", "mapped", f"not mapped, up to {end:#x}")
     return sum(len(run.outputs) for entry in mapped for run in entry.runs)
 
 
@@ -110,28 +117,28 @@ def _mair(machine: Machine, control: TranslationControl) -> int | None:
     return None
 
 
-def _expected(symbols: Symbols) -> tuple[Places, dict[str, _Expected]]:
+def _expected(symbols: Symbols) -> tuple[MemoryObjects, dict[str, _Expected]]:
     """What is to be where, and how each of that, by its name, is to be mapped."""
     linear = LINEAR_MAP[0]
     image_end = symbols.address("__image_end") or IMAGE[0]
     # The blocks that the image lies in are only read there.
     kept = -(-(image_end - IMAGE[0]) // _BLOCK_BYTES) * _BLOCK_BYTES
-    places = [
-        Place(linear, linear + kept, "linear map", "linear map of the image"),
-        Place(linear + kept, linear + _RAM[0][1], "linear map", "linear map"),
-        Place(linear + _RAM[1][0], linear + _RAM[1][1], "linear map", "linear map"),
-        Place(*DEVICES, "device", "devices"),
-        *image_places(symbols),
+    objects = [
+        MemoryObject(linear, linear + kept, "linear map", "linear map of the image"),
+        MemoryObject(linear + kept, linear + _RAM[0][1], "linear map", "linear map"),
+        MemoryObject(linear + _RAM[1][0], linear + _RAM[1][1], "linear map", "linear map"),
+        MemoryObject(*DEVICES, "device", "devices"),
+        *image_objects(symbols),
     ]
     expected = {
         "linear map of the image": _Expected(linear, "r--"),
         "linear map": _Expected(linear, "rw-"),
         "devices": _Expected(_DEVICE_OFFSET, "rw-", device=True),
     }
-    for place in places:
-        el1 = None if place.kind == "guard" else _OF_IMAGE.get(place.name, "rw-")
-        expected.setdefault(place.name, _Expected(IMAGE[0], el1))
-    return Places(places), expected
+    for entry in objects:
+        el1 = None if entry.kind == "guard" else _OF_IMAGE.get(entry.name, "rw-")
+        expected.setdefault(entry.name, _Expected(IMAGE[0], el1))
+    return MemoryObjects(objects), expected
 
 
 def _disagreements(
@@ -157,8 +164,8 @@ def _disagreements(
         yield _SHAREABILITY, attributes.shareability
 
 
-def _holes(wanted: Place, mapped: Sequence[MappedRange]) -> Iterator[tuple[int, int]]:
-    """The parts of a place that are not mapped."""
+def _holes(wanted: MemoryObject, mapped: Sequence[MappedRange]) -> Iterator[tuple[int, int]]:
+    """The parts of an object that are not mapped."""
     position = wanted.start
     index = max(0, bisect_right(mapped, wanted.start, key=lambda entry: entry.start) - 1)
     for entry in mapped[index:]:

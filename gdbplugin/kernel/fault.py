@@ -12,7 +12,13 @@ from gdbplugin.kernel.failure import EndedTask, FailureRecord, read_ended_tasks,
 from gdbplugin.kernel.fault_evidence import VECTOR_BYTES, Disassemble, Evidence, Instruction, Now
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.places import STACK_REGION, Description, describe, places_of_program, read_places
+from gdbplugin.kernel.memory_objects import (
+    STACK_REGION,
+    Description,
+    describe,
+    objects_of_program,
+    read_objects,
+)
 from gdbplugin.kernel.selection import choose_core
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
 from gdbplugin.kernel.target import NoSymbols, Symbols, Target
@@ -141,17 +147,17 @@ class _Surroundings:
         self.symbols = symbols
         self.kernel: Kernel | None = target.kernel
         self._journal = target.journal
-        self.places = places_of_program(symbols)
+        self.objects = objects_of_program(symbols)
         kernel = self.kernel
         if kernel is not None:
-            self.places = self.attempt(lambda: read_places(kernel, symbols), self.places)
+            self.objects = self.attempt(lambda: read_objects(kernel, symbols), self.objects)
 
     def describe(self, address: int) -> Description:
-        without = describe(address, self.places, self.symbols, None)
+        without = describe(address, self.objects, self.symbols, None)
         kernel = self.kernel
         if kernel is None:
             return without
-        return self.attempt(lambda: describe(address, self.places, self.symbols, kernel), without)
+        return self.attempt(lambda: describe(address, self.objects, self.symbols, kernel), without)
 
     def attempt(self, read: Callable[[], _Found], otherwise: _Found) -> _Found:
         """What `read` returns; a note and `otherwise` if TinyOS's records cannot be read."""
@@ -272,12 +278,12 @@ def _overwritten(record: ExceptionRecord, doubt: str) -> str:
 
 def _vector(machine: Machine, core: int, level: int | None) -> int | None:
     """The offset of a core's PC in its vector table; None if it is elsewhere."""
-    place, base = machine.register("PC", core), None
+    position, base = machine.register("PC", core), None
     if level:
         base = machine.register(f"VBAR_EL{level}", core)
-    if place is None or not base:
+    if position is None or not base:
         return None
-    offset = place - (base & ~(VECTOR_TABLE_BYTES - 1))
+    offset = position - (base & ~(VECTOR_TABLE_BYTES - 1))
     return offset if 0 <= offset < VECTOR_TABLE_BYTES else None
 
 
@@ -306,12 +312,14 @@ def _failure(kernel: Kernel, around: _Surroundings) -> KernelFailure | None:
 def _task_ends(kernel: Kernel, around: _Surroundings) -> list[TaskEnd]:
     found = []
     for task in read_ended_tasks(kernel):
-        where = None if task.end_address is None else _place_then(kernel, around, task, task.end_address)
+        where = (
+            None if task.end_address is None else _description_then(kernel, around, task, task.end_address)
+        )
         found.append(TaskEnd(task, explain_syndrome(task.end_syndrome), where))
     return found
 
 
-def _place_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address: int) -> Description:
+def _description_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address: int) -> Description:
     """What lay at an address when a task ended; the record of its stack may be another task's by now."""
     now = around.describe(address)
     if not STACK_REGION[0] <= address < STACK_REGION[1] or not task.stack:
@@ -322,4 +330,4 @@ def _place_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address:
     if record is not None and record.owner == task.id:
         return now
     what = "is not on record" if record is None else "has been another task's since"
-    return replace(now, place=None, text=f"among the stacks; stack {task.stack}, which it had, {what}")
+    return replace(now, object=None, text=f"among the stacks; stack {task.stack}, which it had, {what}")

@@ -13,7 +13,7 @@ from gdbplugin.aarch64.registers import bits, decode
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
 from gdbplugin.aarch64.walk import Fault as TableFault
 from gdbplugin.aarch64.walk import Translation, translate
-from gdbplugin.kernel.places import Description
+from gdbplugin.kernel.memory_objects import Description
 from gdbplugin.machine import Machine, PhysicalReadError
 from gdbplugin.records import dataclass
 

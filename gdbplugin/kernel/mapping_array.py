@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gdbplugin.aarch64.memory_attributes import MemoryAttributes
-from gdbplugin.kernel.areas import Area, Mapping
+from gdbplugin.kernel.owned_ranges import Mapping, OwnedRange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class MappingArray:
-    """The mappings of areas, the first `limit` of them or (None) all; see `commands.encoding.Encoded`."""
+    """The mappings of some ranges, the first `limit` or (None) all; see `commands.encoding.Encoded`."""
 
     json_item = Mapping
 
-    def __init__(self, areas: Sequence[Area], limit: int | None) -> None:
-        self._areas = areas
+    def __init__(self, ranges: Sequence[OwnedRange], limit: int | None) -> None:
+        self._ranges = ranges
         self._limit = limit
 
     def json(self) -> str:
@@ -28,14 +28,14 @@ class MappingArray:
 
         texts: list[str] = []
         memories: dict[int, str] = {}
-        for area in self._areas:
+        for found in self._ranges:
             # What several mappings have in common is made once.
-            memory = memories.get(id(area.memory))
+            memory = memories.get(id(found.memory))
             if memory is None:
-                memory = memories[id(area.memory)] = json.dumps(_memory(area.memory))[1:-1]
-            tail = f"{memory}, {json.dumps(_object(area))[1:]}"
-            sought = area.sought
-            for start, end, output, sizes in area.pieces():
+                memory = memories[id(found.memory)] = json.dumps(_memory(found.memory))[1:-1]
+            tail = f"{memory}, {json.dumps(_owner(found))[1:]}"
+            sought = found.sought
+            for start, end, output, sizes in found.pieces():
                 leaves = ", ".join([f'"{size}": {count}' for size, count in sizes.items()])
                 alias = "" if sought is None else f'"alias": {start + sought - output}, '
                 texts.append(
@@ -67,9 +67,9 @@ def _memory(memory: MemoryAttributes) -> dict[str, Any]:
     }
 
 
-def _object(area: Area) -> dict[str, Any]:
+def _owner(found: OwnedRange) -> dict[str, Any]:
     return {
-        "owner": area.owner,
-        "kind": None if area.place is None else area.place.kind,
-        "task": area.owner_task,
+        "owner": found.owner,
+        "kind": None if found.object is None else found.object.kind,
+        "task": found.owner_task,
     }

@@ -213,4 +213,4 @@ def test_permissions_are_those_of_the_regimes_levels(name):
     assert (", XNTable" in text) == ("EL0" not in levels)
     with pytest.raises(SelectionError, match="regime has no EL"):
         read_maps(stopped, permissions="el3:r--" if "EL3" not in levels else "el0:---")
-    assert len(read_maps(stopped, permissions="---").areas) == 0
+    assert len(read_maps(stopped, permissions="---").ranges) == 0

@@ -172,7 +172,7 @@ def test_a_stack_that_another_task_has_had_since_is_not_taken_for_the_ended_ones
     world.manager["stack_manager"]["stacks"][0]["owner"] = 2
     (end,) = read_fault(stopped_world(world)).ended
     assert end.where.text == "among the stacks; stack 1, which it had, has been another task's since"
-    assert end.where.place is None
+    assert end.where.object is None
 
 
 def test_a_stack_that_is_not_on_record_any_more_is_nobodys():

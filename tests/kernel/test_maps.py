@@ -145,11 +145,11 @@ def test_an_owner_is_found_by_a_part_of_its_name_and_a_limit_holds():
     assert found.filtered
     whole = read_maps(stopped_world())
     limited = read_maps(stopped_world(), limit=2)
-    assert (len(limited.mappings), len(limited.areas)) == (2, 2)
+    assert (len(limited.mappings), len(limited.ranges)) == (2, 2)
     # What is shown of it is whole.
-    assert limited.areas == whole.areas[:2]
+    assert limited.ranges == whole.ranges[:2]
     assert limited.is_limited
-    assert limited.area_count == whole.area_count == len(whole.areas)
+    assert limited.range_count == whole.range_count == len(whole.ranges)
     assert not read_maps(stopped_world(), limit=1000).is_limited
 
 
@@ -170,9 +170,9 @@ def test_a_limit_does_not_change_how_often_a_frame_is_mapped():
     physical = shared & 0xFFFF_FFFF_F000
     whole = read_maps(stopped_world(world), find_physical=physical)
     limited = read_maps(stopped_world(world), find_physical=physical, limit=2)
-    assert whole.area_count >= 6
+    assert whole.range_count >= 6
     said = text_of("maps", limited)
-    assert f"is mapped {whole.area_count} times in the" in said
+    assert f"is mapped {whole.range_count} times in the" in said
     assert "the first 2 of them, as --limit says" in said
     part = read_maps(stopped_world(world), find_physical=physical, owner="nobody")
     assert "mapped 0 times (other filters applied) in the" in text_of("maps", part)

@@ -247,8 +247,8 @@ def test_a_map_without_an_end_has_no_more_than_its_bound(world, entries):
         found = read_maps(Target(kernel.machine, 0, kernel.journal, lambda: kernel))
     assert found.tables <= maps.MAXIMUM_TABLES
     # What a table holds is never divided.
-    assert sum(area.piece_count for area in found.areas) <= maps.MAXIMUM_ENTRIES + 512
-    assert len(found.areas) <= maps.MAXIMUM_ENTRIES // 2 + 512
+    assert sum(entry.piece_count for entry in found.ranges) <= maps.MAXIMUM_ENTRIES + 512
+    assert len(found.ranges) <= maps.MAXIMUM_ENTRIES // 2 + 512
     assert found.malformed_count == 0
-    last = found.areas[-1]
+    last = found.ranges[-1]
     assert last.start < found.stopped_at <= last.end

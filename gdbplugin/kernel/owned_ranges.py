@@ -1,4 +1,4 @@
-"""The areas of an address space: what of its map is one thing to the kernel, whole or in pieces."""
+"""The mapped ranges of an address space by their owners: what lies in them, according to the kernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gdbplugin.aarch64.leaves import LeafRun, Piece, count_pieces_of, cut, piece
 from gdbplugin.aarch64.maps import MappedRange
 from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.aarch64.memory_types import is_device
-from gdbplugin.kernel.places import Place, Places
+from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects
 from gdbplugin.records import NamedTuple
 
 _new = tuple.__new__  # Half the cost of calling the class, where there are very many.
@@ -31,7 +31,7 @@ class _MappingFields(NamedTuple):
     memory: MemoryAttributes
     owner: str
     """What lies there, in words; empty where not known."""
-    place: Place | None
+    object: MemoryObject | None
     task: int | None
     """The task whose address space it was found in."""
     alias: int | None
@@ -66,7 +66,7 @@ class Mapping(_MappingFields):
     @property
     def kind(self) -> str | None:
         """The kind of what lies there, such as stack, guard, lazy range; null where not known."""
-        return None if self.place is None else self.place.kind
+        return None if self.object is None else self.object.kind
 
     @property
     def attributes(self) -> Attributes:
@@ -86,11 +86,11 @@ class Mapping(_MappingFields):
     @property
     def owner_task(self) -> int | None:
         """The TinyOS task it belongs to; null where there is none, or not known."""
-        return _owner_task(self.place, self.memory, self.task)
+        return _owner_task(self.object, self.memory, self.task)
 
 
-class Area(NamedTuple):
-    """A range of input addresses that has one set of attributes and is one thing to the kernel.
+class OwnedRange(NamedTuple):
+    """A range of input addresses with one set of attributes and one owner.
 
     Its memory may be in many pieces. `runs` are the leaves that have a part in it; `task` is the task
     whose address space it was found in; `sought` is a physical address whose aliases were asked for.
@@ -100,7 +100,7 @@ class Area(NamedTuple):
     end: int
     memory: MemoryAttributes
     owner: str
-    place: Place | None
+    object: MemoryObject | None
     task: int | None
     runs: list[LeafRun]
     sought: int | None = None
@@ -117,13 +117,13 @@ class Area(NamedTuple):
 
     @property
     def asid(self) -> int | None:
-        """The ASID; None where the area is global."""
+        """The ASID; None where the range is global."""
         return self.memory.asid
 
     @property
     def owner_task(self) -> int | None:
         """The TinyOS task it belongs to; None where there is none, or not known."""
-        return _owner_task(self.place, self.memory, self.task)
+        return _owner_task(self.object, self.memory, self.task)
 
     @property
     def alias(self) -> int | None:
@@ -152,19 +152,19 @@ class Area(NamedTuple):
 
     def mappings(self) -> Iterator[Mapping]:
         """The same, each with what it is."""
-        _, _, memory, owner, place, task, _, sought = self
+        _, _, memory, owner, here, task, _, sought = self
         for start, end, physical, sizes in self.pieces():
             alias = None if sought is None else start + sought - physical
-            yield _new(Mapping, (start, end, physical, sizes, memory, owner, place, task, alias))
+            yield _new(Mapping, (start, end, physical, sizes, memory, owner, here, task, alias))
 
-    def part(self, start: int, end: int) -> Area:
+    def part(self, start: int, end: int) -> OwnedRange:
         """What of it lies between two addresses; some must."""
         start, end = max(self.start, start), min(self.end, end)
         if (start, end) == (self.start, self.end):
             return self
         return self._replace(start=start, end=end, runs=cut(self.runs, start, end))
 
-    def containing(self, physical: int) -> Iterator[Area]:
+    def containing(self, physical: int) -> Iterator[OwnedRange]:
         """Those of its pieces that map to a physical address, whose alias each has."""
         if any(physical & -run.leaf_size in run.outputs for run in self.runs):
             for piece in self.pieces():
@@ -172,56 +172,57 @@ class Area(NamedTuple):
                     yield self.part(piece.start, piece.end)._replace(sought=physical)
 
 
-def _owner_task(place: Place | None, memory: MemoryAttributes, task: int | None) -> int | None:
+def _owner_task(here: MemoryObject | None, memory: MemoryAttributes, task: int | None) -> int | None:
     """The task that memory belongs to, found in a task's address space. Global memory is in all of them."""
-    if place is not None and place.task is not None:
-        return place.task
+    if here is not None and here.task is not None:
+        return here.task
     return None if memory.asid is None else task
 
 
-class Owners:
-    """Tells what lies where: by what is on record, else by what it looks like."""
+def owned_ranges(
+    found: MappedRange,
+    objects: MemoryObjects,
+    control: TranslationControl,
+    memory: MemoryAttributes,
+    task: int | None,
+) -> Iterator[OwnedRange]:
+    """Split a mapped range by its owners: by what is on record, or else by what it looks like.
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
-
-    def areas(
-        self, found: MappedRange, control: TranslationControl, memory: MemoryAttributes, task: int | None
-    ) -> Iterator[Area]:
-        """A range by what lies in it; `task` is the task whose address space it was found in."""
-        for low, high, place in self._places.split(found.start, found.end):
-            inside = found.runs
-            if (low, high) != (found.start, found.end):
-                inside = cut(inside, low, high)
-            if place is None:
-                yield from _by_looks(Area(low, high, memory, "", None, task, inside), control)
-            else:
-                yield Area(low, high, memory, place.name, place, task, inside)
+    `task` is the task whose address space it was found in.
+    """
+    for low, high, here in objects.split(found.start, found.end):
+        inside = found.runs
+        if (low, high) != (found.start, found.end):
+            inside = cut(inside, low, high)
+        if here is None:
+            yield from _by_looks(OwnedRange(low, high, memory, "", None, task, inside), control)
+        else:
+            yield OwnedRange(low, high, memory, here.name, here, task, inside)
 
 
-def _by_looks(area: Area, control: TranslationControl) -> Iterator[Area]:
-    """An area that nobody has on record, parted where it begins or ends to look like something special."""
-    if is_device(area.memory_type):
-        yield area._replace(owner="device")
+def _by_looks(whole: OwnedRange, control: TranslationControl) -> Iterator[OwnedRange]:
+    """Split a range without a known owner by what its addresses look like."""
+    if is_device(whole.memory_type):
+        yield whole._replace(owner="device")
         return
     looks = {0: "identity map"}
     if control.upper:
         looks[control.first_address] = "linear map"
     end = 1 << control.output_bits
-    if not any(_has_offset(run, offset, end) for run in area.runs for offset in looks):
-        yield area
+    if not any(_has_offset(run, offset, end) for run in whole.runs for offset in looks):
+        yield whole
         return
-    pending: Area | None = None
-    for piece in area.pieces():
+    pending: OwnedRange | None = None
+    for piece in whole.pieces():
         owner = looks.get(piece.start - piece.physical, "")
         if pending is not None and pending.owner == owner:
             pending = pending._replace(end=piece.end)
             continue
         if pending is not None:
-            yield area.part(pending.start, pending.end)._replace(owner=pending.owner)
-        pending = area._replace(start=piece.start, end=piece.end, owner=owner)
+            yield whole.part(pending.start, pending.end)._replace(owner=pending.owner)
+        pending = whole._replace(start=piece.start, end=piece.end, owner=owner)
     if pending is not None:
-        yield area.part(pending.start, pending.end)._replace(owner=pending.owner)
+        yield whole.part(pending.start, pending.end)._replace(owner=pending.owner)
 
 
 def _has_offset(run: LeafRun, offset: int, end: int) -> bool:
