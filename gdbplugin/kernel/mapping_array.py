@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gdbplugin.aarch64.memory_attributes import MemoryAttributes
+from gdbplugin.aarch64.access import MemoryAttributes
 from gdbplugin.kernel.owned_ranges import Mapping, OwnedRange
 
 TYPE_CHECKING = False

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 
+from gdbplugin.aarch64.access import MemoryAttributes
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.leaves import Malformed
 from gdbplugin.aarch64.maps import Bounds, leaf_runs, mapped_ranges
-from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.journal import Noticed

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from operator import eq
 
+from gdbplugin.aarch64.access import MemoryAttributes
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.leaves import LeafRun, Piece, count_pieces_of, cut, pieces_of
 from gdbplugin.aarch64.maps import MappedRange
-from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.aarch64.memory_types import is_device
 from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects
 from gdbplugin.records import NamedTuple

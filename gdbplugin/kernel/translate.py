@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gdbplugin.aarch64.access import Access, access_fault
+from gdbplugin.aarch64.access import Access, MemoryAttributes, access_fault
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.levels import ExplainedLevel
-from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import Fault, Translation, translate
 from gdbplugin.kernel.journal import Noticed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gdbplugin.aarch64.access import MemoryAttributes
 from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.memory_attributes import MemoryAttributes
 from gdbplugin.kernel.selection import View
 from gdbplugin.render.style import Style
 
