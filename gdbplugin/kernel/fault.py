@@ -189,7 +189,7 @@ def read_fault(
         ended = around.attempt(lambda: _task_ends(kernel, around), ended)
     reports, silent = [], []
     if is_in_aarch32(machine, number):
-        silent.append("the core is in AArch32 state: exceptions there leave no syndrome in ESR_EL1")
+        silent.append("the core is in AArch32 state: its exceptions there leave no syndrome in ESR_EL1")
     levels: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
     for taken_to in sorted(levels, key=lambda entry: entry != max(level or 1, 1)):
         record = read_exception(machine, number, taken_to)

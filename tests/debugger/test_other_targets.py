@@ -123,7 +123,7 @@ def test_a_core_in_aarch32_state_is_named(tmp_path: Path) -> None:
     said = complaints(done)
     assert len(said) == len(asked), done
     assert set(said) == {"core 0 is in AArch32 state, which has other translation tables"}
-    assert "AArch32 state, whose own exceptions leave no syndrome in ESR_EL1" in " ".join(done.output.split())
+    assert "AArch32 state: its exceptions there leave no syndrome in ESR_EL1" in " ".join(done.output.split())
     # The other core is where it was.
     assert "by core 1, EL3, EL3 regime, MMU off" in done.output
 
