@@ -124,7 +124,7 @@ def test_a_part_of_a_map_is_what_the_whole_has_there(name):
 
 
 @pytest.mark.parametrize("address_format", AddressFormat)
-def test_a_descriptor_is_put_together_from_its_address_and_all_else(address_format):
+def test_a_descriptor_is_made_of_its_address_and_its_other_bits(address_format):
     chosen = random.Random(18)
     for _ in range(200):
         descriptor, low_bits = chosen.getrandbits(64), chosen.choice((12, 14, 16, 21, 25, 30))
@@ -161,7 +161,7 @@ def test_leaves_and_ranges_tell_the_same_as_runs(name):
             assert len(pages) == sum(sum(piece.sizes.values()) for piece in parts)
 
 
-def test_random_corruption_raises_nothing_but_the_modules_own_errors():
+def test_random_corruption_raises_only_the_modules_own_errors():
     """Registers of noise, tables of noise: an answer or a `MachineError`, and always an end."""
     noise = random.Random(14)
     answers = refusals = 0

@@ -149,7 +149,7 @@ def test_leaves_are_in_order_and_each_table_is_read_once():
     assert machine.reads == [(table, 4096) for table in (ROOT, SECOND, THIRD, LAST)]
 
 
-def test_an_unreadable_table_in_a_map_is_reported_and_the_rest_goes_on():
+def test_an_unreadable_table_in_a_map_is_reported_and_skipped():
     machine = small_map({0: 0x9000 | PAGE})
     machine.words[THIRD + 8] = 0x7_0000 | TABLE
     machine.words[THIRD + 16] = 0x20_0000 | BLOCK
@@ -170,7 +170,7 @@ def test_virtual_reads_join_contiguous_pages_and_name_the_hole():
         memory.read(0x2000, 0x2000)
 
 
-def test_pages_that_follow_on_each_other_are_one_run_and_one_range():
+def test_adjacent_pages_are_one_run_and_one_range():
     pages = {index: 0x10_0000 + 0x1000 * index | PAGE for index in range(6)}
     pages[6] = 0x10_6000 | PAGE | 1 << 54
     machine = small_map(pages)
@@ -244,7 +244,7 @@ def test_a_block_about_to_be_replaced():
     assert not look(small_map({0: 0x1_0000 | PAGE}), 0).no_translation
 
 
-def test_a_clean_page_is_writable_where_hardware_keeps_the_dirty_state():
+def test_a_clean_page_is_writable_if_hardware_tracks_dirty_state():
     machine = small_map({0: 0x9000 | PAGE | 1 << 51 | 1 << 7})
     found = look(machine, 0).attributes
     assert (str(found.el1), found.dirty) == ("r-x", False)
@@ -320,7 +320,7 @@ class Announced(WordMachine):
         self.announced.append(list(ranges))
 
 
-def test_the_tables_of_a_level_are_announced_together_each_once_and_no_others():
+def test_the_tables_of_a_level_are_announced_together_and_once():
     root, level1, level2, level3 = 0x1000, 0x2000, 0x10000, 0x100000
     words = {root: level1 | TABLE}
     for outer in range(40):

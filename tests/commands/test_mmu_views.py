@@ -137,7 +137,7 @@ def test_with_the_mmu_off_everything_is_shown(word):
         assert "MMU off" in text
 
 
-def test_whatever_the_registers_hold_it_is_shown_and_by_the_schemas():
+def test_registers_of_any_value_are_shown_by_the_schemas():
     random.seed(3)
     memory = {0: random.randbytes(4096)}
     needed = ("TCR", "SCTLR", "TTBR0", "TTBR1")
@@ -157,7 +157,7 @@ def test_whatever_the_registers_hold_it_is_shown_and_by_the_schemas():
         shown("fault", stopped)
 
 
-def test_the_text_of_a_translation_without_a_terminal_beyond_ascii():
+def test_a_translation_and_a_map_as_text_beyond_ascii():
     found = read_translation(stopped_world(), address=0xFFFF_8000_0020_0000)
     assert text_of("translate", found, Style()).splitlines()[-1] == "→ physical 0x200000"
     assert text_of("maps", read_maps(stopped_world(), limit=1), Style()).endswith("\n")

@@ -67,7 +67,7 @@ def test_a_data_abort_is_explained_with_its_instruction():
         (DATA_ABORT, {CODE: 0x8B00_0000}, None),
     ],
 )
-def test_an_instruction_that_cannot_have_caused_it_is_of_a_later_exception(esr, words, address):
+def test_an_unfitting_instruction_is_of_a_later_exception(esr, words, address):
     after = 4 if esr == SVC else 0
     found = first(exception(esr, elr=CODE + after, word=words))
     assert found.overwritten == (address is None)
@@ -152,7 +152,7 @@ def test_on_tinyos_what_lies_at_the_address_is_told(address, text):
     assert "translation fault" in shown
 
 
-def test_a_task_that_an_exception_ended_is_told_and_others_are_not():
+def test_only_tasks_that_an_exception_ended_are_shown():
     world = World()
     world.scheduler["tasks"][1].update(
         state="Ended", end_reason="StackOverflow", end_syndrome=DATA_ABORT, end_address=GUARD
@@ -164,7 +164,7 @@ def test_a_task_that_an_exception_ended_is_told_and_others_are_not():
     assert "StackOverflow: data abort" in text_of("fault", found)
 
 
-def test_a_stack_that_another_task_has_had_since_is_not_taken_for_the_ended_ones():
+def test_a_stack_reused_since_is_not_the_ended_tasks():
     world = World()
     world.scheduler["tasks"][1].update(
         state="Ended", end_reason="StackOverflow", end_syndrome=DATA_ABORT, end_address=GUARD
@@ -184,7 +184,7 @@ def test_a_stack_that_is_not_on_record_any_more_is_nobodys():
     assert end.where.text == "among the stacks; stack 77, which it had, is not on record"
 
 
-def test_an_undefined_instruction_that_ended_a_task_is_told_by_its_address():
+def test_an_undefined_instruction_that_ended_a_task_is_located():
     world = World()
     world.scheduler["tasks"][1].update(
         state="Ended", end_reason="StackOverflow", end_syndrome=0x0200_0000, end_address=0x40_0010
@@ -195,7 +195,7 @@ def test_an_undefined_instruction_that_ended_a_task_is_told_by_its_address():
     assert "    at 0x400010, programs" in text_of("fault", found)
 
 
-def test_what_cannot_be_read_of_tinyos_is_noted_and_the_rest_is_told():
+def test_unreadable_records_are_noted_and_the_rest_is_shown():
     world = World()
     world.registers.update(ESR_EL1=DATA_ABORT, FAR_EL1=LAZY_BASE + 0x1000, ELR_EL1=0x40_0000, SPSR_EL1=0x3C0)
     stopped = stopped_world(world)

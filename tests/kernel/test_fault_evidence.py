@@ -166,7 +166,7 @@ def test_a_level_that_contradicts_the_class_is_not_guessed(esr, words, said, sou
     assert found.from_level == source
 
 
-def test_nested_virtualization_shows_el1_as_el2_and_is_no_contradiction():
+def test_nested_virtualization_at_el1_as_el2_does_not_contradict():
     assert not report(SAME | 0x10, source=2, hypervisor=1 << 31 | 1 << 42).overwritten
 
 
@@ -264,7 +264,7 @@ VALUES = st.one_of(st.integers(0, (1 << 64) - 1), st.sampled_from([0, FAR, CODE,
     mmu=st.booleans(),
     missing=st.sets(st.sampled_from(["SPSR", "FAR", "ELR", "HCR_EL2", "X1", "SP", "VBAR", "PC", "TCR"])),
 )
-def test_whatever_is_recorded_is_told_and_each_statement_names_its_evidence(
+def test_any_record_is_shown_and_statements_name_their_evidence(
     exception_class, syndrome, second, word, level, state, hypervisor, far, vector, mmu, missing
 ):
     esr = second << 32 | exception_class << 26 | syndrome

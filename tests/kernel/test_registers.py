@@ -42,7 +42,7 @@ def test_a_register_that_is_not_known_is_told_with_those_that_are():
         read_registers(stopped(), name="XYZZY")
 
 
-def test_cores_that_agree_are_one_value_and_what_is_missing_is_said():
+def test_cores_that_agree_share_a_value_and_gaps_are_named():
     found = read_registers(stopped(core2={"TTBR0_EL1": 0x5000 | 8 << 48}, core3={"TCR_EL1": 0}))
     assert [register.name for register in found.registers] == list(REGISTERS)
     by_name = {register.name: register for register in found.registers}
@@ -57,7 +57,7 @@ def test_cores_that_agree_are_one_value_and_what_is_missing_is_said():
     assert max(map(len, shown.splitlines())) <= 110
 
 
-def test_a_register_in_full_shows_each_field_and_where_cores_differ():
+def test_a_register_in_full_shows_fields_and_where_cores_differ():
     shown = text(read_registers(stopped(core2={"TTBR0_EL1": 0x5000 | 8 << 48}), name="TTBR0_EL1"))
     assert "TTBR0_EL1 of cores 0-1, 3: 0x0007000000004000" in shown
     assert "TTBR0_EL1 of core 2: 0x0008000000005000" in shown
