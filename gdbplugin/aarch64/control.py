@@ -37,15 +37,31 @@ class TranslationControl:
     translation fault at level 0.
     """
 
+    json_fields = (
+        "name as register",
+        "root_address as table",
+        "first_address as first",
+        "granule",
+        "input_bits",
+        "output_bits",
+        "start_level",
+        "walks_disabled",
+        "defect",
+    )
+
     name: str
+    """The register that holds the table's address: a TTBR, or VTTBR_EL2."""
     base: int
     asid: int | None
     granule_bits: int
     input_bits: int
+    """Width of input addresses, in bits."""
     output_bits: int
+    """Width of output addresses, in bits."""
     upper: bool
     top_byte_ignored: bool = False
     walks_disabled: bool = False
+    """TCR_ELx.EPDn."""
     hierarchical_disabled: bool = False
     hardware_access_flag: bool = False
     common_not_private: bool = False
@@ -54,6 +70,12 @@ class TranslationControl:
     rules: AttributeRules = DEFAULT_RULES
     root_level: int | None = None
     defect: str | None = None
+    """Why nothing can be translated by it; null where something can."""
+
+    @property
+    def granule(self) -> int:
+        """Size of the granule, in bytes."""
+        return 1 << self.granule_bits
 
     @property
     def stride(self) -> int:

@@ -36,10 +36,15 @@ class Field:
     """
 
     name: str
+    """Name of the field."""
     high: int
+    """Highest bit."""
     low: int
+    """Lowest bit."""
     value: int
+    """The field's value."""
     meaning: str | None = None
+    """What the value means, in words; null where that is not known."""
 
     @property
     def reserved(self) -> bool:

@@ -6,6 +6,10 @@ from enum import Enum
 
 from gdbplugin.records import NamedTuple, dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
 VALID = 1 << 0
 TABLE_OR_PAGE = 1 << 1
 NON_SECURE = 1 << 5
@@ -107,7 +111,7 @@ class AttributeRules:
     hardware_dirty_state: bool = False
     el0_disabled: bool = False
     shareability: int | None = None
-    stage: int = 1
+    stage: Literal[1, 2] = 1
     execute_never_by_level: bool = False
     nested: bool = False
 
@@ -127,6 +131,16 @@ class Attributes:
     MemAttr, whole, and nothing is not global.
     """
 
+    json_fields = (
+        "shareability",
+        "is_global as global",
+        "access_flag",
+        "dirty",
+        "contiguous",
+        "non_secure",
+        "guarded",
+    )
+
     el0: Permissions
     el1: Permissions
     el1_with_pan: Permissions
@@ -134,14 +148,25 @@ class Attributes:
     pxn: bool
     access_permissions: int
     access_flag: bool
+    """Whether the access flag is set."""
     not_global: bool
     attribute_index: int
     shareability: str
+    """The shareability in the descriptor; device and non-cacheable memory ignores it."""
     contiguous: bool
+    """Whether the contiguous bit is set."""
     dirty_bit_modifier: bool
     dirty: bool | None
+    """Whether the memory is dirty; null where the descriptor does not track that."""
     non_secure: bool
+    """The NS bit."""
     guarded: bool
+    """The GP bit: branch targets are checked."""
+
+    @property
+    def is_global(self) -> bool:
+        """Whether the mapping is for every ASID."""
+        return not self.not_global
 
 
 def kind_of(descriptor: int, level: int, block_levels: frozenset[int]) -> Kind:

@@ -20,6 +20,12 @@ from gdbplugin.aarch64.syndromes import (
 from gdbplugin.machine import Machine
 from gdbplugin.records import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    TakenTo = Literal[1, 2, 3]
+
 _WITH_FAR = (*INSTRUCTION_ABORTS, *DATA_ABORTS, *WATCHPOINTS, PC_ALIGNMENT, GRANULE_PROTECTION)
 # ESR_ELx.ISS2, from bit 32 on.
 _DETAILS = {
@@ -44,11 +50,28 @@ class Syndrome:
     `by_vncr` an access that EL1 made by way of VNCR_EL2. `details` is what else it says, in words.
     """
 
+    json_fields = (
+        "value",
+        "exception_class as class",
+        "name",
+        "access",
+        "status_code as status",
+        "status_name",
+        "status_level",
+        "immediate",
+        "system_register",
+        "text",
+    )
+
     value: int
+    """ESR_ELx."""
     exception_class: int
+    """ESR_ELx.EC."""
     name: str
+    """Name of the exception class."""
     instruction_bytes: int
     access: Access | None = None
+    """What was done to memory; null if nothing, or cache maintenance."""
     status: FaultStatus | None = None
     far_valid: bool = False
     cache_maintenance: bool = False
@@ -62,7 +85,42 @@ class Syndrome:
     by_vncr: bool = False
     details: tuple[str, ...] = ()
     immediate: int | None = None
+    """The immediate of an SVC, HVC, SMC or BRK instruction; null for others."""
     system_register: str | None = None
+    """The register of a trapped MSR or MRS instruction; null for others."""
+
+    @property
+    def status_code(self) -> int | None:
+        """Fault status code; null for an exception that has none."""
+        return None if self.status is None else self.status.code
+
+    @property
+    def status_name(self) -> str | None:
+        """What the fault status code means."""
+        return None if self.status is None else self.status.kind
+
+    @property
+    def status_level(self) -> int | None:
+        """The level of the table walk that the fault status code names."""
+        return None if self.status is None else self.status.level
+
+    @property
+    def text(self) -> str:
+        """All of it in words: class, access and status."""
+        parts = [self.name]
+        if self.immediate is not None:
+            parts[0] += f" #{self.immediate}"
+        if self.system_register is not None:
+            parts.append(f"register {self.system_register}")
+        if self.cache_maintenance:
+            parts.append("cache maintenance or address translation")
+        elif self.access is not None:
+            parts.append(self.access.value)
+        if self.status is not None:
+            parts.append(str(self.status))
+        if self.second_stage_walk:
+            parts.append("at stage 2, on a stage 1 table walk")
+        return ", ".join([*parts, *self.details])
 
 
 def explain_syndrome(esr: int) -> Syndrome:
@@ -127,16 +185,21 @@ class ExceptionRecord:
     from, None for AArch32 state other than EL0.
     """
 
+    json_fields = ("level as taken_to", "syndrome", "address")
+
     core: int
-    level: int
+    level: TakenTo
+    """The exception level that took it."""
     syndrome: Syndrome
+    """The syndrome, explained."""
     address: int | None
+    """The faulting address (FAR_ELx); null where the register does not hold that of this exception."""
     instruction: int | None
     state: int | None
     from_level: int | None
 
 
-def read_exception(machine: Machine, core: int, level: int) -> ExceptionRecord | None:
+def read_exception(machine: Machine, core: int, level: TakenTo) -> ExceptionRecord | None:
     """The last exception that `core` took to exception level `level` (1 to 3).
 
     None where its ESR_ELx cannot be read. The registers keep the last exception's values until the next,

@@ -53,7 +53,7 @@ class MemoryOperation:
         return None if self.size is None else self.size * self.count
 
     def address(self, pc: int, read: Callable[[int, bool], int | None]) -> int | None:
-        """The address it computes at `pc`; None where a register is not to be had.
+        """The address it computes at `pc`; None where a register is not known.
 
         `read` gives a register by its number; the second argument tells whether 31 is the stack pointer.
         """

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import ATTRIBUTE_BITS, Attributes, attributes, with_address
-from gdbplugin.aarch64.extents import Extent, Leaf, Malformed, count_joined, joined
+from gdbplugin.aarch64.leaves import Leaf, LeafRun, Malformed, Piece, count_pieces_of, pieces_of
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.tables import Entry, Table, read_entries
 from gdbplugin.machine import Machine, PhysicalReadError, prefetch
@@ -28,8 +28,8 @@ _new = tuple.__new__  # Half the cost of calling the class, where there are very
 class Bounds:
     """How much more may be read. Given to several walks, it bounds all of them together.
 
-    `tables` are counted in 4 KiB: larger ones count for several. `entries` are extents, their pieces, and
-    malformed entries: what a map costs beside its tables.
+    `tables` are counted in 4 KiB: larger ones count for several. `entries` are runs of leaves, their pieces,
+    and malformed entries: what a map costs in addition to its tables.
     """
 
     def __init__(self, tables: int | None = None, entries: int | None = None) -> None:
@@ -49,7 +49,7 @@ class Bounds:
 
     def take_entries(self, found: Sequence[Entry]) -> None:
         """They were found in a table. What one holds is never divided: the next table is too much then."""
-        self._entries -= sum(1 + entry.pieces if isinstance(entry, Extent) else 1 for entry in found)
+        self._entries -= sum(1 + entry.piece_count if isinstance(entry, LeafRun) else 1 for entry in found)
 
     @property
     def limit(self) -> str:
@@ -59,34 +59,22 @@ class Bounds:
         return f"{self.maximum_tables:,} tables"
 
 
-class Region(NamedTuple):
-    """A range of input addresses that is mapped throughout, with one set of attributes.
-
-    `end` is exclusive. `extents` are its leaves; `pieces` the ranges of output addresses that they map to.
-    """
+class MappedRange(NamedTuple):
+    """A range of input addresses (`end` exclusive) that is mapped throughout, with one set of attributes."""
 
     start: int
     end: int
     attributes: Attributes
-    extents: list[Extent]
+    runs: list[LeafRun]
 
     @property
-    def pieces(self) -> int:
-        """The number of pieces that its outputs are in."""
-        return count_joined(self.extents)
+    def piece_count(self) -> int:
+        """The number of its pieces."""
+        return count_pieces_of(self.runs)
 
-
-class MappedRange(NamedTuple):
-    """A range of input addresses that maps to one range of output addresses with one set of attributes.
-
-    `end` is exclusive. `sizes` tells how many leaves of which size (in bytes) make it up.
-    """
-
-    start: int
-    end: int
-    physical: int
-    attributes: Attributes
-    sizes: dict[int, int]
+    def pieces(self) -> Iterator[Piece]:
+        """Its parts that map to one range of output addresses each."""
+        return pieces_of(self.runs)
 
 
 def leaf_attributes(regime: TranslationRegime, start: int, bits: int, inherited: int) -> Attributes:
@@ -94,13 +82,13 @@ def leaf_attributes(regime: TranslationRegime, start: int, bits: int, inherited:
     return attributes(bits, inherited, regime.control(start).rules)
 
 
-def extents(
+def leaf_runs(
     machine: Machine,
     control: TranslationControl,
     bounds: Bounds | None = None,
     visited: list[int] | None = None,
     within: tuple[int, int] | None = None,
-) -> Iterator[Extent | Malformed]:
+) -> Iterator[LeafRun | Malformed]:
     """The leaves of one control's tables, in ascending order of input address.
 
     A disabled or defective control maps nothing. The physical addresses of the tables that were read are
@@ -162,9 +150,9 @@ def leaves(
     visited: list[int] | None = None,
     within: tuple[int, int] | None = None,
 ) -> Iterator[Leaf | Malformed]:
-    """Every leaf of one control's tables, in ascending order of input address. Arguments as for `extents`."""
+    """Every leaf of one control's tables, by ascending input address. Arguments as for `leaf_runs`."""
     address_format = control.address_format
-    for entry in extents(machine, control, bounds, visited, within):
+    for entry in leaf_runs(machine, control, bounds, visited, within):
         if isinstance(entry, Malformed):
             yield entry
             continue
@@ -175,20 +163,22 @@ def leaves(
             yield _new(Leaf, (address, output, span, level, descriptor, inherited))
 
 
-def regions(regime: TranslationRegime, entries: Iterable[Extent | Malformed]) -> Iterator[Region | Malformed]:
-    """Join the extents of one control's map that follow on each other with all attributes alike.
+def mapped_ranges(
+    regime: TranslationRegime, entries: Iterable[LeafRun | Malformed]
+) -> Iterator[MappedRange | Malformed]:
+    """Join the runs of one control's map that have adjacent input addresses and equal attributes.
 
     Equal attributes of one map are one object.
     """
     known: dict[int, Attributes] = {}
     equal: dict[Attributes, Attributes] = {}
-    here: list[Extent] = []
+    here: list[LeafRun] = []
     end = 0
     attributes_here: Attributes | None = None
     for entry in entries:
         if isinstance(entry, Malformed):
             if here and attributes_here is not None:
-                yield Region(here[0].start, end, attributes_here, here)
+                yield MappedRange(here[0].start, end, attributes_here, here)
             here = []
             yield entry
             continue
@@ -201,20 +191,8 @@ def regions(regime: TranslationRegime, entries: Iterable[Extent | Malformed]) ->
             here.append(entry)
         else:
             if here and attributes_here is not None:
-                yield Region(here[0].start, end, attributes_here, here)
+                yield MappedRange(here[0].start, end, attributes_here, here)
             here, attributes_here = [entry], found
         end = entry.start + entry.size
     if here and attributes_here is not None:
-        yield Region(here[0].start, end, attributes_here, here)
-
-
-def mapped_ranges(
-    regime: TranslationRegime, entries: Iterable[Extent | Malformed]
-) -> Iterator[MappedRange | Malformed]:
-    """Join the leaves of one control's map that differ in nothing but where they lie."""
-    for region in regions(regime, entries):
-        if isinstance(region, Malformed):
-            yield region
-            continue
-        for start, end, physical, sizes in joined(region.extents):
-            yield MappedRange(start, end, physical, region.attributes, sizes)
+        yield MappedRange(here[0].start, end, attributes_here, here)

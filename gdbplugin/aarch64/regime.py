@@ -12,6 +12,12 @@ from gdbplugin.aarch64.settings import RangeSetting, control_of, stage2_control
 from gdbplugin.machine import Machine, MachineError
 from gdbplugin.records import dataclass, replace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    RegimeName = Literal["EL1&0", "EL1&0 stage 2", "EL2", "EL2&0", "EL3"]
+
 OF_TRANSLATION: tuple[str, ...] = (
     "CPSR",
     "SCTLR_EL1",
@@ -44,8 +50,12 @@ class TranslationRegime:
     `vmid` is that of stage 2. `notes` are what a reader of the regime should know, one sentence each.
     """
 
-    name: str
+    json_fields = ("name", "enabled", "stage", "second_stage", "controls as ranges", "notes")
+
+    name: RegimeName
+    """Name of the translation regime."""
     enabled: bool
+    """Whether the MMU is on."""
     lower: TranslationControl
     upper: TranslationControl | None
     has_el0: bool
@@ -53,20 +63,23 @@ class TranslationRegime:
     output_bits: int
     level: int = 1
     second_stage: bool = False
+    """Whether the outputs of these ranges are intermediate addresses, which stage 2 translates once more."""
     stage2: TranslationRegime | None = None
     stage2_unknown: str | None = None
     """Why `stage2` is not known, where there is one."""
-    stage: int = 1
+    stage: Literal[1, 2] = 1
+    """Stage of translation."""
     vmid: int | None = None
     protects_walks: bool = False
     """HCR_EL2.PTW: stage 1 tables may not lie in what stage 2 has as device memory."""
     forced_memory_types: bool = False
     """HCR_EL2.FWB, by which stage 2 encodes memory types otherwise."""
     notes: tuple[str, ...] = ()
+    """What a reader should know, one sentence each."""
 
     @property
     def controls(self) -> tuple[TranslationControl, ...]:
-        """The control of each range, the lower first."""
+        """Each range of input addresses, the lower first."""
         return (self.lower,) if self.upper is None else (self.lower, self.upper)
 
     @property
@@ -89,7 +102,7 @@ class TranslationRegime:
 class _Source:
     """Where a regime is set up: its registers and their layout."""
 
-    name: str
+    name: RegimeName
     level: int
     two_ranges: bool
 
@@ -183,20 +196,20 @@ def _hypervisor_control(machine: Machine, core: int) -> dict[str, int]:
 def el1_regime(machine: Machine, core: int) -> TranslationRegime:
     """The EL1&0 regime, stage 1, as the registers of `core` set it up.
 
-    Raises `RegimeUnknownError` where a register is not to be had. Where ID_AA64MMFR0_EL1 is not to be
-    had, TCR_EL1.IPS alone gives the width of output addresses.
+    Raises `RegimeUnknownError` if a register cannot be read. If that is ID_AA64MMFR0_EL1, TCR_EL1.IPS alone
+    gives the width of output addresses.
     """
     regime = _regime(machine, core, _Source("EL1&0", 1, two_ranges=True))
     hypervisor = _hypervisor_control(machine, core)
     notes = list(regime.notes)
     if hypervisor["DC"] or (hypervisor["TGE"] and not hypervisor["E2H"]):
         reason = "DC" if hypervisor["DC"] else "TGE"
-        notes.append(f"HCR_EL2.{reason} has the MMU of EL1 and EL0 off, whatever SCTLR_EL1.M says")
+        notes.append(f"HCR_EL2.{reason} switches the MMU of EL1 and EL0 off, even if SCTLR_EL1.M is set")
         regime = replace(regime, enabled=False)
     second_stage = bool(hypervisor["VM"] or hypervisor["DC"])
     if hypervisor["NV"] and hypervisor["NV1"]:
         notes.append(
-            "HCR_EL2.NV1 has EL1's descriptors be as EL2's: EL0 neither reads nor writes, bit 54 is PXN"
+            "HCR_EL2.NV1 gives EL1's descriptors EL2's format: EL0 neither reads nor writes, bit 54 is PXN"
         )
         regime = _nested(regime)
     stage2, unknown = None, None
@@ -255,8 +268,8 @@ def _stage2_regime(machine: Machine, core: int, hypervisor: dict[str, int]) -> T
 def el2_regime(machine: Machine, core: int) -> TranslationRegime:
     """The regime of EL2: EL2&0, of two ranges, where HCR_EL2.E2H is set, else EL2, of one.
 
-    Raises `RegimeUnknownError` where a register is not to be had. HCR_EL2 alone may be missing: then E2H
-    counts as clear, and a note says so.
+    Raises `RegimeUnknownError` if a register cannot be read. Only HCR_EL2 may be missing: then E2H counts as
+    clear, and a note says so.
     """
     control = machine.register("HCR_EL2", core)
     if control is not None and decode("HCR_EL2", control)["E2H"]:
@@ -273,7 +286,7 @@ def el2_regime(machine: Machine, core: int) -> TranslationRegime:
 
 
 def el3_regime(machine: Machine, core: int) -> TranslationRegime:
-    """The regime of EL3. Raises `RegimeUnknownError` where a register is not to be had."""
+    """The regime of EL3. Raises `RegimeUnknownError` if a register cannot be read."""
     return _regime(machine, core, _Source("EL3", 3, two_ranges=False))
 
 
@@ -281,7 +294,7 @@ def regime_at(machine: Machine, core: int, level: int) -> TranslationRegime:
     """The regime by which exception level `level` (0 to 3) translates addresses on `core`.
 
     EL0 belongs to EL1, or to EL2 where HCR_EL2.E2H and TGE are both set. Raises `RegimeUnknownError`
-    where a register is not to be had.
+    if a register cannot be read.
     """
     if level == 3:
         return el3_regime(machine, core)
@@ -297,11 +310,11 @@ def regime_at(machine: Machine, core: int, level: int) -> TranslationRegime:
 def current_regime(machine: Machine, core: int) -> TranslationRegime:
     """The regime that translates what `core` does now.
 
-    Raises `RegimeUnknownError` where the exception level or a register is not to be had.
+    Raises `RegimeUnknownError` if the exception level is not known or a register cannot be read.
     """
     level = exception_level(machine, core)
     if level is None:
         state = machine.register("CPSR", core)
-        why = "cannot be read" if state is None else "shows AArch32 state, whose tables are of another kind"
+        why = "cannot be read" if state is None else "shows AArch32 state, which has other translation tables"
         raise RegimeUnknownError(f"the processor state of core {core} {why}")
     return regime_at(machine, core, level)

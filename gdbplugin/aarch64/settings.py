@@ -26,7 +26,7 @@ _CONCATENATED_BITS = 4
 
 @dataclass(frozen=True)
 class RangeSetting:
-    """The fields of a TCR that speak of one range, under one name whatever the TCR's layout."""
+    """The fields of a TCR that speak of one range, under the same names for every layout of a TCR."""
 
     number: int
     size_offset: int

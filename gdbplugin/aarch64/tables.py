@@ -1,11 +1,11 @@
-"""The entries of one translation table (DDI 0487, D8.3): extents, tables below, and what is malformed."""
+"""The entries of one translation table (DDI 0487, D8.3): leaves, tables below, and malformed ones."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
 
-from gdbplugin.aarch64 import lanes
+from gdbplugin.aarch64 import packed_words
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import (
     LAST_LEVEL,
@@ -17,7 +17,7 @@ from gdbplugin.aarch64.descriptor import (
     inherit,
     kind_of,
 )
-from gdbplugin.aarch64.extents import Extent, Malformed, count_pieces
+from gdbplugin.aarch64.leaves import LeafRun, Malformed, count_pieces
 from gdbplugin.records import NamedTuple
 
 _COMPARED_AT_FIRST = 16
@@ -40,7 +40,7 @@ class Table(NamedTuple):
         return Malformed(self.start, size, self.level, self.address, self.entry, self.descriptor, reason)
 
 
-Entry = Table | Extent | Malformed
+Entry = Table | LeafRun | Malformed
 
 
 def read_entries(
@@ -48,9 +48,9 @@ def read_entries(
 ) -> list[Entry]:
     """The valid entries of a table in order, from its bytes; `within` as for `gdbplugin.aarch64.maps`."""
     if control.big_endian:
-        data = lanes.swapped(data)
+        data = packed_words.swapped(data)
     shift = control.shift(table.level)
-    index, end = lanes.filled(data)
+    index, end = packed_words.nonzero_range(data)
     if within is not None:
         index = max(index, within[0] - table.start >> shift)
         end = min(end, -(table.start - within[1] >> shift))
@@ -77,10 +77,12 @@ def read_entries(
     return entries
 
 
-def _all_alike(control: TranslationControl, table: Table, data: bytes, first: int, end: int) -> Extent | None:
-    """The entries from `first` to `end` as one extent, if all are leaves with all attributes alike.
+def _all_alike(
+    control: TranslationControl, table: Table, data: bytes, first: int, end: int
+) -> LeafRun | None:
+    """The entries from `first` to `end` as one run, if all are leaves with equal attributes.
 
-    That is so in most last tables of a large map; None says only that they are to be looked at one by one.
+    That is so in most last tables of a large map; None only means that they must be looked at one by one.
     """
     count = end - first
     (descriptor,) = struct.unpack_from("<Q", data, 8 * first)
@@ -93,21 +95,23 @@ def _all_alike(control: TranslationControl, table: Table, data: bytes, first: in
     bits, physical = descriptor & ~mask, descriptor & mask
     found = int.from_bytes(data[8 * first : 8 * end], "little")
     start, total = table.start + first * size, count * size
-    if found == lanes.everywhere(descriptor, count) + lanes.ramp(size, count):
+    if found == packed_words.repeated(descriptor, count) + packed_words.multiples(size, count):
         # Unless it carried out of the field that addresses have.
         if physical + total > 1 << control.output_bits or physical + total > mask + size:
             return None
         outputs = range(physical, physical + total, size)
-        return Extent(start, total, table.level, bits, table.inherited, outputs, 1)
-    addresses = found & lanes.everywhere(mask & (1 << control.output_bits) - 1, count)
-    if found - addresses != lanes.everywhere(bits, count):
+        return LeafRun(start, total, table.level, bits, table.inherited, outputs, 1)
+    addresses = found & packed_words.repeated(mask & (1 << control.output_bits) - 1, count)
+    if found - addresses != packed_words.repeated(bits, count):
         return None
-    pieces = count - lanes.count_steps(addresses, count, size)
-    return Extent(start, total, table.level, bits, table.inherited, lanes.Words(addresses, count), pieces)
+    pieces = count - packed_words.count_steps(addresses, count, size)
+    return LeafRun(
+        start, total, table.level, bits, table.inherited, packed_words.Words(addresses, count), pieces
+    )
 
 
 def _below(control: TranslationControl, table: Table, index: int, descriptor: int) -> Table | Malformed:
-    """What an entry that is no leaf leads to."""
+    """What an entry that is not a leaf leads to."""
     start = table.start + (index << control.shift(table.level))
     if table.level == LAST_LEVEL:
         return _malformed(control, table, index, descriptor, "reserved descriptor")
@@ -132,7 +136,7 @@ def _too_large(control: TranslationControl, output: int) -> str:
 
 
 class _Leaves:
-    """The leaves of one table, by a handful of operations on many of them rather than one by one."""
+    """The leaves of one table, read by a few operations on many of them instead of one by one."""
 
     def __init__(self, control: TranslationControl, table: Table, descriptors: Sequence[int]) -> None:
         self._control = control
@@ -143,7 +147,7 @@ class _Leaves:
         self._bits = [descriptor & common for descriptor in descriptors]
 
     def read(self, first: int, end: int, entries: list[Entry]) -> int:
-        """Add the leaves alike that begin at an index to the entries; returns the index behind them."""
+        """Add the equal leaves that begin at an index to the entries; returns the index after them."""
         last = self._end_of_alike(first, end)
         control, table = self._control, self._table
         if table.level != LAST_LEVEL and table.level not in control.block_levels:
@@ -153,14 +157,14 @@ class _Leaves:
         if max(outputs) >> control.output_bits:
             self._add_each(first, last, entries, self._complaint)
             return last
-        entries.append(self._extent(first, outputs))
+        entries.append(self._run(first, outputs))
         return last
 
     def _end_of_alike(self, first: int, end: int) -> int:
-        """The index behind the leaves that have the bits of the one at `first`."""
+        """The index after the leaves that have the bits of the one at `first`."""
         bits = self._bits
         value, last, many = bits[first], first + 1, _COMPARED_AT_FIRST
-        # Many at a time, ever more of them: most leaves of a large map have many like them beside them.
+        # Many at a time, and more each time: most leaves of a large map have many equal neighbours.
         while last + many <= end and bits[last : last + many].count(value) == many:
             last, many = last + many, 2 * many
         while last < end and bits[last] == value:
@@ -177,25 +181,25 @@ class _Leaves:
     def _complaint(self, output: int) -> str | None:
         return _too_large(self._control, output) if output >> self._control.output_bits else None
 
-    def _extent(self, first: int, outputs: list[int]) -> Extent:
+    def _run(self, first: int, outputs: list[int]) -> LeafRun:
         """The leaves from an index on, as many as there are outputs."""
         bits = self._bits[first]
         table, size, count = self._table, 1 << self._shift, len(outputs)
         start = table.start + first * size
         following = range(outputs[0], outputs[0] + count * size, size)
         if outputs[-1] == following[-1] and outputs == list(following):
-            return Extent(start, count * size, table.level, bits, table.inherited, following, 1)
+            return LeafRun(start, count * size, table.level, bits, table.inherited, following, 1)
         pieces = count_pieces(outputs, size)
-        return Extent(start, count * size, table.level, bits, table.inherited, outputs, pieces)
+        return LeafRun(start, count * size, table.level, bits, table.inherited, outputs, pieces)
 
     def _add_each(
         self, first: int, last: int, entries: list[Entry], complaint: Callable[[int], str | None]
     ) -> None:
-        """Leaves of which some at least cannot mean what they say, each for itself."""
+        """Leaves of which at least some are malformed, one by one."""
         for index, output in enumerate(self._outputs(first, last), first):
             reason = complaint(output)
             if reason is None:
-                entries.append(self._extent(index, [output]))
+                entries.append(self._run(index, [output]))
             else:
                 descriptor = self._descriptors[index]
                 entries.append(_malformed(self._control, self._table, index, descriptor, reason))

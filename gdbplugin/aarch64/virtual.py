@@ -12,7 +12,7 @@ from gdbplugin.machine import Machine, MachineError, PhysicalReadError
 
 
 class UntranslatedAddressError(MachineError):
-    """A virtual address on the way of a read has no translation, or none that could be found out here."""
+    """A virtual address of a read is not mapped, or its translation cannot be read."""
 
     def __init__(self, address: int, fault: Fault) -> None:
         what = "cannot be translated" if fault.kind == UNKNOWN else "is not mapped"
@@ -22,7 +22,7 @@ class UntranslatedAddressError(MachineError):
 
 
 def _append(found: list[tuple[int, int]], output: int, size: int) -> None:
-    """Add an extent, joined with the one before it where it goes on from there."""
+    """Add a physical range, joined with the last one if they are adjacent."""
     if found and sum(found[-1]) == output:
         found[-1] = (found[-1][0], found[-1][1] + size)
     else:
@@ -36,10 +36,10 @@ class VirtualMemory:
         self.machine = machine
         self.regime = regime
 
-    def extents(self, address: int, length: int) -> list[tuple[int, int]]:
-        """The physical extents (address, length) behind a virtual range, contiguous ones joined.
+    def physical_ranges(self, address: int, length: int) -> list[tuple[int, int]]:
+        """The physical ranges (address, length) that a virtual range maps to; adjacent ones are joined.
 
-        A long range costs one walk for each last table on its way: what follows in that table is read whole.
+        A long range costs one walk for each last table: the rest of that table is read as a whole.
         Raises `UntranslatedAddressError` at the first address that is not mapped.
         """
         found: list[tuple[int, int]] = []
@@ -62,9 +62,9 @@ class VirtualMemory:
         return found
 
     def _neighbours(self, address: int, leaf: Level) -> Iterator[tuple[int, int]]:
-        """Output addresses and sizes of the pages behind a page, up to the first that needs a closer look.
+        """Output addresses and sizes of the pages after a page, up to the first that needs a full walk.
 
-        `address` is the one behind that page, `leaf` the step of the walk that found it.
+        `address` is the end of that page, `leaf` the step of the walk that found it.
         """
         control = self.regime.control(address)
         size = 1 << control.granule_bits
@@ -86,9 +86,9 @@ class VirtualMemory:
             yield output, size
 
     def read(self, address: int, length: int) -> bytes:
-        """Exactly `length` bytes from virtual `address`, one physical read for each contiguous extent.
+        """Exactly `length` bytes from virtual `address`, one physical read for each physical range.
 
         Raises `UntranslatedAddressError`, or what the machine's own reads raise.
         """
-        extents = self.extents(address, length)
-        return b"".join([self.machine.read_physical(start, size) for start, size in extents])
+        ranges = self.physical_ranges(address, length)
+        return b"".join([self.machine.read_physical(start, size) for start, size in ranges])

@@ -76,7 +76,7 @@ class Fault:
     """Level of the table walk."""
     reason: str
     """Why, in words."""
-    stage: int = 1
+    stage: Literal[1, 2] = 1
     """Stage of translation."""
     on_walk: bool = False
     """Whether it is a fault of stage 2 during a table walk of stage 1."""
@@ -99,13 +99,18 @@ class Translation:
     of its output, which is `second.input`, and `size` is the smaller of both.
     """
 
+    json_fields = ("input", "size", "contiguous_bytes")
+
     input: int
+    """The input address; at stage 2 the intermediate physical address that is stage 1's output."""
     output: int | None
     size: int
+    """Bytes that the leaf, or the missing entry, spans; of two stages the smaller."""
     levels: tuple[Level, ...] = ()
     attributes: Attributes | None = None
     fault: Fault | None = None
     contiguous_bytes: int | None = None
+    """Bytes that a leaf with the contiguous bit spans together with its neighbours; null for others."""
     no_translation: bool = False
     second: Translation | None = None
 

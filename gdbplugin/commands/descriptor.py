@@ -89,9 +89,10 @@ class Argument(Parameter):
 
 
 class Form:
-    """What a command shows: `read` returns the object, `show` its text, `content` its JSON.
+    """What a command shows: `read` returns the object, `show` its text.
 
-    `schema` names the JSON object and its version. With `runs_target` reading lets the target run.
+    `schema` names the JSON object that `encoding.to_json` makes of it, and its version. With `runs_target`
+    reading lets the target run.
     """
 
     def __init__(
@@ -99,14 +100,12 @@ class Form:
         schema: str,
         read: Callable[..., Noticed],
         show: Callable[[Any, Style], str],
-        content: Callable[[Any], dict[str, Any]] | None = None,
         *,
         runs_target: bool = False,
     ) -> None:
         self.schema = schema
         self.read = read
         self.show = show
-        self.content = content
         self.runs_target = runs_target
 
 
@@ -193,9 +192,7 @@ class Command:
 
     def read(self, target: Target, values: dict[str, Any]) -> Noticed:
         """The object that the values ask for, with what was noticed while it was read."""
-        from gdbplugin.records import replace
-
         form = self.form_for(values)
         selecting = {option.key for option in self.options if option.form is not None}
         words = {key: value for key, value in values.items() if key not in _OUTPUT | selecting}
-        return replace(form.read(target, **words), journal=target.journal)
+        return form.read(target, **words)

@@ -1,12 +1,16 @@
 """Makes JSON of the objects that commands read, by rules that hold for all of them.
 
 A dataclass or named tuple becomes an object of its fields; those that `json_fields` names instead, if its
-class has that, which may be properties too. What `json_merged` names stands not in a member of its own: its
-members join those around it. A tuple, list or set becomes an array, an enumeration its value.
+class has that, which may be properties too: `"text"`, or `"exception_class as class"` where the member has
+another name. What `json_merged` names has no member of its own: its members join those around it. What
+`json_optional` names is left out where it is None. A tuple, list or set becomes an array, an enumeration its
+value.
 The JSON schemas are made by the same rules, from the types (`scripts/schemas`).
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 from gdbplugin.records import Protocol
 
@@ -33,24 +37,26 @@ def to_json(schema: str, shown: Noticed) -> str:
 
 def members(record: Any) -> dict[str, Any]:
     """The members of a record's JSON object."""
-    kind = type(record)
-    merged = getattr(kind, "json_merged", ())
+    kind: Any = type(record)
+    merged, optional = getattr(kind, "json_merged", ()), getattr(kind, "json_optional", ())
     found: dict[str, Any] = {}
-    for name in json_fields(kind):
+    for name, member in json_fields(kind).items():
         value = getattr(record, name)
         if name in merged:
             found.update(members(value))
-        else:
-            found[name] = value
+        elif value is not None or name not in optional:
+            found[member] = value
     return found
 
 
-def json_fields(kind: Any) -> tuple[str, ...]:
-    """The fields and properties of a class of records that are in its JSON."""
+@cache
+def json_fields(kind: Any) -> dict[str, str]:
+    """The fields and properties of a class of records that are in its JSON, each with its member's name."""
     found: tuple[str, ...] | None = getattr(kind, "json_fields", None)
     if found is None:
         found = kind.__match_args__ if is_record(kind) else kind._fields
-    return found
+    parted = (entry.partition(" as ") for entry in found)
+    return {name: member or name for name, _, member in parted}
 
 
 def is_record(kind: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The options that select which core's or which tables' translation is meant."""
+"""The options that select the core and the translation tables."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def offered_asids(target: Target) -> list[int]:
 
 
 CORE = Option(
-    "--core", "of this core, rather than the selected thread's", "number", "N", complete=offered_cores
+    "--core", "use this core instead of the selected thread's", "number", "N", complete=offered_cores
 )
 SELECTION = (
-    Option("--asid", "of the address space with this ASID", "number", "N", complete=offered_asids),
+    Option("--asid", "use the address space with this ASID", "number", "N", complete=offered_asids),
     Option(
-        "--ttbr", "with this value in TTBR0, ASID and all; with --stage 2 in VTTBR_EL2", "number", "VALUE"
+        "--ttbr", "use this value of TTBR0, with its ASID; with --stage 2, of VTTBR_EL2", "number", "VALUE"
     ),
-    Option("--el", "as this exception level would", "number", "N", choices=("0", "1", "2", "3")),
+    Option("--el", "translate as this exception level does", "number", "N", choices=("0", "1", "2", "3")),
     Option(
         "--stage",
-        "of stage 2: what a hypervisor makes of EL1's and EL0's intermediate addresses",
+        "the stage to use: 2 is a hypervisor's, for intermediate addresses of EL1 and EL0",
         "number",
         "N",
         choices=("1", "2"),

@@ -7,11 +7,14 @@ from gdbplugin.commands.selection import SELECTION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
+    from gdbplugin.aarch64.descriptor import Attributes
+    from gdbplugin.aarch64.levels import ExplainedLevel
+    from gdbplugin.aarch64.walk import Translation
     from gdbplugin.commands.descriptor import Address
     from gdbplugin.kernel.target import Target
-    from gdbplugin.kernel.translate import AddressTranslation
+    from gdbplugin.kernel.translate import AddressTranslation, Stage2Translation
     from gdbplugin.render.style import Style
 
 
@@ -33,31 +36,118 @@ def read(
     )
 
 
-def show(shown: AddressTranslation, style: Style) -> str:
-    """The object as text."""
-    from gdbplugin.render import translate
+def show(found: AddressTranslation, style: Style) -> str:
+    """The translation, level by level, and its outcome."""
+    from gdbplugin.render.mmu import range_lines, view_line
 
-    return translate.text(shown, style)
+    walk, regime = found.walk, found.view.regime
+    lines = style.wrapped(f"{walk.input:#018x} by {view_line(found.view)}", "  ")
+    if regime.enabled:
+        lines += range_lines(found.control, style, "  ")
+    lines += _level_lines(found.levels, style)
+    lines += _attribute_lines(found, style)
+    if found.stage2 is not None:
+        lines += _stage2_lines(found.stage2, style)
+    lines += style.wrapped(_outcome(found, style))
+    for note in regime.notes:
+        lines += style.wrapped(f"  {note}")
+    return "\n".join(lines) + "\n" + style.noticed(found)
 
 
-def content(shown: AddressTranslation) -> dict[str, Any]:
-    """The object's own part of its JSON."""
-    from gdbplugin.render import translate
+def _level_lines(levels: Sequence[ExplainedLevel], style: Style) -> list[str]:
+    """A row for each descriptor that was read."""
+    if not levels:
+        return []
+    rows = [
+        (
+            str(level.step.level),
+            style.address(level.step.table),
+            str(level.step.index),
+            style.address(level.step.address),
+            f"{level.step.descriptor:#018x}",
+            level.meaning,
+        )
+        for level in levels
+    ]
+    headers = ("level", "table", "index", "at", "descriptor", "meaning")
+    return [style.table(headers, rows, ("index",), dispensable=("at", "table", "index"))]
 
-    return translate.content(shown)
+
+def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
+    attributes, regime = found.attributes, found.view.regime
+    if attributes is None:
+        return []
+    leaf = attributes.leaf
+    words = [f"{level} {letters}" for level, letters in attributes.permissions.items()]
+    if found.view.pan and leaf.el1_with_pan != leaf.el1:
+        words.append(f"EL{regime.level} with PAN {leaf.el1_with_pan}")
+    unknown = f"memory type of index {leaf.attribute_index}, MAIR not known"
+    words += [attributes.memory_type or unknown, leaf.shareability]
+    if regime.has_el0 and regime.stage == 1:
+        words.append("global" if leaf.is_global else f"ASID {style.text(attributes.asid)}")
+    words += _flag_words(leaf, found.walk, style)
+    return style.wrapped("  " + ", ".join(words), "    ")
+
+
+def _stage2_lines(found: Stage2Translation, style: Style) -> list[str]:
+    """The intermediate physical address, and what stage 2 makes of it."""
+    from gdbplugin.render.mmu import range_lines
+
+    walk, attributes = found.walk, found.attributes
+    address = style.address(walk.input)
+    lines = style.wrapped(f"  intermediate physical {address} by stage 2, VMID {found.regime.vmid}")
+    lines += range_lines(found.control, style, "  ")
+    lines += _level_lines(found.levels, style)
+    if attributes is None:
+        return lines
+    words = [f"{level} {letters}" for level, letters in attributes.permissions.items()]
+    words += [attributes.memory_type or style.missing, attributes.leaf.shareability]
+    words += _flag_words(attributes.leaf, walk, style)
+    return lines + style.wrapped("  " + ", ".join(words), "    ")
+
+
+def _flag_words(attributes: Attributes, walk: Translation, style: Style) -> list[str]:
+    """The flags of a leaf that are not as usual."""
+    words = []
+    if not attributes.access_flag:
+        words.append("access flag clear")
+    if attributes.dirty is not None:
+        words.append("dirty" if attributes.dirty else "clean (a write makes it dirty)")
+    if attributes.guarded:
+        words.append("guarded (BTI)")
+    if attributes.non_secure:
+        words.append("non-secure")
+    if walk.contiguous_bytes is not None:
+        words.append(f"contiguous, {style.size(walk.contiguous_bytes)} together")
+    return words
+
+
+def _outcome(found: AddressTranslation, style: Style) -> str:
+    arrow = "->" if style.plain else "→"
+    regime, fault = found.view.regime, found.fault
+    is_intermediate = regime.second_stage and regime.stage2 is None
+    what = "intermediate physical" if is_intermediate else "physical"
+    if fault is None:
+        return f"{arrow} {what} {style.address(found.output)}"
+    stage = f" of stage {fault.stage}" if regime.second_stage or regime.stage == 2 else ""
+    stage += ", on the way to a table of stage 1" if fault.on_walk else ""
+    said = f"{arrow} {fault.title}{stage} at level {fault.level}: {fault.reason}"
+    if found.walk.output is not None:
+        said += f"; the memory is at {what} {found.walk.output:#x}"
+    return said
 
 
 ARGUMENTS = (Argument("ADDRESS", "the input address, a number or an expression", "address", required=True),)
 HELP = """Walk the translation tables for one address, on any AArch64 kernel.
 
-Shows each level's table, index and descriptor with what it says, the attributes that come of all
-levels together, and the output address, or the fault that a read from there takes and why.
-At most one descriptor is read for each level. Where a hypervisor translates EL1's and EL0's addresses
-once more, both stages are walked; --stage 2 takes ADDRESS for an intermediate physical one.
+Shows each level's table, index and descriptor with its meaning, the attributes that result from all
+levels, and the output address, or the fault that a read from there takes and why. At most one descriptor
+is read for each level. Under a hypervisor both stages are walked for EL1 and EL0; with --stage 2 ADDRESS is
+an intermediate physical address.
 """
 COMMAND = Command(
     "translate",
-    Form("tinyos.translate/1", read, show, content),
+    Form("tinyos.translate/1", read, show),
     help=HELP,
     arguments=ARGUMENTS,
     options=SELECTION,

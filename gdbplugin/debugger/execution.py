@@ -104,13 +104,8 @@ def _be_strict(command: Command, values: dict[str, Any], shown: Noticed) -> None
 
 def _json(command: Command, values: dict[str, Any], shown: Noticed) -> str:
     from gdbplugin.commands.encoding import to_json
-    from gdbplugin.render.encoding import dumps
 
-    form = command.form_for(values)
-    if form.content is None:
-        return to_json(form.schema, shown)
-    findings = [vars(finding) for finding in shown.findings]
-    return dumps({"schema": form.schema, "findings": findings, "notes": shown.notes, **form.content(shown)})
+    return to_json(command.form_for(values).schema, shown)
 
 
 @contextlib.contextmanager

@@ -227,7 +227,8 @@ def _write_request(number: int) -> None:
     kernel = find_kernel(machine, Journal())
     place = kernel.place(INTERFACE, "request")
     assert place is not None, "read_interface has found it"
-    ((address, length),) = VirtualMemory(machine, kernel.regime).extents(place.address, place.type.size)
+    memory = VirtualMemory(machine, kernel.regime)
+    ((address, length),) = memory.physical_ranges(place.address, place.type.size)
     GdbMachine().write_physical(address, number.to_bytes(length, "little"))
     current.forget()
 

@@ -20,7 +20,7 @@ _HASH = re.compile(r"::h[0-9a-f]{16}\b|(?<=\w)\[[0-9a-f]{8,16}\]")
 
 
 class GdbSymbols:
-    """The loaded program's names; satisfies `gdbplugin.kernel.places.Symbols`."""
+    """The loaded program's names; satisfies `gdbplugin.kernel.target.Symbols`."""
 
     def address(self, name: str) -> int | None:
         """See `Symbols`."""

@@ -16,7 +16,7 @@ from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
-from gdbplugin.kernel.mappings import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
+from gdbplugin.kernel.space_maps import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.state import State, read_state
 from gdbplugin.kernel.target import Symbols

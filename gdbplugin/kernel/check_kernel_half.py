@@ -11,14 +11,21 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.descriptor import NOTHING, SHAREABILITY
-from gdbplugin.aarch64.extents import Malformed
-from gdbplugin.aarch64.maps import Bounds, MappedRange, extents, mapped_ranges
+from gdbplugin.aarch64.descriptor import NOTHING, SHAREABILITY, Attributes
+from gdbplugin.aarch64.leaves import Malformed, Piece
+from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.memory_types import is_device, memory_type_at
 from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.places import DEVICES, IMAGE, LINEAR_MAP, Place, Places, image_places
+from gdbplugin.kernel.memory_objects import (
+    DEVICES,
+    IMAGE,
+    LINEAR_MAP,
+    MemoryObject,
+    MemoryObjects,
+    image_objects,
+)
 from gdbplugin.kernel.target import Symbols
 from gdbplugin.machine import Machine
 from gdbplugin.records import NamedTuple
@@ -52,12 +59,12 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
     None, and a note, where the program's symbols do not tell what is to be expected, or the kernel has not
     got as far as its own tables.
     """
-    places, expected = _expected(symbols)
+    objects, expected = _expected(symbols)
     control = kernel.regime.upper
     if control is None or not _uses_its_tables(kernel, control, symbols):
         return None
     bounds = Bounds(_MAXIMUM_TABLES, _MAXIMUM_ENTRIES)
-    walked = extents(memory_of(kernel.machine, kernel.regime), control, bounds)
+    walked = leaf_runs(memory_of(kernel.machine, kernel.regime), control, bounds)
     entries = list(mapped_ranges(kernel.regime, walked))
     if bounds.stopped_at is not None:
         kernel.journal.find(
@@ -68,16 +75,17 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
             kernel.journal.find(f"kernel half at {entry.start:#x}", "a well-formed table entry", entry.reason)
     mapped = [entry for entry in entries if isinstance(entry, MappedRange)]
     mair = _mair(kernel.machine, control)
-    for found in mapped:
-        for start, end, place in places.split(found.start, found.end):
-            name = f"{place.name if place else 'kernel half'} at {start:#x}"
-            wanted = expected[place.name] if place else None
-            for right, wrong in _disagreements(found, start, wanted, mair):
+    pieces = [(piece, entry.attributes) for entry in mapped for piece in entry.pieces()]
+    for piece, attributes in pieces:
+        for start, end, here in objects.split(piece.start, piece.end):
+            name = f"{here.name if here else 'kernel half'} at {start:#x}"
+            wanted = expected[here.name] if here else None
+            for right, wrong in _disagreements(piece, attributes, start, wanted, mair):
                 kernel.journal.find(name, right, f"{wrong}, up to {end:#x}")
-    for place in places.places if bounds.stopped_at is None else ():
-        for start, end in _holes(place, mapped) if expected[place.name].el1 is not None else ():
-            kernel.journal.find(f"{place.name} at {start:#x}", "mapped", f"not mapped, up to {end:#x}")
-    return sum(sum(found.sizes.values()) for found in mapped)
+    for here in objects.objects if bounds.stopped_at is None else ():
+        for start, end in _holes(here, mapped) if expected[here.name].el1 is not None else ():
+            kernel.journal.find(f"{here.name} at {start:#x}", "mapped", f"not mapped, up to {end:#x}")
+    return sum(len(run.outputs) for entry in mapped for run in entry.runs)
 
 
 def _uses_its_tables(kernel: Kernel, control: TranslationControl, symbols: Symbols) -> bool:
@@ -109,35 +117,35 @@ def _mair(machine: Machine, control: TranslationControl) -> int | None:
     return None
 
 
-def _expected(symbols: Symbols) -> tuple[Places, dict[str, _Expected]]:
+def _expected(symbols: Symbols) -> tuple[MemoryObjects, dict[str, _Expected]]:
     """What is to be where, and how each of that, by its name, is to be mapped."""
     linear = LINEAR_MAP[0]
     image_end = symbols.address("__image_end") or IMAGE[0]
     # The blocks that the image lies in are only read there.
     kept = -(-(image_end - IMAGE[0]) // _BLOCK_BYTES) * _BLOCK_BYTES
-    places = [
-        Place(linear, linear + kept, "linear map", "linear map of the image"),
-        Place(linear + kept, linear + _RAM[0][1], "linear map", "linear map"),
-        Place(linear + _RAM[1][0], linear + _RAM[1][1], "linear map", "linear map"),
-        Place(*DEVICES, "device", "devices"),
-        *image_places(symbols),
+    objects = [
+        MemoryObject(linear, linear + kept, "linear map", "linear map of the image"),
+        MemoryObject(linear + kept, linear + _RAM[0][1], "linear map", "linear map"),
+        MemoryObject(linear + _RAM[1][0], linear + _RAM[1][1], "linear map", "linear map"),
+        MemoryObject(*DEVICES, "device", "devices"),
+        *image_objects(symbols),
     ]
     expected = {
         "linear map of the image": _Expected(linear, "r--"),
         "linear map": _Expected(linear, "rw-"),
         "devices": _Expected(_DEVICE_OFFSET, "rw-", device=True),
     }
-    for place in places:
-        el1 = None if place.kind == "guard" else _OF_IMAGE.get(place.name, "rw-")
-        expected.setdefault(place.name, _Expected(IMAGE[0], el1))
-    return Places(places), expected
+    for entry in objects:
+        el1 = None if entry.kind == "guard" else _OF_IMAGE.get(entry.name, "rw-")
+        expected.setdefault(entry.name, _Expected(IMAGE[0], el1))
+    return MemoryObjects(objects), expected
 
 
 def _disagreements(
-    found: MappedRange, start: int, wanted: _Expected | None, mair: int | None
+    piece: Piece, attributes: Attributes, start: int, wanted: _Expected | None, mair: int | None
 ) -> Iterator[tuple[str, str]]:
-    """What is to be, and what is instead, of one part of what is mapped."""
-    physical, attributes = found.physical + start - found.start, found.attributes
+    """What is expected, and what is found instead, from an address of a piece on."""
+    physical = piece.physical + start - piece.start
     if wanted is None or wanted.el1 is None:
         yield "nothing mapped", f"physical {physical:#x}"
         return
@@ -156,8 +164,8 @@ def _disagreements(
         yield _SHAREABILITY, attributes.shareability
 
 
-def _holes(wanted: Place, mapped: Sequence[MappedRange]) -> Iterator[tuple[int, int]]:
-    """The parts of a place that are not mapped."""
+def _holes(wanted: MemoryObject, mapped: Sequence[MappedRange]) -> Iterator[tuple[int, int]]:
+    """The parts of an object that are not mapped."""
     position = wanted.start
     index = max(0, bisect_right(mapped, wanted.start, key=lambda entry: entry.start) - 1)
     for entry in mapped[index:]:

@@ -22,38 +22,64 @@ _ORDERLY_ENDS = ("None", "Exited", "Killed")
 class FailureRecord:
     """What stopped the kernel. The registers are those at the exception; a panic has only some of them."""
 
+    json_fields = (
+        "kind_name as kind",
+        "core",
+        "vector",
+        "syndrome",
+        "fault_address",
+        "link_address",
+        "saved_state",
+        "stack_pointer",
+        "task",
+        "timestamp",
+        "message",
+    )
+
     kind: int | None
     core: int | None
+    """Number of the core that failed."""
     vector: int | None
+    """Entry of the vector table, 0 to 15."""
     syndrome: int | None
+    """ESR_EL1; 0 after a panic."""
     fault_address: int | None
+    """FAR_EL1 at the failure."""
     link_address: int | None
+    """ELR_EL1, or the address of the panic."""
     saved_state: int | None
+    """SPSR_EL1 at the failure."""
     stack_pointer: int | None
+    """The stack pointer at the failure."""
     task: int | None
+    """The task that the core ran; null where there was none."""
     timestamp: int | None
+    """Count of the generic timer at the failure."""
     message: str | None
+    """The first line that the kernel printed of it."""
 
     @property
     def kind_name(self) -> str:
-        """What kind of failure it was."""
+        """The kind of failure: exception or panic."""
         return _KINDS.get(self.kind or 0, f"unknown kind {self.kind}")
 
 
 @dataclass(frozen=True)
 class EndedTask:
-    """A task that an exception ended: why, and ESR_EL1 as it was.
-
-    `end_address` is FAR_EL1 as it was or, for an exception that leaves none there, the instruction's address.
-    `stack` is the id of the stack that it had.
-    """
+    """A task that an exception ended."""
 
     id: int | None
+    """Number of the task."""
     name: str
+    """Name of the task."""
     end_reason: str | None
+    """Why it ended."""
     end_syndrome: int
+    """ESR_EL1 of the exception."""
     end_address: int | None
+    """FAR_EL1 of the exception; the instruction's address if the exception has none there."""
     stack: int | None
+    """ID of the stack that it had."""
 
 
 def read_failure(kernel: Kernel) -> FailureRecord | None:

@@ -12,7 +12,13 @@ from gdbplugin.kernel.failure import EndedTask, FailureRecord, read_ended_tasks,
 from gdbplugin.kernel.fault_evidence import VECTOR_BYTES, Disassemble, Evidence, Instruction, Now
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.places import STACK_REGION, Description, describe, places_of_program, read_places
+from gdbplugin.kernel.memory_objects import (
+    STACK_REGION,
+    Description,
+    describe,
+    objects_of_program,
+    read_objects,
+)
 from gdbplugin.kernel.selection import choose_core
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
 from gdbplugin.kernel.target import NoSymbols, Symbols, Target
@@ -21,7 +27,7 @@ from gdbplugin.records import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar
+    from typing import Literal, TypeVar
 
     _Found = TypeVar("_Found")
 
@@ -37,90 +43,130 @@ _SOURCES = (
 
 @dataclass(frozen=True)
 class ExceptionReport:
-    """An exception taken to exception level `record.level`.
+    """An exception that an exception level took, explained."""
 
-    `instruction` is the one that caused it, None where ELR_ELx is of a later exception (`overwritten`).
-    `from_level` is the exception level it was taken from, by SPSR_ELx, or else by the exception's class.
-    `intermediate` is the page of the intermediate physical address that stage 2 had no translation for
-    (HPFAR_EL2). `now` is what the address translates to at this moment, which need not be what it did then;
-    `remarks` say what is known of when that was; `contradictions` say where registers, instruction and
-    tables do not fit each other, and by what that is seen.
-    """
+    json_fields = (
+        "record",
+        "from_level as taken_from",
+        "where as place",
+        "intermediate",
+        "now",
+        "instruction",
+        "overwritten",
+        "remarks",
+        "contradictions",
+    )
+    json_merged = ("record",)
 
     record: ExceptionRecord
     where: Description | None
+    """What lies at the faulting address; null where there is no such address."""
     now: Now | None
+    """What the address translates to now, which may not be what it was at the exception; null where there is
+    no address, or its translation is not known."""
     instruction: Instruction | None
+    """The instruction that caused the exception; null where it is not known."""
     overwritten: bool
+    """Whether ELR_ELx is of a later exception; the first remark says how that is known."""
     remarks: tuple[str, ...]
+    """When the exception was, as far as that is known, and what agrees with it."""
     from_level: int | None = None
+    """The exception level it was taken from: by SPSR_ELx, or by the exception's class if SPSR_ELx is of a
+    later exception; null where not known."""
     intermediate: int | None = None
+    """The page of the intermediate physical address that stage 2 failed on (HPFAR_EL2); null where there is
+    none."""
     contradictions: tuple[str, ...] = ()
+    """Where registers, instruction and tables contradict each other, and how that is known."""
 
 
 @dataclass(frozen=True)
 class TaskEnd:
     """A task that an exception ended, with its syndrome explained, and what lies at the address."""
 
+    json_fields = ("task", "syndrome as explained", "where as place")
+    json_merged = ("task",)
+
     task: EndedTask
     syndrome: Syndrome
+    """The syndrome, explained."""
     where: Description | None
+    """What lies at end_address; null where there is no such address."""
 
 
 @dataclass(frozen=True)
 class KernelFailure:
-    """The kernel's failure record, explained. A panic has no syndrome."""
+    """The kernel's failure record, explained."""
+
+    json_fields = ("record", "syndrome as explained", "where as place", "instruction as instruction_place")
+    json_merged = ("record",)
 
     record: FailureRecord
     syndrome: Syndrome | None
+    """The syndrome, explained; null after a panic."""
     where: Description | None
+    """What lies at fault_address; null where the exception has no such address."""
     instruction: Description | None
+    """What lies at link_address; null where there is no such address."""
 
 
 @dataclass(frozen=True)
 class Fault(Noticed):
-    """The last exceptions of a core by the level that took them, the current level's own first.
+    """The last exceptions of a core, explained, by the exception level that took them."""
 
-    `level` is the exception level the core is at, None where unknown. Levels whose registers hold
-    nothing, or are not to be had, have no report: `silent` names them.
-    """
+    json_fields = (
+        "core",
+        "level",
+        "entering",
+        "reports as exceptions",
+        "silent",
+        "failure",
+        "ended as ended_tasks",
+    )
 
     core: int
+    """Number of the core."""
     level: int | None
+    """The exception level the core is at; null where not known."""
     reports: tuple[ExceptionReport, ...]
+    """The last exception of each level, the current level's first."""
     silent: tuple[str, ...]
+    """The levels without such an exception, and why."""
     entering: str | None
+    """The exception vector that the core is in; null where it is in none."""
     failure: KernelFailure | None
+    """TinyOS's failure record; null where it has not failed."""
     ended: tuple[TaskEnd, ...]
+    """The TinyOS tasks that an exception ended."""
 
 
 class _Surroundings:
-    """What lies where, on a stopped machine, whatever runs on it."""
+    """What lies where on a stopped machine, with or without TinyOS."""
 
     def __init__(self, target: Target, symbols: Symbols) -> None:
         self.symbols = symbols
         self.kernel: Kernel | None = target.kernel
         self._journal = target.journal
-        self.places = places_of_program(symbols)
+        self.objects = objects_of_program(symbols)
         kernel = self.kernel
         if kernel is not None:
-            self.places = self.attempt(lambda: read_places(kernel, symbols), self.places)
+            self.objects = self.attempt(lambda: read_objects(kernel, symbols), self.objects)
 
     def describe(self, address: int) -> Description:
-        without = describe(address, self.places, self.symbols, None)
+        without = describe(address, self.objects, self.symbols, None)
         kernel = self.kernel
         if kernel is None:
             return without
-        return self.attempt(lambda: describe(address, self.places, self.symbols, kernel), without)
+        return self.attempt(lambda: describe(address, self.objects, self.symbols, kernel), without)
 
     def attempt(self, read: Callable[[], _Found], otherwise: _Found) -> _Found:
-        """What is read of TinyOS; a note, and `otherwise`, where it cannot be read."""
+        """What `read` returns; a note and `otherwise` if TinyOS's records cannot be read."""
         try:
             return read()
         except MachineGoneError:
             raise
         except MachineError as error:
-            self._journal.note(f"what TinyOS has on record could not be read: {error}")
+            self._journal.note(f"TinyOS's records could not be read: {error}")
             return otherwise
 
 
@@ -131,7 +177,7 @@ def read_fault(
     *,
     core: int | None = None,
 ) -> Fault:
-    """Explain a core's last exceptions. Raises `SelectionError` for a core there is not."""
+    """Explain a core's last exceptions. Raises `SelectionError` for an unknown core."""
     machine = target.machine
     number = choose_core(target, core)
     around = _Surroundings(target, symbols or NoSymbols())
@@ -143,11 +189,12 @@ def read_fault(
         ended = around.attempt(lambda: _task_ends(kernel, around), ended)
     reports, silent = [], []
     if is_in_aarch32(machine, number):
-        silent.append("it is in AArch32 state, whose own exceptions leave no syndrome in ESR_EL1")
-    for taken_to in sorted((1, 2, 3), key=lambda entry: entry != max(level or 1, 1)):
+        silent.append("the core is in AArch32 state: its exceptions there leave no syndrome in ESR_EL1")
+    levels: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
+    for taken_to in sorted(levels, key=lambda entry: entry != max(level or 1, 1)):
         record = read_exception(machine, number, taken_to)
         if record is None:
-            silent.append(f"ESR_EL{taken_to} is not to be had from this target")
+            silent.append(f"ESR_EL{taken_to} cannot be read from this target")
         elif record.syndrome.value == 0:
             silent.append(
                 f"EL{taken_to} has taken no synchronous exception since reset (ESR_EL{taken_to} is 0)"
@@ -202,7 +249,7 @@ def _report(
     except RegimeUnknownError as error:
         remarks.append(f"what the address translates to now is not known: {error}")
     if now is not None:
-        # Once the handler runs, tables that have changed are its work, as a rule.
+        # Once the handler runs, it is usually the handler that has changed the tables.
         changed = contradictions if found.is_fresh else remarks
         said = found.table_remark(now)
         if said is not None:
@@ -230,18 +277,18 @@ def _overwritten(record: ExceptionRecord, doubt: str) -> str:
 
 
 def _vector(machine: Machine, core: int, level: int | None) -> int | None:
-    """How many bytes into its vectors a core is; None where it was not stopped there."""
-    place, base = machine.register("PC", core), None
+    """The offset of a core's PC in its vector table; None if it is elsewhere."""
+    position, base = machine.register("PC", core), None
     if level:
         base = machine.register(f"VBAR_EL{level}", core)
-    if place is None or not base:
+    if position is None or not base:
         return None
-    offset = place - (base & ~(VECTOR_TABLE_BYTES - 1))
+    offset = position - (base & ~(VECTOR_TABLE_BYTES - 1))
     return offset if 0 <= offset < VECTOR_TABLE_BYTES else None
 
 
 def _entering(offset: int | None) -> str | None:
-    """The vector that the core is in, where it was stopped right there."""
+    """The vector at that offset."""
     if offset is None:
         return None
     number = offset // VECTOR_BYTES
@@ -265,13 +312,15 @@ def _failure(kernel: Kernel, around: _Surroundings) -> KernelFailure | None:
 def _task_ends(kernel: Kernel, around: _Surroundings) -> list[TaskEnd]:
     found = []
     for task in read_ended_tasks(kernel):
-        where = None if task.end_address is None else _place_then(kernel, around, task, task.end_address)
+        where = (
+            None if task.end_address is None else _description_then(kernel, around, task, task.end_address)
+        )
         found.append(TaskEnd(task, explain_syndrome(task.end_syndrome), where))
     return found
 
 
-def _place_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address: int) -> Description:
-    """What lay at an address when a task ended, of whose stack the record may be another's by now."""
+def _description_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address: int) -> Description:
+    """What lay at an address when a task ended; the record of its stack may be another task's by now."""
     now = around.describe(address)
     if not STACK_REGION[0] <= address < STACK_REGION[1] or not task.stack:
         return now
@@ -281,4 +330,4 @@ def _place_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address:
     if record is not None and record.owner == task.id:
         return now
     what = "is not on record" if record is None else "has been another task's since"
-    return replace(now, place=None, text=f"among the stacks; stack {task.stack}, which it had, {what}")
+    return replace(now, object=None, text=f"among the stacks; stack {task.stack}, which it had, {what}")

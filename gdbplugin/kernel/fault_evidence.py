@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from gdbplugin.aarch64 import evidence
 from gdbplugin.aarch64.access import access_fault, permissions_by_level
-from gdbplugin.aarch64.descriptor import Permissions
 from gdbplugin.aarch64.faults import ExceptionRecord
 from gdbplugin.aarch64.instructions import STACK_POINTER, MemoryOperation, memory_operation
 from gdbplugin.aarch64.regime import ADDRESS_MASK, RegimeUnknownError, TranslationRegime, regime_at
@@ -14,9 +13,7 @@ from gdbplugin.aarch64.registers import bits, decode
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
 from gdbplugin.aarch64.walk import Fault as TableFault
 from gdbplugin.aarch64.walk import Translation, translate
-from gdbplugin.kernel.places import (
-    Description,
-)
+from gdbplugin.kernel.memory_objects import Description
 from gdbplugin.machine import Machine, PhysicalReadError
 from gdbplugin.records import dataclass
 
@@ -37,38 +34,65 @@ _PAN, _UAO = 22, 23
 
 @dataclass(frozen=True)
 class Instruction:
-    """The instruction at an address; `word` is None where it cannot be read, `text` where not be told.
+    """The instruction at an address, and what it does to memory."""
 
-    `operation` is what it does to memory, None where nothing.
-    """
+    json_fields = ("address", "word", "text", "does", "where as place")
 
     address: int
+    """Address of the instruction."""
     word: int | None
+    """The instruction, 32 bits; null where it cannot be read."""
     text: str | None
+    """The instruction in assembly language; null where it cannot be disassembled."""
     where: Description
+    """What lies at its address."""
     operation: MemoryOperation | None = None
+
+    @property
+    def does(self) -> str | None:
+        """What it does to memory, in words; null if nothing."""
+        return None if self.operation is None else str(self.operation)
 
 
 @dataclass(frozen=True)
 class Now:
     """What the fault address translates to at this moment, in the regime of the access that failed.
 
-    `fault` is what that access would take now: of the walk, or for a permission. `permissions` are by
-    exception level of the regime, empty where no leaf was found or the MMU is off (`enabled` false);
-    `stage2_permissions` are what a hypervisor allows, empty where none translates or has no leaf.
+    `fault` is what that access would take now: of the walk, or for a permission.
     """
+
+    json_fields = (
+        "output",
+        "fault",
+        "mapped_to",
+        "permissions",
+        "stage2_permissions",
+        "regime",
+        "enabled",
+    )
 
     walk: Translation
     fault: TableFault | None
-    permissions: dict[str, Permissions]
-    stage2_permissions: dict[str, Permissions]
+    """Why there is no output; null where there is one."""
+    permissions: dict[str, str]
+    """What each exception level of the regime may do, as r-x; empty where nothing is mapped, or the MMU is
+    off."""
+    stage2_permissions: dict[str, str]
+    """What stage 2 allows of that; empty where there is no stage 2, or it maps nothing there."""
     regime: str
+    """The translation regime of the access."""
     enabled: bool
+    """Whether the regime's MMU is on."""
 
     @property
     def output(self) -> int | None:
-        """The physical address, None where the access faults."""
+        """The physical address of the same access; null where it faults."""
         return None if self.fault is not None else self.walk.output
+
+    @property
+    def mapped_to(self) -> int | None:
+        """The physical address of the memory, even where the access faults; null where nothing is mapped."""
+        return self.walk.output
 
 
 class Evidence:
@@ -135,9 +159,9 @@ class Evidence:
         return Now(
             walk=walk,
             fault=fault,
-            permissions={} if leaf is None else permissions_by_level(regime, leaf),
+            permissions={} if leaf is None else permissions_by_level(regime.levels, leaf),
             stage2_permissions=(
-                {} if of_stage2 is None or stage2 is None else permissions_by_level(stage2, of_stage2)
+                {} if of_stage2 is None or stage2 is None else permissions_by_level(stage2.levels, of_stage2)
             ),
             regime=regime.name,
             enabled=regime.enabled,

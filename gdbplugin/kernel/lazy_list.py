@@ -190,8 +190,7 @@ def _walked(kernel: Kernel, page: LazyPage, address: int) -> tuple[Translation |
         walk = translate(kernel.machine, regime, address)
         if walk.attributes is None:
             return walk, None
-        allowed = permissions_by_level(regime, walk.attributes)
-        return walk, {level: str(permissions) for level, permissions in allowed.items()}
+        return walk, permissions_by_level(regime.levels, walk.attributes)
     space = spaces.of(page.owner)
     if space is None or space.table is None:
         return None, None

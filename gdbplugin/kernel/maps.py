@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 
+from gdbplugin.aarch64.access import MemoryAttributes
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.aarch64.descriptor import Attributes
-from gdbplugin.aarch64.extents import Malformed
-from gdbplugin.aarch64.maps import Bounds, extents, regions
+from gdbplugin.aarch64.leaves import Malformed
+from gdbplugin.aarch64.maps import Bounds, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import memory_of
-from gdbplugin.kernel.areas import Area, Mapping, Owners
 from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.mapping_array import MappingArray
+from gdbplugin.kernel.memory_objects import MemoryObjects, objects_of_program, read_objects
+from gdbplugin.kernel.owned_ranges import Mapping, OwnedRange, owned_ranges
 from gdbplugin.kernel.permissions import PermissionFilter
-from gdbplugin.kernel.places import Places, places_of_program, read_places
 from gdbplugin.kernel.selection import Selection, View, choose
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import NoSymbols, Symbols, Target
@@ -28,41 +30,73 @@ _MALFORMED_KEPT = 1000
 
 @dataclass(frozen=True)
 class AddressMap(Noticed):
-    """A map, or the part of one that was asked for.
+    """The map of an address space, or the part of it that was asked for.
 
-    `areas` are what it shows, `area_count` how many of them there are without the `limit`; `mappings` are the
-    same with each of their pieces for itself, again no more than `limit`. `tables` counts the tables that
-    were read, `leaves` the blocks and pages found in them, before any other filter than a range: of that,
-    only what has a part in it is looked at. With the MMU off there are no mappings: each address is its own
-    output address.
-    `aliases` is the physical address whose aliases were asked for: the mappings are then those that contain
-    it, of every address space that is known; `filters_aliases` tells that not each of them was wanted.
-    `stopped_at` is the input address from which on there is more than is read at once.
+    `ranges` are what the text shows, `range_count` is their number without the `limit`; `mappings` are the
+    same ranges with one entry for each of their pieces, again no more than `limit`. `tables` and `leaves` are
+    counted before any filter but a range: only what has a part in the range is read. With the MMU off there
+    are no mappings: each address is its own output address.
+    With `aliases` the mappings are those that contain that physical address, in every address space that is
+    known; `filters_aliases` says that other filters applied as well.
     """
 
+    json_fields = (
+        "encoded_mappings as mappings",
+        "limited",
+        "stopped_at",
+        "malformed",
+        "malformed_count",
+        "tables",
+        "leaves",
+        "spaces as address_spaces",
+        "aliases as find_physical",
+        "view as regime",
+    )
+
     view: View
-    areas: tuple[Area, ...]
-    area_count: int
+    """The translation regime used, and whose it is."""
+    ranges: tuple[OwnedRange, ...]
+    range_count: int
     malformed: tuple[Malformed, ...]
+    """Entries of tables that cannot be followed, the first 1,000."""
     malformed_count: int
+    """Number of malformed entries in all."""
     tables: int
+    """Number of translation tables read."""
     leaves: int
+    """Number of blocks and pages found, before any filter."""
     spaces: int
+    """Number of ranges of addresses whose tables were walked."""
     filtered: bool
     filters_aliases: bool
     limit: int | None
     stopped_at: int | None
+    """The input address from which on the map is not read, as there is more than is read at once; null where
+    all of it was read."""
     aliases: int | None
+    """The physical address whose aliases were asked for; null otherwise."""
 
     @cached_property
     def mappings(self) -> tuple[Mapping, ...]:
-        """The pieces of the areas."""
-        return tuple(islice((mapping for area in self.areas for mapping in area.mappings()), self.limit))
+        """The pieces of the ranges."""
+        return tuple(islice((mapping for found in self.ranges for mapping in found.mappings()), self.limit))
+
+    @property
+    def encoded_mappings(self) -> MappingArray:
+        """In the order of their addresses; each is one piece of memory with one set of attributes."""
+        return MappingArray(self.ranges, self.limit)
+
+    @property
+    def limited(self) -> bool:
+        """Whether --limit left some out."""
+        if self.limit is None:
+            return False
+        return self.is_limited or sum(found.piece_count for found in self.ranges) > self.limit
 
     @property
     def is_limited(self) -> bool:
-        """Whether there is more than `areas` have."""
-        return self.area_count > len(self.areas)
+        """Whether there are more ranges than `ranges` has."""
+        return self.range_count > len(self.ranges)
 
     def __iter__(self) -> Iterator[Mapping]:
         return iter(self.mappings)
@@ -72,7 +106,7 @@ class AddressMap(Noticed):
 
 
 class _Space(NamedTuple):
-    """Tables to be walked, in their regime; `asid` and `task` are whose they are."""
+    """Tables to walk, their regime, and the ASID and the task they belong to."""
 
     regime: TranslationRegime
     control: TranslationControl
@@ -106,32 +140,31 @@ def read_maps(
 ) -> AddressMap:
     """Walk all tables of an address space, or for `find_physical` of all known if none is chosen.
 
-    `range` is a start and an exclusive end: only tables with a part in it are read. `limit` is the most
-    areas, and the most mappings, to keep; `selection` are the fields of `Selection`. Raises what `choose`
-    raises.
+    `range` is a start and an exclusive end: only tables with a part in it are read. At most `limit` ranges
+    and mappings are kept; `selection` are the fields of `Selection`. Raises what `choose` raises.
     """
     view = choose(target, Selection(**selection))
     pattern = None if permissions is None else PermissionFilter(permissions, view.regime)
     wanted = _Wanted(range, pattern, owner.lower() if owner else None, find_physical)
-    # What is on record is so by the addresses of stage 1.
-    named = _places(target, symbols or NoSymbols()) if view.regime.stage == 1 else Places(())
-    reader = _Reader(view, named, wanted)
+    # TinyOS's records hold addresses of stage 1.
+    objects = _objects(target, symbols or NoSymbols()) if view.regime.stage == 1 else MemoryObjects(())
+    reader = _Reader(view, objects, wanted)
     if not view.regime.enabled:
         spaces = []
     elif find_physical is not None and selection.get("asid") is None and selection.get("ttbr") is None:
         spaces = _all_spaces(target, view)
     else:
         spaces = [_Space(view.regime, control, view.asid, view.task) for control in view.regime.controls]
-    areas = [area for space in spaces for area in reader.areas(space)]
+    ranges = [found for space in spaces for found in reader.ranges(space)]
     if reader.stopped_at is not None:
         target.journal.note(
-            f"the map goes on from {reader.stopped_at:#x}: {reader.limit} are the most that is read at once. "
+            f"the map stops at {reader.stopped_at:#x}: at most {reader.limit} are read at once. "
             "Tables that lead back to themselves have no end; --range reads a part"
         )
     return AddressMap(
         view=view,
-        areas=tuple(areas if limit is None else areas[:limit]),
-        area_count=len(areas),
+        ranges=tuple(ranges if limit is None else ranges[:limit]),
+        range_count=len(ranges),
         malformed=tuple(reader.malformed[:_MALFORMED_KEPT]),
         malformed_count=len(reader.malformed),
         tables=len(reader.visited),
@@ -146,18 +179,18 @@ def read_maps(
     )
 
 
-def _places(target: Target, symbols: Symbols) -> Places:
-    """What is known to lie where: by TinyOS's records where it is that, else by the program's sections."""
+def _objects(target: Target, symbols: Symbols) -> MemoryObjects:
+    """What lies where: by TinyOS's records if it is TinyOS, or by the program's sections."""
     kernel = target.kernel
     if kernel is None:
-        return places_of_program(symbols)
+        return objects_of_program(symbols)
     try:
-        return read_places(kernel, symbols)
+        return read_objects(kernel, symbols)
     except MachineGoneError:
         raise
     except MachineError as error:
-        target.journal.note(f"what TinyOS has on record could not be read: {error}")
-        return places_of_program(symbols)
+        target.journal.note(f"TinyOS's records could not be read: {error}")
+        return objects_of_program(symbols)
 
 
 def _all_spaces(target: Target, view: View) -> list[_Space]:
@@ -185,7 +218,7 @@ def _all_spaces(target: Target, view: View) -> list[_Space]:
 
 
 def _is_called(name: str, wanted: str) -> bool:
-    """Whether a word of a user's is in a name; `stack 1` is not in `stack 10`."""
+    """Whether a name contains the wanted text; `stack 10` does not contain `stack 1`."""
     found = name.find(wanted)
     while found >= 0:
         end = found + len(wanted)
@@ -196,59 +229,62 @@ def _is_called(name: str, wanted: str) -> bool:
 
 
 class _Reader:
-    """Walks spaces; keeps what of them is wanted, and counts what there is."""
+    """Walks address spaces: keeps the wanted ranges, and counts all tables and leaves."""
 
-    def __init__(self, view: View, places: Places, wanted: _Wanted) -> None:
+    def __init__(self, view: View, objects: MemoryObjects, wanted: _Wanted) -> None:
         self._view = view
         self._machine = memory_of(view.machine, view.regime)
-        self._owners = Owners(places)
+        self._objects = objects
         self._wanted = wanted
         self._bounds = Bounds()
         self.malformed: list[Malformed] = []
         self.visited: list[int] = []
         self.leaves = 0
 
-    def areas(self, space: _Space) -> Iterator[Area]:
-        """What of one space is wanted."""
+    def ranges(self, space: _Space) -> Iterator[OwnedRange]:
+        """The wanted ranges of one space."""
         wanted = self._wanted
-        entries = extents(self._machine, space.control, self._bounds, self.visited, wanted.range)
-        for region in regions(space.regime, entries):
-            if isinstance(region, Malformed):
-                self.malformed.append(region)
+        known: dict[int, MemoryAttributes] = {}
+        entries = leaf_runs(self._machine, space.control, self._bounds, self.visited, wanted.range)
+        for found in mapped_ranges(space.regime, entries):
+            if isinstance(found, Malformed):
+                self.malformed.append(found)
                 continue
-            self.leaves += sum(len(extent.outputs) for extent in region.extents)
-            if wanted.permissions is not None and not wanted.permissions.matches(region.attributes):
+            self.leaves += sum(len(run.outputs) for run in found.runs)
+            if wanted.permissions is not None and not wanted.permissions.matches(found.attributes):
                 continue
-            memory, asid = self._facts(space, region.attributes)
-            for area in self._owners.areas(region, space.control, memory, asid, space.task):
-                yield from self._wanted_of(area)
+            # Equal attributes of one map are one object.
+            memory = known.get(id(found.attributes))
+            if memory is None:
+                memory = known[id(found.attributes)] = self._memory(space, found.attributes)
+            for part in owned_ranges(found, self._objects, space.control, memory, space.task):
+                yield from self._wanted_of(part)
 
-    def _facts(self, space: _Space, attributes: Attributes) -> tuple[str | None, int | None]:
-        """The memory type of mappings with such attributes, and their ASID."""
-        return (
-            self._view.memory_type(attributes.attribute_index),
-            space.asid if space.regime.has_el0 and attributes.not_global else None,
-        )
+    def _memory(self, space: _Space, attributes: Attributes) -> MemoryAttributes:
+        regime = space.regime
+        memory_type = self._view.memory_type(attributes.attribute_index)
+        asid = space.asid if regime.has_el0 and attributes.not_global else None
+        return MemoryAttributes(attributes, regime.levels, memory_type, asid)
 
-    def _wanted_of(self, area: Area) -> Iterator[Area]:
+    def _wanted_of(self, found: OwnedRange) -> Iterator[OwnedRange]:
         wanted = self._wanted
-        if wanted.owner is not None and not _is_called(area.owner.lower(), wanted.owner):
+        if wanted.owner is not None and not _is_called(found.owner.lower(), wanted.owner):
             return
         if wanted.range is not None:
-            if area.end <= wanted.range[0] or wanted.range[1] <= area.start:
+            if found.end <= wanted.range[0] or wanted.range[1] <= found.start:
                 return
-            area = area.part(*wanted.range)
+            found = found.part(*wanted.range)
         if wanted.physical is not None:
-            yield from area.containing(wanted.physical)
+            yield from found.containing(wanted.physical)
         else:
-            yield area
+            yield found
 
     @property
     def stopped_at(self) -> int | None:
-        """The input address from which on there is more than was read."""
+        """The input address at which reading stopped; None if everything was read."""
         return self._bounds.stopped_at
 
     @property
     def limit(self) -> str:
-        """What there is too much of then."""
+        """The limit that was reached, in words."""
         return self._bounds.limit

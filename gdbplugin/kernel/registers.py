@@ -16,31 +16,55 @@ from gdbplugin.records import dataclass
 
 @dataclass(frozen=True)
 class RegisterValue:
-    """A value of a register, the cores that hold it, and its fields from bit 63 down."""
+    """A value of a register, the cores that hold it, and its fields from bit 63 down.
+
+    `fields` includes the bits that belong to no known field.
+    """
+
+    json_fields = ("cores", "value", "named_fields as fields", "reserved_bits")
 
     value: int
+    """The value."""
     cores: tuple[int, ...]
+    """The cores that hold this value."""
     fields: tuple[Field, ...]
+
+    @property
+    def named_fields(self) -> tuple[Field, ...]:
+        """The known fields, from the highest bit down."""
+        return tuple(field for field in self.fields if not field.reserved)
+
+    @property
+    def reserved_bits(self) -> int:
+        """The bits that are set but belong to no known field."""
+        return sum(field.value << field.low for field in self.fields if field.reserved)
 
 
 @dataclass(frozen=True)
 class Register:
-    """A system register: the values that cores have for it, none where the target does not give it.
-
-    `unknown_cores` are the cores whose value is not to be had.
-    """
+    """A system register and the values that cores have for it."""
 
     name: str
+    """Name of the register."""
     values: tuple[RegisterValue, ...]
+    """Each value that cores have for it; empty where the target does not give the register."""
     unknown_cores: tuple[int, ...]
+    """The cores whose value the target does not give."""
 
 
 @dataclass(frozen=True)
 class Registers(Noticed):
-    """The registers that were asked for. `chosen` tells whether some were asked for by name."""
+    """System registers by their fields, core by core.
+
+    `chosen` says whether some were asked for by name.
+    """
+
+    json_fields = ("cores", "registers")
 
     registers: tuple[Register, ...]
+    """The registers, in a fixed order."""
     cores: tuple[int, ...]
+    """Numbers of the cores."""
     chosen: bool
 
     def __iter__(self) -> Iterator[Register]:
@@ -51,7 +75,7 @@ class Registers(Noticed):
 
     @property
     def known(self) -> tuple[Register, ...]:
-        """The registers that at least one core gave a value of."""
+        """The registers that the target gives of at least one core."""
         return tuple(register for register in self.registers if register.values)
 
     @property
@@ -62,14 +86,14 @@ class Registers(Noticed):
 
 def names(target: Target) -> list[str]:
     """The names of registers, for completion."""
-    del target  # The same whatever is stopped.
+    del target  # The same for every target.
     return list(REGISTERS)
 
 
 def matching(name: str) -> tuple[str, ...]:
-    """The registers that a user's word means: one by its whole name, else all whose names begin so.
+    """The registers that a user's word means: one by its whole name, else all whose names begin with it.
 
-    Raises `SelectionError` where there are none.
+    Raises `SelectionError` if there are none.
     """
     wanted = name.upper()
     if wanted in REGISTERS:
@@ -78,12 +102,12 @@ def matching(name: str) -> tuple[str, ...]:
     found = exact or tuple(known for known in REGISTERS if known.startswith(wanted))
     if not found:
         stems = dict.fromkeys(known.rpartition("_EL")[0] or known for known in REGISTERS)
-        raise SelectionError(f'no register "{name}" is known here; those that are: {", ".join(stems)}')
+        raise SelectionError(f'no register "{name}" (known: {", ".join(stems)})')
     return found
 
 
 def read_registers(target: Target, name: str | None = None, core: int | None = None) -> Registers:
-    """Read registers of all cores, or of one. Raises `SelectionError` for a name or core there is not."""
+    """Read registers of all cores, or of one. Raises `SelectionError` for an unknown name or core."""
     wanted = REGISTERS if name is None else matching(name)
     machine = target.machine
     cores = tuple(machine.cores) if core is None else (choose_core(target, core),)

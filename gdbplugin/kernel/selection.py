@@ -1,4 +1,4 @@
-"""Which translation a command is about: of a core, at an exception level, through tables of a choice."""
+"""Which translation a command uses: a core's, at an exception level, through selected tables."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ HIGHEST_LEVEL = 3
 
 @dataclass(frozen=True)
 class Selection:
-    """A choice of the user's; what is None is as the machine has it.
+    """The user's selection; what is None is as the machine has it.
 
-    `ttbr` is a value for TTBR0 of the exception level's regime, its ASID included. `stage` 2 is what a
-    hypervisor makes of the intermediate physical addresses of EL1 and EL0; `ttbr` is one for VTTBR_EL2 then.
+    `ttbr` is a value for TTBR0 of the exception level's regime, including the ASID. With `stage` 2, a
+    hypervisor's, the addresses are intermediate physical ones, and `ttbr` is a value for VTTBR_EL2.
     """
 
     core: int | None = None
@@ -34,21 +34,26 @@ class Selection:
 
 @dataclass(frozen=True)
 class View:
-    """What a selection comes to: how `core` translates at exception level `level`.
+    """How a core translates addresses at an exception level, through the tables that were selected.
 
-    `machine` answers with the selected TTBR in place of the core's own. `current` tells whether this is
-    what the core does as it stands; `mair` is the regime's MAIR_ELx; `task` is the TinyOS task whose address
-    space was selected by its ASID.
+    `machine` answers with the selected TTBR in place of the core's own. `mair` is the regime's MAIR_ELx.
     """
+
+    json_fields = ("core", "level", "current", "vmid", "asid", "task", "regime")
+    json_merged = ("regime",)
 
     machine: Machine
     core: int
+    """Number of the core."""
     level: int
+    """Exception level."""
     regime: TranslationRegime
     current: bool
+    """Whether the core translates like this as it stands."""
     pan: bool
     mair: int | None
     task: int | None = None
+    """The TinyOS task whose address space was selected by its ASID; null otherwise."""
 
     def memory_type(self, index: int) -> str | None:
         """The memory type of a descriptor's attribute index; None where MAIR_ELx is not known."""
@@ -56,7 +61,7 @@ class View:
 
     @property
     def asid(self) -> int | None:
-        """The ASID that entries which are not global belong to."""
+        """The ASID that entries which are not global belong to; null where there is none."""
         for control in self.regime.controls:
             if control.asid is not None:
                 return control.asid
@@ -64,7 +69,7 @@ class View:
 
     @property
     def vmid(self) -> int | None:
-        """The VMID of stage 2; None where there is none, or it is not known."""
+        """The VMID of stage 2; null where there is none, or it is not known."""
         stage2 = self.regime if self.regime.stage == 2 else self.regime.stage2
         return None if stage2 is None else stage2.vmid
 
@@ -77,7 +82,7 @@ def memory_type_of(regime: TranslationRegime, mair: int | None, index: int) -> s
 
 
 class SubstitutedMachine:
-    """Another machine, some registers of one core of which answer otherwise. Nothing is written."""
+    """A machine with other values for some registers of one core. Nothing is written."""
 
     def __init__(self, machine: Machine, core: int, registers: dict[str, int]) -> None:
         self._machine = machine
@@ -105,35 +110,35 @@ class SubstitutedMachine:
 
 
 def choose_core(target: Target, wanted: int | None) -> int:
-    """The core that is named, else the one the user looks at; raises `SelectionError` if there is none."""
+    """The wanted core, or (None) the one the user has selected; raises `SelectionError` if there is none."""
     core = target.core if wanted is None else wanted
     if core not in target.machine.cores:
         known = ", ".join(map(str, target.machine.cores)) or "none"
-        raise SelectionError(f"there is no core {core}; the cores are: {known}")
+        raise SelectionError(f"no core {core} (known: {known})")
     return core
 
 
 def choose(target: Target, selection: Selection) -> View:
-    """What a selection comes to.
+    """The translation that a selection means.
 
-    TinyOS is asked for only where an ASID is to be found. Raises `SelectionError`, `RegimeUnknownError`.
+    TinyOS's records are read only to find an ASID. Raises `SelectionError`, `RegimeUnknownError`.
     """
     machine = target.machine
     core = choose_core(target, selection.core)
     if selection.el is not None and selection.el > HIGHEST_LEVEL:
-        raise SelectionError(f"there is no EL{selection.el}; exception levels are 0 to {HIGHEST_LEVEL}")
+        raise SelectionError(f"no exception level {selection.el} (known: 0 to {HIGHEST_LEVEL})")
     if selection.asid is not None and selection.ttbr is not None:
-        raise SelectionError("--asid and --ttbr both say which tables to take: give one of them")
+        raise SelectionError("--asid and --ttbr both select the tables: give only one of them")
     if selection.stage not in (None, 1, 2):
-        raise SelectionError(f"there is no stage {selection.stage} of translation; they are 1 and 2")
+        raise SelectionError(f"no stage {selection.stage} of translation (known: 1, 2)")
     if selection.stage == 2:
         return _stage2(machine, core, selection)
     here = exception_level(machine, core)
     level = selection.el if selection.el is not None else here
     if level is None and is_in_aarch32(machine, core):
-        raise RegimeUnknownError(f"core {core} is in AArch32 state, whose tables are of another kind")
+        raise RegimeUnknownError(f"core {core} is in AArch32 state, which has other translation tables")
     if level is None:
-        raise RegimeUnknownError(f"the exception level of core {core} is not known: name one by --el")
+        raise RegimeUnknownError(f"the exception level of core {core} is not known: give one with --el")
     table, task = selection.ttbr, None
     if selection.asid is not None:
         table, task = _by_asid(machine, core, selection.asid, target.kernel)
@@ -157,9 +162,9 @@ def choose(target: Target, selection: Selection) -> View:
 def _stage2(machine: Machine, core: int, selection: Selection) -> View:
     """Stage 2 of the EL1&0 regime; raises `SelectionError`, `RegimeUnknownError`."""
     if selection.asid is not None:
-        raise SelectionError("--asid chooses tables of stage 1: it does not go with --stage 2")
+        raise SelectionError("--asid selects tables of stage 1: it cannot be given with --stage 2")
     if selection.el not in (None, 0, 1):
-        raise SelectionError(f"--stage 2 is of EL1 and EL0: it does not go with --el {selection.el}")
+        raise SelectionError(f"--stage 2 is for EL1 and EL0: it cannot be given with --el {selection.el}")
     table = selection.ttbr
     here, own = exception_level(machine, core), machine.register("VTTBR_EL2", core)
     if table is not None:
@@ -169,7 +174,7 @@ def _stage2(machine: Machine, core: int, selection: Selection) -> View:
     if regime is None:
         if guest.stage2_unknown is not None:
             raise SelectionError(f"stage 2 of core {core} is not known: {guest.stage2_unknown}")
-        raise SelectionError(f"core {core} has no stage 2: no hypervisor has it on (HCR_EL2.VM)")
+        raise SelectionError(f"core {core} has no stage 2: no hypervisor has enabled it (HCR_EL2.VM)")
     level = 1 if selection.el is None else selection.el
     current = here in (0, 1) and table in (None, own)
     return View(machine, core, level, regime, current, pan=False, mair=None)
@@ -181,7 +186,7 @@ def _pan(machine: Machine, core: int) -> bool:
 
 
 def _by_asid(machine: Machine, core: int, asid: int, kernel: Kernel | None) -> tuple[int, int | None]:
-    """A value for TTBR0 with that ASID, and the task it is of: from TinyOS's records, or from a core."""
+    """A value for TTBR0 with that ASID, and its task: from TinyOS's records, or from a core."""
     known: list[int] = []
     if kernel is not None:
         spaces = read_spaces(kernel).by_asid
@@ -196,7 +201,7 @@ def _by_asid(machine: Machine, core: int, asid: int, kernel: Kernel | None) -> t
             return other.ttbr0.value, None
         known.append(other.ttbr0.asid)
     said = ", ".join(map(str, sorted(set(known)))) or "none"
-    raise SelectionError(f"no address space has ASID {asid}; those known are: {said}")
+    raise SelectionError(f"no address space with ASID {asid} (known: {said})")
 
 
 def cores(target: Target) -> list[int]:

@@ -9,7 +9,7 @@ from gdbplugin.kernel.events import Event, EventList, has_events, read_event_lis
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel, SelectionError
 from gdbplugin.kernel.lacks import SPACES
-from gdbplugin.kernel.mappings import Permissions, read_space
+from gdbplugin.kernel.space_maps import Permissions, read_space_map
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.target import Target
@@ -114,7 +114,7 @@ def _mapped_pages(kernel: Kernel, stack: DynamicStack) -> tuple[MappedPage, ...]
     if space is None or space.table is None:
         kernel.journal.find(stack.label, f"an address space of its owner, task {stack.owner}", "none active")
         return ()
-    mapping = read_space(kernel, space, (guard, base))
+    mapping = read_space_map(kernel, space, (guard, base))
     permissions = Permissions(kernel.regime)
     return tuple(
         MappedPage(start, leaf.physical, leaf.size, permissions.el0(leaf))

@@ -6,7 +6,7 @@ from gdbplugin.aarch64.cores import Core, read_cores
 from gdbplugin.kernel.frames import Frames, FrameTable, read_frame_table, read_frames
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
-from gdbplugin.kernel.mappings import Permissions, SpaceMap, read_mappings
+from gdbplugin.kernel.space_maps import Permissions, SpaceMap, read_space_maps
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
 from gdbplugin.kernel.stacks import Stacks, read_stacks
 from gdbplugin.kernel.statistics import DynamicMemoryStats, read_statistics
@@ -39,6 +39,6 @@ def read_state(kernel: Kernel) -> State:
         frame_table=read_frame_table(kernel),
         spaces=spaces,
         cores=read_cores(kernel.machine),
-        maps=read_mappings(kernel, spaces),
+        maps=read_space_maps(kernel, spaces),
         permissions=Permissions(kernel.regime),
     )

@@ -36,7 +36,7 @@ def main() -> int:
     check = parser.parse_args().check
     made = schemas()
     stale = [name for name, text in made.items() if not _holds(DIRECTORY / name, text)]
-    left: list[str] = []  # TODO: [path.name for path in DIRECTORY.glob("*.json") if path.name not in made]
+    left = [path.name for path in DIRECTORY.glob("*.json") if path.name not in made]
     if check:
         for name in (*stale, *left):
             print(f"stale: gdbplugin/schemas/{name}: run scripts/schemas", file=sys.stderr)
@@ -59,7 +59,7 @@ def schemas() -> dict[str, str]:
         forms = [command.form, *(option.form for option in command.options if option.form is not None)]
         for form in forms:
             name = file_name(form.schema)
-            if name not in found and form.content is None:  # Others are still written by hand.
+            if name not in found:
                 kind = typing.get_type_hints(form.read, namespace(form.read.__module__))["return"]
                 schema = Generator().schema(form.schema, kind)
                 found[name] = json.dumps(schema, indent=2) + "\n"
@@ -113,7 +113,7 @@ class Generator:
             "description": _summary(kind),
         }
         head = {"schema": {"const": name}, **self._properties(Noticed, ("findings", "notes"))}
-        found |= self._object(head | self._members(kind))
+        found |= self._object(head | self._members(kind), _optional(kind))
         return found | {"$defs": dict(sorted(self._definitions.items()))}
 
     def _members(self, kind: Any) -> dict[str, Any]:
@@ -130,14 +130,15 @@ class Generator:
         found = {}
         for name in names:
             text = _description(kind, name)
-            found[name] = self._type(_type_of(kind, name)) | ({"description": text} if text else {})
+            schema = self._type(_type_of(kind, name)) | ({"description": text} if text else {})
+            found[json_fields(kind).get(name, name)] = schema
         return found
 
-    def _object(self, properties: dict[str, Any]) -> dict[str, Any]:
+    def _object(self, properties: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]:
         return {
             "type": "object",
             "properties": properties,
-            "required": list(properties),
+            "required": [name for name in properties if name not in optional],
             "additionalProperties": False,
         }
 
@@ -178,8 +179,14 @@ class Generator:
         name = kind.__name__
         if name not in self._definitions:
             self._definitions[name] = {}  # It may refer to itself.
-            self._definitions[name] = {"description": _summary(kind), **self._object(self._members(kind))}
+            found = self._object(self._members(kind), _optional(kind))
+            self._definitions[name] = {"description": _summary(kind), **found}
         return {"$ref": f"#/$defs/{name}"}
+
+
+def _optional(kind: Any) -> list[str]:
+    """The members that a JSON object may lack."""
+    return [json_fields(kind)[name] for name in getattr(kind, "json_optional", ())]
 
 
 def _summary(kind: type) -> str:

@@ -53,7 +53,7 @@ def test_fault_status_codes(code, text):
     assert str(fault_status(code)) == text
 
 
-def test_the_fault_address_is_not_valid_only_where_the_syndrome_says_so():
+def test_a_fault_address_is_valid_unless_the_syndrome_denies_it():
     not_valid = 1 << 10
     assert not abort(0x25, 0x10, not_valid).far_valid
     assert abort(0x25, 0x10).far_valid

@@ -8,8 +8,8 @@ import pytest
 
 from gdbplugin.aarch64.description import REGISTERS
 from gdbplugin.aarch64.descriptor import AddressFormat, address_in, address_mask, with_address
-from gdbplugin.aarch64.extents import Extent, Malformed
-from gdbplugin.aarch64.maps import Bounds, MappedRange, extents, leaf_attributes, leaves, mapped_ranges
+from gdbplugin.aarch64.leaves import LeafRun, Malformed
+from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_attributes, leaf_runs, leaves, mapped_ranges
 from gdbplugin.aarch64.regime import RegimeUnknownError, current_regime, regime_at
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.machine import MachineError
@@ -124,7 +124,7 @@ def test_a_part_of_a_map_is_what_the_whole_has_there(name):
 
 
 @pytest.mark.parametrize("address_format", AddressFormat)
-def test_a_descriptor_is_put_together_from_its_address_and_all_else(address_format):
+def test_a_descriptor_is_made_of_its_address_and_its_other_bits(address_format):
     chosen = random.Random(18)
     for _ in range(200):
         descriptor, low_bits = chosen.getrandbits(64), chosen.choice((12, 14, 16, 21, 25, 30))
@@ -135,15 +135,17 @@ def test_a_descriptor_is_put_together_from_its_address_and_all_else(address_form
 
 
 @pytest.mark.parametrize("name", ["A72", "max"])
-def test_leaves_and_ranges_tell_the_same_as_extents(name):
+def test_leaves_and_ranges_tell_the_same_as_runs(name):
     for _, machine in setups(13, PROCESSORS[name], 25):
         regime = current_regime(machine, 0)
         for control in regime.controls:
             single = list(leaves(machine, control, Bounds(MAXIMUM_TABLES)))
-            found = list(extents(machine, control, Bounds(MAXIMUM_TABLES)))
+            found = list(leaf_runs(machine, control, Bounds(MAXIMUM_TABLES)))
             joined = list(mapped_ranges(regime, found))
             assert all(
-                entry.pieces == len(list(entry.runs())) for entry in found if isinstance(entry, Extent)
+                entry.piece_count == len(list(entry.pieces()))
+                for entry in found
+                if isinstance(entry, LeafRun)
             )
             assert [entry for entry in single if isinstance(entry, Malformed)] == [
                 entry for entry in joined if isinstance(entry, Malformed)
@@ -153,10 +155,13 @@ def test_leaves_and_ranges_tell_the_same_as_extents(name):
             ]
             ranges = [entry for entry in joined if isinstance(entry, MappedRange)]
             assert sum(size for _, _, size in pages) == sum(entry.end - entry.start for entry in ranges)
-            assert len(pages) == sum(sum(entry.sizes.values()) for entry in ranges)
+            parts = [piece for entry in ranges for piece in entry.pieces()]
+            assert len(parts) == sum(entry.piece_count for entry in ranges)
+            assert sum(size for _, _, size in pages) == sum(piece.end - piece.start for piece in parts)
+            assert len(pages) == sum(sum(piece.sizes.values()) for piece in parts)
 
 
-def test_random_corruption_raises_nothing_but_the_modules_own_errors():
+def test_random_corruption_raises_only_the_modules_own_errors():
     """Registers of noise, tables of noise: an answer or a `MachineError`, and always an end."""
     noise = random.Random(14)
     answers = refusals = 0

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.extents import Extent
-from gdbplugin.aarch64.maps import extents
+from gdbplugin.aarch64.leaves import LeafRun
+from gdbplugin.aarch64.maps import leaf_runs
 from gdbplugin.aarch64.regime import current_regime
 from gdbplugin.aarch64.registers import bits, exception_level
 from gdbplugin.aarch64.walk import translate
@@ -158,8 +158,8 @@ def test_a_map_of_the_whole_space_holds_what_qemu_finds(board):
         board.start(setup.registers, setup.words, state=0x3CD, at=setup.spin)
         if setup.level != 3 or not (regime := regime_of(board)).enabled:
             continue
-        for entry in extents(board, regime.lower):
-            for start, physical, count in entry.runs() if isinstance(entry, Extent) else ():
+        for entry in leaf_runs(board, regime.lower):
+            for start, physical, count in entry.pieces() if isinstance(entry, LeafRun) else ():
                 size = count * entry.leaf_size
                 assert board.gva2gpa(start) == physical
                 assert board.gva2gpa(start + size - 1) == physical + size - 1

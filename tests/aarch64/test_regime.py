@@ -110,7 +110,7 @@ def test_without_ds_the_small_granules_stay_at_48_bits():
     assert control.output_bits == 48
 
 
-def test_shareability_is_the_control_registers_where_descriptors_have_none():
+def test_shareability_comes_from_tcr_if_descriptors_have_none():
     control = long_regime("4K", 16, more=1 << 59 | 2 << 12).lower
     assert attributes(0x703, 0, control.rules).shareability == "outer shareable"
 
@@ -202,7 +202,7 @@ def test_unknown_features_are_believed_in():
     assert found.lower.start_level == -1
 
 
-def test_extensions_that_change_what_tables_mean_are_not_passed_over():
+def test_extensions_that_change_the_tables_meaning_are_named():
     assert "PIR" in regime(TCR2_EL1=2).notes[0]
     with pytest.raises(RegimeUnknownError, match="128-bit"):
         regime(TCR2_EL1=1 << 5)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.extents import Leaf
+from gdbplugin.aarch64.leaves import Leaf
 from gdbplugin.aarch64.maps import Bounds, leaf_attributes, leaves
 from gdbplugin.aarch64.memory_types import stage2_memory_type
 from gdbplugin.aarch64.regime import el1_regime
@@ -201,8 +201,8 @@ def test_the_commands_show_both_stages():
     assert f"VTTBR_EL2: table {both['stage2']['range']['table']:#x}" in done.output
     said = [line.partition(". Usage: ")[0] for line in complaints(wrong)]
     assert said == [
-        "tinyos translate: --asid chooses tables of stage 1: it does not go with --stage 2",
-        "tinyos translate: --stage 2 is of EL1 and EL0: it does not go with --el 3",
+        "tinyos translate: --asid selects tables of stage 1: it cannot be given with --stage 2",
+        "tinyos translate: --stage 2 is for EL1 and EL0: it cannot be given with --el 3",
         'tinyos maps: "3" is not one of 1, 2',
     ]
 
@@ -233,7 +233,7 @@ def test_without_a_hypervisor_there_is_no_stage_2():
     machine.registers["HCR_EL2"] &= ~1
     target = Target(machine, 0, Journal(), no_kernel)
     with pytest.raises(
-        SelectionError, match=r"core 0 has no stage 2: no hypervisor has it on \(HCR_EL2.VM\)"
+        SelectionError, match=r"core 0 has no stage 2: no hypervisor has enabled it \(HCR_EL2.VM\)"
     ):
         read_maps(target, stage=2)
     # With it, but without its registers, that is a note, and what comes out an intermediate address.

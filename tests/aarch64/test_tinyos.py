@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.maps import MappedRange, extents, mapped_ranges
+from gdbplugin.aarch64.maps import MappedRange, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.regime import current_regime
 from gdbplugin.aarch64.registers import bits, exception_level
 from gdbplugin.aarch64.walk import translate
@@ -51,8 +51,9 @@ def probes_of(machine, regime, chosen):
     """Both ends of some ranges of the map and what is beside them, and addresses at random."""
     addresses = [0, (1 << 48) - 1, 1 << 48, 1 << 55, (1 << 64) - 1, (1 << 64) - (1 << 48) - 1]
     for control in regime.controls:
-        entries = list(mapped_ranges(regime, extents(machine, control)))
-        assert all(isinstance(entry, MappedRange) for entry in entries)
+        found = list(mapped_ranges(regime, leaf_runs(machine, control)))
+        assert all(isinstance(entry, MappedRange) for entry in found)
+        entries = [piece for entry in found for piece in entry.pieces()]
         for entry in chosen.sample(entries, min(RANGES, len(entries))):
             addresses += [entry.start, chosen.randrange(entry.start, entry.end), entry.end - 1, entry.end]
             addresses.append(entry.start - 1)

@@ -3,8 +3,8 @@
 import pytest
 
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.extents import Extent, Leaf, Malformed, joined
-from gdbplugin.aarch64.maps import Bounds, MappedRange, extents, leaves, mapped_ranges
+from gdbplugin.aarch64.leaves import Leaf, LeafRun, Malformed, pieces_of
+from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_runs, leaves, mapped_ranges
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
 from gdbplugin.aarch64.walk import translate
@@ -115,13 +115,13 @@ def test_bounds_hold_for_all_walks_they_are_given_to():
     machine = small_map({2 * index: 0x9000 | PAGE for index in range(20)})
     control = el1_regime(machine, 0).lower
     bounds = Bounds(tables=6, entries=1000)
-    assert len(list(extents(machine, control, bounds))) == 20
+    assert len(list(leaf_runs(machine, control, bounds))) == 20
     assert bounds.stopped_at is None
-    assert list(extents(machine, control, bounds)) == []
+    assert list(leaf_runs(machine, control, bounds)) == []
     assert bounds.stopped_at == 0
     bounds = Bounds(entries=40)
-    assert len(list(extents(machine, control, bounds))) == 20
-    assert list(extents(machine, control, bounds)) == []
+    assert len(list(leaf_runs(machine, control, bounds))) == 20
+    assert list(leaf_runs(machine, control, bounds)) == []
     assert (bounds.stopped_at, bounds.limit) == (0, "40 entries")
     assert len(machine.reads) == 4 + 2 + 4
 
@@ -149,7 +149,7 @@ def test_leaves_are_in_order_and_each_table_is_read_once():
     assert machine.reads == [(table, 4096) for table in (ROOT, SECOND, THIRD, LAST)]
 
 
-def test_an_unreadable_table_in_a_map_is_reported_and_the_rest_goes_on():
+def test_an_unreadable_table_in_a_map_is_reported_and_skipped():
     machine = small_map({0: 0x9000 | PAGE})
     machine.words[THIRD + 8] = 0x7_0000 | TABLE
     machine.words[THIRD + 16] = 0x20_0000 | BLOCK
@@ -163,26 +163,28 @@ def test_virtual_reads_join_contiguous_pages_and_name_the_hole():
     machine = small_map({0: 0x10000 | PAGE, 1: 0x11000 | PAGE, 2: 0x15000 | PAGE})
     machine.words.update({0x10FF8: 1, 0x11000: 2, 0x15000: 3})
     memory = VirtualMemory(machine, el1_regime(machine, 0))
-    assert memory.extents(0xFF8, 0x1010) == [(0x10FF8, 0x1008), (0x15000, 8)]
+    assert memory.physical_ranges(0xFF8, 0x1010) == [(0x10FF8, 0x1008), (0x15000, 8)]
     data = memory.read(0xFF8, 0x1010)
     assert (data[0], data[8], data[0x1008]) == (1, 2, 3)
     with pytest.raises(UntranslatedAddressError, match="0x3000 is not mapped"):
         memory.read(0x2000, 0x2000)
 
 
-def test_pages_that_follow_on_each_other_are_one_run_and_one_range():
+def test_adjacent_pages_are_one_run_and_one_range():
     pages = {index: 0x10_0000 + 0x1000 * index | PAGE for index in range(6)}
     pages[6] = 0x10_6000 | PAGE | 1 << 54
     machine = small_map(pages)
     machine.words[THIRD + 8] = 0x20_0000 | BLOCK
     regime = el1_regime(machine, 0)
-    assert [(found.start, len(found.outputs)) for found in extents(machine, regime.lower)] == [
+    assert [(found.start, len(found.outputs)) for found in leaf_runs(machine, regime.lower)] == [
         (0, 6),
         (0x6000, 1),
         (0x20_0000, 1),
     ]
-    found = list(mapped_ranges(regime, extents(machine, regime.lower)))
-    assert [(entry.start, entry.end, entry.physical) for entry in found] == [
+    ranges = list(mapped_ranges(regime, leaf_runs(machine, regime.lower)))
+    assert [entry.piece_count for entry in ranges] == [1, 1, 1]
+    found = [piece for entry in ranges for piece in entry.pieces()]
+    assert [(piece.start, piece.end, piece.physical) for piece in found] == [
         (0, 0x6000, 0x10_0000),
         (0x6000, 0x7000, 0x10_6000),
         (0x20_0000, 0x40_0000, 0x20_0000),
@@ -194,26 +196,26 @@ def test_a_part_of_a_map_reads_only_the_tables_it_needs():
     machine = small_map({index: 0x10_0000 + 0x1000 * index | PAGE for index in range(512)})
     machine.words[THIRD + 8] = 0x5000 | TABLE
     control = el1_regime(machine, 0).lower
-    (found,) = extents(machine, control, within=(0x3800, 0x6000))
+    (found,) = leaf_runs(machine, control, within=(0x3800, 0x6000))
     assert (found.start, len(found.outputs), found.physical) == (0x3000, 3, 0x10_3000)
     assert [table for table, _ in machine.reads] == [ROOT, SECOND, THIRD, LAST]
-    assert list(extents(machine, control, within=(1 << 40, 1 << 41))) == []
+    assert list(leaf_runs(machine, control, within=(1 << 40, 1 << 41))) == []
     machine.reads.clear()
-    assert list(extents(machine, control, within=(1 << 60, 1 << 61))) == []
+    assert list(leaf_runs(machine, control, within=(1 << 60, 1 << 61))) == []
     assert machine.reads == []
 
 
 def test_a_run_ends_where_addresses_do():
     machine = small_map({0: (1 << 44) - 0x1000 | PAGE, 1: 1 << 44 | PAGE})
-    found = list(extents(machine, el1_regime(machine, 0).lower))
-    assert [type(entry) for entry in found] == [Extent, Malformed]
+    found = list(leaf_runs(machine, el1_regime(machine, 0).lower))
+    assert [type(entry) for entry in found] == [LeafRun, Malformed]
 
 
 def test_a_run_does_not_carry_into_another_field():
     """Bits 49:48 are in their place with TCR_EL1.DS, bit 50 is GP."""
     machine = small_map({0: (1 << 50) - 0x1000 | PAGE, 1: 1 << 50 | PAGE}, ID_AA64MMFR0_EL1=1 << 28 | 6)
     machine.registers["TCR_EL1"] |= 1 << 59 | 6 << 32
-    found = joined(extents(machine, el1_regime(machine, 0).lower))
+    found = pieces_of(leaf_runs(machine, el1_regime(machine, 0).lower))
     assert [(piece.start, piece.physical) for piece in found] == [(0, (1 << 50) - 0x1000), (0x1000, 0)]
 
 
@@ -222,9 +224,11 @@ def test_ranges_join_pages_and_blocks():
     machine = small_map(pages)
     machine.words[THIRD + 8] = 0x4020_0000 | BLOCK
     regime = el1_regime(machine, 0)
-    (found,) = mapped_ranges(regime, extents(machine, regime.lower))
+    (found,) = mapped_ranges(regime, leaf_runs(machine, regime.lower))
     assert isinstance(found, MappedRange)
-    assert (found.start, found.end, found.sizes) == (0, 0x40_0000, {4096: 512, 0x20_0000: 1})
+    (piece,) = found.pieces()
+    assert (found.start, found.end) == (piece.start, piece.end)
+    assert (piece.start, piece.end, piece.sizes) == (0, 0x40_0000, {4096: 512, 0x20_0000: 1})
 
 
 def test_contiguous_pages_span_sixteen():
@@ -240,7 +244,7 @@ def test_a_block_about_to_be_replaced():
     assert not look(small_map({0: 0x1_0000 | PAGE}), 0).no_translation
 
 
-def test_a_clean_page_is_writable_where_hardware_keeps_the_dirty_state():
+def test_a_clean_page_is_writable_if_hardware_tracks_dirty_state():
     machine = small_map({0: 0x9000 | PAGE | 1 << 51 | 1 << 7})
     found = look(machine, 0).attributes
     assert (str(found.el1), found.dirty) == ("r-x", False)
@@ -316,7 +320,7 @@ class Announced(WordMachine):
         self.announced.append(list(ranges))
 
 
-def test_the_tables_of_a_level_are_announced_together_each_once_and_no_others():
+def test_the_tables_of_a_level_are_announced_together_and_once():
     root, level1, level2, level3 = 0x1000, 0x2000, 0x10000, 0x100000
     words = {root: level1 | TABLE}
     for outer in range(40):
@@ -325,7 +329,7 @@ def test_the_tables_of_a_level_are_announced_together_each_once_and_no_others():
             words[level2 + 0x1000 * outer + 8 * inner] = level3 + 0x1000 * (3 * outer + inner) | TABLE
     machine = Announced(words, el1_registers(ttbr0=root))
     visited = []
-    assert list(extents(machine, el1_regime(machine, 0).lower, visited=visited)) == []
+    assert list(leaf_runs(machine, el1_regime(machine, 0).lower, visited=visited)) == []
     assert len(visited) == 1 + 1 + 40 + 120
     announced = [address for ranges in machine.announced for address, _ in ranges]
     assert sorted(announced) == sorted(visited)

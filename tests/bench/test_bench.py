@@ -2,7 +2,7 @@
 
 import pytest
 
-from gdbplugin.aarch64.extents import Leaf
+from gdbplugin.aarch64.leaves import Leaf
 from gdbplugin.aarch64.maps import leaves
 from gdbplugin.aarch64.regime import el1_regime
 from gdbplugin.aarch64.walk import translate

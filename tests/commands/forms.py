@@ -4,7 +4,6 @@ import json
 
 from gdbplugin.commands import COMMANDS
 from gdbplugin.commands.encoding import to_json
-from gdbplugin.render.encoding import dumps
 from gdbplugin.render.style import Style
 
 BY_WORD = {command.word: command for command in COMMANDS}
@@ -28,7 +27,4 @@ def json_of(name, found):
 
 def json_text(form, found):
     """The JSON text of an object of a form."""
-    if form.content is None:
-        return to_json(form.schema, found)
-    findings = [vars(finding) for finding in found.findings]
-    return dumps({"schema": form.schema, "findings": findings, "notes": found.notes, **form.content(found)})
+    return to_json(form.schema, found)

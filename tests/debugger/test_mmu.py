@@ -134,7 +134,7 @@ def test_with_another_program_there_are_its_names_or_none(shared_machine, kernel
     assert len(known) == 4
     for run, objects in zip(runs[1:], others, strict=True):
         assert "Python" not in run.errors
-        assert "no address space has ASID 999" in run.errors
+        assert "no address space with ASID 999" in run.errors
         for content in objects:
             validate(content)
         assert objects[1] == known[1]

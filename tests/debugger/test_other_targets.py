@@ -122,8 +122,8 @@ def test_a_core_in_aarch32_state_is_named(tmp_path: Path) -> None:
         done = gdb(*before, *asked, "tinyos fault", "thread 2", "tinyos translate 0x1000")
     said = complaints(done)
     assert len(said) == len(asked), done
-    assert set(said) == {"core 0 is in AArch32 state, whose tables are of another kind"}
-    assert "AArch32 state, whose own exceptions leave no syndrome in ESR_EL1" in " ".join(done.output.split())
+    assert set(said) == {"core 0 is in AArch32 state, which has other translation tables"}
+    assert "AArch32 state: its exceptions there leave no syndrome in ESR_EL1" in " ".join(done.output.split())
     # The other core is where it was.
     assert "by core 1, EL3, EL3 regime, MMU off" in done.output
 

@@ -141,12 +141,12 @@ def test_completion_of_what_lives_in_the_target(shared_machine, kernel_elf):
 
 def test_words_that_the_target_knows_better_are_named_with_the_usage(shared_machine, kernel_elf):
     wrong = {
-        "translate 0 --asid 4444": "no address space has ASID 4444; those known are: ",
-        "translate 0 --core 7": "there is no core 7; the cores are: 0, 1, 2, 3",
-        "registers xyz": 'no register "xyz" is known here',
+        "translate 0 --asid 4444": "no address space with ASID 4444 (known: ",
+        "translate 0 --core 7": "no core 7 (known: 0, 1, 2, 3)",
+        "registers xyz": 'no register "xyz" (known: TTBR0, ',
         "maps --permissions zzz": '"zzz" is not a pattern of permissions',
-        "maps --asid 4 --ttbr 0x8000": "--asid and --ttbr both say which tables to take",
-        "maps --stage 2": "core 0 has no stage 2: no hypervisor has it on (HCR_EL2.VM)",
+        "maps --asid 4 --ttbr 0x8000": "--asid and --ttbr both select the tables: give only one of them",
+        "maps --stage 2": "core 0 has no stage 2: no hypervisor has enabled it (HCR_EL2.VM)",
         "lazy 0x200000004000 --state zero": "--state cannot be given with an ADDRESS, which selects one page",
         "lazy --asid 4444": "no address space with ASID 4444 (known: ",
         "events --core 9": "no core 9 (known: 0, 1, 2, 3)",

@@ -29,7 +29,7 @@ def bare(registers, memory=None, cores=1):
 
 
 class Names:
-    """A program with a few names; satisfies `gdbplugin.kernel.places.Symbols`."""
+    """A program with a few names; satisfies `gdbplugin.kernel.target.Symbols`."""
 
     def __init__(self, symbols=None, sections=()):
         self.symbols = symbols or {}

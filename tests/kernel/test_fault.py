@@ -5,9 +5,8 @@ import pytest
 from gdbplugin.kernel.fault import read_fault
 from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.machine import BytesMachine, MachineGoneError, PhysicalReadError
-from gdbplugin.render import fault as view
-from gdbplugin.render.style import Style
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
+from tests.commands.forms import json_of, text_of
 from tests.kernel.stopped import Names, bare, stopped_machine, stopped_world
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, World
 
@@ -68,7 +67,7 @@ def test_a_data_abort_is_explained_with_its_instruction():
         (DATA_ABORT, {CODE: 0x8B00_0000}, None),
     ],
 )
-def test_an_instruction_that_cannot_have_caused_it_is_of_a_later_exception(esr, words, address):
+def test_an_unfitting_instruction_is_of_a_later_exception(esr, words, address):
     after = 4 if esr == SVC else 0
     found = first(exception(esr, elr=CODE + after, word=words))
     assert found.overwritten == (address is None)
@@ -129,8 +128,8 @@ def test_a_target_that_gives_nothing_is_told_so():
     assert found.reports == ()
     assert found.level is None
     assert len(found.silent) == 3
-    assert "ESR_EL1 is not to be had" in view.text(found, Style("ascii"))
-    with pytest.raises(SelectionError, match="there is no core 7"):
+    assert "ESR_EL1 cannot be read from this target" in text_of("fault", found)
+    with pytest.raises(SelectionError, match="no core 7"):
         read_fault(bare({}), core=7)
 
 
@@ -148,12 +147,12 @@ def test_on_tinyos_what_lies_at_the_address_is_told(address, text):
     world.registers.update(ESR_EL1=DATA_ABORT, FAR_EL1=address, ELR_EL1=0x40_0000, SPSR_EL1=0x3C0)
     found = read_fault(stopped_world(world))
     assert found.reports[0].where.text == text
-    shown = view.text(found, Style("ascii"))
+    shown = text_of("fault", found)
     assert f"{address:#018x}, {text}" in shown
     assert "translation fault" in shown
 
 
-def test_a_task_that_an_exception_ended_is_told_and_others_are_not():
+def test_only_tasks_that_an_exception_ended_are_shown():
     world = World()
     world.scheduler["tasks"][1].update(
         state="Ended", end_reason="StackOverflow", end_syndrome=DATA_ABORT, end_address=GUARD
@@ -162,10 +161,10 @@ def test_a_task_that_an_exception_ended_is_told_and_others_are_not():
     found = read_fault(stopped_world(world))
     (end,) = found.ended
     assert (end.task.id, end.where.text) == (1, "guard of stack 1 of task 1")
-    assert "StackOverflow: data abort" in view.text(found, Style("ascii"))
+    assert "StackOverflow: data abort" in text_of("fault", found)
 
 
-def test_a_stack_that_another_task_has_had_since_is_not_taken_for_the_ended_ones():
+def test_a_stack_reused_since_is_not_the_ended_tasks():
     world = World()
     world.scheduler["tasks"][1].update(
         state="Ended", end_reason="StackOverflow", end_syndrome=DATA_ABORT, end_address=GUARD
@@ -173,7 +172,7 @@ def test_a_stack_that_another_task_has_had_since_is_not_taken_for_the_ended_ones
     world.manager["stack_manager"]["stacks"][0]["owner"] = 2
     (end,) = read_fault(stopped_world(world)).ended
     assert end.where.text == "among the stacks; stack 1, which it had, has been another task's since"
-    assert end.where.place is None
+    assert end.where.object is None
 
 
 def test_a_stack_that_is_not_on_record_any_more_is_nobodys():
@@ -185,7 +184,7 @@ def test_a_stack_that_is_not_on_record_any_more_is_nobodys():
     assert end.where.text == "among the stacks; stack 77, which it had, is not on record"
 
 
-def test_an_undefined_instruction_that_ended_a_task_is_told_by_its_address():
+def test_an_undefined_instruction_that_ended_a_task_is_located():
     world = World()
     world.scheduler["tasks"][1].update(
         state="Ended", end_reason="StackOverflow", end_syndrome=0x0200_0000, end_address=0x40_0010
@@ -193,10 +192,10 @@ def test_an_undefined_instruction_that_ended_a_task_is_told_by_its_address():
     found = read_fault(stopped_world(world))
     (end,) = found.ended
     assert "programs" in end.where.text
-    assert "    at 0x400010, programs" in view.text(found, Style("ascii"))
+    assert "    at 0x400010, programs" in text_of("fault", found)
 
 
-def test_what_cannot_be_read_of_tinyos_is_noted_and_the_rest_is_told():
+def test_unreadable_records_are_noted_and_the_rest_is_shown():
     world = World()
     world.registers.update(ESR_EL1=DATA_ABORT, FAR_EL1=LAZY_BASE + 0x1000, ELR_EL1=0x40_0000, SPSR_EL1=0x3C0)
     stopped = stopped_world(world)
@@ -211,7 +210,7 @@ def test_what_cannot_be_read_of_tinyos_is_noted_and_the_rest_is_told():
     kernel.memory.read = broken
     found = read_fault(stopped)
     assert found.reports[0].record.address == LAZY_BASE + 0x1000
-    assert "what TinyOS has on record could not be read" in stopped.journal.notes[0]
+    assert "TinyOS's records could not be read" in stopped.journal.notes[0]
 
     def gone(_address, _length):
         raise MachineGoneError("the connection to the target was lost")
@@ -224,5 +223,5 @@ def test_what_cannot_be_read_of_tinyos_is_noted_and_the_rest_is_told():
 def test_every_syndrome_has_a_text():
     for esr in range(0, 1 << 32, 0x3FF_F001):
         found = read_fault(exception(esr | 1 << 25, far=0x10))
-        assert view.text(found, Style("ascii")).isascii()
-        view.content(found)
+        assert text_of("fault", found).isascii()
+        json_of("fault", found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -11,10 +10,9 @@ from hypothesis import strategies as st
 
 from gdbplugin.kernel.fault import read_fault
 from gdbplugin.machine import BytesMachine
-from gdbplugin.render import fault as view
-from gdbplugin.render.encoding import dumps
 from gdbplugin.render.style import Style
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
+from tests.commands.forms import json_of, text_of
 from tests.kernel.stopped import Names, stopped_machine
 from tests.schemas.validation import validate
 
@@ -168,7 +166,7 @@ def test_a_level_that_contradicts_the_class_is_not_guessed(esr, words, said, sou
     assert found.from_level == source
 
 
-def test_nested_virtualization_shows_el1_as_el2_and_is_no_contradiction():
+def test_nested_virtualization_at_el1_as_el2_does_not_contradict():
     assert not report(SAME | 0x10, source=2, hypervisor=1 << 31 | 1 << 42).overwritten
 
 
@@ -232,7 +230,7 @@ def test_a_far_that_is_not_valid_is_told():
 def test_permissions_now_are_those_of_the_regime(words, levels):
     found = read_fault(stopped(SAME | 0x10, **words), Names())
     assert list(found.reports[0].now.permissions) == levels
-    text = view.text(found, Style("ascii"))
+    text = text_of("fault", found)
     (line,) = [line for line in text.splitlines() if line.startswith("  now") and "mapped" in line][:1]
     assert re.findall("EL[0-3](?= [r-][w-][x-])", line) == levels
 
@@ -266,7 +264,7 @@ VALUES = st.one_of(st.integers(0, (1 << 64) - 1), st.sampled_from([0, FAR, CODE,
     mmu=st.booleans(),
     missing=st.sets(st.sampled_from(["SPSR", "FAR", "ELR", "HCR_EL2", "X1", "SP", "VBAR", "PC", "TCR"])),
 )
-def test_whatever_is_recorded_is_told_and_each_statement_names_its_evidence(
+def test_any_record_is_shown_and_statements_name_their_evidence(
     exception_class, syndrome, second, word, level, state, hypervisor, far, vector, mmu, missing
 ):
     esr = second << 32 | exception_class << 26 | syndrome
@@ -276,9 +274,8 @@ def test_whatever_is_recorded_is_told_and_each_statement_names_its_evidence(
     machine = stopped(esr, word, level=level, hypervisor=hypervisor, vector=vector, more=more)
     found = read_fault(machine, Names())
     for style in (Style("ascii", width=40), Style()):
-        assert view.text(found, style).endswith("\n")
-    content = {"schema": "tinyos.fault/1", "findings": [], "notes": [], **view.content(found)}
-    validate(json.loads(dumps(content)))
+        assert text_of("fault", found, style).endswith("\n")
+    validate(json_of("fault", found))
     for entry in found.reports:
         assert entry.overwritten <= (entry.instruction is None)
         for statement in (*entry.remarks, *entry.contradictions):

@@ -11,9 +11,8 @@ from gdbplugin.kernel.maps import _is_called, read_maps
 from gdbplugin.kernel.selection import asids
 from gdbplugin.kernel.translate import read_translation
 from gdbplugin.machine import BytesMachine
-from gdbplugin.render import maps as view
-from gdbplugin.render.style import Style
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
+from tests.commands.forms import text_of
 from tests.kernel.stopped import Names, bare, stopped_machine, stopped_world
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, TASK_PAGE, ZERO_FRAME, World
 
@@ -24,7 +23,7 @@ def rows(found):
     return [(mapping.start, mapping.end, mapping.owner) for mapping in found.mappings]
 
 
-def test_the_current_space_is_the_tasks_and_each_range_says_what_it_is():
+def test_the_current_space_is_the_tasks_and_ranges_have_owners():
     found = read_maps(stopped_world())
     owners = [owner for _, _, owner in rows(found)]
     assert owners.count("task page") == 1
@@ -50,8 +49,8 @@ def test_another_space_is_chosen_by_asid_or_by_its_register(by):
     assert not found.view.current
 
 
-def test_an_asid_that_no_space_has_is_told_with_those_there_are():
-    with pytest.raises(SelectionError, match="no address space has ASID 99; those known are: 11, 12"):
+def test_an_unknown_asid_is_an_error_with_the_known_ones():
+    with pytest.raises(SelectionError, match=r"no address space with ASID 99 \(known: 11, 12\)"):
         read_maps(stopped_world(), asid=99)
     assert asids(stopped_world()) == [11, 12]
 
@@ -59,19 +58,19 @@ def test_an_asid_that_no_space_has_is_told_with_those_there_are():
 def test_an_asid_of_an_older_generation_is_no_spaces():
     world = World()
     world.manager["context_switcher"]["spaces"][2]["generation"] = 2
-    with pytest.raises(SelectionError, match="those known are: 11"):
+    with pytest.raises(SelectionError, match=r"\(known: 11\)"):
         read_maps(stopped_world(world), asid=12)
 
 
 @pytest.mark.parametrize(
     ("selection", "words"),
     [
-        ({"core": 4}, "there is no core 4; the cores are: 0"),
-        ({"el": 9}, "there is no EL9"),
-        ({"asid": 1, "ttbr": 1}, "give one of them"),
+        ({"core": 4}, r"no core 4 \(known: 0\)"),
+        ({"el": 9}, r"no exception level 9 \(known: 0 to 3\)"),
+        ({"asid": 1, "ttbr": 1}, "give only one of them"),
     ],
 )
-def test_a_selection_there_is_not_is_one_sentence(selection, words):
+def test_an_unknown_selection_is_an_error_of_one_sentence(selection, words):
     with pytest.raises(SelectionError, match=words):
         read_maps(stopped_world(), **selection)
 
@@ -130,31 +129,31 @@ def test_permissions_are_matched_at_either_level_or_at_one(pattern, some):
 
 
 @pytest.mark.parametrize("pattern", ["", "r", "rwxx", "xwr", "el4:r--", "el0:", ":rwx"])
-def test_what_is_no_pattern_of_permissions_is_an_error(pattern):
+def test_an_invalid_pattern_of_permissions_is_an_error(pattern):
     with pytest.raises(SelectionError, match="is not a pattern of permissions"):
         read_maps(stopped_world(), permissions=pattern)
 
 
-def test_a_level_that_the_regime_has_not_is_an_error():
-    with pytest.raises(SelectionError, match="the EL1&0 regime has no EL2: it is of EL0 and EL1"):
+def test_a_level_that_the_regime_lacks_is_an_error():
+    with pytest.raises(SelectionError, match=r"the EL1&0 regime has no EL2 \(known: EL0, EL1\)"):
         read_maps(stopped_world(), permissions="el2:r--")
 
 
-def test_an_owner_is_found_by_a_part_of_its_name_and_a_limit_holds():
+def test_an_owner_is_found_by_part_of_its_name_and_limits_hold():
     found = read_maps(stopped_world(), owner="LAZY")
     assert {mapping.owner for mapping in found.mappings} == {"lazy range 0"}
     assert found.filtered
     whole = read_maps(stopped_world())
     limited = read_maps(stopped_world(), limit=2)
-    assert (len(limited.mappings), len(limited.areas)) == (2, 2)
+    assert (len(limited.mappings), len(limited.ranges)) == (2, 2)
     # What is shown of it is whole.
-    assert limited.areas == whole.areas[:2]
+    assert limited.ranges == whole.ranges[:2]
     assert limited.is_limited
-    assert limited.area_count == whole.area_count == len(whole.areas)
+    assert limited.range_count == whole.range_count == len(whole.ranges)
     assert not read_maps(stopped_world(), limit=1000).is_limited
 
 
-def test_a_number_in_an_owners_name_is_not_the_beginning_of_another():
+def test_a_number_in_an_owners_name_must_be_the_whole_number():
     assert _is_called("stack 1", "stack 1")
     assert _is_called("guard of stack 1", "stack 1")
     assert _is_called("stack 1 and stack 10", "stack 1")
@@ -171,19 +170,19 @@ def test_a_limit_does_not_change_how_often_a_frame_is_mapped():
     physical = shared & 0xFFFF_FFFF_F000
     whole = read_maps(stopped_world(world), find_physical=physical)
     limited = read_maps(stopped_world(world), find_physical=physical, limit=2)
-    assert whole.area_count >= 6
-    said = view.text(limited, Style("ascii"))
-    assert f"is mapped {whole.area_count} times in the" in said
+    assert whole.range_count >= 6
+    said = text_of("maps", limited)
+    assert f"is mapped {whole.range_count} times in the" in said
     assert "the first 2 of them, as --limit says" in said
     part = read_maps(stopped_world(world), find_physical=physical, owner="nobody")
-    assert "mapped 0 times, and otherwise as asked for, in the" in view.text(part, Style("ascii"))
+    assert "mapped 0 times (other filters applied) in the" in text_of("maps", part)
 
 
 def test_with_the_mmu_off_a_frame_is_where_it_is():
     world = World()
     world.registers["SCTLR_EL1"] = 0
     found = read_maps(stopped_world(world), find_physical=0x8_0000)
-    said = view.text(found, Style("ascii"))
+    said = text_of("maps", found)
     assert "is its own physical address" in said
     assert "times" not in said
 
@@ -207,7 +206,7 @@ def test_every_alias_of_a_frame_is_found_in_every_space():
     assert read_maps(stopped_world(world), find_physical=0xDEAD_0000_0000).mappings == ()
 
 
-def test_memory_in_one_piece_is_parted_where_another_range_begins():
+def test_memory_in_one_piece_is_split_where_a_lazy_range_begins():
     world = World()
     world.manager["lazy_allocator"]["ranges"] = [
         {"first": 0, "pages": 4, "owner": 1},
@@ -250,7 +249,7 @@ def test_a_kernel_that_is_not_tinyos_is_told_by_its_sections():
 
 
 @pytest.mark.parametrize("level", range(4))
-def test_with_the_mmu_off_there_is_no_map_and_addresses_are_their_own(level):
+def test_with_the_mmu_off_there_is_no_map_and_output_is_input(level):
     registers = {
         f"{stem}_EL{number}": 0 for stem in ("TCR", "SCTLR", "TTBR0", "TTBR1", "MAIR") for number in (1, 2, 3)
     }
@@ -280,7 +279,7 @@ def test_garbage_in_every_register_and_table_is_answered():
         assert (found.output is None) == (found.fault is not None)
 
 
-def test_what_el0_may_not_read_is_a_permission_fault_there_and_an_output_at_el1():
+def test_memory_of_el1_is_a_permission_fault_at_el0():
     stopped = stopped_world()
     address = 0xFFFF_8000_0020_0000
     assert read_translation(stopped, address, el=1).output == 0x20_0000
@@ -288,7 +287,7 @@ def test_what_el0_may_not_read_is_a_permission_fault_there_and_an_output_at_el1(
     assert (denied.output, denied.fault.kind, denied.walk.output) == (None, "permission", 0x20_0000)
 
 
-def test_a_lazy_page_on_the_zero_page_is_read_only_and_not_global():
+def test_a_lazy_page_on_the_zero_page_is_read_only_and_has_asid():
     found = read_translation(stopped_world(), LAZY_BASE + 0x2010)
     assert found.output == ZERO_FRAME + 0x10
     assert str(found.walk.attributes.el0) == "r--"

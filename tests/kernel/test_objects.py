@@ -295,14 +295,14 @@ def test_a_long_read_is_of_what_single_walks_find_and_reads_each_table_once():
     regime = regime.with_lower_table(world.tables[1], 11)
     memory = VirtualMemory(machine, regime)
     start, end = LAZY_BASE + 3 * 4096, LAZY_BASE + 8 * 4096
-    found = memory.extents(start, end - start)
+    found = memory.physical_ranges(start, end - start)
     assert len(reads) == 5, "four descriptors of a walk, and the rest of the last table"
     outputs = [translate(machine, regime, address).output for address in range(start, end, 4096)]
     flat = [address for output, size in found for address in range(output, output + size, 4096)]
     assert flat == outputs
     assert sum(size for _, size in found) == end - start
     with pytest.raises(UntranslatedAddressError, match=f"{LAZY_BASE + 8 * 4096:#x} is not mapped"):
-        memory.extents(start, end - start + 4096)
+        memory.physical_ranges(start, end - start + 4096)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_long_read_stops_where_a_single_walk_does(change, kind):
     kernel = world.kernel()
     memory = VirtualMemory(kernel.machine, kernel.regime.with_lower_table(world.tables[1], 11))
     with pytest.raises(UntranslatedAddressError, match=f"{broken:#x} is not mapped: {kind} fault"):
-        memory.extents(LAZY_BASE + 3 * 4096, 6 * 4096)
+        memory.physical_ranges(LAZY_BASE + 3 * 4096, 6 * 4096)
 
 
 @settings(max_examples=100, deadline=None)

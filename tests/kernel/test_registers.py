@@ -6,12 +6,9 @@ from gdbplugin.aarch64.description import REGISTERS
 from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.registers import matching, read_registers
 from gdbplugin.machine import BytesMachine
-from gdbplugin.render import registers as view
-from gdbplugin.render.style import Style
 from tests.aarch64.machines import el1_registers
+from tests.commands.forms import text_of
 from tests.kernel.stopped import stopped_machine
-
-ASCII = Style("ascii")
 
 
 def stopped(**of_core):
@@ -22,7 +19,7 @@ def stopped(**of_core):
 
 
 def text(found):
-    return view.text(found, ASCII)
+    return text_of("registers", found)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +42,7 @@ def test_a_register_that_is_not_known_is_told_with_those_that_are():
         read_registers(stopped(), name="XYZZY")
 
 
-def test_cores_that_agree_are_one_value_and_what_is_missing_is_said():
+def test_cores_that_agree_share_a_value_and_gaps_are_named():
     found = read_registers(stopped(core2={"TTBR0_EL1": 0x5000 | 8 << 48}, core3={"TCR_EL1": 0}))
     assert [register.name for register in found.registers] == list(REGISTERS)
     by_name = {register.name: register for register in found.registers}
@@ -56,11 +53,11 @@ def test_cores_that_agree_are_one_value_and_what_is_missing_is_said():
     shown = text(found)
     assert "TTBR0_EL1         0x0007000000004000  cores 0-1, 3: ASID 7; BADDR 0x4000" in shown
     assert "                  0x0008000000005000  core 2: ASID 8; BADDR 0x5000" in shown
-    assert "Not to be had from this target: " in shown
+    assert "This target does not give: " in shown
     assert max(map(len, shown.splitlines())) <= 110
 
 
-def test_a_register_in_full_shows_each_field_and_where_cores_differ():
+def test_a_register_in_full_shows_fields_and_where_cores_differ():
     shown = text(read_registers(stopped(core2={"TTBR0_EL1": 0x5000 | 8 << 48}), name="TTBR0_EL1"))
     assert "TTBR0_EL1 of cores 0-1, 3: 0x0007000000004000" in shown
     assert "TTBR0_EL1 of core 2: 0x0008000000005000" in shown
@@ -81,7 +78,7 @@ def test_one_core_alone():
     found = read_registers(stopped(core2={"TTBR0_EL1": 0x5000}), core=2)
     assert found.cores == (2,)
     assert found.registers[0].values[0].value == 0x5000
-    with pytest.raises(SelectionError, match="there is no core 9"):
+    with pytest.raises(SelectionError, match="no core 9"):
         read_registers(stopped(), core=9)
 
 

@@ -145,7 +145,7 @@ def test_symbols_of_something_else_are_one_sentence():
 
 def test_statics_are_read_where_the_tables_say():
     kernel = World().kernel()
-    assert kernel.memory.extents(STATIC_VIRTUAL, 16) == [(STATIC_PHYSICAL, 16)]
+    assert kernel.memory.physical_ranges(STATIC_VIRTUAL, 16) == [(STATIC_PHYSICAL, 16)]
 
 
 @settings(max_examples=150, deadline=None)

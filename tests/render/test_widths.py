@@ -14,8 +14,6 @@ from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.stress import compare_stress, read_stress_state
 from gdbplugin.kernel.target import Target
-from gdbplugin.render import fault as fault_view
-from gdbplugin.render import maps as maps_view
 from gdbplugin.render.style import Style, table
 from tests.aarch64.machines import el1_registers
 from tests.commands.forms import FORMS
@@ -80,8 +78,8 @@ def shown() -> dict[str, tuple[object, object]]:
     ):
         found[name] = FORMS[name].show, compare(kernel, before(kernel), interface(3))
     off = bare({**el1_registers(), "SCTLR_EL1": 0, "CPSR": 0x3C5})
-    found["maps, MMU off"] = maps_view.text, read_maps(off)
-    found["fault, nothing known"] = fault_view.text, read_fault(off)
+    found["maps, MMU off"] = FORMS["maps"].show, read_maps(off)
+    found["fault, nothing known"] = FORMS["fault"].show, read_fault(off)
     return found
 
 

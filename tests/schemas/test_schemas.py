@@ -130,3 +130,14 @@ def test_a_generated_schema_follows_its_type():
         "type": "number"
     }
     assert "journal" not in schema["properties"]
+
+
+def test_an_optional_member_is_not_required():
+    mapping = json.loads(generated.schemas()["tinyos.maps-1.json"])["$defs"]["Mapping"]
+    assert set(mapping["properties"]) - set(mapping["required"]) == {"alias"}
+
+
+def test_a_member_with_another_name_has_that_in_its_schema():
+    syndrome = json.loads(generated.schemas()["tinyos.fault-1.json"])["$defs"]["Syndrome"]
+    assert {"class", "status"} <= set(syndrome["required"])
+    assert not {"exception_class", "status_code"} & set(syndrome["properties"])

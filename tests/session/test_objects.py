@@ -125,11 +125,11 @@ def test_what_is_not_there_is_one_line(tinyos: TinyOS) -> None:
     wrong: list[tuple[Callable[[], object], str]] = [
         (lambda: tinyos.stacks(999), '"999" is no stack on record'),
         (lambda: tinyos.events(kind="Nonsense"), '"Nonsense" is no kind of event: they are TaskStarted'),
-        (lambda: tinyos.registers("NONSENSE"), 'no register "NONSENSE" is known here'),
-        (lambda: tinyos.fault(core=7), "there is no core 7; the cores are: 0, 1, 2, 3"),
+        (lambda: tinyos.registers("NONSENSE"), 'no register "NONSENSE" (known: '),
+        (lambda: tinyos.fault(core=7), "no core 7 (known: 0, 1, 2, 3)"),
         (lambda: tinyos.translate("nonsense::at"), '"nonsense::at" is not an address'),
         (lambda: tinyos.translate("$x0 = 1"), "would assign"),
-        (lambda: tinyos.translate(0, asid=999), "no address space has ASID 999"),
+        (lambda: tinyos.translate(0, asid=999), "no address space with ASID 999"),
     ]
     for call, said in wrong:
         with pytest.raises(ReadFailedError) as caught:

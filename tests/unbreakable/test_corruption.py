@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gdbplugin.aarch64 import maps
-from gdbplugin.kernel import mappings
+from gdbplugin.kernel import space_maps
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.registers import REGISTERS
@@ -172,7 +172,7 @@ class Work:
 
     def __init__(self, monkeypatch):
         self.tables = self.leaves = 0
-        read_entries, leaves = maps.read_entries, mappings.leaves
+        read_entries, leaves = maps.read_entries, space_maps.leaves
 
         def counted_entries(*arguments):
             self.tables += 1
@@ -184,7 +184,7 @@ class Work:
                 yield entry
 
         monkeypatch.setattr(maps, "read_entries", counted_entries)
-        monkeypatch.setattr(mappings, "leaves", counted_leaves)
+        monkeypatch.setattr(space_maps, "leaves", counted_leaves)
 
 
 @pytest.fixture
@@ -193,16 +193,16 @@ def bounded(monkeypatch):
     for module, name in (
         (maps, "MAXIMUM_TABLES"),
         (maps, "MAXIMUM_ENTRIES"),
-        (mappings, "MAXIMUM_SPACE_TABLES"),
-        (mappings, "MAXIMUM_SPACE_PAGES"),
-        (mappings, "MAXIMUM_PAGES"),
+        (space_maps, "MAXIMUM_SPACE_TABLES"),
+        (space_maps, "MAXIMUM_SPACE_PAGES"),
+        (space_maps, "MAXIMUM_PAGES"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name) // 10)
     done = Work(monkeypatch)
     yield
     assert done.tables <= maps.MAXIMUM_TABLES
     # What was begun is ended: one space more, and one table more of each.
-    assert done.leaves <= mappings.MAXIMUM_PAGES + mappings.MAXIMUM_SPACE_PAGES + 4 * 512
+    assert done.leaves <= space_maps.MAXIMUM_PAGES + space_maps.MAXIMUM_SPACE_PAGES + 4 * 512
 
 
 @pytest.mark.usefixtures("bounded")
@@ -235,7 +235,7 @@ def test_a_root_that_is_its_own_every_table(world, subject, entries):
         text = run(subject, WatchedMachine(machine), layout)
     if subject.name in ("maps", "maps asid"):
         # The tables may well be meant to be so: that is no finding.
-        assert "Note: the map goes on from" in text
+        assert "Note: the map stops at" in text
         assert "Malformed" not in text
 
 
@@ -247,8 +247,8 @@ def test_a_map_without_an_end_has_no_more_than_its_bound(world, entries):
         found = read_maps(Target(kernel.machine, 0, kernel.journal, lambda: kernel))
     assert found.tables <= maps.MAXIMUM_TABLES
     # What a table holds is never divided.
-    assert sum(area.piece_count for area in found.areas) <= maps.MAXIMUM_ENTRIES + 512
-    assert len(found.areas) <= maps.MAXIMUM_ENTRIES // 2 + 512
+    assert sum(entry.piece_count for entry in found.ranges) <= maps.MAXIMUM_ENTRIES + 512
+    assert len(found.ranges) <= maps.MAXIMUM_ENTRIES // 2 + 512
     assert found.malformed_count == 0
-    last = found.areas[-1]
+    last = found.ranges[-1]
     assert last.start < found.stopped_at <= last.end

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import table_set
 from bench.debugger import Target, first_times, memory, packets, times
 from bench.figures import Figure, MeasureError
-from gdbplugin.render import maps
+from gdbplugin.commands import maps
 from gdbplugin.render.style import Style
 from gdbplugin.session import QemuOptions, TinyOS
 from gdbplugin.session.qemu import ram_arguments
@@ -103,7 +103,7 @@ def _mapped_times(machine: TinyOS, runs: int) -> Iterator[float]:
             machine.gdb("stepi")
             start = time.perf_counter()
             found = machine.maps(ttbr=table_set.BASE)
-            maps.text(found, found.journal, Style())
+            maps.show(found, Style())
             yield time.perf_counter() - start
     # QEMU has one GDB at a time.
     machine.detach()

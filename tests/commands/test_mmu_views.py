@@ -1,7 +1,5 @@
 """The views of translate, maps, registers and fault: their text, and their JSON by its schema."""
 
-import importlib
-import json
 import random
 import re
 
@@ -12,16 +10,13 @@ from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.registers import read_registers
 from gdbplugin.kernel.translate import read_translation
-from gdbplugin.render import maps as maps_view
-from gdbplugin.render import translate as translate_view
-from gdbplugin.render.encoding import dumps
 from gdbplugin.render.style import Style
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
+from tests.commands.forms import json_of, text_of
 from tests.kernel.stopped import bare, stopped_world
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, TASK_PAGE, World
 from tests.schemas.validation import validate
 
-ASCII = Style("ascii")
 STACK_END = STACK_BASE + 0x20_0000
 READERS = {
     "translate": read_translation,
@@ -33,14 +28,12 @@ READERS = {
 
 def shown(word, stopped, **words):
     """What a command prints with --json, by its schema, through JSON and back; and as text."""
-    view = importlib.import_module(f"gdbplugin.render.{word}")
     found = READERS[word](stopped, **words)
-    findings = [vars(finding) for finding in stopped.journal.findings]
-    whole = {"schema": f"tinyos.{word}/1", "findings": findings, "notes": stopped.journal.notes}
-    whole.update(view.content(found))
-    content = json.loads(dumps(whole))
+    content = json_of(word, found)
+    assert content["findings"] == [vars(finding) for finding in stopped.journal.findings]
+    assert content["notes"] == stopped.journal.notes
     validate(content)
-    return content, view.text(found, ASCII)
+    return content, text_of(word, found)
 
 
 def test_a_translation_shows_every_level_and_the_outcome():
@@ -144,7 +137,7 @@ def test_with_the_mmu_off_everything_is_shown(word):
         assert "MMU off" in text
 
 
-def test_whatever_the_registers_hold_it_is_shown_and_by_the_schemas():
+def test_registers_of_any_value_are_shown_by_the_schemas():
     random.seed(3)
     memory = {0: random.randbytes(4096)}
     needed = ("TCR", "SCTLR", "TTBR0", "TTBR1")
@@ -164,10 +157,10 @@ def test_whatever_the_registers_hold_it_is_shown_and_by_the_schemas():
         shown("fault", stopped)
 
 
-def test_the_text_of_a_translation_without_a_terminal_beyond_ascii():
+def test_a_translation_and_a_map_as_text_beyond_ascii():
     found = read_translation(stopped_world(), address=0xFFFF_8000_0020_0000)
-    assert translate_view.text(found, Style()).splitlines()[-1] == "→ physical 0x200000"
-    assert maps_view.text(read_maps(stopped_world(), limit=1), Style()).endswith("\n")
+    assert text_of("translate", found, Style()).splitlines()[-1] == "→ physical 0x200000"
+    assert text_of("maps", read_maps(stopped_world(), limit=1), Style()).endswith("\n")
 
 
 # A page that EL0 may read (AP 0b11), not executable by a privileged level with EL0 beside it (PXN).
@@ -220,4 +213,4 @@ def test_permissions_are_those_of_the_regimes_levels(name):
     assert (", XNTable" in text) == ("EL0" not in levels)
     with pytest.raises(SelectionError, match="regime has no EL"):
         read_maps(stopped, permissions="el3:r--" if "EL3" not in levels else "el0:---")
-    assert len(read_maps(stopped, permissions="---").areas) == 0
+    assert len(read_maps(stopped, permissions="---").ranges) == 0

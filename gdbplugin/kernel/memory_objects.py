@@ -15,6 +15,12 @@ from gdbplugin.layout.decode import Invalid, value
 from gdbplugin.layout.types import Array, unwrap
 from gdbplugin.records import NamedTuple, dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    PageState = Literal["pending", "zero", "allocated", "corrupt"]
+
 # As in the kernel's `memory/layout.rs`, whose virtual addresses are part of its documented memory map.
 PROGRAMS = (0x0040_0000, 0x0060_0000)
 TASK_PAGE = (0x0080_0000, 0x0080_1000)
@@ -46,7 +52,7 @@ _KERNEL_STACKS = (
 _LARGEST_STACK_BYTES = 64 * 1024 * 1024
 
 
-class Place(NamedTuple):
+class MemoryObject(NamedTuple):
     """A range of virtual addresses (`end` exclusive), of a `kind`, and what a person calls it.
 
     `number` is the stack's id or the lazy range's slot; `task` its owner.
@@ -60,164 +66,170 @@ class Place(NamedTuple):
     task: int | None = None
 
 
-class Places:
-    """Places that do not overlap, in order; found by address, and by range."""
+class MemoryObjects:
+    """Memory objects without overlaps, in order; found by address, and by range."""
 
-    def __init__(self, places: Sequence[Place]) -> None:
-        self.places = _flattened(places)
-        self._starts = [place.start for place in self.places]
+    def __init__(self, objects: Sequence[MemoryObject]) -> None:
+        self.objects = _flattened(objects)
+        self._starts = [entry.start for entry in self.objects]
 
-    def at(self, address: int) -> Place | None:
-        """The place that an address lies in."""
+    def at(self, address: int) -> MemoryObject | None:
+        """The object that lies at an address."""
         index = bisect_right(self._starts, address) - 1
-        if index < 0 or address >= self.places[index].end:
+        if index < 0 or address >= self.objects[index].end:
             return None
-        return self.places[index]
+        return self.objects[index]
 
-    def split(self, start: int, end: int) -> Iterator[tuple[int, int, Place | None]]:
-        """The parts of a range, each with the place that it lies in."""
+    def split(self, start: int, end: int) -> Iterator[tuple[int, int, MemoryObject | None]]:
+        """The parts of a range, each with the object that lies there."""
         index = max(bisect_right(self._starts, start) - 1, 0)
         position = start
         while position < end:
-            while index < len(self.places) and self.places[index].end <= position:
+            while index < len(self.objects) and self.objects[index].end <= position:
                 index += 1
-            if index == len(self.places) or self.places[index].start >= end:
+            if index == len(self.objects) or self.objects[index].start >= end:
                 yield position, end, None
                 return
-            place = self.places[index]
-            if place.start > position:
-                yield position, place.start, None
-                position = place.start
-            stop = min(place.end, end)
-            yield position, stop, place
+            here = self.objects[index]
+            if here.start > position:
+                yield position, here.start, None
+                position = here.start
+            stop = min(here.end, end)
+            yield position, stop, here
             position = stop
 
 
-def _flattened(places: Sequence[Place]) -> list[Place]:
-    """The places without overlaps: where two lie over each other, the smaller one is what shows."""
-    pending = sorted(places, key=lambda place: place.start, reverse=True)
-    edges = sorted({edge for place in places for edge in (place.start, place.end)})
-    here: list[tuple[int, int, Place]] = []
-    flat: list[Place] = []
+def _flattened(objects: Sequence[MemoryObject]) -> list[MemoryObject]:
+    """The objects without overlaps: where two overlap, the smaller one counts."""
+    pending = sorted(objects, key=lambda entry: entry.start, reverse=True)
+    edges = sorted({edge for entry in objects for edge in (entry.start, entry.end)})
+    here: list[tuple[int, int, MemoryObject]] = []
+    flat: list[MemoryObject] = []
     for start, end in pairwise(edges):
         while pending and pending[-1].start <= start:
-            place = pending.pop()
-            heappush(here, (place.end - place.start, len(pending), place))
+            entry = pending.pop()
+            heappush(here, (entry.end - entry.start, len(pending), entry))
         while here and here[0][2].end <= start:
             heappop(here)
         if not here:
             continue
-        place = here[0][2]
-        if flat and flat[-1].end == start and flat[-1]._replace(start=place.start, end=place.end) == place:
+        entry = here[0][2]
+        if flat and flat[-1].end == start and flat[-1]._replace(start=entry.start, end=entry.end) == entry:
             flat[-1] = flat[-1]._replace(end=end)
         else:
-            flat.append(place._replace(start=start, end=end))
+            flat.append(entry._replace(start=start, end=end))
     return flat
 
 
-def read_places(kernel: Kernel, symbols: Symbols) -> Places:
+def read_objects(kernel: Kernel, symbols: Symbols) -> MemoryObjects:
     """What TinyOS has on record, by virtual address, of all tasks: their addresses are never the same."""
     if not kernel.keeps_promises:
-        return _places_by_design(kernel, symbols)
-    return Places(
+        return _objects_by_design(kernel, symbols)
+    return MemoryObjects(
         [
-            *_static_places(),
-            *image_places(symbols),
-            *_stack_places(kernel),
-            *_lazy_places(kernel),
+            *_static_objects(),
+            *image_objects(symbols),
+            *_stack_objects(kernel),
+            *_lazy_objects(kernel),
         ]
     )
 
 
-def places_of_program(symbols: Symbols) -> Places:
+def objects_of_program(symbols: Symbols) -> MemoryObjects:
     """The loaded sections of a program that is not TinyOS."""
-    return Places(
-        [Place(start, end, "section", f"{name} of the program") for start, end, name in symbols.sections()]
-    )
+    return MemoryObjects(_sections(symbols))
 
 
-def _places_by_design(kernel: Kernel, symbols: Symbols) -> Places:
+def _sections(symbols: Symbols) -> list[MemoryObject]:
+    return [
+        MemoryObject(start, end, "section", f"{name} of the program")
+        for start, end, name in symbols.sections()
+    ]
+
+
+def _objects_by_design(kernel: Kernel, symbols: Symbols) -> MemoryObjects:
     """Of a kernel whose memory map is not known: its sections, and the lazy pages, neighbours together.
 
     Not its stacks: the design does not say on which side of its base a stack lies.
     """
-    sections = [Place(*entry[:2], "section", f"{entry[2]} of the program") for entry in symbols.sections()]
     runs = list(kernel.beside(lambda: read_lazy_pages(kernel)).pages.runs())
-    lazy = [Place(run.start, run.end, "lazy page", f"lazy pages, {run.state}") for run in runs if run.start]
-    return Places([*sections, *lazy])
+    lazy = [
+        MemoryObject(run.start, run.end, "lazy page", f"lazy pages, {run.state}") for run in runs if run.start
+    ]
+    return MemoryObjects([*_sections(symbols), *lazy])
 
 
-def _static_places() -> list[Place]:
+def _static_objects() -> list[MemoryObject]:
     return [
-        Place(*PROGRAMS, "programs", "programs"),
-        Place(*TASK_PAGE, "task page", "task page"),
-        Place(*LAZY_REGION, "unreserved", "unreserved, among the lazy pages"),
-        Place(*STACK_REGION, "unreserved", "unreserved, among the stacks"),
-        Place(*LINEAR_MAP, "linear map", "linear map"),
-        Place(*IMAGE, "kernel", "kernel image"),
-        Place(*DEVICES, "device", "devices"),
+        MemoryObject(*PROGRAMS, "programs", "programs"),
+        MemoryObject(*TASK_PAGE, "task page", "task page"),
+        MemoryObject(*LAZY_REGION, "unreserved", "unreserved, among the lazy pages"),
+        MemoryObject(*STACK_REGION, "unreserved", "unreserved, among the stacks"),
+        MemoryObject(*LINEAR_MAP, "linear map", "linear map"),
+        MemoryObject(*IMAGE, "kernel", "kernel image"),
+        MemoryObject(*DEVICES, "device", "devices"),
     ]
 
 
-def image_places(symbols: Symbols) -> list[Place]:
+def image_objects(symbols: Symbols) -> list[MemoryObject]:
     """The parts of the kernel's image, and its own stacks with the unmapped page below each."""
     found = []
     for name, first, last in _IMAGE_PARTS:
         start, end = symbols.address(first), symbols.address(last)
         if start is not None and end is not None and start < end:
-            found.append(Place(start, end, "kernel", name))
+            found.append(MemoryObject(start, end, "kernel", name))
     bottom = symbols.address("__stacks_start")
     for name, symbol in _KERNEL_STACKS:
         top = symbols.address(symbol)
         if bottom is None or top is None or top <= bottom + PAGE_BYTES:
             break
-        found.append(Place(bottom, bottom + PAGE_BYTES, "guard", f"guard of the kernel's {name}"))
-        found.append(Place(bottom + PAGE_BYTES, top, "kernel", name))
+        found.append(MemoryObject(bottom, bottom + PAGE_BYTES, "guard", f"guard of the kernel's {name}"))
+        found.append(MemoryObject(bottom + PAGE_BYTES, top, "kernel", name))
         bottom = top
     return found
 
 
-def _stack_places(kernel: Kernel) -> list[Place]:
-    found: list[Place] = []
+def _stack_objects(kernel: Kernel) -> list[MemoryObject]:
+    found: list[MemoryObject] = []
     for stack in kernel.beside(lambda: read_stacks(kernel)).stacks:
-        found += _places_of_stack(stack) if stack.is_active else _places_of_ended_stack(stack)
+        found += _objects_of_stack(stack) if stack.is_active else _objects_of_ended_stack(stack)
     return found
 
 
-def _places_of_stack(stack: DynamicStack) -> list[Place]:
+def _objects_of_stack(stack: DynamicStack) -> list[MemoryObject]:
     """A stack's mapped part, what it may still grow into, and its guard page."""
     base, size, guard = stack.base_address, stack.current_size, stack.guard_address
     if base is None or size is None or not 0 <= size <= _LARGEST_STACK_BYTES or size > base:
         return []
-    places = [Place(base - size, base, "stack", stack.label, stack.id, stack.owner)] if size else []
+    found = [MemoryObject(base - size, base, "stack", stack.label, stack.id, stack.owner)] if size else []
     if guard is None or not PAGE_BYTES <= base - size - guard <= _LARGEST_STACK_BYTES:
-        return places
+        return found
     reserve = (guard + PAGE_BYTES, base - size)
     if reserve[0] < reserve[1]:
         name = f"reserve of {stack.label}"
-        places.append(Place(*reserve, "stack reserve", name, stack.id, stack.owner))
+        found.append(MemoryObject(*reserve, "stack reserve", name, stack.id, stack.owner))
     guard_name = f"guard of {stack.label}"
-    places.append(Place(guard, guard + PAGE_BYTES, "guard", guard_name, stack.id, stack.owner))
-    return places
+    found.append(MemoryObject(guard, guard + PAGE_BYTES, "guard", guard_name, stack.id, stack.owner))
+    return found
 
 
-def _places_of_ended_stack(stack: DynamicStack) -> list[Place]:
-    """What a stack was, as long as no other has taken its place."""
+def _objects_of_ended_stack(stack: DynamicStack) -> list[MemoryObject]:
+    """What a stack was, until another takes its addresses."""
     base, guard = stack.base_address, stack.guard_address
     if base is None or guard is None or not PAGE_BYTES < base - guard <= _LARGEST_STACK_BYTES:
         return []
     # Of the tasks that had it the record knows only the last.
     ended = f"ended {stack.label}"
     return [
-        Place(guard + PAGE_BYTES, base, "ended stack", ended, stack.id),
-        Place(guard, guard + PAGE_BYTES, "guard", f"guard of {ended}", stack.id),
+        MemoryObject(guard + PAGE_BYTES, base, "ended stack", ended, stack.id),
+        MemoryObject(guard, guard + PAGE_BYTES, "guard", f"guard of {ended}", stack.id),
     ]
 
 
-def _lazy_places(kernel: Kernel) -> list[Place]:
+def _lazy_objects(kernel: Kernel) -> list[MemoryObject]:
     """Reserved ranges. The address of record 0 tells those of all: a record's is found by a subtraction."""
     part = kernel.part(MANAGER, "lazy_allocator.ranges")
-    found: list[Place] = []
+    found: list[MemoryObject] = []
     for slot, entry in enumerate(part.value if part else ()):
         if entry.get("pages") == 0:
             continue
@@ -229,52 +241,77 @@ def _lazy_places(kernel: Kernel) -> list[Place]:
         if end > LAZY_REGION[1]:
             kernel.journal.find(f"lazy range {slot}", "records that there are", f"{reserved.first} and on")
             continue
-        found.append(Place(start, end, "lazy range", f"lazy range {slot}", slot, reserved.owner))
+        found.append(MemoryObject(start, end, "lazy range", f"lazy range {slot}", slot, reserved.owner))
     return found
 
 
 @dataclass(frozen=True)
 class Description:
-    """What lies at one address. `state` is a lazy page's: pending, zero, allocated or corrupt."""
+    """What lies at an address."""
+
+    json_fields = ("text", "kind", "name", "number", "task", "state", "symbol")
 
     address: int
-    place: Place | None
-    state: str | None
+    object: MemoryObject | None
+    state: PageState | None
+    """The state of a lazy page; null for anything else."""
     symbol: str | None
+    """The symbol there, as name + offset; null where there is none."""
     text: str
+    """All of it in words."""
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of what lies there, such as stack, guard, lazy range; null where nothing is known."""
+        return None if self.object is None else self.object.kind
+
+    @property
+    def name(self) -> str | None:
+        """Its name."""
+        return None if self.object is None else self.object.name
+
+    @property
+    def number(self) -> int | None:
+        """The ID of a stack, or the slot of a lazy range; null for anything else."""
+        return None if self.object is None else self.object.number
+
+    @property
+    def task(self) -> int | None:
+        """The TinyOS task it belongs to; null where there is none, or not known."""
+        return None if self.object is None else self.object.task
 
 
-def describe(address: int, places: Places, symbols: Symbols, kernel: Kernel | None) -> Description:
+def describe(address: int, objects: MemoryObjects, symbols: Symbols, kernel: Kernel | None) -> Description:
     """What lies at an address, in as much detail as there is."""
-    place = places.at(address)
+    found = objects.at(address)
     symbol = symbols.name(address)
-    state = None
-    if place is not None and place.kind == "lazy range" and kernel is not None:
+    state: PageState | None = None
+    if found is not None and found.kind == "lazy range" and kernel is not None:
         state = lazy_state(kernel, address)
-    if place is None:
+    if found is None:
         known = "nothing is known to lie there"
         if kernel is not None:
             name = "TinyOS" if kernel.keeps_promises else "this kernel"
             known = f"nothing that {name} has on record"
         return Description(address, None, None, symbol, symbol or ("null" if address < NULL_END else known))
-    text = place.name if place.task is None else f"{place.name} of task {place.task}"
-    text += _detail(place, address, state)
-    return Description(address, place, state, symbol, f"{text}: {symbol}" if symbol else text)
+    text = found.name if found.task is None else f"{found.name} of task {found.task}"
+    text += _detail(found, address, state)
+    return Description(address, found, state, symbol, f"{text}: {symbol}" if symbol else text)
 
 
-def _detail(place: Place, address: int, state: str | None) -> str:
-    if place.kind == "lazy range":
-        page = (address - place.start) // PAGE_BYTES
-        pages = (place.end - place.start) // PAGE_BYTES
+def _detail(found: MemoryObject, address: int, state: str | None) -> str:
+    if found.kind == "lazy range":
+        page = (address - found.start) // PAGE_BYTES
+        pages = (found.end - found.start) // PAGE_BYTES
         return f", page {page:,} of {pages:,}, {state or 'whose record is not in use'}"
-    if place.kind == "stack":
-        return f", {place.end - address:#x} below its base"
-    if place.kind == "stack reserve":
-        return f", {place.end - address:#x} below what is mapped"
+    if found.kind == "stack":
+        return f", {found.end - address:#x} below its base"
+    if found.kind == "stack reserve":
+        return f", {found.end - address:#x} below what is mapped"
     return ""
 
 
-def lazy_state(kernel: Kernel, address: int) -> str | None:
+def lazy_state(kernel: Kernel, address: int) -> PageState | None:
     """The state of the lazy page at a virtual address, by its record: pending, zero, allocated, corrupt.
 
     None for an address that is not a lazy page's, or whose record is not in use.

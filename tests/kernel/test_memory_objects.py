@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from gdbplugin.kernel import places
-from gdbplugin.kernel.places import Place, Places, describe, lazy_state, read_places
+from gdbplugin.kernel import memory_objects
+from gdbplugin.kernel.memory_objects import (
+    MemoryObject,
+    MemoryObjects,
+    describe,
+    lazy_state,
+    read_objects,
+)
 from gdbplugin.kernel.target import NoSymbols
 from tests.kernel.stopped import Names
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, TASK_PAGE, World
@@ -40,13 +46,13 @@ def constants():
 
 def test_the_regions_are_those_of_the_kernels_source():
     numbers = constants()
-    assert places.PROGRAMS[0] == numbers["USER_TEXT_BASE"]
-    assert places.TASK_PAGE[0] == numbers["TASK_PAGE_BASE"]
-    assert (numbers["LAZY_REGION_BASE"], numbers["LAZY_REGION_END"]) == places.LAZY_REGION
-    assert (numbers["STACK_REGION_BASE"], numbers["STACK_REGION_END"]) == places.STACK_REGION
-    assert (numbers["LINEAR_OFFSET"], numbers["IMAGE_OFFSET"]) == places.LINEAR_MAP
-    assert places.IMAGE[0] == numbers["IMAGE_OFFSET"]
-    assert numbers["DEVICE_OFFSET"] <= places.DEVICES[0] < places.DEVICES[1]
+    assert memory_objects.PROGRAMS[0] == numbers["USER_TEXT_BASE"]
+    assert memory_objects.TASK_PAGE[0] == numbers["TASK_PAGE_BASE"]
+    assert (numbers["LAZY_REGION_BASE"], numbers["LAZY_REGION_END"]) == memory_objects.LAZY_REGION
+    assert (numbers["STACK_REGION_BASE"], numbers["STACK_REGION_END"]) == memory_objects.STACK_REGION
+    assert (numbers["LINEAR_OFFSET"], numbers["IMAGE_OFFSET"]) == memory_objects.LINEAR_MAP
+    assert memory_objects.IMAGE[0] == numbers["IMAGE_OFFSET"]
+    assert numbers["DEVICE_OFFSET"] <= memory_objects.DEVICES[0] < memory_objects.DEVICES[1]
 
 
 BASE = STACK_BASE + 0x20_0000
@@ -81,16 +87,16 @@ BASE = STACK_BASE + 0x20_0000
         (IMAGE + 0x10_0000, "kernel image"),
     ],
 )
-def test_every_kind_of_place_is_told(address, text):
+def test_every_kind_of_object_is_told(address, text):
     kernel, names = World().kernel(), Names(SYMBOLS)
-    assert describe(address, read_places(kernel, names), names, kernel).text == text
+    assert describe(address, read_objects(kernel, names), names, kernel).text == text
 
 
 def test_a_stack_that_ended_keeps_its_name():
     world = World()
     world.manager["stack_manager"]["stacks"][0]["is_active"] = False
     kernel = world.kernel()
-    found = read_places(kernel, NoSymbols())
+    found = read_objects(kernel, NoSymbols())
     assert found.at(BASE - 0x1_1000).name == "guard of ended stack 1"
     assert found.at(BASE - 64).name == "ended stack 1"
 
@@ -113,31 +119,31 @@ def test_the_state_of_a_lazy_page_is_its_records():
 
 @pytest.mark.parametrize("field", ["base_address", "current_size", "guard_address"])
 @pytest.mark.parametrize("value", [0, 1, 1 << 40, (1 << 64) - 1])
-def test_a_corrupt_stack_takes_no_place_that_is_anothers(field, value):
+def test_a_corrupt_stack_takes_no_addresses_of_others(field, value):
     world = World()
     world.manager["stack_manager"]["stacks"][0][field] = value
-    found = read_places(world.kernel(), NoSymbols())
+    found = read_objects(world.kernel(), NoSymbols())
     assert found.at(LAZY_BASE).name == "lazy range 0"
     assert found.at(0xFFFF_0000_1234_5678).name == "linear map"
-    assert all(place.start < place.end for place in found.places)
+    assert all(entry.start < entry.end for entry in found.objects)
 
 
 def test_a_corrupt_lazy_range_is_a_finding():
     world = World()
     world.manager["lazy_allocator"]["ranges"] = [{"first": 0xFFFF_0000, "pages": 99, "owner": 1}]
     kernel = world.kernel()
-    found = read_places(kernel, NoSymbols())
+    found = read_objects(kernel, NoSymbols())
     assert found.at(LAZY_BASE).kind == "unreserved"
     assert [finding.object for finding in kernel.journal.findings] == ["lazy range 0"]
 
 
 def naive(given, address):
-    """The smallest place over an address, by looking at all."""
-    over = [place for place in given if place.start <= address < place.end]
-    return min(over, key=lambda place: place.end - place.start, default=None)
+    """The smallest object at an address, by looking at all."""
+    over = [entry for entry in given if entry.start <= address < entry.end]
+    return min(over, key=lambda entry: entry.end - entry.start, default=None)
 
 
-def test_of_places_over_each_other_the_smaller_one_shows():
+def test_of_overlapping_objects_the_smaller_one_counts():
     random.seed(5)
     for _ in range(200):
         given = []
@@ -145,25 +151,29 @@ def test_of_places_over_each_other_the_smaller_one_shows():
             start = random.randrange(100)
             # Sizes that differ, so that the smallest is always one.
             given.append(
-                Place(start, start + 12 * random.randrange(1, 6) + number, "kind", f"place {number}")
+                MemoryObject(start, start + 12 * random.randrange(1, 6) + number, "kind", f"object {number}")
             )
-        sizes = {place.end - place.start for place in given}
+        sizes = {entry.end - entry.start for entry in given}
         if len(sizes) < len(given):
             continue
-        found = Places(given)
+        found = MemoryObjects(given)
         for address in range(200):
-            expected, place = naive(given, address), found.at(address)
-            assert (place and place.name) == (expected and expected.name), address
-        starts = [place.start for place in found.places]
+            expected, here = naive(given, address), found.at(address)
+            assert (here and here.name) == (expected and expected.name), address
+        starts = [entry.start for entry in found.objects]
         assert starts == sorted(starts)
 
 
-def test_a_range_is_split_where_places_begin_and_end():
-    found = Places(
-        [Place(10, 20, "kind", "one"), Place(20, 25, "kind", "two"), Place(40, 50, "kind", "three")]
+def test_a_range_is_split_where_objects_begin_and_end():
+    found = MemoryObjects(
+        [
+            MemoryObject(10, 20, "kind", "one"),
+            MemoryObject(20, 25, "kind", "two"),
+            MemoryObject(40, 50, "kind", "three"),
+        ]
     )
-    parts = [(start, end, place and place.name) for start, end, place in found.split(5, 45)]
+    parts = [(start, end, here and here.name) for start, end, here in found.split(5, 45)]
     assert parts == [(5, 10, None), (10, 20, "one"), (20, 25, "two"), (25, 40, None), (40, 45, "three")]
     assert list(found.split(60, 70)) == [(60, 70, None)]
     assert [part[:2] for part in found.split(12, 14)] == [(12, 14)]
-    assert list(Places([]).split(1, 2)) == [(1, 2, None)]
+    assert list(MemoryObjects([]).split(1, 2)) == [(1, 2, None)]

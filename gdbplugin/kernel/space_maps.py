@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import ADDRESS_BITS
-from gdbplugin.aarch64.extents import Leaf, Malformed
+from gdbplugin.aarch64.leaves import Leaf, Malformed
 from gdbplugin.aarch64.maps import Bounds, leaf_attributes, leaves
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import memory_of
@@ -60,7 +60,7 @@ class Permissions:
         return known
 
 
-def read_mappings(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
+def read_space_maps(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
     """Walk the tables of every active address space, by its number. Each table is read once."""
     lower = kernel.regime.lower
     found: dict[int, SpaceMap] = {}
@@ -83,7 +83,7 @@ def read_mappings(kernel: Kernel, spaces: AddressSpaces) -> dict[int, SpaceMap]:
     return found
 
 
-def read_space(kernel: Kernel, space: AddressSpace, within: tuple[int, int]) -> SpaceMap:
+def read_space_map(kernel: Kernel, space: AddressSpace, within: tuple[int, int]) -> SpaceMap:
     """Walk those tables of one address space that map addresses in a range, its end exclusive."""
     control = kernel.regime.lower.with_table(space.table or 0, space.asid)
     return _read_map(kernel, control, space.number, within)

@@ -1,0 +1,235 @@
+"""The mapped ranges of an address space by their owners: what lies in them, according to the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import eq
+
+from gdbplugin.aarch64.access import MemoryAttributes
+from gdbplugin.aarch64.control import TranslationControl
+from gdbplugin.aarch64.descriptor import Attributes
+from gdbplugin.aarch64.leaves import LeafRun, Piece, count_pieces_of, cut, pieces_of
+from gdbplugin.aarch64.maps import MappedRange
+from gdbplugin.aarch64.memory_types import is_device
+from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects
+from gdbplugin.records import NamedTuple
+
+_new = tuple.__new__  # Half the cost of calling the class, where there are very many.
+
+
+class _MappingFields(NamedTuple):
+    """What a mapping is made of. A named tuple, as there may be very many."""
+
+    start: int
+    """First input address."""
+    end: int
+    """Exclusive end."""
+    physical: int
+    """Output address of the first input address."""
+    sizes: dict[int, int]
+    """Number of blocks and pages that it consists of, or has a part of, by their size in bytes."""
+    memory: MemoryAttributes
+    owner: str
+    """What lies there, in words; empty where not known."""
+    object: MemoryObject | None
+    task: int | None
+    """The task whose address space it was found in."""
+    alias: int | None
+    """With --find-physical: the address at which that physical address is mapped."""
+
+
+class Mapping(_MappingFields):
+    """A range of input addresses that maps to one range of output addresses with one set of attributes."""
+
+    __slots__ = ()
+
+    json_fields = (
+        "start",
+        "end",
+        "size",
+        "physical",
+        "sizes as leaves",
+        "alias",
+        "memory",
+        "owner",
+        "kind",
+        "owner_task as task",
+    )
+    json_merged = ("memory",)
+    json_optional = ("alias",)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.end - self.start
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of what lies there, such as stack, guard, lazy range; null where not known."""
+        return None if self.object is None else self.object.kind
+
+    @property
+    def attributes(self) -> Attributes:
+        """What the descriptors say of the memory."""
+        return self.memory.leaf
+
+    @property
+    def memory_type(self) -> str | None:
+        """The memory type; None where MAIR_ELx is not known."""
+        return self.memory.memory_type
+
+    @property
+    def asid(self) -> int | None:
+        """The ASID; None where the mapping is global."""
+        return self.memory.asid
+
+    @property
+    def owner_task(self) -> int | None:
+        """The TinyOS task it belongs to; null where there is none, or not known."""
+        return _owner_task(self.object, self.memory, self.task)
+
+
+class OwnedRange(NamedTuple):
+    """A range of input addresses with one set of attributes and one owner.
+
+    Its memory may be in many pieces. `runs` are the leaves that have a part in it; `task` is the task
+    whose address space it was found in; `sought` is a physical address whose aliases were asked for.
+    """
+
+    start: int
+    end: int
+    memory: MemoryAttributes
+    owner: str
+    object: MemoryObject | None
+    task: int | None
+    runs: list[LeafRun]
+    sought: int | None = None
+
+    @property
+    def attributes(self) -> Attributes:
+        """What the descriptors say of the memory."""
+        return self.memory.leaf
+
+    @property
+    def memory_type(self) -> str | None:
+        """The memory type; None where MAIR_ELx is not known."""
+        return self.memory.memory_type
+
+    @property
+    def asid(self) -> int | None:
+        """The ASID; None where the range is global."""
+        return self.memory.asid
+
+    @property
+    def owner_task(self) -> int | None:
+        """The TinyOS task it belongs to; None where there is none, or not known."""
+        return _owner_task(self.object, self.memory, self.task)
+
+    @property
+    def alias(self) -> int | None:
+        """The input address of the physical address that was asked for."""
+        return None if self.sought is None else self.start + self.sought - self.physical
+
+    @property
+    def piece_count(self) -> int:
+        """The number of pieces."""
+        return count_pieces_of(self.runs)
+
+    @property
+    def physical(self) -> int:
+        """The output address of `start`."""
+        first = self.runs[0]
+        return first.physical + self.start - first.start
+
+    def pieces(self) -> Iterator[Piece]:
+        """The ranges of output addresses that it maps to."""
+        for piece in pieces_of(self.runs):
+            low, high = max(piece.start, self.start), min(piece.end, self.end)
+            if (low, high) == (piece.start, piece.end):
+                yield piece
+            else:
+                yield Piece(low, high, piece.physical + low - piece.start, piece.sizes)
+
+    def mappings(self) -> Iterator[Mapping]:
+        """The same, each with what it is."""
+        _, _, memory, owner, here, task, _, sought = self
+        for start, end, physical, sizes in self.pieces():
+            alias = None if sought is None else start + sought - physical
+            yield _new(Mapping, (start, end, physical, sizes, memory, owner, here, task, alias))
+
+    def part(self, start: int, end: int) -> OwnedRange:
+        """What of it lies between two addresses; some must."""
+        start, end = max(self.start, start), min(self.end, end)
+        if (start, end) == (self.start, self.end):
+            return self
+        return self._replace(start=start, end=end, runs=cut(self.runs, start, end))
+
+    def containing(self, physical: int) -> Iterator[OwnedRange]:
+        """Those of its pieces that map to a physical address, whose alias each has."""
+        if any(physical & -run.leaf_size in run.outputs for run in self.runs):
+            for piece in self.pieces():
+                if piece.physical <= physical < piece.physical + piece.end - piece.start:
+                    yield self.part(piece.start, piece.end)._replace(sought=physical)
+
+
+def _owner_task(here: MemoryObject | None, memory: MemoryAttributes, task: int | None) -> int | None:
+    """The task that memory belongs to, found in a task's address space. Global memory is in all of them."""
+    if here is not None and here.task is not None:
+        return here.task
+    return None if memory.asid is None else task
+
+
+def owned_ranges(
+    found: MappedRange,
+    objects: MemoryObjects,
+    control: TranslationControl,
+    memory: MemoryAttributes,
+    task: int | None,
+) -> Iterator[OwnedRange]:
+    """Split a mapped range by its owners: by what is on record, or else by what it looks like.
+
+    `task` is the task whose address space it was found in.
+    """
+    for low, high, here in objects.split(found.start, found.end):
+        inside = found.runs
+        if (low, high) != (found.start, found.end):
+            inside = cut(inside, low, high)
+        if here is None:
+            yield from _by_looks(OwnedRange(low, high, memory, "", None, task, inside), control)
+        else:
+            yield OwnedRange(low, high, memory, here.name, here, task, inside)
+
+
+def _by_looks(whole: OwnedRange, control: TranslationControl) -> Iterator[OwnedRange]:
+    """Split a range without a known owner by what its addresses look like."""
+    if is_device(whole.memory_type):
+        yield whole._replace(owner="device")
+        return
+    looks = {0: "identity map"}
+    if control.upper:
+        looks[control.first_address] = "linear map"
+    end = 1 << control.output_bits
+    if not any(_has_offset(run, offset, end) for run in whole.runs for offset in looks):
+        yield whole
+        return
+    pending: OwnedRange | None = None
+    for piece in whole.pieces():
+        owner = looks.get(piece.start - piece.physical, "")
+        if pending is not None and pending.owner == owner:
+            pending = pending._replace(end=piece.end)
+            continue
+        if pending is not None:
+            yield whole.part(pending.start, pending.end)._replace(owner=pending.owner)
+        pending = whole._replace(start=piece.start, end=piece.end, owner=owner)
+    if pending is not None:
+        yield whole.part(pending.start, pending.end)._replace(owner=pending.owner)
+
+
+def _has_offset(run: LeafRun, offset: int, end: int) -> bool:
+    """Whether some leaf's input address is its output, which is below `end`, and an offset."""
+    first = run.start - offset
+    if not 0 <= first < end:
+        return False
+    if run.piece_count == 1:
+        return first == run.physical
+    return any(map(eq, run.outputs, range(first, first + run.size, run.leaf_size)))
