@@ -16,7 +16,7 @@ from gdbplugin.repl.repl import Manner, Repl
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.terminal import lack_of_cursor, style_of
 from gdbplugin.session import SessionError, streams
-from gdbplugin.session.signals import raised_as_exit
+from gdbplugin.session.process import raised_as_exit
 
 
 class _Parser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ import sys
 
 from gdbplugin.session import TinyOS, process
 from gdbplugin.session.gdb_program import PLUGIN, find_gdb, gdb_environment
-from gdbplugin.session.signals import passed_to_child
+from gdbplugin.session.process import passed_to_child
 
 
 def run(session: TinyOS) -> int:

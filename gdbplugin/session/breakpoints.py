@@ -29,7 +29,7 @@ from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.occurrences import SWITCH_KIND, Occurrence, occurrence
-from gdbplugin.session.signals import deferred
+from gdbplugin.session.process import deferred_signals
 from gdbplugin.session.target import SessionTarget
 
 _WATCHPOINT = re.compile(r"atchpoint (\d+)")
@@ -84,7 +84,7 @@ class EventBreakpoint:
         try:
             with session.reading() as target:
                 marks = _marks(session.kernel, target.required_kernel(), wanted)
-                with deferred():  # One whose number nobody has noted could not be deleted.
+                with deferred_signals():  # One whose number nobody has noted could not be deleted.
                     for mark in marks:
                         self._numbers.append(_insert(session.debugger, mark, wanted.condition(mark)))
         except BaseException:
@@ -125,7 +125,7 @@ class EventBreakpoint:
     def delete(self) -> None:
         """Remove it from the target; a second call does nothing."""
         if self._numbers:
-            with deferred(), self._session.stopped() as gdb:
+            with deferred_signals(), self._session.stopped() as gdb:
                 _delete(gdb, self._numbers)
 
     def __enter__(self) -> EventBreakpoint:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from gdbplugin.session.errors import EndedError, SessionError
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 
 PROMPT = re.compile(r"(?<![^\n])tinyos\*?> $")
 """The end of what the kernel has written, when it waits for a command (`tinyos*> ` in the `*` submenu)."""
@@ -38,7 +38,7 @@ class Console:
         if already_read:
             self._receive(already_read)
         pump.add(line.fileno(), self._receive)
-        pump.witness("the kernel's console", lambda: self._transcript)
+        pump.add_source("the kernel's console", lambda: self._transcript)
 
     @property
     def transcript(self) -> str:

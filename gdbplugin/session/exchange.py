@@ -13,7 +13,7 @@ from typing import IO
 from gdbplugin.session import mi, process
 from gdbplugin.session.errors import EndedError, SessionError, WaitTimeoutError
 from gdbplugin.session.mi import Record, Stop
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 
 COMMAND_SECONDS = 20.0
 """How long a command may take of which nothing else is said."""
@@ -63,7 +63,7 @@ class Exchange:
         """Whether the machine has ended, as whoever started it knows."""
         pump.add(child.stdout.fileno(), self._receive)
         pump.add(child.stderr.fileno(), self._receive_errors)
-        pump.witness("GDB", self._said)
+        pump.add_source("GDB", self._said)
 
     @property
     def pid(self) -> int:

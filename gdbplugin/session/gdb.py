@@ -28,7 +28,7 @@ from gdbplugin.session.errors import (
 from gdbplugin.session.exchange import COMMAND_SECONDS, Exchange
 from gdbplugin.session.gdb_program import find_gdb, gdb_environment
 from gdbplugin.session.mi import Result, Stop
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 from gdbplugin.session.streams import escaped
 
 CONNECT_SECONDS = 5.0

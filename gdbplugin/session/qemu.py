@@ -23,7 +23,7 @@ from gdbplugin.session import directory as names
 from gdbplugin.session import process
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import AddressInUseError, EndedError, SessionError, ToolMissingError
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 from gdbplugin.session.ram import MappedRam, RamUnavailableError
 
 MACHINE_FILE = Path(__file__).with_name("raspi4b.cfg")

@@ -17,7 +17,7 @@ from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 from qemu.qmp.qmp_client import GreetingError
 
 from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 
 # An assertion where the connection is lost in the instant it is made.
 _LOST = (QMPError, AssertionError, EOFError, OSError)

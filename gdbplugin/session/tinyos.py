@@ -29,7 +29,7 @@ from gdbplugin.session.gdb_program import PLUGIN
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
 from gdbplugin.session.mi import Result, Stop
 from gdbplugin.session.objects import Objects
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.target import Reader, SessionTarget
 from gdbplugin.session.watch import Watch
@@ -93,7 +93,7 @@ class TinyOS(Objects, Breakpoints):
         pump = Pump()
         session = cls(qemu, kernel, pump, plugin=plugin)
         try:
-            pump.witness("QEMU", qemu.log)
+            pump.add_source("QEMU", qemu.log)
             session._runs_without_gdb = not options.paused
             if not options.paused:
                 session._wait_until_up(timeout)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gdbplugin.session.console import Console
 from gdbplugin.session.errors import EndedError, SessionError, WaitTimeoutError
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from gdbplugin.session import (
     mi,
 )
 from gdbplugin.session.gdb import Gdb
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 from tests.session.processes import is_alive, wait_until_gone
 
 
@@ -183,7 +183,7 @@ def test_nothing_outlives_a_program_that_is_killed(number: signal.Signals, kerne
         import signal
         from pathlib import Path
         from gdbplugin.session import TinyOS
-        from gdbplugin.session.signals import raised_as_exit
+        from gdbplugin.session.process import raised_as_exit
         with raised_as_exit(), TinyOS.boot(Path({str(kernel_elf)!r})) as machine:
             print(machine.qemu.directory, machine.qemu.pid, machine.debugger.pid, flush=True)
             signal.pause()
