@@ -16,6 +16,7 @@ from gdbplugin.repl.repl import Manner, Repl
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.terminal import lack_of_cursor, style_of
 from gdbplugin.session import SessionError, streams
+from gdbplugin.session.console import attach_terminal
 from gdbplugin.session.process import raised_as_exit
 
 
@@ -72,10 +73,7 @@ def _require_fitting(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.console is not None:
-        # Not at the top: only this use of the program needs it.
-        from gdbplugin.session import terminal
-
-        return terminal.attach(options.console)
+        return attach_terminal(options.console)
     opening = Opening(options.kernel, options.image, options.port, options.connect, options.manager)
     if options.gdb:
         with opening.open() as session:
