@@ -25,9 +25,8 @@ from gdbplugin.session.errors import (
     ToolMissingError,
     WaitTimeoutError,
 )
-from gdbplugin.session.exchange import COMMAND_SECONDS, Exchange
 from gdbplugin.session.gdb_program import find_gdb, gdb_environment
-from gdbplugin.session.mi import Result, Stop
+from gdbplugin.session.mi import COMMAND_SECONDS, MiClient, Result, Stop
 from gdbplugin.session.process import Pump
 from gdbplugin.session.streams import escaped
 
@@ -66,7 +65,7 @@ _SETTINGS = (
 )
 
 
-class Gdb(Exchange):
+class Gdb(MiClient):
     """A running GDB. Its process is gone after `close`."""
 
     _address = ""

@@ -339,7 +339,7 @@ class TinyOS(Objects, Breakpoints):
 
     def _attach(self, timeout: float = CONNECT_SECONDS) -> Gdb:
         gdb = Gdb.start(self.pump, elf=self.kernel.path, plugin=self._plugin)
-        gdb.has_lost_machine = self._host.has_ended
+        gdb.machine_has_ended = self._host.has_ended
         try:
             self.debugger_complaints = gdb.connect(self.address, timeout).log
             self.kernel.require_running(gdb)
