@@ -236,7 +236,8 @@ class Qemu:
         try:
             programs.try_qemu(find_qemu())
         except programs.UnfitError as error:
-            return ToolMissingError(f"QEMU does not serve: {error}; install it with: {programs.QEMU.advice}")
+            advice = f"install it with: {programs.QEMU.advice}"
+            return ToolMissingError(f"this QEMU cannot be used: {error}; {advice}")
         return self.ended()
 
 

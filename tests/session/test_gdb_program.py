@@ -128,7 +128,7 @@ def test_tinyos_gdb_tries_the_one_named_too(
 def test_a_program_that_is_no_gdb_is_named(kernel_elf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYOS_GDB", "true")
     with TinyOS.boot(kernel_elf) as session:
-        with pytest.raises(ToolMissingError, match=r"^GDB does not serve: found \S*true, but [^\n]*$"):
+        with pytest.raises(ToolMissingError, match=r"^this GDB cannot be used: found \S*true, but [^\n]*$"):
             session.gdb("output 1")
         monkeypatch.delenv("TINYOS_GDB")
         assert session.gdb("output 1") == "1"
