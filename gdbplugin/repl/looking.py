@@ -19,8 +19,8 @@ from gdbplugin.kernel.tasks import task_names
 from gdbplugin.repl.screen import Screen
 from gdbplugin.repl.status import Status
 from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError, qmp
-from gdbplugin.session.machine import SessionSymbols
 from gdbplugin.session.mi import Stop
+from gdbplugin.session.target import SessionSymbols
 from gdbplugin.session.watch import Snapshot
 
 # The prompt waits meanwhile.
