@@ -17,7 +17,7 @@ class Attachment:
 
     def __init__(self, address: str) -> None:
         self.gdb_address = address
-        self.ram_lack = f"this session was attached to {address}, and whoever started that has its RAM"
+        self.no_ram_reason = f"this session was attached to {address}, and whoever started that has its RAM"
         self._resources = contextlib.ExitStack()
 
     @functools.cached_property
@@ -30,7 +30,7 @@ class Attachment:
         del within
         return False
 
-    def ended(self) -> EndedError:
+    def end_error(self) -> EndedError:
         """The error for a connection that is no more."""
         return EndedError(f"the connection to {self.gdb_address} was lost")
 

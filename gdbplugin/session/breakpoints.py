@@ -222,7 +222,7 @@ def _marks(file: KernelFile, kernel: Kernel, wanted: Occurrence) -> list[Mark]:
     """The kernel's marks of what is wanted; raises `KernelUnusableError` for a kernel that has none."""
     known = {SWITCH_KIND: SWITCH, **kind_numbers(kernel)}
     numbers = {known.get(kind) for kind in wanted.kinds}
-    found = [mark for mark in file.marks if mark.kind in numbers]
+    found = [mark for mark in file.probes if mark.kind in numbers]
     if not found:
         raise KernelUnusableError(
             f"{file.path} has no mark of {' or '.join(wanted.kinds)}: build a newer one"

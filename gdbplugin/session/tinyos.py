@@ -60,7 +60,7 @@ class TinyOS(Objects, Breakpoints):
         self._plugin = plugin
         self._console = None
         if isinstance(host, Qemu):
-            self._console = Console(host.console, pump, host.ended, host.early_output)
+            self._console = Console(host.console, pump, host.end_error, host.early_output)
             host.pump = pump
         self._debugger: Gdb | None = None
         self._reader: Reader | None = None
@@ -183,7 +183,7 @@ class TinyOS(Objects, Breakpoints):
     def lost(self) -> EndedError | None:
         """How QEMU or GDB ended, if one of them has; waits for nothing."""
         if self._host.has_ended():
-            return self._host.ended()
+            return self._host.end_error()
         return None if self._debugger is None else self._debugger.ended
 
     def resume(self) -> None:
@@ -268,7 +268,7 @@ class TinyOS(Objects, Breakpoints):
         ram = self._host.ram
         if ram is None:
             raise SessionError(
-                f"a running kernel can be watched only by its mapped RAM: {self._host.ram_lack}"
+                f"a running kernel can be watched only by its mapped RAM: {self._host.no_ram_reason}"
             )
         host = self._host
         return Watch(
@@ -276,7 +276,7 @@ class TinyOS(Objects, Breakpoints):
             self.kernel.image,
             self.kernel.layout,
             events=events,
-            lost=lambda: host.ended() if host.has_ended() else None,
+            lost=lambda: host.end_error() if host.has_ended() else None,
             is_stopped=lambda: not self.running,
         )
 
@@ -320,7 +320,7 @@ class TinyOS(Objects, Breakpoints):
         while ram is not None and not self.kernel.is_set_up(ram):
             self.pump.drain()
             if self._host.has_ended():
-                raise self._host.ended()
+                raise self._host.end_error()
             if time.monotonic() >= deadline:
                 said = f"waited {timeout:g} s for the kernel to set up its memory manager"
                 raise WaitTimeoutError(said, self.pump.evidence())
@@ -329,7 +329,7 @@ class TinyOS(Objects, Breakpoints):
     def _require_machine(self) -> None:
         """Raise the error that says how the machine ended, where GDB has lost it."""
         if self._debugger is not None and self._debugger.is_disconnected:
-            raise self._host.ended()
+            raise self._host.end_error()
 
     def _with_gdb(self) -> Gdb:
         """GDB, attached; where it was not before, the target is stopped now."""
@@ -370,5 +370,5 @@ class TinyOS(Objects, Breakpoints):
             # A target that can neither be resumed nor interrupted is one that GDB may not have told of yet.
             is_doubtful = isinstance(error, CommandFailedError) and error.command.startswith("-exec-")
             if self._host.has_ended(_END_SECONDS if is_disconnected or is_doubtful else 0) or is_disconnected:
-                raise self._host.ended() from error
+                raise self._host.end_error() from error
             raise

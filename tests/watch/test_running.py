@@ -150,7 +150,7 @@ def test_before_the_kernel_has_set_up_its_memory_it_says_so(boot):
 
 
 def test_without_mapped_ram_it_says_why(boot):
-    with pytest.raises(SessionError, match=r"mapped RAM.*not to be shared"):
+    with pytest.raises(SessionError, match=r"mapped RAM.*share_ram=False"):
         boot(share_ram=False).watch()
 
 
