@@ -205,7 +205,7 @@ def test_what_a_command_writes_is_seen_at_once(tinyos: TinyOS) -> None:
         gdb.execute("thread 2")  # In the kernel, where its addresses can be written.
         before = tinyos.stats().stats.optimization_events
         assert before is not None
-        with tinyos.reading() as target:
+        with tinyos.stopped_target() as target:
             place = target.required_kernel().place(MANAGER, "stats.optimization_events")
         assert place is not None
         for value in (before + 5, before):
