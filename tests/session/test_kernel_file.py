@@ -1,4 +1,4 @@
-"""Which files are accepted as TinyOS's kernel."""
+"""Which files are accepted as TinyOS's kernel, and why others are not."""
 
 from __future__ import annotations
 
