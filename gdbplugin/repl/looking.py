@@ -46,8 +46,8 @@ class Lookout:
 
     def look(self) -> Status:
         """The status now. What cannot be found out is said in it."""
-        if self.session.lost is not None:
-            return Status(running=False, problem=self.session.lost.message)
+        if self.session.ended is not None:
+            return Status(running=False, problem=self.session.ended.message)
         if not self.session.running:
             self._counted, self._peeked = None, Status(running=True)
             return self._stopped()
@@ -67,7 +67,7 @@ class Lookout:
 
         QEMU reads what its emulation last wrote down: the core goes on meanwhile.
         """
-        if self._watch is None or self.session.lost is not None or not self.session.running:
+        if self._watch is None or self.session.ended is not None or not self.session.running:
             return
         socket, arguments = self.session.qemu.qmp_socket, {"command-line": "info registers"}
         try:
@@ -76,7 +76,7 @@ class Lookout:
             self._peeked = Status(running=True)
             return
         found = _REGISTERS.search(str(said))
-        if found is not None and self.session.lost is None:
+        if found is not None and self.session.ended is None:
             address, level = int(found[1], 16), int(found[2])
             place = self._function(address)
             self._peeked = Status(running=True, place=place, core=0, exception_level=level)

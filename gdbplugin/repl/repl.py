@@ -68,7 +68,7 @@ class Repl:
     @property
     def lost(self) -> str | None:
         """What has ended that the session cannot be without, and why; None while all is well."""
-        lost = self.session.lost
+        lost = self.session.ended
         reason = self._unopened or (lost.message if lost is not None else None)
         return None if reason is None else f"{reason}; `restart` begins a new session"
 

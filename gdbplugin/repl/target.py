@@ -162,11 +162,11 @@ class Target:
             return console.transcript[start:].partition(echo)[2]
 
         def is_over() -> bool:
-            return bool(PROMPT.search(written())) or not session.running or session.lost is not None
+            return bool(PROMPT.search(written())) or not session.running or session.ended is not None
 
         session.pump.wait(is_over, timeout, f"the kernel's answer to {typed!r}")
-        if session.lost is not None:
-            raise session.lost
+        if session.ended is not None:
+            raise session.ended
         return PROMPT.sub("", written())
 
     @contextlib.contextmanager
@@ -176,7 +176,7 @@ class Target:
         try:
             yield
         finally:
-            if self._session.lost is None:
+            if self._session.ended is None:
                 # Of a running target none can be selected: then at the next stop.
                 if self._session.running:
                     self._thread_before = thread
@@ -220,7 +220,7 @@ class Target:
 
     def _after(self, held: Stop, moves_on: bool) -> None:
         """Let the target run on, or keep it, after a command for which it was held."""
-        if self._session.lost is not None or self._session.running:
+        if self._session.ended is not None or self._session.running:
             self._held = None
             return
         latest = self._session.last_stop
@@ -248,7 +248,7 @@ class Target:
                 self._session.gdb(command, self._timeout, show=self._screen.gdb)
         except KeyboardInterrupt:
             stop = self._session.last_stop
-            if self._session.lost is None and stop is not None and stop is not before:
+            if self._session.ended is None and stop is not None and stop is not before:
                 self._select(thread)
                 self._session.gdb("frame", show=self._screen.gdb)
             raise

@@ -115,7 +115,7 @@ class Connection:
         return None if self._debugger is None else self._debugger.last_stop
 
     @property
-    def lost(self) -> EndedError | None:
+    def ended(self) -> EndedError | None:
         """How QEMU or GDB ended, if one of them has; does not wait."""
         if self._host.has_ended():
             return self._host.end_error()

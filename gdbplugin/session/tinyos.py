@@ -264,7 +264,7 @@ class TinyOS(Connection):
             try:
                 return breakpoint_.wait(timeout)
             except BaseException:
-                if not was_running and self.running and self.lost is None:
+                if not was_running and self.running and self.ended is None:
                     self.interrupt()
                 raise
 
@@ -282,7 +282,7 @@ class TinyOS(Connection):
             self.kernel.image,
             self.kernel.layout,
             events=events,
-            lost=lambda: host.end_error() if host.has_ended() else None,
+            ended=lambda: host.end_error() if host.has_ended() else None,
             is_stopped=lambda: not self.running,
         )
 

@@ -60,7 +60,7 @@ class Watch:
         layout: Layout,
         *,
         events: int = _EVENTS,
-        lost: Callable[[], EndedError | None] = lambda: None,
+        ended: Callable[[], EndedError | None] = lambda: None,
         is_stopped: Callable[[], bool] = lambda: False,
         timeout: float = _LOAD_SECONDS,
     ) -> None:
@@ -73,7 +73,7 @@ class Watch:
         self._ram = ram
         self._image = image
         self._layout = layout
-        self._lost = lost
+        self._ended = ended
         self._is_stopped = is_stopped
         self._reader = SnapshotReader(layout, events)
         self._require_machine()
@@ -132,9 +132,9 @@ class Watch:
 
     def _torn_error(self, before: Sequence[int], torn: int, timeout: float) -> SessionError:
         """The error if there was no whole copy in time."""
-        lost = self._lost()
-        if lost is not None:
-            return lost
+        ended = self._ended()
+        if ended is not None:
+            return ended
         said = f"waited {timeout:g} s for a whole snapshot of the kernel"
         after = self._read_counters()
         if after == before:
@@ -154,9 +154,9 @@ class Watch:
         return read_failure(Kernel(NoMachine(), self._layout, memory=copies)) is not None
 
     def _require_machine(self) -> None:
-        lost = self._lost()
-        if lost is not None:
-            raise lost
+        ended = self._ended()
+        if ended is not None:
+            raise ended
 
     def _require_kernel(self, timeout: float) -> None:
         # Just after the start, QEMU may not have loaded the kernel into RAM yet.

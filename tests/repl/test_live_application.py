@@ -247,7 +247,7 @@ def test_a_failed_kernel_is_told_of() -> None:
 
 def test_without_gdb_the_machine_is_still_watched() -> None:
     gone = EndedError("GDB was killed by SIGKILL")
-    feed = Feed(_session(lost=gone), _Watch(workload(0), workload(1)), Choices())  # type: ignore[arg-type]
+    feed = Feed(_session(ended=gone), _Watch(workload(0), workload(1)), Choices())  # type: ignore[arg-type]
     feed.look()
     shown = feed.scene.snapshot
     feed.look()

@@ -64,8 +64,8 @@ def test_qemu_killed_during_a_call_is_the_error(name: str, kernel_elf: Path) -> 
         with killed_meanwhile(tinyos.qemu.pid), pytest.raises(EndedError) as caught:
             repeat(tinyos, call)
         assert caught.value.message == "QEMU was killed by SIGKILL"
-        assert tinyos.lost is not None
-        assert tinyos.lost.message == "QEMU was killed by SIGKILL"
+        assert tinyos.ended is not None
+        assert tinyos.ended.message == "QEMU was killed by SIGKILL"
         # Each later call says so too.
         with pytest.raises(EndedError, match="QEMU was killed by SIGKILL"):
             call(tinyos)

@@ -131,7 +131,7 @@ def test_a_gdb_that_never_answers_is_killed(machine: TinyOS) -> None:
     for _ in range(2):
         with pytest.raises(EndedError, match="GDB did not answer for 12 s, and was ended"):
             machine.gdb("output 6*7")
-    assert machine.lost is not None
+    assert machine.ended is not None
     # The machine is unharmed, and takes another GDB.
     machine.detach()
     assert_answers(machine)

@@ -208,7 +208,7 @@ def test_a_kernel_stopped_in_a_change_is_shown_as_it_is(ram, layout, name):
 
 def test_a_machine_that_has_ended_is_an_error(ram, layout):
     ended = None
-    watch = Watch(ram, IMAGE, layout, lost=lambda: ended)
+    watch = Watch(ram, IMAGE, layout, ended=lambda: ended)
     watch.snapshot()
     ended = EndedError("QEMU was killed by SIGKILL")
     with pytest.raises(EndedError, match="SIGKILL"):
@@ -217,7 +217,7 @@ def test_a_machine_that_has_ended_is_an_error(ram, layout):
 
 def test_a_machine_that_ends_meanwhile_is_an_error(ram, layout):
     ends = iter([None, None, EndedError("QEMU was killed by SIGKILL")])
-    watch = Watch(ram, IMAGE, layout, lost=lambda: next(ends))
+    watch = Watch(ram, IMAGE, layout, ended=lambda: next(ends))
     ram.change(MANAGER, by=1)
     with pytest.raises(EndedError, match="SIGKILL"):
         watch.snapshot(timeout=0.05)

@@ -117,7 +117,7 @@ class Feed:
 
     def _notice_end(self) -> None:
         """Without GDB the machine can still be watched; that it has ended itself, a look at it says."""
-        ended = self._tinyos.lost
+        ended = self._tinyos.ended
         self._ended = "" if ended is None else ended.message
 
     def _where(self) -> str:
