@@ -61,7 +61,7 @@ class RemoteTarget:
 class Connection:
     """GDB and the machine it is attached to. GDB is started when it is first needed.
 
-    `TinyOS` adds the library's methods; apart from it because a file has at most 400 lines.
+    `TinyOS` adds the library's methods. They are two classes because one file would have more than 400 lines.
     """
 
     def __init__(

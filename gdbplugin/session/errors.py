@@ -40,7 +40,7 @@ class WaitTimeoutError(SessionError):
 
 
 class CommandFailedError(SessionError):
-    """A command failed in GDB or QEMU; `reason` is the error in their words.
+    """GDB or QEMU answered `command` with an error; `reason` is its text.
 
     `output` is what the command printed before it failed.
     """

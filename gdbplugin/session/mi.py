@@ -155,7 +155,7 @@ def quote(text: str) -> str:
 class MiClient:
     """A GDB process that speaks MI: writes commands, and collects results, output and stops.
 
-    `gdb.Gdb` adds what is asked of GDB; apart from it because a file has at most 400 lines.
+    `gdb.Gdb` adds the operations. They are two classes because one file would have more than 400 lines.
     """
 
     def __init__(self, child: subprocess.Popen[bytes], pump: Pump) -> None:
