@@ -184,8 +184,10 @@ class Gdb(MiClient):
             # Nobody waits for these results any more: drop them when they arrive.
             self._awaited.clear()
             self._results.clear()
-            if self._cancel():
-                self._settle(resume)
+            # A GDB that is still starting may exit at an interrupt: the next call reports that.
+            with contextlib.suppress(EndedError):
+                if self._cancel():
+                    self._settle(resume)
             raise
 
     def _cancel(self) -> bool:

@@ -124,6 +124,23 @@ def test_after_ctrl_c_in_a_command_gdb_answers(shared_machine: TinyOS) -> None:
         assert shared_machine.stats().stats.context_switch_count
 
 
+def test_ctrl_c_while_gdb_starts_is_ctrl_c(
+    machine: TinyOS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GDB that has not set up its Python yet exits at an interrupt."""
+    starting = tmp_path / "gdb"
+    starting.write_text("#!/bin/sh\nexec sleep 600\n")
+    starting.chmod(0o755)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    with monkeypatch.context() as patched:
+        patched.setenv("TINYOS_GDB", str(starting))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            machine.stats()
+    timer.join()
+    assert machine.stats().stats.context_switch_count
+
+
 def test_ctrl_c_stops_a_target_that_a_command_let_run(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
