@@ -46,7 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
         path = shutil.which(named)
         if path is None:
             raise pytest.UsageError(f"{option}={named} is not a program")
-        config.add_cleanup(_set_for_now(variable, path))
+        # Absolute, as a test may change the working directory.
+        config.add_cleanup(_set_for_now(variable, os.path.abspath(path)))
 
 
 def _set_for_now(variable: str, value: str) -> Any:

@@ -146,8 +146,9 @@ def test_a_missing_kernel_is_one_line(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["no kernel at *nowhere.elf: give one with --tinyos-kernel ELF"])
 
 
+@pytest.mark.parametrize("folder", ["{project}", "."], ids=["absolute", "relative"])
 def test_the_programs_named_are_used_for_this_run_only(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     real = os.environ.get("TINYOS_GDB") or shutil.which("gdb-multiarch")
     monkeypatch.setenv("TINYOS_GDB", "before")
@@ -156,9 +157,11 @@ def test_the_programs_named_are_used_for_this_run_only(
     chosen.write_text(f'#!/bin/sh\necho "$@" >>"{calls}"\nexec {real} "$@"\n')
     chosen.chmod(0o755)
     project.makepyfile("""
-        def test_it(boot_tinyos):
+        def test_it(boot_tinyos, monkeypatch):
+            monkeypatch.chdir("/")
             assert boot_tinyos(paused=True).gdb("echo hello") == "hello"
     """)
-    project.runpytest_inprocess(f"--tinyos-gdb={chosen}").assert_outcomes(passed=1)
+    named = f"{folder.format(project=project.path)}/chosen-gdb"
+    project.runpytest_inprocess(f"--tinyos-gdb={named}").assert_outcomes(passed=1)
     assert "--interpreter=mi3" in calls.read_text()
     assert os.environ["TINYOS_GDB"] == "before"
