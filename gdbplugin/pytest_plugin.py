@@ -1,8 +1,8 @@
-"""The pytest plugin: machines that run TinyOS as fixtures, and what they show at the moment a test fails.
+"""The pytest plugin: machines with TinyOS as fixtures, and their state in the report of a failed test.
 
-pytest loads it wherever the package is installed (entry point `pytest11`), in projects too that never use it,
-and in whichever version they have. So it imports only what pytest has loaded already, nothing of a session
-before a test asks for one, and it uses what pytest 7.0 and pluggy 1.0 know.
+pytest loads it wherever the package is installed (entry point `pytest11`), also in projects that never use
+it, and in any version of pytest. So it imports only what pytest has loaded already, loads sessions only when
+a test asks for one, and uses only what pytest 7.0 and pluggy 1.0 have.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gdbplugin.session import SessionError, TinyOS
     from gdbplugin.session.gdb import Gdb
 
-# Titles and texts, as pytest's reports have them.
+# Titles and texts, as in pytest's reports.
 Sections = list[tuple[str, str]]
 _PROGRAMS = {"--tinyos-qemu": "TINYOS_QEMU", "--tinyos-gdb": "TINYOS_GDB"}
 _EVENTS = 20
@@ -30,7 +30,7 @@ _EVIDENCE_SECONDS = 10.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the kernel and the programs be chosen."""
+    """Add the options that choose the kernel and the programs."""
     group = parser.getgroup("tinyos", "TinyOS in QEMU, with GDB")
     group.addoption("--tinyos-kernel", metavar="ELF", help="the kernel to boot (else $TINYOS_KERNEL)")
     group.addoption("--tinyos-qemu", metavar="PROGRAM", help="QEMU (else $TINYOS_QEMU, qemu-system-aarch64)")
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the programs that were named used by every session of this run, whoever starts it."""
+    """Make every session of this run use the programs that were named."""
     for option, variable in _PROGRAMS.items():
         named = config.getoption(option)
         if named is None:
@@ -46,32 +46,33 @@ def pytest_configure(config: pytest.Config) -> None:
         path = shutil.which(named)
         if path is None:
             raise pytest.UsageError(f"{option}={named} is not a program")
-        config.add_cleanup(_set_for_now(variable, path))
+        # Absolute, as a test may change the working directory.
+        config.add_cleanup(_set_for_now(variable, os.path.abspath(path)))
 
 
 def _set_for_now(variable: str, value: str) -> Any:
-    """Set an environment variable; returns what puts it back."""
+    """Set an environment variable; returns a function that restores it."""
     before = os.environ.get(variable)
     os.environ[variable] = value
 
-    def put_back() -> None:
+    def restore() -> None:
         if before is None:
             os.environ.pop(variable, None)
         else:
             os.environ[variable] = before
 
-    return put_back
+    return restore
 
 
 class Boot:
-    """Boots machines with `QemuOptions` of the test's own, which are ended after it."""
+    """Boots machines with the test's own `QemuOptions`; they are ended after it."""
 
     def __init__(self, kernel: Path) -> None:
         self._kernel = kernel
         self.machines: list[TinyOS] = []
 
     def __call__(self, **options: object) -> TinyOS:
-        """One more machine; `options` are fields of `QemuOptions`. Raises a `SessionError`."""
+        """Boot one more machine; `options` are fields of `QemuOptions`. Raises a `SessionError`."""
         from gdbplugin.session import QemuOptions, TinyOS
 
         wanted = QemuOptions(**{"kernel": self._kernel, **options})  # type: ignore[arg-type]
@@ -86,7 +87,7 @@ class Boot:
 
 @pytest.fixture(scope="session")
 def tinyos_kernel(request: pytest.FixtureRequest) -> Path:
-    """The kernel's ELF: `--tinyos-kernel`, $TINYOS_KERNEL, or the one that this checkout has built."""
+    """The kernel's ELF: `--tinyos-kernel`, $TINYOS_KERNEL, or the one built in this checkout."""
     from gdbplugin.session import SessionError
     from gdbplugin.session.kernel_file import default_kernel
 
@@ -101,19 +102,19 @@ def tinyos_kernel(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def tinyos(tinyos_kernel: Path) -> Iterator[TinyOS]:
-    """A machine of this test's own, at the kernel's prompt."""
+    """A machine for this test alone, at the kernel's prompt."""
     yield from _booted(tinyos_kernel)
 
 
 @pytest.fixture(scope="module")
 def shared_tinyos(tinyos_kernel: Path) -> Iterator[TinyOS]:
-    """A machine for the tests of one module, which leave it running and as they found it."""
+    """A machine for the tests of one module, which must leave it running and as they found it."""
     yield from _booted(tinyos_kernel)
 
 
 @pytest.fixture
 def boot_tinyos(tinyos_kernel: Path) -> Iterator[Boot]:
-    """Boots machines with `QemuOptions` of the test's own: `boot_tinyos(paused=True)`."""
+    """Boots machines with the test's own `QemuOptions`: `boot_tinyos(paused=True)`."""
     boot = Boot(tinyos_kernel)
     yield boot
     boot.close()
@@ -131,16 +132,16 @@ def _booted(kernel: Path) -> Iterator[TinyOS]:
 
 
 def _failure(error: SessionError) -> BaseException:
-    # Where in the session it was noticed is of no use to whoever wrote the test.
+    # The traceback inside the session does not help the author of the test.
     return pytest.fail.Exception(str(error), pytrace=False)
 
 
-# What a machine showed as a failed assertion left it, by machine, until the test's report is made.
+# For each machine: a failed assertion and the state at that moment, kept until the test's report is made.
 _kept: dict[TinyOS, tuple[BaseException, Sections]] = {}
 
 
 def _observed(machine: TinyOS) -> TinyOS:
-    """Have a machine looked at when an assertion fails while it is held still: afterwards it runs on."""
+    """Record a machine's state when an assertion fails while it is stopped, because it runs on afterwards."""
 
     def keep(error: BaseException) -> None:
         known, _ = _kept.get(machine, (None, []))
@@ -151,12 +152,12 @@ def _observed(machine: TinyOS) -> TinyOS:
     return machine
 
 
-# First of all: by then the others have said whether what happened counts as a failure.
+# Outermost: then the other plugins have decided whether this counts as a failure.
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
-    """Attach to a failure what each of the test's machines showed then."""
+    """Attach the state of each of the test's machines to a failure."""
     outcome = yield
-    # A report that could not be made is another plugin's failure, and is told without our help.
+    # If another plugin failed to make the report, pytest reports that itself.
     if outcome.excinfo is None:
         _attach(outcome.get_result(), item, call)
 
@@ -174,7 +175,7 @@ def _attach(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[
 
 
 def _machines_of(item: pytest.Item) -> list[tuple[str, TinyOS]]:
-    """The machines among the values of a test's fixtures, each once, by the fixture's name."""
+    """The machines among the values of a test's fixtures, each once, with the fixture's name."""
     session = sys.modules.get("gdbplugin.session")
     if session is None:
         return []
@@ -187,31 +188,31 @@ def _machines_of(item: pytest.Item) -> list[tuple[str, TinyOS]]:
 
 
 def _state(machine: TinyOS) -> Sections:
-    """Report and events of a machine, as far as they are to be had: it may be what failed."""
+    """A machine's report and events, or why they are not available: the machine may be what failed."""
     from gdbplugin.session import SessionError
 
     found = []
     commands = {"report": "tinyos report", "events": f"tinyos events {_EVENTS}"}
     try:
-        with _as_it_is(machine) as gdb:
+        with _stopped_for_a_moment(machine) as gdb:
             for title, command in commands.items():
                 found.append((title, gdb.execute(command, _EVIDENCE_SECONDS)))
     except SessionError as error:
-        found.append(("state", f"not to be had: {error.message}"))
+        found.append(("state", f"not available: {error.message}"))
     return found
 
 
 def _console(machine: TinyOS) -> Sections:
-    """The end of what the kernel has written."""
+    """The last lines that the kernel has written."""
     lines = [] if machine.is_attached else machine.console.transcript.splitlines()
     return [("console", "\n".join(lines[-_CONSOLE_LINES:]))] if lines else []
 
 
 @contextlib.contextmanager
-def _as_it_is(machine: TinyOS) -> Iterator[Gdb]:
-    """A machine held still; afterwards it is as it was, for the next test: running, and its gdbstub free."""
-    is_left_alone = machine.running and not machine.has_debugger
+def _stopped_for_a_moment(machine: TinyOS) -> Iterator[Gdb]:
+    """A machine kept stopped in the `with`; afterwards it is as before: running, with its gdbstub free."""
+    was_free = machine.running and not machine.has_debugger
     with machine.stopped() as gdb:
         yield gdb
-    if is_left_alone:
+    if was_free:
         machine.detach()

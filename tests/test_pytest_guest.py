@@ -1,7 +1,7 @@
-"""The pytest plugin as a guest: in projects that do not use it, and in pytests from 7.0 to the newest.
+"""The pytest plugin in projects that do not use it, and in each pytest from 7.0 to the newest.
 
-Each pytest is fetched once, into `build/pytests`, and stands there by itself: of this environment nothing is
-seen but what a test names.
+Each pytest is fetched once, into a folder of its own in `build/pytests`. It sees nothing of this environment
+except what a test names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 from gdbplugin import pytest_plugin
 
-# One worker fetches each of them, once.
+# One worker fetches each pytest once.
 pytestmark = pytest.mark.xdist_group("pytest-guest")
 
 _TOP = Path(__file__).resolve().parents[1]
@@ -33,7 +33,7 @@ _PASSES = "def test_passes():\n    pass\n"
 
 
 def _fetched(name: str) -> Path:
-    """A folder that holds a pytest and what it needs; skips the test where it cannot be had."""
+    """The folder of a pytest and its dependencies; skips the test if it cannot be fetched."""
     folder = _TOP / "build" / "pytests" / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}"
     if folder.is_dir():
         return folder
@@ -54,7 +54,7 @@ def _fetched(name: str) -> Path:
 
 
 def _require_passing(folder: Path) -> None:
-    """Skip where that pytest by itself warns on this Python, or fails: 7 does so from 3.13 on."""
+    """Skip the test if that pytest alone warns or fails on this Python: 7 does from 3.13 on."""
     with tempfile.TemporaryDirectory() as project:
         Path(project, "test_it.py").write_text("import os\ndef test_it():\n    assert os.name == os.name\n")
         command = [sys.executable, "-S", "-m", "pytest", "-p", "no:cacheprovider", "-W", "error"]
@@ -65,14 +65,14 @@ def _require_passing(folder: Path) -> None:
 
 
 class Project:
-    """A project of somebody else's, with a pytest of its own, where our package is installed."""
+    """Another project, with its own pytest, where our package is installed."""
 
     def __init__(self, folder: Path, pytest_folder: Path) -> None:
         self.folder = folder / "project"
         self.folder.mkdir()
         (self.folder / "test_it.py").write_text(_PASSES)
         self._path = [pytest_folder, folder, _TOP]
-        # What pip leaves of a package beside its files: its name, and its entry points.
+        # A package's metadata, as pip installs it: its name, and its entry points.
         metadata = folder / "tinyos_gdb-0.1.0.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tinyos-gdb\nVersion: 0.1.0\n")
@@ -81,7 +81,7 @@ class Project:
         (metadata / "entry_points.txt").write_text("[pytest11]\n" + "".join(lines))
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run its pytest, which sees neither this environment nor this run's settings."""
+        """Run its pytest, without this environment and this run's settings."""
         path = os.pathsep.join(map(str, self._path))
         ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         return subprocess.run(
@@ -95,7 +95,7 @@ class Project:
         )
 
     def use_our_packages(self) -> None:
-        """Have what the plugin needs at its work seen too, after the project's own pytest."""
+        """Add the plugin's dependencies to the path, after the project's own pytest."""
         self._path.append(Path(sysconfig.get_path("purelib")))
 
 
@@ -113,7 +113,7 @@ def project(tmp_path: Path, pytest_folder: Path) -> Project:
     return Project(tmp_path, pytest_folder)
 
 
-def test_unused_it_imports_its_own_file_alone() -> None:
+def test_unused_it_imports_only_its_own_file() -> None:
     program = (
         "import sys, pytest; before = set(sys.modules); import gdbplugin.pytest_plugin;"
         "print(*sorted(set(sys.modules) - before))"
@@ -128,7 +128,7 @@ def test_unused_it_imports_its_own_file_alone() -> None:
     assert done.stdout.split() == ["gdbplugin", "gdbplugin.pytest_plugin"]
 
 
-def test_its_hooks_are_those_of_pluggy_1_0() -> None:
+def test_its_hooks_use_only_what_pluggy_1_0_has() -> None:
     hooks = {name: getattr(value, "pytest_impl", {}) for name, value in vars(pytest_plugin).items()}
     known = {"hookwrapper", "optionalhook", "specname", "tryfirst", "trylast"}
     assert {option for options in hooks.values() for option in options if options[option]} <= known
@@ -161,7 +161,7 @@ def test_pytest_still_explains_itself(project: Project, argument: str) -> None:
     assert ("tinyos" in done.stdout) == (argument != "--version")
 
 
-def test_without_autoload_it_is_not_there(project: Project) -> None:
+def test_without_autoload_it_is_not_loaded(project: Project) -> None:
     done = project.run("--tinyos-kernel=x", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "unrecognized arguments: --tinyos-kernel=x" in done.stderr
@@ -184,7 +184,7 @@ def test_a_projects_own_fixtures_and_options_come_first(project: Project) -> Non
     assert "TinyOS" not in done.stdout
 
 
-def test_a_project_with_such_an_option_can_do_without_it(project: Project) -> None:
+def test_a_project_with_the_same_option_can_turn_it_off(project: Project) -> None:
     (project.folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:tinyos\n")
     (project.folder / "conftest.py").write_text(
         "def pytest_addoption(parser): parser.addoption('--tinyos-kernel')\n"
@@ -192,7 +192,7 @@ def test_a_project_with_such_an_option_can_do_without_it(project: Project) -> No
     assert project.run("--tinyos-kernel=mine").returncode == 0
 
 
-def test_a_failure_of_one_that_uses_it_shows_its_machine(project: Project, kernel_elf: Path) -> None:
+def test_a_failure_in_a_project_shows_its_machine(project: Project, kernel_elf: Path) -> None:
     project.use_our_packages()
     (project.folder / "test_it.py").write_text(
         "def test_it(tinyos):\n    assert 'total_dynamic_stacks' not in tinyos.shell('*s')\n"

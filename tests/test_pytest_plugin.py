@@ -1,4 +1,4 @@
-"""The pytest plugin, as a project sees it that has the package installed: by runs of pytest within pytest."""
+"""The pytest plugin as a project with the package installed sees it: pytest runs inside pytest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# Runs that boot machines stay in one worker.
+# One worker boots all machines.
 pytestmark = pytest.mark.xdist_group("pytest-plugin")
 
 _ONE_FAILS = """
@@ -32,13 +32,13 @@ def test_fails(shared_tinyos):
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, kernel_elf: Path) -> pytest.Pytester:
-    """A project with nothing but its tests, given the kernel of this run."""
+    """A project with only its tests, and the kernel of this run."""
     pytester.makeini(f"[pytest]\naddopts = --tinyos-kernel={kernel_elf} -p no:cacheprovider\n")
     return pytester
 
 
 def _section(output: str, title: str) -> str:
-    """The lines under a heading of pytest's report of failures; it must stand there once."""
+    """The lines under a heading in pytest's report of failures, which must have it once."""
     lines = output.splitlines()
     (start,) = (number for number, line in enumerate(lines) if line.strip("- ") == title)
     body = lines[start + 1 :]
@@ -57,7 +57,7 @@ def test_a_failure_shows_report_events_and_console(project: pytest.Pytester, wor
     assert "Pressure: " in report
     events = _section(output, "TinyOS events (shared_tinyos)")
     assert events.startswith("Events (newest 20;")
-    # Of that moment: since then the machine has run on.
+    # From the moment of the failure: the machine has run on since then.
     newest = _section(output, "Captured stdout call").removeprefix("newest event ")
     assert events.split("\n")[-1].split()[0].replace(",", "") == newest
     console = _section(output, "TinyOS console (shared_tinyos)")
@@ -74,11 +74,11 @@ def test_a_machine_that_died_does_not_hide_the_failure(project: pytest.Pytester)
     result = project.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E *EndedError: QEMU was killed by SIGKILL*"])
-    assert _section(result.stdout.str(), "TinyOS state (tinyos)").startswith("not to be had: ")
+    assert _section(result.stdout.str(), "TinyOS state (tinyos)").startswith("not available: ")
     assert "tinyos>" in _section(result.stdout.str(), "TinyOS console (tinyos)")
 
 
-def test_afterwards_the_machine_is_as_it_was(project: pytest.Pytester) -> None:
+def test_after_a_failure_the_machine_is_as_before(project: pytest.Pytester) -> None:
     project.makepyfile("""
         def test_fails(shared_tinyos):
             assert not shared_tinyos.running
@@ -94,7 +94,7 @@ def test_afterwards_the_machine_is_as_it_was(project: pytest.Pytester) -> None:
     project.runpytest_inprocess().assert_outcomes(passed=2, failed=2)
 
 
-def test_a_test_whose_time_is_up_shows_its_machine(project: pytest.Pytester) -> None:
+def test_a_test_that_times_out_shows_its_machine(project: pytest.Pytester) -> None:
     project.makepyfile("""
         import pytest
         @pytest.mark.timeout(3, func_only=True)
@@ -115,7 +115,7 @@ def test_every_machine_of_a_test_is_shown(project: pytest.Pytester) -> None:
     """)
     result = project.runpytest_inprocess()
     result.assert_outcomes(failed=1)
-    # They have not run yet: there is no more to say of them than that.
+    # They have not run yet, so this is all that they show.
     assert sum(line.strip("- ") == "TinyOS state (boot_tinyos)" for line in result.outlines) == 2
     assert sum("the kernel has not set up its memory yet" in line for line in result.outlines) == 2
 
@@ -133,7 +133,7 @@ def test_a_missing_qemu_is_one_line(project: pytest.Pytester, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("option", ["--tinyos-qemu", "--tinyos-gdb"])
-def test_a_program_that_is_not_there_ends_the_run_at_once(project: pytest.Pytester, option: str) -> None:
+def test_a_missing_program_ends_the_run_at_once(project: pytest.Pytester, option: str) -> None:
     result = project.runpytest_inprocess(f"{option}=no-such-program")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert result.errlines[0] == f"ERROR: {option}=no-such-program is not a program"
@@ -146,8 +146,9 @@ def test_a_missing_kernel_is_one_line(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["no kernel at *nowhere.elf: give one with --tinyos-kernel ELF"])
 
 
+@pytest.mark.parametrize("folder", ["{project}", "."], ids=["absolute", "relative"])
 def test_the_programs_named_are_used_for_this_run_only(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     real = os.environ.get("TINYOS_GDB") or shutil.which("gdb-multiarch")
     monkeypatch.setenv("TINYOS_GDB", "before")
@@ -156,9 +157,11 @@ def test_the_programs_named_are_used_for_this_run_only(
     chosen.write_text(f'#!/bin/sh\necho "$@" >>"{calls}"\nexec {real} "$@"\n')
     chosen.chmod(0o755)
     project.makepyfile("""
-        def test_it(boot_tinyos):
+        def test_it(boot_tinyos, monkeypatch):
+            monkeypatch.chdir("/")
             assert boot_tinyos(paused=True).gdb("echo hello") == "hello"
     """)
-    project.runpytest_inprocess(f"--tinyos-gdb={chosen}").assert_outcomes(passed=1)
+    named = f"{folder.format(project=project.path)}/chosen-gdb"
+    project.runpytest_inprocess(f"--tinyos-gdb={named}").assert_outcomes(passed=1)
     assert "--interpreter=mi3" in calls.read_text()
     assert os.environ["TINYOS_GDB"] == "before"

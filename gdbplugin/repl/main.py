@@ -13,7 +13,8 @@ from gdbplugin.repl.output import Output, cursor_problem, style_of
 from gdbplugin.repl.plain import PlainPrompt, run_batch, run_gdb
 from gdbplugin.repl.repl import Repl, ReplOptions, SessionOptions
 from gdbplugin.session import SessionError, streams
-from gdbplugin.session.signals import raised_as_exit
+from gdbplugin.session.console import attach_terminal
+from gdbplugin.session.process import raised_as_exit
 
 
 class _Parser(argparse.ArgumentParser):
@@ -86,10 +87,7 @@ def _require_fitting(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.console is not None:
-        # Not at the top: only --console needs it.
-        from gdbplugin.session import terminal
-
-        return terminal.attach(options.console)
+        return attach_terminal(options.console)
     session_options = SessionOptions(
         options.kernel, options.image, options.port, options.connect, options.manager
     )

@@ -16,7 +16,7 @@ from gdbplugin.repl.repl import Outcome, Repl
 from gdbplugin.repl.target import RefusedError
 from gdbplugin.session import SessionError, TinyOS, process
 from gdbplugin.session.gdb_program import PLUGIN, find_gdb, gdb_environment
-from gdbplugin.session.signals import passed_to_child
+from gdbplugin.session.process import passed_to_child
 
 _REFRESH_SECONDS = 0.5
 
@@ -67,7 +67,7 @@ class BasePrompt:
         self._output = repl.output
         self._keys = keys
         self._arrived: list[str] = []
-        self._told_lost: str | None = None
+        self._told_end: str | None = None
 
     def _message(self) -> str:
         return "tinyos*> " if self._repl.in_submenu else "tinyos> "
@@ -76,19 +76,19 @@ class BasePrompt:
         with without_echo(self._keys):
             outcome = self._repl.run(line)
         if outcome is Outcome.FAILED:
-            self._told_lost = self._repl.lost  # If the session was lost, the error has said so.
+            self._told_end = self._repl.end_reason  # If the session was lost, the error has said so.
         return outcome
 
     def _tell_lost(self, tell: Callable[[str], None]) -> None:
         """Say once that the session was lost."""
-        lost = self._repl.lost
-        if lost is not None and lost != self._told_lost:
+        lost = self._repl.end_reason
+        if lost is not None and lost != self._told_end:
             tell(lost)
-        self._told_lost = lost
+        self._told_end = lost
 
     def _stop_target(self, tell: Callable[[str], None]) -> bool:
         """Stop a running target; returns whether there was one."""
-        if self._repl.lost is not None or not self._repl.session.running:
+        if self._repl.end_reason is not None or not self._repl.session.running:
             return False
         try:
             self._repl.target.interrupt()
@@ -143,10 +143,10 @@ class PlainPrompt(BasePrompt):
         """Wait for input or events, but not for long; whether a line was typed."""
         # The streams of a lost session are at their end, so they would be ready at once, each time.
         keys, pump = self._keys.fileno(), self._repl.session.pump
-        sources = [keys] if self._repl.lost is not None else [keys, pump.fileno()]
+        sources = [keys] if self._repl.end_reason is not None else [keys, pump.fileno()]
         # With a time limit, as the end of a program makes nothing ready.
         ready, _, _ = select.select(sources, [], [], _REFRESH_SECONDS)
-        if self._repl.lost is None:
+        if self._repl.end_reason is None:
             pump.drain()
         return keys in ready
 

@@ -80,19 +80,19 @@ class Prompt(BasePrompt):
         def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             error = context.get("exception") or RuntimeError(context["message"])
             # Cancelled tasks and the failures of a lost session need no report.
-            is_news = not isinstance(error, asyncio.CancelledError) and self._repl.lost is None
+            is_news = not isinstance(error, asyncio.CancelledError) and self._repl.end_reason is None
             if is_news and app.is_running and not app.is_done:
                 app.exit(exception=error)
 
         loop.set_exception_handler(fail)
-        if self._repl.lost is None:
+        if self._repl.end_reason is None:
             loop.add_reader(self._repl.session.pump.fileno(), self._listen)
         app.create_background_task(self._keep_refreshing())
 
     def _listen(self) -> None:
         self._repl.session.pump.drain()
         self._tell_lost(self._show_above_line)
-        if self._repl.lost is not None:
+        if self._repl.end_reason is not None:
             # Its streams are at their end: they would be ready for ever.
             asyncio.get_running_loop().remove_reader(self._repl.session.pump.fileno())
         self._refresh()
@@ -113,7 +113,7 @@ class Prompt(BasePrompt):
     def _read_status(self) -> None:
         """Read the status of the current session."""
         session = self._repl.session
-        if self._repl.lost is not None:
+        if self._repl.end_reason is not None:
             self._reader = None
             self._status = Status(running=False, problem="no session: `restart` starts a new one")
             return

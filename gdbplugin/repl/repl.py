@@ -118,9 +118,9 @@ class Repl:
             self.session.close()
 
     @property
-    def lost(self) -> str | None:
+    def end_reason(self) -> str | None:
         """Why the session cannot go on, and the remedy; None if it can."""
-        lost = self.session.lost
+        lost = self.session.ended
         reason = self._start_error or (lost.message if lost is not None else None)
         return None if reason is None else f"{reason}; `restart` starts a new session"
 
@@ -136,11 +136,11 @@ class Repl:
                 self.output.complain(self._warnings)
             return outcome
         except CommandFailedError as error:
-            return self._fail(text, self.lost or error.reason, error.output)
+            return self._fail(text, self.end_reason or error.reason, error.output)
         except RefusedError as error:
             return self._fail(text, str(error))
         except SessionError as error:
-            return self._fail(text, self.lost or error.message)
+            return self._fail(text, self.end_reason or error.message)
         except KeyboardInterrupt:
             if not self._options.interactive:
                 raise
@@ -152,7 +152,7 @@ class Repl:
 
     def complete(self, command: str) -> list[str]:
         """The whole lines that complete the beginning of a GDB command; empty if GDB cannot say."""
-        if self.lost is not None:
+        if self.end_reason is not None:
             return []
         try:
             return self.target.complete(command)
@@ -161,12 +161,12 @@ class Repl:
 
     def offered_values(self, parameter: Parameter) -> list[str]:
         """The values that complete a parameter of a plugin command; empty if they are not known."""
-        return [] if self.lost is not None else self.target.offered_values(parameter)
+        return [] if self.end_reason is not None else self.target.offered_values(parameter)
 
     def _set_width(self) -> None:
         """Tell the plugin the width of the terminal, if it has changed."""
         columns = self.output.columns
-        if self._options.interactive and self.lost is None and columns != self._columns:
+        if self._options.interactive and self.end_reason is None and columns != self._columns:
             with self.output.captured():
                 self.session.gdb(f"set tinyos width {columns}")
             self._columns = columns
@@ -186,8 +186,8 @@ class Repl:
             case Help(topic):
                 self._help(topic)
             case _:
-                if self.lost is not None:
-                    raise RefusedError(self.lost)
+                if self.end_reason is not None:
+                    raise RefusedError(self.end_reason)
                 self._act_on_target(action)
         return Outcome.DONE
 

@@ -18,8 +18,8 @@ from gdbplugin.kernel.pressure_state import PressureState
 from gdbplugin.kernel.tasks import task_names
 from gdbplugin.render.style import Style
 from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError, qmp
-from gdbplugin.session.machine import SessionSymbols
 from gdbplugin.session.mi import Stop
+from gdbplugin.session.target import SessionSymbols
 from gdbplugin.session.watch import Snapshot
 
 _GAUGE = 6
@@ -118,8 +118,8 @@ class StatusReader:
 
     def read(self) -> Status:
         """The status now; `problem` says what could not be read."""
-        if self.session.lost is not None:
-            return Status(running=False, problem=self.session.lost.message)
+        if self.session.ended is not None:
+            return Status(running=False, problem=self.session.ended.message)
         if not self.session.running:
             self._counted, self._from_qemu = None, Status(running=True)
             return self._at_this_stop()
@@ -139,7 +139,7 @@ class StatusReader:
 
         QEMU gives the registers that its emulation saved last; the core keeps running.
         """
-        if self._watch is None or self.session.lost is not None or not self.session.running:
+        if self._watch is None or self.session.ended is not None or not self.session.running:
             return
         socket, arguments = self.session.qemu.qmp_socket, {"command-line": "info registers"}
         try:
@@ -148,7 +148,7 @@ class StatusReader:
             self._from_qemu = Status(running=True)
             return
         found = _REGISTERS.search(str(said))
-        if found is not None and self.session.lost is None:
+        if found is not None and self.session.ended is None:
             address, level = int(found[1], 16), int(found[2])
             place = self._function(address)
             self._from_qemu = Status(running=True, place=place, core=0, exception_level=level)

@@ -163,11 +163,11 @@ class Target:
             return console.transcript[start:].partition(echo)[2]
 
         def is_over() -> bool:
-            return bool(PROMPT.search(written())) or not session.running or session.lost is not None
+            return bool(PROMPT.search(written())) or not session.running or session.ended is not None
 
         session.pump.wait(is_over, timeout, f"the kernel's answer to {typed!r}")
-        if session.lost is not None:
-            raise session.lost
+        if session.ended is not None:
+            raise session.ended
         return PROMPT.sub("", written())
 
     @contextlib.contextmanager
@@ -177,7 +177,7 @@ class Target:
         try:
             yield
         finally:
-            if self._session.lost is None:
+            if self._session.ended is None:
                 # No core can be selected in a running target: do it at the next stop.
                 if self._session.running:
                     self._thread_before = thread
@@ -222,7 +222,7 @@ class Target:
 
     def _after(self, held: Stop, makes_own_stops: bool) -> None:
         """After a command for which the target was stopped: resume it, or keep it stopped."""
-        if self._session.lost is not None or self._session.running:
+        if self._session.ended is not None or self._session.running:
             self._held = None
             return
         latest = self._session.last_stop
@@ -250,7 +250,7 @@ class Target:
                 self._session.gdb(command, self._timeout, show=self._output.gdb)
         except KeyboardInterrupt:
             stop = self._session.last_stop
-            if self._session.lost is None and stop is not None and stop is not before:
+            if self._session.ended is None and stop is not None and stop is not before:
                 self._select(thread)
                 self._session.gdb("frame", show=self._output.gdb)
             raise

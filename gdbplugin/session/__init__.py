@@ -1,4 +1,4 @@
-"""TinyOS sessions from outside GDB: QEMU and GDB started, spoken to, and ended.
+"""TinyOS sessions from outside GDB: start QEMU and GDB, use them from Python, and end them.
 
 >>> with TinyOS.boot() as tinyos:
 ...     print(tinyos.shell("*s"))

@@ -1,7 +1,8 @@
-"""Stopping where the kernel does something: breakpoints at its marks, of whose kind and figures GDB sees to.
+"""Breakpoints on kernel events: GDB evaluates their conditions, nothing is polled.
 
-Nothing is polled, and nothing of another kind stops the target: there is a mark for each, and what else must
-hold is a condition on registers, which GDB has at the stop already.
+The kernel has a probe for each kind of event: a place in its code, with two values in registers (in
+`kernel/src/marks.rs`, a mark). A breakpoint on an event is one of GDB's at each of its probes, with a
+condition on those registers, which GDB has at the stop already. So no other kind of event stops the target.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
 
 from gdbplugin.kernel.events import Event, kind_numbers, read_events
 from gdbplugin.kernel.kernel import MANAGER, Kernel
+from gdbplugin.kernel.lazy import PAGE_BYTES
+from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.kernel.spaces import AddressSpace, read_spaces
 from gdbplugin.layout.marks import SWITCH, Mark
 from gdbplugin.session import mi
+from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import (
     CommandFailedError,
     EndedError,
@@ -28,86 +31,67 @@ from gdbplugin.session.errors import (
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
 from gdbplugin.session.mi import Stop
-from gdbplugin.session.occurrences import SWITCH_KIND, Occurrence, occurrence
-from gdbplugin.session.signals import deferred
-from gdbplugin.session.target import SessionTarget
+from gdbplugin.session.process import deferred_signals
 
+_SWITCH_KIND = "Switch"
+"""The kind, among those of events, of the probes where another address space is put into TTBR0."""
 _WATCHPOINT = re.compile(r"atchpoint (\d+)")
 _CHANGE_SECONDS = 10.0
-_EVENT_SECONDS = 20.0
+
+Words = Mapping[str, object]
+"""Filter arguments of `break_on`, such as `stack=3`."""
 
 
-class Stoppable(Protocol):
-    """A session, as far as it is stopped by a breakpoint; see `TinyOS`."""
+@dataclass(frozen=True)
+class EventFilter:
+    """Which events to stop at."""
 
-    kernel: KernelFile
-
-    @property
-    def running(self) -> bool:
-        """Whether the target runs."""
-
-    @property
-    def lost(self) -> EndedError | None:
-        """How QEMU or GDB ended, if one of them has."""
-
-    @property
-    def debugger(self) -> Gdb:
-        """GDB, attached."""
-
-    def interrupt(self) -> Stop:
-        """Stop the target."""
-
-    def stopped(self) -> AbstractContextManager[Gdb]:
-        """The target held still."""
-
-    def break_on(self, what: str, **words: Any) -> EventBreakpoint:
-        """See `Breakpoints`."""
-
-    def reading(self) -> AbstractContextManager[SessionTarget]:
-        """The stopped kernel."""
-
-    def explained(self) -> AbstractContextManager[None]:
-        """What fails because QEMU or GDB has died says so."""
+    text: str
+    """For the error of a wait: what did not happen."""
+    kinds: tuple[str, ...]
+    """Kinds of events, or `_SWITCH_KIND`."""
+    condition: Callable[[Mark], str]
+    """GDB's expression for the condition at a probe; empty for every event of the kind."""
 
 
 class EventBreakpoint:
-    """Stops the target whenever something happens, until it is deleted, or its `with` ends.
+    """Stops the target at each event that a filter matches, until it is deleted or its `with` ends.
 
-    It stops at the place in the kernel where it happens, amid the change that it is part of; `wait` goes on
-    to the end of that change.
+    The target stops where the event happens, in the middle of the kernel's change; `wait` goes on to the end
+    of the change.
     """
 
-    def __init__(self, session: Stoppable, wanted: Occurrence) -> None:
-        self._session = session
+    def __init__(self, connection: Connection, wanted: EventFilter) -> None:
+        self._connection = connection
         self._wanted = wanted
         self._numbers: list[str] = []
         try:
-            with session.reading() as target:
-                marks = _marks(session.kernel, target.required_kernel(), wanted)
-                with deferred():  # One whose number nobody has noted could not be deleted.
-                    for mark in marks:
-                        self._numbers.append(_insert(session.debugger, mark, wanted.condition(mark)))
+            with connection.stopped_target() as target:
+                probes = _probes(connection.kernel, target.required_kernel(), wanted)
+                with deferred_signals():  # A breakpoint whose number is not noted could not be deleted.
+                    for probe in probes:
+                        self._numbers.append(_insert(connection.debugger, probe, wanted.condition(probe)))
         except BaseException:
-            with contextlib.suppress(SessionError):  # What went wrong says more than this.
+            with contextlib.suppress(SessionError):  # The first error says more.
                 self.delete()
             raise
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """The numbers that GDB lists it under; none once it is deleted."""
+        """GDB's numbers for it; none after it is deleted."""
         return tuple(self._numbers)
 
     def wait(self, timeout: float) -> Event | AddressSpace:
-        """Let the target run until it happens; returns the event, or for a switch the address space.
+        """Let the target run until the event; returns the event, or for a switch the new address space.
 
-        Where it has stopped the target already, and nobody waited for that, that is it. The target is
-        stopped then, with the change over, so that what is read agrees with itself; where it happened
-        several times in one change, the first is returned. Raises
-        `WaitTimeoutError` after `timeout` seconds, the target left running; `SessionError` where something
-        else stops it, at that place.
+        If it has already stopped the target, and nobody has waited for that stop, that event counts. Then the
+        target is stopped after the kernel has finished its change, so that what is read is consistent; of
+        several events in one change, the first is returned. Raises `WaitTimeoutError` after `timeout`
+        seconds, with the target left running; `SessionError` if something else stops it, with the target
+        left there.
         """
-        with self._session.explained():
-            gdb = self._session.debugger
+        with self._connection.translated_errors():
+            gdb = self._connection.debugger
             stop = gdb.take_stop()
             if stop is None or not self._is_ours(stop):
                 if not gdb.running:
@@ -115,17 +99,17 @@ class EventBreakpoint:
                 stop = gdb.wait_for_stop(timeout, self._wanted.text)
             if not self._is_ours(stop):
                 raise SessionError(f"the target stopped ({stop}) while waiting for {self._wanted.text}")
-            with self._session.reading() as target:
-                happened = self._newest(target.required_kernel())
+            with self._connection.stopped_target() as target:
+                event = self._newest(target.required_kernel())
                 sequence = _odd_sequence(target.required_kernel())
             if sequence is not None:
                 self._finish_change(gdb, sequence)
-            return happened
+            return event
 
     def delete(self) -> None:
         """Remove it from the target; a second call does nothing."""
         if self._numbers:
-            with deferred(), self._session.stopped() as gdb:
+            with deferred_signals(), self._connection.stopped() as gdb:
                 _delete(gdb, self._numbers)
 
     def __enter__(self) -> EventBreakpoint:
@@ -137,32 +121,32 @@ class EventBreakpoint:
         try:
             self.delete()
         except SessionError:
-            if kind is None:  # Else that says more than this.
+            if kind is None:  # Otherwise the exception of the `with` says more.
                 raise
 
     def _is_ours(self, stop: Stop) -> bool:
         return stop.reason == "breakpoint-hit" and stop.payload.get("bkptno") in self._numbers
 
     def _finish_change(self, gdb: Gdb, sequence: int) -> None:
-        """Let the target run until the counter is written, which ends the change."""
+        """Let the target run until the sequence counter is written, which ends the change."""
         deadline = time.monotonic() + _CHANGE_SECONDS
         with _watchpoint(gdb, sequence):
             while True:
                 gdb.resume()
                 try:
                     left = max(0.0, deadline - time.monotonic())
-                    stop = gdb.wait_for_stop(left, "the end of the change that it is part of")
+                    stop = gdb.wait_for_stop(left, "the kernel to finish its change")
                 except EndedError:
                     raise
-                except BaseException:  # The time is up; or what a signal's handler raises.
+                except BaseException:  # A timeout, or what a signal handler raises.
                     gdb.interrupt()
                     raise
-                if not self._is_ours(stop):  # Else it has happened once more in the same change.
+                if not self._is_ours(stop):  # Otherwise a further event in the same change.
                     return
 
     def _newest(self, kernel: Kernel) -> Event | AddressSpace:
-        """What has just happened: an event's entry is the newest of the ring already."""
-        if SWITCH_KIND in self._wanted.kinds:
+        """What has just happened: at a probe, the event is already the newest in the ring."""
+        if _SWITCH_KIND in self._wanted.kinds:
             spaces = read_spaces(kernel)
             space = spaces.of(spaces.current)
             if space is None:
@@ -171,74 +155,27 @@ class EventBreakpoint:
         return read_events(kernel, 1).events[-1]
 
 
-class Breakpoints:
-    """Stopping by meaning, as a session offers it."""
-
-    def break_on(
-        self: Stoppable,
-        what: str,
-        *,
-        stack: int | None = None,
-        range: tuple[int, int] | None = None,  # noqa: A002 (as `maps` calls it)
-        address: int | None = None,
-        level: str | None = None,
-        asid: int | None = None,
-        task: int | None = None,
-    ) -> EventBreakpoint:
-        """Have the target stop whenever something happens, until that is deleted, or its `with` ends.
-
-        What can be waited for is as for `run_until`. The target runs or stands still as before.
-        """
-        words = {"stack": stack, "range": range, "address": address}
-        return EventBreakpoint(self, occurrence(what, {**words, "level": level, "asid": asid, "task": task}))
-
-    def run_until(
-        self: Stoppable, what: str, *, timeout: float = _EVENT_SECONDS, **words: Any
-    ) -> Event | AddressSpace:
-        """Let the target run until something happens; returns the event, or for a switch the address space.
-
-        | what | happens | of |
-        | --- | --- | --- |
-        | `stack-growth`, `stack-shrink` | a stack grew, gave pages back | `stack=ID` |
-        | `lazy-fault` | a lazy page was read or written first | `range=(START, END)`, `address=A` |
-        | `pressure` | the level became another | `level="High"` |
-        | `switch` | another address space is in TTBR0 | `asid=N`, `task=N` |
-        | `task-ended` | a task ended | `task=N` |
-
-        The target is stopped then, with the change that it is part of over. Raises `WaitTimeoutError` after
-        `timeout` seconds, the target as it was before: running, or stopped. Leaves no breakpoint behind.
-        """
-        was_running = self.running
-        with self.break_on(what, **words) as breakpoint_:
-            try:
-                return breakpoint_.wait(timeout)
-            except BaseException:
-                if not was_running and self.running and self.lost is None:
-                    self.interrupt()
-                raise
-
-
-def _marks(file: KernelFile, kernel: Kernel, wanted: Occurrence) -> list[Mark]:
-    """The kernel's marks of what is wanted; raises `KernelUnusableError` for a kernel that has none."""
-    known = {SWITCH_KIND: SWITCH, **kind_numbers(kernel)}
+def _probes(file: KernelFile, kernel: Kernel, wanted: EventFilter) -> list[Mark]:
+    """The kernel's probes for the events wanted; raises `KernelUnusableError` if it has none."""
+    known = {_SWITCH_KIND: SWITCH, **kind_numbers(kernel)}
     numbers = {known.get(kind) for kind in wanted.kinds}
-    found = [mark for mark in file.marks if mark.kind in numbers]
+    found = [probe for probe in file.probes if probe.kind in numbers]
     if not found:
         raise KernelUnusableError(
-            f"{file.path} has no mark of {' or '.join(wanted.kinds)}: build a newer one"
+            f"{file.path} has no probe for {' or '.join(wanted.kinds)}: build a newer kernel"
         )
     return found
 
 
-def _insert(gdb: Gdb, mark: Mark, condition: str) -> str:
-    """GDB's number of a breakpoint at a mark."""
+def _insert(gdb: Gdb, probe: Mark, condition: str) -> str:
+    """Set a breakpoint at a probe; returns GDB's number for it."""
     options = f"-c {mi.quote(condition)} " if condition else ""
-    number: str = gdb.mi(f"-break-insert {options}*{mi.address(mark.address)}").payload["bkpt"]["number"]
+    number: str = gdb.mi(f"-break-insert {options}*{mi.address(probe.address)}").payload["bkpt"]["number"]
     return number
 
 
 def _delete(gdb: Gdb, numbers: list[str]) -> None:
-    """Delete breakpoints of a stopped target."""
+    """Delete breakpoints of a stopped target, and empty the list."""
     while numbers:
         with contextlib.suppress(CommandFailedError):  # A user has deleted it already.
             gdb.mi(f"-break-delete {numbers[-1]}")
@@ -246,14 +183,14 @@ def _delete(gdb: Gdb, numbers: list[str]) -> None:
 
 
 def _odd_sequence(kernel: Kernel) -> int | None:
-    """The address of the manager's sequence counter, if a change is under way."""
+    """The address of the manager's sequence counter during a change; None between changes."""
     place = kernel.place(MANAGER, "sequence")
     return place.address if place is not None and kernel.is_changing(MANAGER) else None
 
 
 @contextlib.contextmanager
 def _watchpoint(gdb: Gdb, address: int) -> Iterator[None]:
-    # By the number alone: what a kernel's static is called, the language in use may not be able to say.
+    # By address: the current language may not be able to write the name of the kernel's static.
     said = gdb.execute(f"with language rust -- watch -location *({address:#x} as *mut u64)")
     found = _WATCHPOINT.search(said)
     if found is None:
@@ -262,3 +199,115 @@ def _watchpoint(gdb: Gdb, address: int) -> Iterator[None]:
         yield
     finally:
         _delete(gdb, [found[1]])
+
+
+@dataclass(frozen=True)
+class _EventType:
+    """Something that can be waited for: the words it takes, and how they make a filter."""
+
+    words: tuple[str, ...]
+    make: Callable[[Words], EventFilter]
+
+
+def event_filter(what: str, words: Words) -> EventFilter:
+    """The filter for `what` and its words; raises `SessionError`, which lists the known ones."""
+    event_type = EVENT_TYPES.get(what)
+    if event_type is None:
+        raise SessionError(f'no event "{what}" to wait for (known: {", ".join(EVENT_TYPES)})')
+    given = {name: value for name, value in words.items() if value is not None}
+    for name in given:
+        if name not in event_type.words:
+            raise SessionError(f"{what} takes no {name}; it takes: {', '.join(event_type.words)}")
+    if len(given) > 1:
+        takes, were = ", ".join(event_type.words), " and ".join(given)
+        raise SessionError(f"{what} takes one of: {takes}; {were} were given")
+    return event_type.make(given)
+
+
+def _stack_change(verb: str, kind: str) -> _EventType:
+    def make(words: Words) -> EventFilter:
+        which = f"stack {words['stack']}" if words else "any stack"
+        return EventFilter(f"{which} to {verb}", (kind,), _equals("first", words, "stack"))
+
+    return _EventType(("stack",), make)
+
+
+def _lazy_fault(words: Words) -> EventFilter:
+    kinds = ("LazyZero", "LazyAllocate")
+    if not words:
+        return EventFilter("a lazy fault", kinds, lambda _: "")
+    if "address" in words:
+        start = _integer(words, "address") & -PAGE_BYTES
+        end = start + PAGE_BYTES
+    else:
+        start, end = _bounds(words["range"])
+    return EventFilter(
+        f"a lazy fault in {start:#x}..{end:#x}",
+        kinds,
+        lambda probe: f"${probe.first} >= {start:#x} && ${probe.first} < {end:#x}",
+    )
+
+
+def _bounds(value: object) -> tuple[int, int]:
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise SessionError(f"range must be (START, END), END exclusive, not {value!r}")
+    start, end = (_integer({"range": edge}, "range") for edge in value)
+    if end <= start:
+        raise SessionError(f"empty range {start:#x}..{end:#x}: END must be greater than START")
+    return start, end
+
+
+def _pressure(words: Words) -> EventFilter:
+    kinds = ("PressureChange",)
+    if not words:
+        return EventFilter("another level of memory pressure", kinds, lambda _: "")
+    known = {name.lower(): number for number, name in enumerate(LEVELS)}
+    level = str(words["level"])
+    if level.lower() not in known:
+        raise SessionError(f'no pressure level "{level}" (known: {", ".join(LEVELS)})')
+    number = known[level.lower()]
+    text = f"memory pressure to become {LEVELS[number]}"
+    return EventFilter(text, kinds, _equals("second", {"level": number}, "level"))
+
+
+def _switch(words: Words) -> EventFilter:
+    if "asid" not in words:
+        which = f"the address space of task {words['task']}" if words else "another address space"
+        return EventFilter(f"a switch to {which}", (_SWITCH_KIND,), _equals("first", words, "task"))
+    asid = _integer(words, "asid")
+    return EventFilter(
+        f"a switch to ASID {asid}",
+        (_SWITCH_KIND,),
+        lambda probe: f"((${probe.second} >> 48) & 0xffff) == {asid}",
+    )
+
+
+def _task_ended(words: Words) -> EventFilter:
+    which = f"task {words['task']}" if words else "any task"
+    return EventFilter(f"{which} to end", ("TaskEnded",), _equals("first", words, "task"))
+
+
+def _equals(register: str, words: Words, name: str) -> Callable[[Mark], str]:
+    """The condition that a probe's `first` or `second` register has the value of a word, if it is given."""
+    if name not in words:
+        return lambda _: ""
+    number = _integer(words, name)
+    return lambda probe: f"${getattr(probe, register)} == {number}"
+
+
+def _integer(words: Words, name: str) -> int:
+    value = words[name]
+    if not isinstance(value, int):
+        raise SessionError(f"{name} must be an integer, not {value!r}")
+    return value
+
+
+EVENT_TYPES = {
+    "stack-growth": _stack_change("grow", "StackGrowth"),
+    "stack-shrink": _stack_change("shrink", "StackShrink"),
+    "lazy-fault": _EventType(("range", "address"), _lazy_fault),
+    "pressure": _EventType(("level",), _pressure),
+    "switch": _EventType(("asid", "task"), _switch),
+    "task-ended": _EventType(("task",), _task_ended),
+}
+"""What can be waited for, by name."""

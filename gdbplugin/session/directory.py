@@ -1,8 +1,8 @@
 """A session's private directory, for its sockets and logs. It is removed when the session ends.
 
-A session that was killed leaves its directory behind, and the next session removes it. Only a directory that
-its own marker proves to be ours is removed, and only the files that a session makes: a temporary folder holds
-other people's files too, under names that may look like ours.
+A killed session leaves its directory, and the next session removes it. Only a directory whose marker file
+proves that a session made it is removed, and in it only the files that a session makes: a temporary folder
+has other people's files too, and their names may look like ours.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from gdbplugin.session.streams import one_line
 CONSOLE, CONSOLE_LOG, QMP, GDB, QEMU_LOG = "console", "console.log", "qmp", "gdb", "qemu.log"
 RAM, ANSWER = "ram", "answer.json"
 _MARKER = "lock"
-"""Says that the directory is ours, and is locked while its session lives."""
+"""The marker file: it proves that a session made the directory, and is locked while that session lives."""
 _NAMES = (CONSOLE, CONSOLE_LOG, QMP, GDB, QEMU_LOG, RAM, ANSWER, _MARKER)
-"""Everything that a session makes in its directory; the marker is removed last."""
+"""All files that a session makes in its directory; the marker is removed last."""
 _PREFIX = "tinyos-"
 _PATTERN = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]+")
 _FALLBACK = "/tmp"
@@ -39,9 +39,9 @@ _log = logging.getLogger(__name__)
 def private_directory() -> Iterator[Path]:
     """A new directory of mode 0700, removed at the end of the `with`.
 
-    It is made in $TMPDIR, else in $XDG_RUNTIME_DIR, else in /tmp: the first that can be written to and whose
-    path is short enough for a socket. A log message says so where that is not $TMPDIR, though it is set.
-    Raises `SessionError` where there is none.
+    It is made in $TMPDIR, $XDG_RUNTIME_DIR or /tmp: the first that is writable and whose path is short enough
+    for a socket. If $TMPDIR is set but cannot be used, a log message says so. Raises `SessionError` if none
+    can be used.
     """
     with contextlib.ExitStack() as resources:
         path = _make(resources)
@@ -50,9 +50,9 @@ def private_directory() -> Iterator[Path]:
 
 
 def sessions() -> list[Path]:
-    """The directories of this user's sessions that are running, in the first folder that has any.
+    """The directories of this user's running sessions, in the first folder that has any.
 
-    The folders are those of `private_directory`, in its order.
+    The folders are those of `private_directory`, in the same order.
     """
     for base in _bases():
         found = []
@@ -65,8 +65,8 @@ def sessions() -> list[Path]:
     return []
 
 
-class _Directory:
-    """A directory whose marker proves it to be ours, and the two open."""
+class _SessionDirectory:
+    """A directory that a session made, as its marker proves; both are open."""
 
     def __init__(self, path: Path, descriptor: int, marker: int) -> None:
         self.path = path
@@ -74,24 +74,24 @@ class _Directory:
         self._marker = marker
 
     def is_abandoned(self) -> bool:
-        """Whether nobody holds the lock; it is ours then."""
+        """Whether its session is gone. If so, this process now holds the lock."""
         try:
             fcntl.flock(self._marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # Held; or a file system that cannot say, whose directories stay.
+        except OSError:  # Locked; or the file system has no locks: then its directories stay.
             return False
         return True
 
     def remove(self) -> None:
-        """Remove what a session makes, and then the directory, if nothing else is in it."""
+        """Remove a session's files, and then the directory if it is empty."""
         for name in _NAMES:
-            with contextlib.suppress(OSError):  # Not there; or a folder, which is not ours.
+            with contextlib.suppress(OSError):  # Missing; or a folder, which is not ours.
                 os.unlink(name, dir_fd=self._descriptor)
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
 
 def _make(resources: contextlib.ExitStack) -> Path:
-    """A new directory, marked and locked, in the first folder that serves."""
+    """A new directory, marked and locked, in the first folder that can be used."""
     problems = []
     for base in _bases():
         try:
@@ -103,21 +103,20 @@ def _make(resources: contextlib.ExitStack) -> Path:
             _log.warning("no sockets can be made in %s; using %s", "; ".join(problems), base)
         return path
     raise SessionError(
-        f"there is no folder for sockets ({'; '.join(problems)}): "
-        "set TMPDIR to one that can be written to, with a short path"
+        f"no folder for sockets ({'; '.join(problems)}): set TMPDIR to a writable folder with a short path"
     )
 
 
 @contextlib.contextmanager
 def _made_in(base: Path) -> Iterator[Path]:
-    """A new directory in `base`. Raises `OSError` where it cannot be made, or can hold no sockets."""
+    """A new directory in `base`. Raises `OSError` if it cannot be made, or cannot have sockets."""
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))  # mkdtemp makes it 0700.
     with contextlib.ExitStack() as resources:
         resources.callback(_remove_if_empty, path)
         descriptor = _opened(resources, path, os.O_DIRECTORY)
         marker = _opened(resources, path / _MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        resources.callback(_Directory(path, descriptor, marker).remove)
-        # Locked before it is written: whoever can read it can see whether its session lives.
+        resources.callback(_SessionDirectory(path, descriptor, marker).remove)
+        # Locked before it is written: a complete marker always has the lock of its session.
         fcntl.flock(marker, fcntl.LOCK_EX)
         os.write(marker, _mark_of(path))
         _require_sockets(path)
@@ -125,27 +124,27 @@ def _made_in(base: Path) -> Iterator[Path]:
 
 
 def _require_sockets(path: Path) -> None:
-    """Raise `OSError` where a socket cannot be made: its path is too long, or the file system has none."""
+    """Raise `OSError` if a socket cannot be made: the path is too long, or the file system has no sockets."""
     if not str(path).isprintable():
-        raise OSError(errno.EINVAL, "its path has characters that GDB cannot be given")
+        raise OSError(errno.EINVAL, "its path has characters that GDB does not take")
     try:
         with socket.socket(socket.AF_UNIX) as trial:
             trial.bind(str(path / CONSOLE))
     except OSError as error:
-        # Python's own word for a path that is too long has no number, and so no text of its own.
+        # Python's error for a path that is too long has no number, and so no `strerror`.
         raise OSError(error.errno, error.strerror or str(error)) from error
     (path / CONSOLE).unlink()
 
 
 def _bases() -> list[Path]:
-    """The folders to make a directory in, the first that serves before the others."""
+    """The folders to try for a directory, in order."""
     named = next(filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP"))), _FALLBACK)
     bases = [named, os.environ.get("XDG_RUNTIME_DIR", ""), _FALLBACK]
     return [Path(base) for base in dict.fromkeys(os.path.abspath(base) for base in bases if base)]
 
 
 def _candidates(base: Path) -> list[Path]:
-    """The entries of a folder that are named as our directories are."""
+    """The entries of a folder that are named like a session's directory."""
     try:
         names = os.listdir(base)
     except OSError:
@@ -161,12 +160,12 @@ def _remove_abandoned(base: Path) -> None:
 
 
 @contextlib.contextmanager
-def _marked(path: Path) -> Iterator[_Directory | None]:
-    """A directory that its marker proves to be ours; None for any other. No link is followed on the way."""
+def _marked(path: Path) -> Iterator[_SessionDirectory | None]:
+    """The directory, if its marker proves that a session made it, else None. No link is followed."""
     with contextlib.ExitStack() as resources:
         try:
             descriptor = _opened(resources, path, os.O_RDONLY | os.O_DIRECTORY)
-            # A FIFO would wait for who writes to it.
+            # Non-blocking, as opening a FIFO would wait for a writer.
             marker = _opened(resources, _MARKER, os.O_RDWR | os.O_NONBLOCK, dir_fd=descriptor)
             is_ours = (
                 _is_private(os.fstat(descriptor), stat.S_IFDIR | 0o700)
@@ -175,7 +174,7 @@ def _marked(path: Path) -> Iterator[_Directory | None]:
             )
         except OSError:
             is_ours = False
-        yield _Directory(path, descriptor, marker) if is_ours else None
+        yield _SessionDirectory(path, descriptor, marker) if is_ours else None
 
 
 def _opened(resources: contextlib.ExitStack, path: Path | str, flags: int, dir_fd: int | None = None) -> int:
@@ -189,10 +188,10 @@ def _is_private(status: os.stat_result, mode: int) -> bool:
 
 
 def _mark_of(path: Path) -> bytes:
-    """What stands in the marker: with the directory's name, so that a copy of it is not ours."""
+    """The marker's content, with the directory's name, so that a copy of the directory does not count."""
     return f"tinyos-gdb: {path.name} is the directory of a session and is removed with it\n".encode()
 
 
 def _remove_if_empty(path: Path) -> None:
-    with contextlib.suppress(OSError):  # Gone; or something is in it that is not ours.
+    with contextlib.suppress(OSError):  # Removed already; or it has files that are not ours.
         path.rmdir()

@@ -1,14 +1,13 @@
-"""What can go wrong with a session. Every error's `message` is one line that says what to do, where it can.
+"""The errors of a session. Each has a `message` of one line, which says what to do where that is known.
 
-`str(error)` adds, on lines of their own, the last lines of whoever was listened to at that moment (QEMU,
-GDB, the kernel's console), for a test's log.
+`str(error)` adds evidence for a test's log: the last lines of QEMU, GDB and the kernel's console.
 """
 
 from __future__ import annotations
 
 
 class SessionError(Exception):
-    """A session could not go on."""
+    """Something failed in a session."""
 
     def __init__(self, message: str, evidence: str = "") -> None:
         super().__init__(f"{message}\n{evidence}" if evidence else message)
@@ -17,33 +16,33 @@ class SessionError(Exception):
 
 
 class ToolMissingError(SessionError):
-    """QEMU or GDB is not installed, or is one that cannot do what is needed."""
+    """QEMU or GDB is not installed, or lacks what is needed."""
 
 
 class KernelUnusableError(SessionError):
-    """The file given as kernel is missing, stripped, of another machine, or not what is running."""
+    """The kernel's file is missing, stripped, for another machine, or not the kernel that runs."""
 
 
 class AddressInUseError(SessionError):
-    """The TCP port asked for is taken, or may not be opened."""
+    """The TCP port is in use, or may not be opened."""
 
 
 class AttachError(SessionError):
-    """GDB could not attach to a gdbstub: nobody is there, it serves another debugger, or is none."""
+    """GDB could not attach: no gdbstub is there, or another debugger uses it."""
 
 
 class EndedError(SessionError):
-    """QEMU or GDB has ended, or closed its connection, while it was still needed."""
+    """QEMU or GDB has ended, or closed its connection."""
 
 
 class WaitTimeoutError(SessionError):
-    """What was waited for did not happen in the time given."""
+    """What was waited for did not happen in time."""
 
 
 class CommandFailedError(SessionError):
-    """GDB answered a command with an error; `command` is what was asked, `reason` what GDB said.
+    """GDB or QEMU answered `command` with an error; `reason` is its text.
 
-    `output` is what the command had printed before it failed.
+    `output` is what the command printed before it failed.
     """
 
     def __init__(self, command: str, reason: str, output: str = "") -> None:

@@ -1,7 +1,7 @@
-"""GDB as a subprocess, spoken to by its machine interface.
+"""GDB as a subprocess, driven by its machine interface.
 
-The target runs asynchronously (`mi-async`), all cores stopping and starting together: so GDB answers while
-the target runs, and can be told to interrupt it.
+The target runs asynchronously (`mi-async`), and all cores stop and start together: GDB answers while the
+target runs, and can be told to interrupt it.
 """
 
 from __future__ import annotations
@@ -25,48 +25,47 @@ from gdbplugin.session.errors import (
     ToolMissingError,
     WaitTimeoutError,
 )
-from gdbplugin.session.exchange import COMMAND_SECONDS, Exchange
 from gdbplugin.session.gdb_program import find_gdb, gdb_environment
-from gdbplugin.session.mi import Result, Stop
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.mi import COMMAND_SECONDS, MiClient, Result, Stop
+from gdbplugin.session.process import Pump
 from gdbplugin.session.streams import escaped
 
 CONNECT_SECONDS = 5.0
-"""How long a gdbstub may take to answer when it is attached to."""
-# How long an interrupted GDB may take to answer before it is ended.
-_GIVE_UP_SECONDS = 12.0
+"""The time that a gdbstub has to answer when GDB attaches."""
+# The time that an interrupted GDB has to answer before it is killed.
+_CANCEL_SECONDS = 12.0
 _PATIENCE_SECONDS = 5.0
 _SETTLE_SECONDS = 2.0
 _TRAP_SECONDS = 0.1
 _GRACE_SECONDS = 0.1
 _AGAIN_SECONDS = 0.05
-# Of a processor, for a GDB that is not waiting.
+# The share of a processor above which GDB counts as working, not waiting.
 _WORKING = 0.1
-# What GDB says of a peer that closes the connection, or does not speak the remote protocol.
+# Words in GDB's error if the peer closes the connection, or does not speak the remote protocol.
 _NO_STUB = ("disconnected", "closed", "reset by peer", "Broken pipe", "unexpectedly", "packet", "protocol")
-# A command that does nothing: GDB answers it when those before it are over.
+# A command that does nothing: GDB answers it when the commands before it are done.
 _NOTHING = "-gdb-show confirm"
 _NO_PYTHON = '-interpreter-exec console "python pass"'
-# A signal that raises KeyboardInterrupt in GDB's Python when that runs next. SIGINT does so only where Python
-# runs already: where GDB waits for the target it stops that.
+# A signal that raises KeyboardInterrupt in GDB's Python when Python code runs next. SIGINT does so only while
+# Python code runs: while GDB waits for the target, SIGINT stops the target.
 _END_PYTHON = signal.SIGUSR1
 _SETTINGS = (
     "set confirm off",
     "set pagination off",
     "set debuginfod enabled off",
-    # MI is read and written so, whatever the locale is.
+    # MI is read and written in UTF-8, in any locale.
     "set host-charset UTF-8",
     "set mi-async on",
-    # A target that is not there is an error at once.
+    # A missing target is an error at once.
     "set tcp auto-retry off",
     f"python import signal; signal.signal({_END_PYTHON:d}, signal.default_int_handler)",
-    # GDB 17 puts pictures before errors and warnings, of which others have never heard.
+    # GDB 17 puts emoji before errors and warnings; older versions do not know the setting.
     "python import contextlib",
     "python with contextlib.suppress(gdb.error): gdb.execute('set style emoji off')",
 )
 
 
-class Gdb(Exchange):
+class Gdb(MiClient):
     """A running GDB. Its process is gone after `close`."""
 
     _address = ""
@@ -83,8 +82,8 @@ class Gdb(Exchange):
     ) -> Gdb:
         """Start GDB on an ELF, with the plugin; the user's own GDB settings are not read.
 
-        Raises `ToolMissingError`, or a `SessionError` for a path that GDB cannot take. GDB reads the ELF
-        while the caller goes on.
+        Raises `ToolMissingError`, or `SessionError` for a path that GDB cannot take. Returns at once, while
+        GDB still reads the ELF.
         """
         arguments = [find_gdb(), "--quiet", "--nx", "--interpreter=mi3"]
         for setting in _SETTINGS:
@@ -94,7 +93,7 @@ class Gdb(Exchange):
         arguments += extra
         if elf is not None:
             if str(elf) != escaped(str(elf)):
-                # It could name the file neither to the plugin nor to us.
+                # GDB could not pass the file's name to the plugin, nor to us.
                 raise SessionError(f"{elf}: GDB takes only paths in UTF-8: rename the file, or copy it")
             arguments.append(str(elf))
         pipe = subprocess.PIPE
@@ -105,23 +104,23 @@ class Gdb(Exchange):
         """Send one MI command (`-data-read-memory-bytes ...`) and return its result.
 
         Raises `CommandFailedError` with GDB's own words, `WaitTimeoutError`, or `EndedError` if GDB dies.
-        Where the time is up, and at Ctrl-C or another signal's exception, GDB is made to give up the command,
-        so that the next one is answered; a GDB that does not within 12 s is ended.
+        After a timeout, Ctrl-C or another signal's exception, the command is cancelled in GDB, so that the
+        next one is answered. A GDB that does not answer within 12 s is killed.
         """
         self.changes += 1
         return self.ask(command, timeout)
 
     def ask(self, command: str, timeout: float = COMMAND_SECONDS) -> Result:
-        """As `mi`, for a command of which it is known that it leaves the target as it is."""
+        """As `mi`, for a command that is known not to change the target."""
         self._pump.drain()
         if self._in_foreground:
             raise SessionError("GDB reads no commands until the target stops: interrupt it first")
-        with self._given_up(resume=self._running):
+        with self._cancelled_on_error(resume=self._running):
             token = self._send(command)
             self._console.clear()
             self._log.clear()
             self._blocking = token if _blocks(command) else None
-            # GDB 18 has no result for a command of the CLI that has run the target to its stop by Python.
+            # GDB 18 has no result for a CLI command whose Python code has run the target to its stop.
             end = self._send(_NOTHING) if self._blocking else None
             record = self._answer(token, timeout, f"GDB's answer to {command}", end)
         console = "".join(self._console)
@@ -137,9 +136,9 @@ class Gdb(Exchange):
     ) -> str:
         """Run a GDB command as typed at its prompt and return what it printed.
 
-        One that sets the target running (`continue`, `step`) returns when the target has stopped again; a
-        Ctrl-C meanwhile stops it, and so does the end of its time. `show` is given each piece of the output
-        as it comes. Raises as `mi` does.
+        A command that lets the target run (`continue`, `step`) returns when the target has stopped again;
+        Ctrl-C and a timeout stop it too. `show` is called with each piece of the output as it arrives. Raises
+        what `mi` raises.
         """
         self._stops.clear()
         self._show = show
@@ -155,13 +154,13 @@ class Gdb(Exchange):
         return "".join(self._console)
 
     def _wait_for_end(self, command: str, timeout: float) -> None:
-        """Wait for the rest of a command that set the target running: it may say more, run it again, or fail.
+        """Wait for the end of a command that let the target run: it may print more, run on, or fail.
 
-        GDB answers the next command only when it is over, and tells of a failure by a second result.
+        GDB answers the next command only after it, and reports its failure by a second result.
         """
         token = self._blocking
         self._awaited.add(token)
-        with self._given_up(resume=False):
+        with self._cancelled_on_error(resume=False):
             self.wait_for_stop(timeout)
             self._answer(self._send(_NOTHING), timeout, f"the end of {command}")
         self._stops.clear()
@@ -171,110 +170,111 @@ class Gdb(Exchange):
             raise CommandFailedError(command, late.payload.get("msg") or "error", "".join(self._console))
 
     @contextlib.contextmanager
-    def _given_up(self, *, resume: bool) -> Iterator[None]:
-        """Have GDB give up what it does when the `with` is left by an exception, so that it answers again.
+    def _cancelled_on_error(self, *, resume: bool) -> Iterator[None]:
+        """Cancel GDB's command if the `with` body raises, so that GDB answers again.
 
-        The exception says that the time is up, or is what a signal's handler raises: Ctrl-C, or that a test
-        has taken too long. A target that had to be stopped for it stays so, unless `resume`.
+        The exception is a timeout, or what a signal handler raises: Ctrl-C, or a test's time limit. A target
+        that had to be stopped for it stays stopped, unless `resume`.
         """
         try:
             yield
         except EndedError:
             raise
         except BaseException:
-            # Results that nobody waits for any more are dropped as they come.
+            # Nobody waits for these results any more: drop them when they arrive.
             self._awaited.clear()
             self._results.clear()
-            if self._give_up():
-                self._settle(resume)
+            # A GDB that is still starting may exit at an interrupt: the next call reports that.
+            with contextlib.suppress(EndedError):
+                if self._cancel():
+                    self._settle(resume)
             raise
 
-    def _give_up(self) -> bool:
-        """Interrupt GDB until it answers, and end it where it never does; returns whether that was needed."""
-        deadline = time.monotonic() + _GIVE_UP_SECONDS
+    def _cancel(self) -> bool:
+        """Interrupt GDB until it answers, or kill it; returns False if it had answered already."""
+        deadline = time.monotonic() + _CANCEL_SECONDS
         last = self._send(_NOTHING)
-        # Where GDB is done already, an interrupt would be meant for the target.
+        # If GDB is done already, an interrupt would go to the target.
         if self._has_answered(last, _GRACE_SECONDS):
             self._in_foreground = False
             return False
         while time.monotonic() < deadline:
             if self._has_answered_interrupt(last, deadline):
-                # A signal that GDB, or its Python, has not yet seen would end the next command.
-                self._has_answered(self._send(_NO_PYTHON), _GIVE_UP_SECONDS)
+                # A signal that GDB or its Python has not handled yet would end the next command.
+                self._has_answered(self._send(_NO_PYTHON), _CANCEL_SECONDS)
                 self._in_foreground = False
                 self._may_trap = True
                 return True
-        self._end(f"GDB did not answer for {_GIVE_UP_SECONDS:g} s")
+        self._kill(f"GDB did not answer for {_CANCEL_SECONDS:g} s")
         return True
 
     def _settle(self, resume: bool) -> None:
-        """Bring the target to a stop that GDB knows of, and let it run again if `resume`."""
+        """Bring the target to a stop that GDB knows about; then let it run again if `resume`."""
         if self._gone():
             return
         if self.running:
             try:
                 self.interrupt(_SETTLE_SECONDS)
             except WaitTimeoutError:
-                self._connect_anew()
+                self._reconnect()
         if resume and not self._gone():
             self.resume()
 
-    def _connect_anew(self) -> None:
-        """Connect once more to a target that has stopped without GDB's notice; end GDB where that fails.
+    def _reconnect(self) -> None:
+        """Connect again to a target whose stop GDB has missed; kill GDB if that fails.
 
-        GDB 13 takes no notice of a stop where Ctrl-C ended the Python, or the step, that waited for it.
+        GDB 13 misses a stop if Ctrl-C has ended the Python code, or the step, that waited for it.
         """
         address = self._address
         try:
             self.ask("-target-disconnect", _PATIENCE_SECONDS)
             self.connect(address, _PATIENCE_SECONDS)
         except SessionError:
-            self._end("GDB has lost track of its target")
+            self._kill("GDB has lost track of its target")
 
-    def _end(self, why: str) -> None:
-        """End a GDB that is of no more use."""
+    def _kill(self, why: str) -> None:
+        """Kill a GDB that cannot be used any more."""
         self._why_ended = f"{why}, and was ended"
         self._child.kill()
-        self._has_answered(0, _PATIENCE_SECONDS)  # Until its end is seen here: no command has that token.
+        self._has_answered(0, _PATIENCE_SECONDS)  # Waits until its end is seen: no command has this token.
 
     def _has_answered_interrupt(self, token: int, deadline: float) -> bool:
-        """Send an interrupt, and say whether the result of a command comes then, and before the deadline."""
+        """Send an interrupt; returns whether the command's result then comes before the deadline."""
         working = process.processor_seconds(self.pid)
         before = self._last_stop
 
         def has_stopped() -> bool:
             return self._last_stop is not before
 
-        # To what GDB has started as well, as the terminal does: `shell`, `pipe`.
+        # To the programs that GDB has started too (`shell`, `pipe`), as a terminal does.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGINT)
         if self._has_answered(token, _AGAIN_SECONDS):
             return True
-        # A GDB that steps may have lost it between two steps. One that waits for its target would take
-        # another one for the wish to give the target up, so that has time.
+        # A GDB that steps may lose the signal between two steps, and needs another one soon. A GDB that waits
+        # for its target would take a second one as a request to give up the target, so it gets more time.
         if process.processor_seconds(self.pid) - working <= _WORKING * _AGAIN_SECONDS and not has_stopped():
             patience = min(_PATIENCE_SECONDS, max(0.0, deadline - time.monotonic()))
             if self._has_answered(token, patience, has_stopped):
                 return True
         if has_stopped():
-            # It has ended one step of a loop in Python, which is in the next one already.
+            # SIGINT has ended one step of a loop in Python, which is already in its next step.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, _END_PYTHON)
         return False
 
     def connect(self, address: str, timeout: float = CONNECT_SECONDS) -> Result:
-        """Attach to a gdbstub (`HOST:PORT` or a socket's path); the target is stopped then.
+        """Attach to a gdbstub (`HOST:PORT` or a socket's path), which stops the target.
 
-        As the first command, its result's `log` holds what GDB and the plugin complained of as they started.
-        Raises `AttachError` where nobody answers as a gdbstub does within `timeout` seconds, or GDB cannot
-        connect.
+        The result's `log` includes the warnings of GDB and the plugin since they started. Raises
+        `AttachError` if no gdbstub answers within `timeout` seconds, or GDB cannot connect.
         """
         started = self._started()
         try:
-            # Not quoted: GDB takes the rest of the line as it stands.
+            # Not quoted: GDB takes the rest of the line literally.
             result = self.mi(f"-target-select remote {address}", timeout)
         except WaitTimeoutError as error:
-            # GDB itself would ask for half a minute. A stub that is taken lets others connect, and is silent.
+            # GDB itself would try for half a minute. A stub in use accepts a connection, and never answers.
             raise AttachError(
                 f"no gdbstub answers at {address} within {timeout:g} s: another debugger is attached to it, "
                 "or it is not a gdbstub"
@@ -287,15 +287,15 @@ class Gdb(Exchange):
         return replace(result, log=started.log + result.log)
 
     def _started(self) -> Result:
-        """The result of a first command; raises `ToolMissingError` where this is no GDB that serves."""
+        """The result of a first command; raises `ToolMissingError` if this GDB cannot be used."""
         try:
-            return self.ask(_NOTHING)  # It may still be reading the program.
+            return self.ask(_NOTHING)  # GDB may still be reading the program.
         except EndedError as error:
             try:
                 programs.try_gdb(self._program)
             except programs.UnfitError as problem:
                 advice = f"install it with: {programs.GDB.advice}"
-                raise ToolMissingError(f"GDB does not serve: {problem}; {advice}") from error
+                raise ToolMissingError(f"this GDB cannot be used: {problem}; {advice}") from error
             raise
 
     def resume(self) -> None:
@@ -307,7 +307,7 @@ class Gdb(Exchange):
             self._pass_trap()
 
     def _pass_trap(self) -> None:
-        """Let the target run on from the end of a step that was given up: QEMU tells of it only now."""
+        """Let the target run on after a cancelled step, whose end QEMU reports only now."""
         with contextlib.suppress(WaitTimeoutError):
             stop = self.wait_for_stop(_TRAP_SECONDS)
             if stop.payload.get("signal-name") == "SIGTRAP":
@@ -318,11 +318,11 @@ class Gdb(Exchange):
     def interrupt(self, timeout: float = COMMAND_SECONDS) -> Stop:
         """Stop the running target and return where it was stopped.
 
-        It is asked for until it comes: while GDB steps, or sees to the condition of a breakpoint, what it
-        sends is lost if the target stands still just then.
+        The request is repeated: while GDB steps, or evaluates a breakpoint's condition, the target may stand
+        still for a moment, and a request then is lost.
         """
         if self._in_foreground:
-            self._give_up()
+            self._cancel()
             self._settle(resume=False)
             return self.take_stop() or self._last_stop or Stop("", None)
         deadline = time.monotonic() + timeout
@@ -335,37 +335,37 @@ class Gdb(Exchange):
             except EndedError:
                 raise
             except BaseException:
-                # The stop is on its way, and would come in the middle of what is asked next.
+                # The stop is on its way, and would come during the next command.
                 with contextlib.suppress(WaitTimeoutError):
                     self.wait_for_stop(_SETTLE_SECONDS)
                 raise
         raise WaitTimeoutError(f"waited {timeout:g} s for the target to stop", self._pump.evidence())
 
     def selected_thread(self) -> str:
-        """GDB's number of the thread, which is a core, that is selected; `0` for none."""
+        """GDB's number of the selected thread, which is a core; `0` if none is selected."""
         return str(self.ask("-data-evaluate-expression $_thread").payload["value"])
 
     @contextlib.contextmanager
     def stopped(self, *, resume: bool) -> Iterator[None]:
-        """Hold the target still in the `with`; afterwards it runs again if `resume`.
+        """Keep the target stopped in the `with`; afterwards let it run again if `resume`.
 
-        The core that was selected stays so, whichever one the stub says that it has stopped.
+        The selected core stays selected, even if the stub reports the stop of another.
         """
         try:
             if self.running:
                 thread = "0" if self._in_foreground else self.selected_thread()
-                # Where a breakpoint stopped it just then, its core is the one to look at.
+                # If a breakpoint has stopped it just now, stay with the core of the breakpoint.
                 if self.interrupt().reason == "signal-received" and thread != "0":
                     self.ask(f"-thread-select {thread}")
             yield
         finally:
-            # Where GDB or the target has gone meanwhile, what is on its way says so already.
+            # If GDB or the target has gone meanwhile, an exception already says so.
             if resume and not self.running and not self._gone():
                 self.resume()
 
 
 def _how_to_connect(reason: str) -> str:
-    """Why GDB could not connect, and what to do, where its own words do not say so."""
+    """GDB's reason why it could not connect, with advice."""
     reason = " ".join(reason.split()).rstrip(".")
     if "Connection refused" in reason:
         return f"{reason}: nothing listens there; QEMU opens a gdbstub with -s or -gdb"
@@ -377,5 +377,5 @@ def _how_to_connect(reason: str) -> str:
 
 
 def _blocks(command: str) -> bool:
-    """Whether GDB, if an MI command has set the target running, reads the next one only after the stop."""
+    """Whether this MI command, if it lets the target run, keeps GDB from reading another until the stop."""
     return command.startswith("-interpreter-exec") and not command.rstrip('" ').endswith("&")

@@ -1,7 +1,7 @@
-"""Which GDB is used, outside scripts/ too; and the program `tinyos-gdb`, which starts it with the plugin.
+"""Finding a GDB that can be used; and the program `tinyos-gdb`, which starts it with the plugin.
 
-Only one that can do AArch64 and has a Python for the plugin inside is any good: a distribution's plain `gdb`
-often has the first for its own machine alone.
+The GDB must know AArch64, and must have a Python that is new enough for the plugin. A distribution's plain
+`gdb` often knows only the architecture of its host.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PLUGIN = Path(__file__).resolve().parents[1] / "tinyos.py"
 
 
 def find_gdb() -> str:
-    """The path of the GDB to use: $TINYOS_GDB, as it is, or the first on PATH that serves.
+    """The path of the GDB to use: $TINYOS_GDB, unchecked, or the first on PATH that can be used.
 
     Raises `ToolMissingError`, which says what was found instead.
     """
@@ -34,7 +34,7 @@ def find_gdb() -> str:
 
 
 def main() -> int:
-    """Become a GDB with the plugin loaded, given our arguments; where there is none, say so and return 1."""
+    """Replace this process by GDB with the plugin and our arguments; returns 1 after an error message."""
     return streams.run("tinyos-gdb", _become_gdb)
 
 
@@ -43,7 +43,7 @@ def _become_gdb() -> int:
         program = programs.try_gdb(find_gdb())
     except programs.UnfitError as error:
         raise ToolMissingError(f"{error}; install another with: {programs.GDB.advice}") from error
-    # Python ignores it, and a program that takes our place would too.
+    # Python ignores SIGPIPE, and the program that replaces it would inherit that.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    # The plugin first: what follows may already use its commands, and nothing may follow `--args`.
+    # The plugin first: the arguments may use its commands, and nothing of ours may follow `--args`.
     os.execve(program, [program, "-x", str(PLUGIN), *sys.argv[1:]], gdb_environment())

@@ -1,4 +1,4 @@
-"""The kernel's ELF, as far as a session must know it: is it TinyOS, can it be debugged, is it what runs."""
+"""The kernel's ELF: whether it is TinyOS, whether it can be debugged, whether it is what runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from gdbplugin.kernel.design import DesignLayout, ManagerUnclearError
 from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError
@@ -21,6 +20,7 @@ from gdbplugin.machine import MachineError
 from gdbplugin.session import mi
 from gdbplugin.session.errors import CommandFailedError, KernelUnusableError
 from gdbplugin.session.gdb import Gdb
+from gdbplugin.session.ram import Ram
 
 MANAGER_SYMBOL = b"DYNAMIC_MEMORY_MANAGER"
 _BUILD = "build it with scripts/build"
@@ -28,9 +28,9 @@ _TOP = Path(__file__).resolve().parents[2]
 
 
 def default_kernel() -> Path:
-    """The ELF meant where none is named: $TINYOS_KERNEL, or in a checkout the one that scripts/build leaves.
+    """The default ELF: $TINYOS_KERNEL, or in a checkout the one that scripts/build makes.
 
-    Raises `KernelUnusableError` where there is neither variable nor checkout.
+    Raises `KernelUnusableError` if there is neither the variable nor a checkout.
     """
     named = os.environ.get("TINYOS_KERNEL")
     if named:
@@ -40,25 +40,18 @@ def default_kernel() -> Path:
     return _TOP / "build" / "kernel.elf"
 
 
-class Ram(Protocol):
-    """The guest's RAM; `gdbplugin.session.ram.MappedRam` is one."""
-
-    def read(self, address: int, length: int) -> bytes:
-        """Bytes from a physical address."""
-
-
 @dataclass(frozen=True)
 class KernelFile:
-    """A TinyOS ELF, and the file with its symbols and debug information: itself, or a separate one."""
+    """A TinyOS ELF, and the file with its symbols and debug information: the ELF, or a separate one."""
 
     image: ElfImage
     debug: Path
     manager: str = ""
-    """The path of the static that is TinyOS's memory manager; empty where it is to be found."""
+    """The path of the static that is TinyOS's memory manager; empty to search for it."""
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The path of the ELF."""
         return Path(self.image.path)
 
     @functools.cached_property
@@ -70,7 +63,7 @@ class KernelFile:
             raise KernelUnusableError(f"{error}: {_BUILD}") from error
 
     def _search(self, names: frozenset[str]) -> Mapping[str, Static]:
-        """Every static of the file whose name ends in one of these words."""
+        """Every static of the file whose last name is one of these."""
         table = cache.load(self.path, crates=None, names=names)
         if table.problems and not table.statics:
             raise LayoutError(in_one_line(table.problems))
@@ -78,9 +71,9 @@ class KernelFile:
 
     @functools.cached_property
     def is_ours(self) -> bool:
-        """Whether it is TinyOS itself, with its shell, rather than another kernel of the same design.
+        """Whether it is TinyOS itself, with its shell, and not another kernel of the same design.
 
-        Where its debug information cannot be read, it is taken for that: what needs more says so then.
+        True if its debug information cannot be read: what needs that reports it.
         """
         try:
             return Kernel(NoMachine(), self.layout).keeps_promises
@@ -90,10 +83,10 @@ class KernelFile:
             return True
 
     def is_set_up(self, ram: Ram) -> bool:
-        """Whether the memory manager is there, in the RAM of a machine; True where that cannot be seen.
+        """Whether the memory manager exists yet in a machine's RAM; True if that cannot be seen.
 
-        A kernel may hold its manager in an enum that says so. Where several statics might be it, and none was
-        named, the first command says so. Raises `KernelUnusableError`, as where what was named is none.
+        A kernel may hold its manager in an enum that tells. If several statics fit and none was named, the
+        first command says so. Raises `KernelUnusableError`, also if the static named is not a manager.
         """
         kernel = Kernel(NoMachine(), self.layout)
         try:
@@ -109,19 +102,22 @@ class KernelFile:
         return True
 
     @functools.cached_property
-    def marks(self) -> tuple[Mark, ...]:
-        """Where in its code things happen that can be waited for; raises `KernelUnusableError`."""
+    def probes(self) -> tuple[Mark, ...]:
+        """The places in its code where it does something that can be waited for; the kernel calls them marks.
+
+        Raises `KernelUnusableError` if there are none.
+        """
         try:
             return read_marks(self.path, self.debug)
         except LayoutError as error:
             if not self.is_ours:
-                lack = "this kernel has no marks for debuggers: it does not tell when something happens"
+                lack = "this kernel has no probes for debuggers, so nothing can be waited for"
                 raise KernelUnusableError(lack) from error
             raise KernelUnusableError(f"{error}: {_BUILD}") from error
 
     @classmethod
     def open(cls, path: Path, manager: str = "") -> KernelFile:
-        """Look at the file; raises `KernelUnusableError`, saying what is wrong and what to do."""
+        """Examine the file; raises `KernelUnusableError`, which says what is wrong and what to do."""
         if not path.exists():
             raise KernelUnusableError(f"no kernel at {path}: {_BUILD}")
         try:
@@ -137,10 +133,10 @@ class KernelFile:
         return cls(image, debug, manager)
 
     def require_running(self, gdb: Gdb) -> None:
-        """Raise `KernelUnusableError` if the machine that GDB is stopped at runs something else.
+        """Raise `KernelUnusableError` if the machine that GDB has stopped runs something else.
 
-        Compares what lies in its memory at the ELF's physical addresses, or, for a gdbstub that knows no
-        physical memory, at the virtual ones.
+        Compares memory at the ELF's physical addresses; at the virtual ones if the gdbstub cannot read
+        physical memory.
         """
         address, expected = self.image.fingerprint()
         physical = "OK" in gdb.execute("maint packet Qqemu.PhyMemMode:1")
@@ -156,7 +152,7 @@ class KernelFile:
             )
 
     def _virtual(self, physical: int) -> int:
-        """The virtual address of a physical one of the file's own."""
+        """The virtual address of one of the file's physical addresses."""
         for segment in self.image.segments:
             if segment.physical <= physical < segment.physical + segment.memory_size:
                 return segment.virtual + physical - segment.physical
@@ -164,14 +160,14 @@ class KernelFile:
 
 
 class _Loaded:
-    """Memory as the file has it loaded: by the physical address that it gives to a virtual one."""
+    """Memory by virtual address: the file says at which physical address it is loaded."""
 
     def __init__(self, image: ElfImage, ram: Ram) -> None:
         self._image = image
         self._ram = ram
 
     def read(self, address: int, length: int) -> bytes:
-        """See `gdbplugin.kernel.kernel.Memory`."""
+        """Bytes from a virtual address; raises `MachineError`."""
         physical = self._image.physical(address)
         if physical is None:
             raise MachineError(f"{self._image.path} does not say where {address:#x} lies in RAM")
@@ -186,7 +182,7 @@ def _debug_file(path: Path, manager: str) -> Path:
         named = [has_name(file, word) for file in dict.fromkeys((path, debug)) for word in words]
     except LayoutError as error:
         raise KernelUnusableError(f"{error}, or {_BUILD}") from error
-    # Where no file has a table of symbols, the debug information itself will tell.
+    # If no file has a symbol table, `layout` finds out from the debug information.
     if True not in named and False in named:
         lack = f"it has no {MANAGER_SYMBOL.decode()}"
         raise KernelUnusableError(f"{path} is not TinyOS ({lack}): give kernel.elf, or {_BUILD}")
@@ -194,7 +190,7 @@ def _debug_file(path: Path, manager: str) -> Path:
 
 
 def _read(gdb: Gdb, address: int, length: int) -> bytes | None:
-    """Memory as GDB reads it; None where nothing can be read."""
+    """Memory as GDB reads it; None if it cannot be read."""
     try:
         answer = gdb.mi(f"-data-read-memory-bytes {mi.address(address)} {length}")
     except CommandFailedError:

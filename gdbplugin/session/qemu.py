@@ -1,7 +1,7 @@
 """QEMU, running TinyOS's machine.
 
-Every socket is opened here, before QEMU starts, and handed to it: so a busy port is known at once, and
-QEMU's console is connected before the kernel's first byte.
+Every socket is opened here and passed to QEMU when it starts. So a busy port is an error at once, and the
+console is connected before the kernel's first byte.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from gdbplugin.session import directory as names
 from gdbplugin.session import process
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import AddressInUseError, EndedError, SessionError, ToolMissingError
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 from gdbplugin.session.ram import MappedRam, RamUnavailableError
 
 MACHINE_FILE = Path(__file__).with_name("raspi4b.cfg")
-"""In a checkout a link to the one in qemu/."""
+"""In a checkout, a link to the file in qemu/."""
 _LOOPBACK = "127.0.0.1"
 _READ_BYTES = 1 << 16
 _START_SECONDS = 20.0
@@ -41,16 +41,16 @@ class QemuOptions:
     kernel: Path
     """An ELF, entered at EL3 on every core, or a flat image, entered at EL2 on core 0."""
     gdb_port: int | None = None
-    """A TCP port of the loopback for the gdbstub; 0 for any free one; None for a socket in `directory`."""
+    """The gdbstub's TCP port on the loopback; 0: any free port; None: a socket in `directory`."""
     icount_shift: int | None = None
-    """With N, the guest's time is a count of its instructions, each 2**N ns."""
+    """N makes the guest's clock count its instructions, at 2**N ns each."""
     paused: bool = False
     """Wait for a debugger before the first instruction."""
     share_ram: bool = True
-    """Map the guest's RAM here too. Without, `savevm` is quicker: it reads every page of the 2 GiB, and of
-    shared RAM a page that was only read takes up memory too."""
+    """Map the guest's RAM in this process too. `savevm` is faster without: it reads every page of the 2 GiB,
+    and in shared RAM even a page that was only read takes up memory."""
     extra: tuple[str, ...] = ()
-    """Further arguments, as they are."""
+    """Further arguments, passed unchanged."""
 
 
 def find_qemu() -> str:
@@ -60,7 +60,7 @@ def find_qemu() -> str:
 
 
 class Qemu:
-    """A running QEMU. It, its sockets and its directory are gone after `close`."""
+    """A running QEMU. `close` ends it and removes its sockets and its directory."""
 
     def __init__(
         self,
@@ -70,20 +70,20 @@ class Qemu:
         console: socket.socket,
         resources: contextlib.ExitStack,
         ram: MappedRam | None = None,
-        ram_lack: str = "",
+        no_ram_reason: str = "",
     ) -> None:
         self.directory = directory
         self.gdb_address = gdb_address
-        """What GDB's `target remote` takes."""
+        """The gdbstub's address, as GDB's `target remote` takes it."""
         self.console = console
-        """Our end of the kernel's serial line."""
+        """This end of the kernel's serial line."""
         self.ram = ram
-        """The guest's RAM, mapped; None where that cannot be had, and then `ram_lack` says why."""
-        self.ram_lack = ram_lack
+        """The guest's RAM, mapped; None if it is not, for `no_ram_reason`."""
+        self.no_ram_reason = no_ram_reason
         self.pump: Pump | None = None
-        """What reads the console while QEMU is asked something."""
+        """Reads the console while QEMU carries out a command."""
         self.early_output = b""
-        """What the kernel wrote before QEMU was up."""
+        """What the kernel wrote while QEMU started."""
         self._child = child
         self._resources = resources
 
@@ -98,24 +98,24 @@ class Qemu:
             raise SessionError(f"no kernel image at {options.kernel}: build it with scripts/build")
         with contextlib.ExitStack() as resources:
             directory = resources.enter_context(private_directory())
-            ram, ram_lack = None, "it was not to be shared"
+            ram, no_ram_reason = None, "it was booted with share_ram=False"
             if options.share_ram:
                 try:
-                    ram, ram_lack = resources.enter_context(MappedRam.create(directory)), ""
+                    ram, no_ram_reason = resources.enter_context(MappedRam.create(directory)), ""
                 except RamUnavailableError as error:
-                    ram_lack = str(error)
-            with contextlib.ExitStack() as handed_over:
-                console = handed_over.enter_context(_listen_unix(directory / names.CONSOLE))
-                qmp = handed_over.enter_context(_listen_unix(directory / names.QMP))
-                gdb = handed_over.enter_context(_listen_gdb(options.gdb_port, directory))
+                    no_ram_reason = str(error)
+            with contextlib.ExitStack() as inherited_ends:
+                console = inherited_ends.enter_context(_listen_unix(directory / names.CONSOLE))
+                qmp = inherited_ends.enter_context(_listen_unix(directory / names.QMP))
+                gdb = inherited_ends.enter_context(_listen_gdb(options.gdb_port, directory))
                 gdb_address = _address_of(gdb)
                 ours = resources.enter_context(socket.socket(socket.AF_UNIX))
                 ours.connect(str(directory / names.CONSOLE))
-                log = handed_over.enter_context((directory / names.QEMU_LOG).open("wb"))
+                log = inherited_ends.enter_context((directory / names.QEMU_LOG).open("wb"))
                 inherited = [console.fileno(), qmp.fileno(), gdb.fileno()]
                 shared: tuple[str, ...] = ()
                 if ram is not None:
-                    handed_over.callback(ram.handed_over)
+                    inherited_ends.callback(ram.close_descriptor)
                     inherited.append(ram.descriptor)
                     shared = ram_arguments(ram.path, ram.size)
                 child = process.start(
@@ -125,7 +125,7 @@ class Qemu:
                     inherited=inherited,
                 )
                 resources.callback(process.end, child)
-            qemu = cls(child, directory, gdb_address, ours, resources.pop_all(), ram, ram_lack)
+            qemu = cls(child, directory, gdb_address, ours, resources.pop_all(), ram, no_ram_reason)
         try:
             qemu._wait_until_up()
         except BaseException:
@@ -135,22 +135,22 @@ class Qemu:
 
     @property
     def console_socket(self) -> Path:
-        """The console's socket: one program at a time may connect to it."""
+        """The console's socket; it takes one connection at a time."""
         return self.directory / names.CONSOLE
 
     @property
     def console_log(self) -> Path:
-        """All that the kernel has written, whoever was connected."""
+        """The file with everything that the kernel has written, also while nothing was connected."""
         return self.directory / names.CONSOLE_LOG
 
     @property
     def qmp_socket(self) -> Path:
-        """QEMU's machine protocol."""
+        """The socket of QEMU's machine protocol."""
         return self.directory / names.QMP
 
     @property
     def pid(self) -> int:
-        """QEMU's process."""
+        """QEMU's process ID."""
         return self._child.pid
 
     def command(
@@ -159,42 +159,42 @@ class Qemu:
         """QEMU's answer to a command of its machine protocol: `command("query-cpus-fast")`.
 
         Raises `CommandFailedError` with QEMU's own words, `WaitTimeoutError`, `EndedError`; `SessionError`
-        within an event loop that runs.
+        inside a running event loop.
         """
-        # Not at the top: it takes longer than all else here, and most sessions never ask.
+        # Imported late: it takes longer than everything else here, and most sessions never need it.
         from gdbplugin.session import qmp
 
         try:
             return qmp.execute(self.qmp_socket, name, arguments, timeout, self.pump)
         except EndedError as error:
-            raise self.ended() from error
+            raise self.end_error() from error
 
     def monitor(self, command: str, timeout: float = _COMMAND_SECONDS) -> str:
-        """What QEMU's monitor for people prints for a command: `monitor("info mtree")`."""
+        """What QEMU's human monitor prints for a command: `monitor("info mtree")`."""
         said: str = self.command("human-monitor-command", {"command-line": command}, timeout)
         return said.replace("\r\n", "\n")
 
     @property
     def status(self) -> str:
-        """What QEMU says that the machine does: `running`, `paused`, `debug` (at a breakpoint), ..."""
+        """The machine's state in QEMU's words: `running`, `paused`, `debug` (at a breakpoint), ..."""
         status: str = self.command("query-status")["status"]
         return status
 
     def log(self) -> str:
-        """The last of what QEMU itself has said, without its remark on waiting for our console."""
+        """The last lines of QEMU's own messages, without the one on waiting for a console connection."""
         lines = process.last_text(self.directory / names.QEMU_LOG).splitlines()
         return "\n".join(line for line in lines if "info: QEMU waiting for connection" not in line)
 
     def has_ended(self, within: float = 0.0) -> bool:
-        """Whether QEMU has ended, or does so `within` seconds."""
+        """Whether QEMU has ended, or ends `within` seconds."""
         try:
             self._child.wait(within)
         except subprocess.TimeoutExpired:
             return False
         return True
 
-    def ended(self) -> EndedError:
-        """The error that says how QEMU ended. Call it once its console has; waits for it a little."""
+    def end_error(self) -> EndedError:
+        """The error that says how QEMU ended. Call it after the console has ended; may wait for a second."""
         try:
             how = process.describe_exit(self._child.wait(1.0))
         except subprocess.TimeoutExpired:
@@ -213,14 +213,14 @@ class Qemu:
         self.close()
 
     def _wait_until_up(self) -> None:
-        """Wait for the machine protocol's greeting: by then QEMU has accepted its arguments."""
+        """Wait for the machine protocol's greeting: then QEMU has accepted its arguments."""
         deadline = time.monotonic() + _START_SECONDS
         with socket.socket(socket.AF_UNIX) as qmp:
             try:
                 qmp.connect(str(self.qmp_socket))
-            except ConnectionError:  # It has refused its arguments.
-                raise self._failed_start() from None
-            # A kernel that writes more than a few hundred bytes at once keeps QEMU until they are read.
+            except ConnectionError:  # QEMU has refused its arguments.
+                raise self._start_error() from None
+            # QEMU waits while more than a few hundred bytes of the kernel's output are unread.
             streams = [qmp, self.console]
             while qmp not in (ready := _readable(streams, deadline - time.monotonic())):
                 if not ready:
@@ -230,14 +230,15 @@ class Qemu:
                 if not written:
                     streams.remove(self.console)
             if not _received(qmp):
-                raise self._failed_start()
+                raise self._start_error()
 
-    def _failed_start(self) -> SessionError:
+    def _start_error(self) -> SessionError:
         try:
             programs.try_qemu(find_qemu())
         except programs.UnfitError as error:
-            return ToolMissingError(f"QEMU does not serve: {error}; install it with: {programs.QEMU.advice}")
-        return self.ended()
+            advice = f"install it with: {programs.QEMU.advice}"
+            return ToolMissingError(f"this QEMU cannot be used: {error}; {advice}")
+        return self.end_error()
 
 
 def _arguments(
@@ -249,7 +250,7 @@ def _arguments(
     yield from ("-chardev", f"socket,id=console,fd={console.fileno()},server=on,wait=on,logfile={log}")
     yield from ("-serial", "chardev:console")
     yield from ("-chardev", f"socket,id=qmp,fd={qmp.fileno()},server=on,wait=off")
-    # Not -mon, which QEMU 11 warns of.
+    # Not -mon, which QEMU 11 warns about.
     yield from ("-qmp", "chardev:qmp")
     yield from ("-chardev", f"socket,id=gdbstub,fd={gdb.fileno()},server=on,wait=off")
     yield from ("-gdb", "chardev:gdbstub")
@@ -261,18 +262,18 @@ def _arguments(
 
 
 def ram_arguments(path: str | os.PathLike[str], size: int) -> tuple[str, ...]:
-    """The arguments that make a file of `size` bytes the guest's RAM, so that others can map it too."""
+    """The arguments that make a file of `size` bytes the guest's RAM, which others can map too."""
     backend = f"memory-backend-file,id=ram,size={size},mem-path={option_value(path)},share=on"
     return ("-object", backend, "-machine", "memory-backend=ram")
 
 
 def _readable(streams: list[socket.socket], seconds: float) -> list[socket.socket]:
-    """Those of the streams from which something can be read, once there is one; none when the time is up."""
+    """Wait until streams can be read, and return these; none after `seconds`."""
     return select.select(streams, [], [], max(0.0, seconds))[0]
 
 
 def _received(stream: socket.socket) -> bytes:
-    """What has come; nothing at the end of the stream."""
+    """What has arrived; nothing at the end of the stream."""
     try:
         return stream.recv(_READ_BYTES)
     except ConnectionError:
@@ -280,7 +281,7 @@ def _received(stream: socket.socket) -> bytes:
 
 
 def option_value(value: str | os.PathLike[str]) -> str:
-    """A value as it stands in one of QEMU's `key=value,...` options, where a comma is written twice."""
+    """A value inside one of QEMU's `key=value,...` options, where commas are doubled."""
     return os.fspath(value).replace(",", ",,")
 
 
@@ -309,7 +310,7 @@ def _listen_gdb(port: int | None, directory: Path) -> socket.socket:
         raise AddressInUseError(
             f"{port} is not a port: give one from 1 to 65535, or 0 for any free one"
         ) from error
-    # Inherited by QEMU's end: without it each answer waits for the acknowledgement of the one before, 40 ms.
+    # QEMU's end inherits it. Without it, each answer waits 40 ms for the previous one to be acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

@@ -1,7 +1,7 @@
-"""QEMU's machine protocol, by `qemu.qmp`: one connection for one command, so that others may connect as well.
+"""QEMU's machine protocol, by `qemu.qmp`: one connection for each command, so that others can connect too.
 
-That library is asynchronous; a session is not. Its event loop runs for the length of the command, in this
-thread, and so cannot be had within another that runs already: there, `ask` is awaited.
+That library is asynchronous; a session is not. So an event loop runs in this thread for each command. That
+is not possible inside a running event loop: there, await `ask`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 from qemu.qmp.qmp_client import GreetingError
 
 from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 
-# An assertion where the connection is lost in the instant it is made.
+# The library fails an assertion if the connection is lost in the moment it is made.
 _LOST = (QMPError, AssertionError, EOFError, OSError)
 _GOODBYE_SECONDS = 2.0
-# What it would log as an error is raised as one; only who asks for its log gets it.
+# The library's errors are raised, so its log goes only to those who ask for it.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 
 
@@ -33,18 +33,18 @@ def execute(
     timeout: float,
     pump: Pump | None = None,
 ) -> object:
-    """QEMU's answer to a command: what it returns, an empty dictionary where that is nothing.
+    """QEMU's answer to a command: what it returns, or an empty dictionary.
 
-    `pump` is kept going meanwhile: a QEMU whose console nobody reads stops as soon as the kernel has
-    written a few hundred bytes, and answers nothing. Raises `CommandFailedError` with QEMU's own words,
-    `WaitTimeoutError`, `EndedError` where nobody answers.
+    `pump` reads meanwhile: QEMU stops, and does not answer, when a few hundred bytes of its console are
+    unread. Raises `CommandFailedError` with QEMU's own words, `WaitTimeoutError`, or `EndedError` if QEMU
+    is not there.
     """
     try:
         asyncio.get_running_loop()
-    except RuntimeError:  # None runs: so it ought to be.
+    except RuntimeError:  # No event loop is running, as it must be.
         return asyncio.run(_ask_and_read(socket, command, arguments, timeout, pump))
     raise SessionError(
-        f"{command} cannot be asked of QEMU within a running event loop: ask before it, or in another thread"
+        f"QEMU cannot be asked {command} inside a running event loop: ask before it, or in another thread"
     )
 
 
@@ -57,11 +57,11 @@ async def _ask_and_read(
 
 
 async def ask(socket: Path, command: str, arguments: Mapping[str, object] | None, timeout: float) -> object:
-    """As `execute`, within an event loop."""
+    """As `execute`, inside a running event loop."""
     try:
         return await _converse(socket, command, arguments, timeout)
     finally:
-        # A cancellation that meets that library as it connects may come out of it as another error.
+        # If the task is cancelled while it connects, the library may raise another error instead.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
@@ -85,7 +85,7 @@ async def _converse(
 
 
 class _NotGreetedError(Exception):
-    """The first that came on a connection was meant for the one before: an event, say, as that ended."""
+    """The first message was not a greeting, but one for the previous connection, such as an event."""
 
 
 async def _converse_once(socket: Path, command: str, arguments: Mapping[str, object] | None) -> object:
@@ -102,7 +102,7 @@ async def _converse_once(socket: Path, command: str, arguments: Mapping[str, obj
         try:
             await _disconnect(client)
         finally:
-            # Cut short as it connects, that library leaves it open, and QEMU serves one at a time.
+            # If cancelled while it connects, the library leaves it open, and QEMU serves one at a time.
             with contextlib.suppress(OSError):
                 line.shutdown(sockets.SHUT_RDWR)
 
@@ -123,4 +123,4 @@ async def _disconnect(client: QMPClient) -> None:
         async with asyncio.timeout(_GOODBYE_SECONDS):
             await client.disconnect()
     except (*_LOST, TimeoutError):
-        return  # QEMU was the first to close it: after `quit` that is as it should be.
+        return  # QEMU closed it first, which is normal after `quit`.

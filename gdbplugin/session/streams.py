@@ -1,7 +1,7 @@
-"""Standard input, output and error of our programs: what goes wrong with them is one line and a status.
+"""Standard input, output and error of our programs: a stream that fails is one line and an exit status.
 
-Bytes that are not text, and characters that a stream cannot hold, are shown as hexadecimal escapes: none of
-them ends a program. What was read comes back as the same bytes where it is handed on.
+Bytes that are not text, and characters that a stream's encoding lacks, are shown as hexadecimal escapes, and
+do not end a program. Such bytes are read so that they can be passed on unchanged.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from gdbplugin.session.errors import SessionError
 _ESCAPED = "tinyos.escaped"
 _NAMES = ("standard input", "standard output", "standard error")
 _READ_ERRORS = "surrogateescape"
-# What Python chooses by itself; anything else was asked for by PYTHONIOENCODING.
+# Python's own choices; any other comes from PYTHONIOENCODING.
 _USUAL_ERRORS = ("strict", "surrogateescape", "backslashreplace")
 
 
 class StreamError(Exception):
     """A standard stream can no longer be used.
 
-    Neither an `OSError` nor a `SessionError`: whoever handles what goes wrong with a target, a file or a
-    socket is not to take this for it. `is_gone`: whoever read our output has gone, as in `| head`.
+    Neither an `OSError` nor a `SessionError`, so that handlers of a target's, a file's or a socket's errors
+    do not catch it. `is_gone`: the reader of our output has ended, as in `| head`.
     """
 
     def __init__(self, descriptor: int, error: OSError) -> None:
@@ -42,29 +42,29 @@ class StreamError(Exception):
 
 
 def escaped(text: str) -> str:
-    """Text that is UTF-8: bytes that were not when they were read stand in it as hexadecimal escapes."""
+    """The text with bytes that were not UTF-8 when they were read as hexadecimal escapes."""
     return text.encode("utf-8", _ESCAPED).decode()
 
 
 def one_line(text: str) -> str:
-    """Text with everything escaped that would begin a line or move a terminal's cursor."""
+    """The text with everything escaped that would end a line or move a terminal's cursor."""
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def run(name: str, program: Callable[[], int]) -> int:
     """Run a program; returns its exit status.
 
-    A `SessionError` is told in one line that begins with `name`, and is status 1; so is standard input that
-    cannot be read, and standard output that cannot be written. Where the reader of our output has gone
-    (`| head`) nothing is said, and the status is 128 + SIGPIPE, as a shell has it; at Ctrl-C 128 + SIGINT.
+    After a `SessionError`, and if standard input cannot be read or standard output cannot be written, one
+    line that begins with `name` is printed, and the status is 1. If the reader of our output has ended
+    (`| head`), nothing is printed, and the status is 128 + SIGPIPE, as in a shell; after Ctrl-C 128 + SIGINT.
     """
     with _own_streams():
         try:
             status = _status(name, program)
-            sys.stdout.flush()  # What was written before an exit, too.
+            sys.stdout.flush()  # Also what was written before `sys.exit`.
             return status
         except StreamError as error:
-            _give_up(error.descriptor)
+            _discard(error.descriptor)
             if error.is_gone:
                 return 128 + signal.SIGPIPE
             _complain(f"{name}: error: {error}")
@@ -84,7 +84,7 @@ def _status(name: str, program: Callable[[], int]) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except SystemExit as end:  # Of argparse, or of a signal.
+    except SystemExit as end:  # From argparse, or from a signal handler.
         return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
@@ -92,15 +92,16 @@ def _complain(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-# Not of `FileIO`: what a signal's handler raises after its write has the buffer write the same again.
+# A subclass of the buffer, not of `FileIO`: if a signal handler raised after a Python `write` of the raw
+# file, the buffer would write the same data again.
 class _Output(io.BufferedWriter):
     """Standard output or error, whose errors are `StreamError`s.
 
-    Where the descriptor does not block, it is waited for.
+    If the descriptor is non-blocking, it waits.
     """
 
     def write(self, data: Any, /) -> int:
-        """As `BufferedWriter` does, and always the whole."""
+        """As in `BufferedWriter`, but always writes everything."""
         left = memoryview(data).cast("B")
         count = len(left)
         while left:
@@ -114,7 +115,7 @@ class _Output(io.BufferedWriter):
         return count
 
     def flush(self) -> None:
-        """As `BufferedWriter` does."""
+        """As in `BufferedWriter`."""
         while True:
             try:
                 return super().flush()
@@ -127,22 +128,22 @@ class _Output(io.BufferedWriter):
         descriptor = self.fileno()
         if descriptor != 2:
             raise StreamError(descriptor, error) from error
-        # Nobody can be told: what we do and the exit status stay the same.
-        _give_up(descriptor)
+        # Standard error cannot report its own failure: the program goes on, and its exit status stays.
+        _discard(descriptor)
 
 
 class _Input(io.BufferedReader):
     """Standard input, whose errors are `StreamError`s."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As `BufferedReader` does."""
+        """As in `BufferedReader`."""
         try:
             return super().read(size)
         except OSError as error:
             raise StreamError(self.fileno(), error) from error
 
     def read1(self, size: int = -1, /) -> bytes:
-        """As `BufferedReader` does; waits where the descriptor does not block."""
+        """As in `BufferedReader`; waits if the descriptor is non-blocking."""
         try:
             if not os.get_blocking(self.fileno()):
                 select.select([self], [], [])
@@ -153,7 +154,7 @@ class _Input(io.BufferedReader):
 
 @contextlib.contextmanager
 def _own_streams() -> Iterator[None]:
-    """In the `with`, `sys.stdin` and the like are ours; those that a program or a test has replaced stay."""
+    """Replace `sys.stdin`, `sys.stdout`, `sys.stderr` in the `with`, except those replaced already."""
     before = sys.stdin, sys.stdout, sys.stderr
     for descriptor in range(3):
         _occupy(descriptor)
@@ -166,14 +167,14 @@ def _own_streams() -> Iterator[None]:
     try:
         yield
     finally:
-        # Of output that failed the rest goes nowhere by now.
+        # If an output has failed, the rest of it goes to /dev/null by now.
         sys.stdout.flush()
         sys.stderr.flush()
         sys.stdin, sys.stdout, sys.stderr = before
 
 
 def _stream(descriptor: int, usual: TextIO | None, buffer: IO[bytes]) -> TextIO:
-    """A stream as Python has made it, but for what it does with errors; None where it was closed."""
+    """A stream like Python's `usual` one (None: it was closed), except for what it does with errors."""
     errors = _READ_ERRORS if descriptor == 0 else _ESCAPED
     if usual is None:
         return io.TextIOWrapper(buffer, encoding="utf-8", errors=errors)
@@ -186,9 +187,9 @@ def _stream(descriptor: int, usual: TextIO | None, buffer: IO[bytes]) -> TextIO:
 
 
 def _occupy(descriptor: int) -> None:
-    """Have a standard descriptor that is closed taken, before a file or a socket of ours becomes it.
+    """Open a closed standard descriptor, so that no file or socket of ours gets its number.
 
-    Input cannot be read and output not written then; standard error goes nowhere, for nobody can be told.
+    It is opened so that reading input and writing output fail; standard error goes to /dev/null.
     """
     try:
         os.fstat(descriptor)
@@ -201,15 +202,15 @@ def _occupy(descriptor: int) -> None:
             os.set_inheritable(descriptor, True)
 
 
-def _give_up(descriptor: int) -> None:
-    """Let what is still to be written there go nowhere."""
+def _discard(descriptor: int) -> None:
+    """Send what is still to be written there to /dev/null."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 
 def _escape(text: str) -> str:
-    """Characters as Python writes them in ASCII; bytes that were not text when they were read, by value."""
+    """Characters as Python escapes them in ASCII; bytes that were not text by their value."""
     return "".join(
         f"\\x{ord(char) - 0xDC00:02x}"
         if "\udc80" <= char <= "\udcff"

@@ -1,29 +1,134 @@
-"""What the library reads from: the machine that a session's GDB is stopped at.
+"""The stopped target as a session reads it: its machine, its symbols, and the objects decoded from them.
 
-Its objects are decoded in this process, by the functions that the plugin's commands use.
+Objects are decoded in this process, by the functions that the plugin's commands use. Memory is read from the
+guest's mapped RAM if there is any, else by GDB. GDB is asked by the plugin's own MI command
+`-tinyos-machine`, which knows how to deal with each stub.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gdbplugin.aarch64.description import REGISTERS
+from gdbplugin.aarch64.regime import OF_TRANSLATION
 from gdbplugin.kernel.history import History
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.target import Symbols, Target
 from gdbplugin.layout.types import LayoutError
-from gdbplugin.machine import CachedMachine, Machine, MachineError
-from gdbplugin.session.errors import KernelUnusableError, ReadFailedError
+from gdbplugin.machine import (
+    CachedMachine,
+    Machine,
+    MachineError,
+    PhysicalReadError,
+    UnreadableMemoryError,
+)
+from gdbplugin.session import mi
+from gdbplugin.session.errors import CommandFailedError, KernelUnusableError, ReadFailedError
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
-from gdbplugin.session.machine import SessionMachine, SessionSymbols, ask
 from gdbplugin.session.ram import MappedRam
+
+# A query costs more than a register: the registers usually needed are read in one query, for all cores.
+_USUAL_REGISTERS = (
+    *OF_TRANSLATION,
+    "ID_AA64MMFR1_EL1",
+    "TCR2_EL1",
+    "CNTFRQ_EL0",
+    "CNTVCT_EL0",
+    "CNTV_CVAL_EL0",
+    "SP_EL0",
+)
+_OTHER_REGISTERS = ("PC", *(name for name in REGISTERS if name not in _USUAL_REGISTERS))
+
+
+def _query(gdb: Gdb, name: str, *arguments: str) -> Any:
+    """The plugin's answer to a query of `gdbplugin.debugger.machine_queries`. Raises a `SessionError`."""
+    command = " ".join(["-tinyos-machine", name, *map(mi.quote, arguments)])
+    try:
+        return json.loads(gdb.ask(command).payload["json"])
+    except CommandFailedError as error:
+        raise ReadFailedError(error.reason) from error
+
+
+class SessionMachine:
+    """The machine at GDB's current stop; satisfies `gdbplugin.machine.Machine`. Valid for that stop only.
+
+    Its methods also raise a `SessionError`.
+    """
+
+    def __init__(self, gdb: Gdb, ram: MappedRam | None) -> None:
+        self._gdb = gdb
+        self._ram = ram
+        self._registers: dict[tuple[str, int], int | None] = {}
+        state = _query(gdb, "state", *_USUAL_REGISTERS)
+        self._cores: tuple[int, ...] = tuple(state["cores"])
+        self._keep(state["registers"])
+        self.selected_core: int = state["selected"]
+        """The core whose thread is selected in GDB."""
+
+    @property
+    def cores(self) -> Sequence[int]:
+        """The numbers of the cores."""
+        return self._cores
+
+    def read_physical(self, address: int, length: int) -> bytes:
+        """Memory by its physical address, from the mapped RAM where it has it."""
+        if self._ram is not None and address >= 0 and address + length <= self._ram.size:
+            return self._ram.read(address, length)
+        found = _query(self._gdb, "physical", hex(address), str(length))
+        if "contents" not in found:
+            kind = UnreadableMemoryError if found["unreadable"] else PhysicalReadError
+            raise kind(address, length, found["lack"])
+        return bytes.fromhex(found["contents"])
+
+    def register(self, name: str, core: int) -> int | None:
+        """A register of a core. The first of the less usual ones reads all of them."""
+        if core not in self._cores:
+            return None
+        if (name, core) not in self._registers:
+            together = _OTHER_REGISTERS if name in _OTHER_REGISTERS else (name,)
+            self._keep(_query(self._gdb, "registers", *together))
+        return self._registers[name, core]
+
+    def _keep(self, values_by_core: list[dict[str, int | None]]) -> None:
+        for core, values in zip(self._cores, values_by_core, strict=True):
+            self._registers.update({(name, core): value for name, value in values.items()})
+
+
+class SessionSymbols:
+    """The symbols of the kernel's file, as GDB knows them; satisfies `gdbplugin.kernel.target.Symbols`.
+
+    They are the same at every stop, so each is looked up once.
+    """
+
+    def __init__(self, gdb: Gdb) -> None:
+        self._gdb = gdb
+        self._addresses: dict[str, int | None] = {}
+        self._names: dict[int, str | None] = {}
+
+    def address(self, name: str) -> int | None:
+        """The address of a symbol; None if it does not exist."""
+        if name not in self._addresses:
+            self._addresses.update(_query(self._gdb, "symbol-addresses", name))
+        return self._addresses[name]
+
+    def name(self, address: int) -> str | None:
+        """The symbol at an address, with the offset into it; None if there is none."""
+        if address not in self._names:
+            self._names[address] = _query(self._gdb, "symbol-name", hex(address))
+        return self._names[address]
+
+    def sections(self) -> Sequence[tuple[int, int, str]]:
+        """The sections of the file: start, exclusive end, name."""
+        return [(start, end, name) for start, end, name in _query(self._gdb, "sections")]
 
 
 class SessionTarget(Target):
-    """The stopped machine, for one call of the library."""
+    """The stopped machine and the kernel in it, for one call of the library."""
 
     def __init__(self, reader: Reader, machine: Machine, core: int, decoded: dict[str, Any]) -> None:
         journal = Journal()
@@ -32,21 +137,21 @@ class SessionTarget(Target):
 
     @property
     def symbols(self) -> Symbols:
-        """The names of the kernel's file."""
+        """The symbols of the kernel's file."""
         return self._reader.symbols
 
     def disassemble(self, core: int, address: int, word: int) -> str | None:
-        """The text of the instruction `word` at a virtual address, by GDB."""
-        text: str | None = ask(self._reader.gdb, "disassembled", str(core), hex(address), hex(word))
+        """The instruction `word` at a virtual address as text, by GDB."""
+        text: str | None = _query(self._reader.gdb, "disassembled", str(core), hex(address), hex(word))
         return text
 
     def _evaluate(self, expression: str) -> int:
-        value: int = ask(self._reader.gdb, "address", expression)
+        value: int = _query(self._reader.gdb, "address", expression)
         return value
 
 
 class Reader:
-    """Makes the targets of a session; keeps what was read until that may have changed."""
+    """Makes the targets of a session, and keeps what was read until it may have changed."""
 
     def __init__(self, gdb: Gdb, kernel: KernelFile, ram: MappedRam | None) -> None:
         self.gdb = gdb
@@ -62,7 +167,7 @@ class Reader:
 
     @contextlib.contextmanager
     def target(self) -> Iterator[SessionTarget]:
-        """The target now; what goes wrong in the `with` is raised as a `ReadFailedError`."""
+        """The target now. A `MachineError` or `LayoutError` in the `with` becomes a `ReadFailedError`."""
         gdb = self.gdb
         if gdb.runs != self._runs:
             self._history.ran()
@@ -70,7 +175,7 @@ class Reader:
         try:
             if self._source is None or self._machine is None or self._changes != gdb.changes:
                 self._source = SessionMachine(gdb, self._ram)
-                # Mapped RAM is read as fast as a cache, and the source keeps the registers itself.
+                # No cache over mapped RAM: it is as fast itself, and the source keeps the registers.
                 self._machine = CachedMachine(self._source) if self._ram is None else self._source
                 self._decoded = {}
                 self._changes = gdb.changes
@@ -79,9 +184,9 @@ class Reader:
             raise ReadFailedError(str(error)) from error
 
     def kernel(self, machine: Machine, journal: Journal, decoded: dict[str, Any]) -> Kernel:
-        """TinyOS on a machine; raises a `MachineError` where it is another kernel."""
+        """TinyOS on a machine; raises a `MachineError` if it runs another kernel."""
         try:
             return Kernel(machine, self._file.layout, journal, self._history, decoded)
         except KernelUnusableError as error:
-            # So that what does not need TinyOS goes on without it.
+            # A `MachineError`, so that what does not need TinyOS still works.
             raise MachineError(error.message) from error

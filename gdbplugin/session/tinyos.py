@@ -1,74 +1,105 @@
-"""TinyOS in QEMU, its console and a GDB with the plugin: one session."""
+"""A session with TinyOS: boot it or attach to it, then read it, stop it and watch it from Python."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from gdbplugin.commands import (
+    check,
+    context,
+    events,
+    fault,
+    lazy,
+    maps,
+    pressure,
+    registers,
+    report,
+    stacks,
+    stats,
+    translate,
+)
+from gdbplugin.commands.descriptor import Parameter
+from gdbplugin.kernel.events import Event
+from gdbplugin.kernel.spaces import AddressSpace
+from gdbplugin.kernel.target import Target
 from gdbplugin.session import mi
-from gdbplugin.session.attachment import Attachment
-from gdbplugin.session.breakpoints import Breakpoints
+from gdbplugin.session.breakpoints import EventBreakpoint, event_filter
+from gdbplugin.session.connection import Connection, RemoteTarget
 from gdbplugin.session.console import Console
 from gdbplugin.session.directory import ANSWER
-from gdbplugin.session.errors import (
-    AttachError,
-    CommandFailedError,
-    EndedError,
-    ReadFailedError,
-    SessionError,
-    WaitTimeoutError,
-)
-from gdbplugin.session.gdb import CONNECT_SECONDS, Gdb
+from gdbplugin.session.errors import CommandFailedError, SessionError, WaitTimeoutError
+from gdbplugin.session.gdb import CONNECT_SECONDS
 from gdbplugin.session.gdb_program import PLUGIN
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
-from gdbplugin.session.mi import Result, Stop
-from gdbplugin.session.objects import Objects
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.mi import COMMAND_SECONDS, Result
+from gdbplugin.session.process import Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
-from gdbplugin.session.target import Reader, SessionTarget
 from gdbplugin.session.watch import Watch
 
 _BOOT_SECONDS = 30.0
-_COMMAND_SECONDS = 20.0
-# Not a bare "|": an expression may have that.
+_EVENT_SECONDS = 20.0
+# Not a plain "|", which an expression may contain.
 _PIPE = "|to-a-shell|"
-# What QEMU's sockets tell at once, its exit status may tell a little later.
-_END_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
 
+_Parameters = ParamSpec("_Parameters")
+_Object = TypeVar("_Object")
 
-class TinyOS(Objects, Breakpoints):
-    """A session. It runs unless stopped; QEMU and GDB are gone after `close`, or the `with`.
 
-    GDB is started when it is first asked for something: a session that only types at the kernel's console
-    does not wait for it.
+def _method(
+    read: Callable[Concatenate[Target, _Parameters], _Object],
+) -> Callable[Concatenate[TinyOS, _Parameters], _Object]:
+    """A method that returns what a command reads."""
+
+    @functools.wraps(read)
+    def method(session: TinyOS, /, *arguments: _Parameters.args, **words: _Parameters.kwargs) -> _Object:
+        with session.stopped_target() as target:
+            return read(target, *arguments, **words)
+
+    return method
+
+
+class TinyOS(Connection):
+    """A session. The target runs unless it is stopped; `close`, or the end of the `with`, ends QEMU and GDB.
+
+    GDB is started when it is first needed: a session that only types on the kernel's console does not wait
+    for it.
+
+    The methods that are named like a `tinyos` command return the object that the command shows, as a frozen
+    dataclass; their arguments are the command's. A running target is stopped for a moment. An address may be
+    a GDB expression. The object's `findings` and `notes` are those that the command prints; lists can be
+    iterated. They raise `ReadFailedError` if there is no such object, and the session's other errors.
     """
 
+    check = _method(check.read)
+    context = _method(context.read)
+    events = _method(events.read)
+    fault = _method(fault.read)
+    lazy = _method(lazy.read)
+    maps = _method(maps.read)
+    pressure = _method(pressure.read)
+    registers = _method(registers.read)
+    report = _method(report.read)
+    stacks = _method(stacks.read)
+    stats = _method(stats.read)
+    translate = _method(translate.read)
+
     def __init__(
-        self, host: Qemu | Attachment, kernel: KernelFile, pump: Pump, *, plugin: Path | None
+        self, host: Qemu | RemoteTarget, kernel: KernelFile, pump: Pump, *, plugin: Path | None
     ) -> None:
-        self.kernel = kernel
-        self.pump = pump
-        """What reads everything that QEMU, GDB and the console say."""
-        self._host = host
-        self._plugin = plugin
+        super().__init__(host, kernel, pump, plugin=plugin)
         self._console = None
         if isinstance(host, Qemu):
-            self._console = Console(host.console, pump, host.ended, host.early_output)
+            self._console = Console(host.console, pump, host.end_error, host.early_output)
             host.pump = pump
-        self._debugger: Gdb | None = None
-        self._reader: Reader | None = None
-        self._runs_without_gdb = True
-        self.debugger_complaints = ""
-        """What GDB and the plugin wrote to standard error as they started."""
-        self.on_failure: Callable[[BaseException], None] | None = None
-        """Given an exception that leaves a `stopped`, before the target runs on: to look at what was seen."""
 
     @classmethod
     def boot(
@@ -82,10 +113,10 @@ class TinyOS(Objects, Breakpoints):
     ) -> TinyOS:
         """Boot `elf`, or `options.kernel` with `elf`'s symbols, and wait for the kernel's prompt.
 
-        Without `elf`, the one that $TINYOS_KERNEL names, or that scripts/build leaves in the checkout. With
-        `options.paused` it does not run, and no prompt is waited for. Another kernel of TinyOS's design need
-        not have that prompt: its memory manager is waited for, where the guest's RAM is mapped. `manager` is
-        that one's path, where several statics might be it. Raises a `SessionError`.
+        The default for `elf` is $TINYOS_KERNEL, or the one that scripts/build makes in the checkout. With
+        `options.paused` the kernel does not run, and nothing is waited for. Another kernel of TinyOS's design
+        need not have that prompt: then its memory manager is waited for, if the guest's RAM is mapped.
+        `manager` is the path of the manager, if several statics might be it. Raises a `SessionError`.
         """
         kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel(), manager)
         options = options or QemuOptions(kernel=kernel.path)
@@ -93,7 +124,7 @@ class TinyOS(Objects, Breakpoints):
         pump = Pump()
         session = cls(qemu, kernel, pump, plugin=plugin)
         try:
-            pump.witness("QEMU", qemu.log)
+            pump.add_source("QEMU", qemu.log)
             session._runs_without_gdb = not options.paused
             if not options.paused:
                 session._wait_until_up(timeout)
@@ -112,16 +143,14 @@ class TinyOS(Objects, Breakpoints):
         timeout: float = CONNECT_SECONDS,
         manager: str = "",
     ) -> TinyOS:
-        """Attach to a gdbstub that is there already: `HOST:PORT`, or a socket's path.
+        """Attach to a gdbstub that already exists: `HOST:PORT`, or a socket's path.
 
-        It is given `timeout` seconds to answer: one that another debugger holds never does.
-
-        `elf` is what it runs; without it as for `boot`. As whenever a debugger attaches, the target is
-        stopped then: `resume` lets it run. It runs on after `close`. `manager` is as for `boot`. Raises a
-        `SessionError`.
+        It has `timeout` seconds to answer; one in use by another debugger never answers. `elf`, with the
+        default of `boot`, is the kernel that it runs; `manager` is as for `boot`. Attaching a debugger stops
+        the target: `resume` lets it run. It runs on after `close`. Raises a `SessionError`.
         """
         kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel(), manager)
-        session = cls(Attachment(address), kernel, Pump(), plugin=plugin)
+        session = cls(RemoteTarget(address), kernel, Pump(), plugin=plugin)
         try:
             session._debugger = session._attach(timeout)
         except BaseException:
@@ -130,25 +159,10 @@ class TinyOS(Objects, Breakpoints):
         return session
 
     @property
-    def is_attached(self) -> bool:
-        """Whether the machine is another's: then there is neither a `qemu` nor a `console` here."""
-        return isinstance(self._host, Attachment)
-
-    @property
-    def has_debugger(self) -> bool:
-        """Whether GDB has been started for something by now; a gdbstub has room for one."""
-        return self._debugger is not None
-
-    @property
-    def address(self) -> str:
-        """Where the gdbstub is, as GDB's `target remote` takes it."""
-        return self._host.gdb_address
-
-    @property
     def qemu(self) -> Qemu:
         """The QEMU that was booted; raises `SessionError` in an attached session."""
-        if isinstance(self._host, Attachment):
-            raise SessionError(f"this session has no QEMU of its own: it was attached to {self.address}")
+        if isinstance(self._host, RemoteTarget):
+            raise SessionError(f"this session has no QEMU of its own: it is attached to {self.address}")
         return self._host
 
     @property
@@ -156,69 +170,14 @@ class TinyOS(Objects, Breakpoints):
         """The kernel's serial line; raises `SessionError` in an attached session."""
         if self._console is None:
             raise SessionError(
-                f"this session has no console: it was attached to {self.address}; boot one, or type there"
+                f"this session has no console: it is attached to {self.address}; boot a kernel instead"
             )
         return self._console
-
-    @property
-    def debugger(self) -> Gdb:
-        """GDB, attached. The first use starts it, checks that the ELF is what runs, and lets it run on."""
-        if self._debugger is None:
-            self._debugger = self._attach()
-            if self._runs_without_gdb:
-                self._debugger.resume()
-        return self._debugger
-
-    @property
-    def running(self) -> bool:
-        """Whether the target runs."""
-        return self._runs_without_gdb if self._debugger is None else self._debugger.running
-
-    @property
-    def last_stop(self) -> Stop | None:
-        """Where the target stopped last; None while it runs, and where it was never stopped."""
-        return None if self._debugger is None else self._debugger.last_stop
-
-    @property
-    def lost(self) -> EndedError | None:
-        """How QEMU or GDB ended, if one of them has; waits for nothing."""
-        if self._host.has_ended():
-            return self._host.ended()
-        return None if self._debugger is None else self._debugger.ended
-
-    def resume(self) -> None:
-        """Let the target run; nothing where it does already."""
-        with self.explained():
-            if not self.running:
-                self._with_gdb().resume()
-
-    def interrupt(self, timeout: float = _COMMAND_SECONDS) -> Stop:
-        """Stop the target, if it runs, and return where it stands."""
-        with self.explained():
-            gdb = self._with_gdb()
-            if gdb.running:
-                return gdb.interrupt(timeout)
-            return gdb.last_stop or Stop("", None)
-
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[Gdb]:
-        """Hold the target still in the `with`; it runs again afterwards only if it ran before."""
-        with self.explained():
-            was_running = self.running
-            gdb = self._with_gdb()
-            self._require_machine()
-            with gdb.stopped(resume=was_running):
-                try:
-                    yield gdb
-                except BaseException as error:
-                    if self.on_failure is not None:
-                        self.on_failure(error)
-                    raise
 
     def shell(self, command: str, timeout: float = 10.0) -> str:
         """Type a command on the kernel's own console and return its answer.
 
-        Raises `SessionError` at once where the target is stopped, and so cannot answer.
+        Raises `SessionError` at once if the target is stopped, and so cannot answer.
         """
         console = self.console
         if not self.kernel.is_ours:
@@ -233,23 +192,23 @@ class TinyOS(Objects, Breakpoints):
     def gdb(
         self,
         command: str,
-        timeout: float = _COMMAND_SECONDS,
+        timeout: float = COMMAND_SECONDS,
         show: Callable[[str], None] | None = None,
     ) -> str:
-        """What GDB prints for a command; `show` is given each piece of it as it comes."""
-        with self.explained():
+        """What GDB prints for a command; `show` is called with each piece of it as it arrives."""
+        with self.translated_errors():
             return self.debugger.execute(command, timeout, show)
 
-    def mi(self, command: str, timeout: float = _COMMAND_SECONDS) -> Result:
+    def mi(self, command: str, timeout: float = COMMAND_SECONDS) -> Result:
         """GDB's result for an MI command."""
-        with self.explained():
+        with self.translated_errors():
             return self.debugger.mi(command, timeout)
 
-    def json(self, command: str, timeout: float = _COMMAND_SECONDS) -> Any:
+    def json(self, command: str, timeout: float = COMMAND_SECONDS) -> Any:
         """The object that one of the plugin's commands prints as JSON: `json("report")`.
 
-        The target is held still for it. Through a file: GDB writes what a command prints to its machine
-        interface with a system call for each character, which took 14 s for 33,000 lazy pages.
+        The target is stopped for it. The JSON goes through a file: GDB writes a command's output to its
+        machine interface with one system call per character, which took 14 s for 33,000 lazy pages.
         """
         answer = self._host.directory / ANSWER
         with self.stopped() as gdb:
@@ -260,50 +219,79 @@ class TinyOS(Objects, Breakpoints):
                 raise CommandFailedError(f"tinyos {command}", error.reason, error.output) from error
         return json.loads(mi.piped(answer.read_bytes()))
 
-    def watch(self, *, events: int = 256) -> Watch:
-        """Snapshots of the kernel while it runs, `events` of the newest events in each; no stop, no packet.
+    def offered_values(self, parameter: Parameter) -> list[str]:
+        """The values to offer when a parameter of a command is completed, such as the IDs of stacks."""
+        if parameter.complete is None:
+            return list(parameter.choices)
+        with self.stopped_target() as target:
+            return [str(value) for value in parameter.complete(target)]
 
-        They are of the guest's mapped RAM. Raises `SessionError` where there is no such RAM.
+    def break_on(
+        self,
+        what: str,
+        *,
+        stack: int | None = None,
+        range: tuple[int, int] | None = None,  # noqa: A002 (as `maps` calls it)
+        address: int | None = None,
+        level: str | None = None,
+        asid: int | None = None,
+        task: int | None = None,
+    ) -> EventBreakpoint:
+        """Stop the target at every event of a kind, until the breakpoint is deleted or its `with` ends.
+
+        The events are those of `run_until`. The target stays as it is now: running or stopped.
         """
-        ram = self._host.ram
-        if ram is None:
-            raise SessionError(
-                f"a running kernel can be watched only by its mapped RAM: {self._host.ram_lack}"
-            )
+        words: dict[str, object] = {"stack": stack, "range": range, "address": address}
+        words |= {"level": level, "asid": asid, "task": task}
+        return EventBreakpoint(self, event_filter(what, words))
+
+    def run_until(self, what: str, *, timeout: float = _EVENT_SECONDS, **words: Any) -> Event | AddressSpace:
+        """Let the target run until an event; returns the event, or for a switch the new address space.
+
+        | what | event | filter |
+        | --- | --- | --- |
+        | `stack-growth`, `stack-shrink` | a stack grew, or returned pages | `stack=ID` |
+        | `lazy-fault` | first read or first write of a lazy page | `range=(START, END)`, `address=A` |
+        | `pressure` | the pressure level changed | `level="High"` |
+        | `switch` | TTBR0 holds another address space | `asid=N`, `task=N` |
+        | `task-ended` | a task ended | `task=N` |
+
+        Then the target is stopped, after the kernel has finished its change. Raises `WaitTimeoutError` after
+        `timeout` seconds, with the target as it was before: running or stopped. Leaves no breakpoint.
+        """
+        was_running = self.running
+        with self.break_on(what, **words) as breakpoint_:
+            try:
+                return breakpoint_.wait(timeout)
+            except BaseException:
+                if not was_running and self.running and self.ended is None:
+                    self.interrupt()
+                raise
+
+    def watch(self, *, events: int = 256) -> Watch:
+        """Snapshots of the kernel while it runs, each with the newest `events` events; no stop, no packet.
+
+        They are read from the guest's mapped RAM. Raises `SessionError` if it is not mapped.
+        """
         host = self._host
+        if host.ram is None:
+            said = "a running kernel can be watched only by its mapped RAM"
+            raise SessionError(f"{said}: {host.no_ram_reason}")
         return Watch(
-            ram,
+            host.ram,
             self.kernel.image,
             self.kernel.layout,
             events=events,
-            lost=lambda: host.ended() if host.has_ended() else None,
+            ended=lambda: host.end_error() if host.has_ended() else None,
             is_stopped=lambda: not self.running,
         )
 
-    def detach(self) -> None:
-        """End GDB and let the target run, so that another debugger may attach."""
-        gdb, self._debugger, self._reader = self._debugger, None, None
-        if gdb is None:
-            return
-        self._runs_without_gdb = True
-        try:
-            # There may be nothing left to let go of.
-            with contextlib.suppress(SessionError), gdb.stopped(resume=False):
-                gdb.mi("-target-detach")
-        finally:
-            gdb.close()
-
     def close(self) -> None:
-        """End GDB and QEMU; a target that was attached to runs on. A second call does nothing."""
+        """End GDB and QEMU; a machine that the session is attached to runs on. A second call does nothing."""
         with contextlib.ExitStack() as ending:
-            ending.callback(self.pump.close)
-            ending.callback(self._host.close)
+            ending.callback(super().close)
             if self._console is not None:
                 ending.callback(self._console.close)
-            if self._debugger is not None:
-                ending.callback(self._debugger.close)
-            if self.is_attached:
-                ending.callback(self.detach)
 
     def __enter__(self) -> TinyOS:
         return self
@@ -312,7 +300,7 @@ class TinyOS(Objects, Breakpoints):
         self.close()
 
     def _wait_until_up(self, timeout: float) -> None:
-        """Until the kernel's shell prompts, or, of a kernel without that shell, its manager is there."""
+        """Wait for the prompt of the kernel's shell; for a kernel without that shell, for its manager."""
         if self.kernel.is_ours:
             self.console.wait_for_prompt(timeout)
             return
@@ -320,55 +308,8 @@ class TinyOS(Objects, Breakpoints):
         while ram is not None and not self.kernel.is_set_up(ram):
             self.pump.drain()
             if self._host.has_ended():
-                raise self._host.ended()
+                raise self._host.end_error()
             if time.monotonic() >= deadline:
                 said = f"waited {timeout:g} s for the kernel to set up its memory manager"
                 raise WaitTimeoutError(said, self.pump.evidence())
             time.sleep(_LOOK_SECONDS)
-
-    def _require_machine(self) -> None:
-        """Raise the error that says how the machine ended, where GDB has lost it."""
-        if self._debugger is not None and self._debugger.is_disconnected:
-            raise self._host.ended()
-
-    def _with_gdb(self) -> Gdb:
-        """GDB, attached; where it was not before, the target is stopped now."""
-        if self._debugger is None:
-            self._debugger = self._attach()
-        return self._debugger
-
-    def _attach(self, timeout: float = CONNECT_SECONDS) -> Gdb:
-        gdb = Gdb.start(self.pump, elf=self.kernel.path, plugin=self._plugin)
-        gdb.has_lost_machine = self._host.has_ended
-        try:
-            self.debugger_complaints = gdb.connect(self.address, timeout).log
-            self.kernel.require_running(gdb)
-            if self.kernel.manager and self._plugin is not None:
-                gdb.execute(f"set tinyos manager {self.kernel.manager}")
-        except BaseException:
-            gdb.close()
-            raise
-        return gdb
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[SessionTarget]:
-        """What the methods that return objects read from; the target is held still for the `with`."""
-        with self.stopped() as gdb:
-            if self._reader is None:
-                self._reader = Reader(gdb, self.kernel, self._host.ram)
-            with self._reader.target() as target:
-                yield target
-
-    @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
-        """What fails because QEMU or GDB has died says just that."""
-        try:
-            yield
-        except (AttachError, CommandFailedError, EndedError, ReadFailedError) as error:
-            gdb = self._debugger
-            is_disconnected = gdb is not None and gdb.is_disconnected
-            # A target that can neither be resumed nor interrupted is one that GDB may not have told of yet.
-            is_doubtful = isinstance(error, CommandFailedError) and error.command.startswith("-exec-")
-            if self._host.has_ended(_END_SECONDS if is_disconnected or is_doubtful else 0) or is_disconnected:
-                raise self._host.ended() from error
-            raise

@@ -1,10 +1,10 @@
-"""The kernel watched while it runs: decoded from the guest's mapped RAM, with no stop and no packet.
+"""The kernel watched while it runs: decoded from the guest's mapped RAM, without a stop or a packet.
 
-The kernel's statics lie where the ELF's program headers say. They are copied in bulk, and a copy counts only
-if the kernel's sequence counters were even and the same before and after it: then no change was under way
-(`kernel/src/debugger.rs`). A torn copy is thrown away and made again. What is decoded is the whole copy.
+The ELF's program headers say where the kernel's statics lie. They are copied in bulk. A copy is whole if the
+kernel's sequence counters were even and the same before and after it: then no change was under way
+(`kernel/src/debugger.rs`). A torn copy is made again; only a whole copy is decoded.
 
-The guest's stores are seen in their order where the host orders loads as x86 does.
+The guest's stores are seen in their order if the host orders loads as x86 does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from gdbplugin.kernel.events import event_names
 from gdbplugin.kernel.failure import FAILURE_RECORD, read_failure
@@ -29,31 +28,22 @@ from gdbplugin.session.errors import (
     SessionError,
     WaitTimeoutError,
 )
+from gdbplugin.session.ram import Ram
 
 __all__ = ["Snapshot", "Watch"]
 
 _EVENTS = 256
 _LOAD_SECONDS = 3.0
 _LAZY_PAGES = "lazy_allocator.pages"
-# Torn copies in a row after which the processor is given away, and after which for a while.
+# After so many torn copies in a row, yield the processor; after so many, sleep.
 _PATIENCE = 64
 _STUCK = 4096
 _PAUSE_SECONDS = 0.0005
 
 
-class Ram(Protocol):
-    """The guest's RAM; `gdbplugin.session.ram.MappedRam` is one."""
-
-    def read(self, address: int, length: int) -> bytes:
-        """Bytes from a physical address."""
-
-    def word(self, address: int) -> int:
-        """The aligned eight bytes at a physical address, read at once."""
-
-
 @dataclass(frozen=True)
 class _Span:
-    """A part of the kernel's statics to be copied: addresses and length in bytes."""
+    """A part of the kernel's statics to copy: addresses and length in bytes."""
 
     virtual: int
     physical: int
@@ -61,7 +51,7 @@ class _Span:
 
 
 class Watch:
-    """Snapshots of a running kernel. It holds nothing open: the RAM is the session's."""
+    """Takes snapshots of a running kernel. It opens nothing itself: the RAM belongs to the session."""
 
     def __init__(
         self,
@@ -70,7 +60,7 @@ class Watch:
         layout: Layout,
         *,
         events: int = _EVENTS,
-        lost: Callable[[], EndedError | None] = lambda: None,
+        ended: Callable[[], EndedError | None] = lambda: None,
         is_stopped: Callable[[], bool] = lambda: False,
         timeout: float = _LOAD_SECONDS,
     ) -> None:
@@ -83,7 +73,7 @@ class Watch:
         self._ram = ram
         self._image = image
         self._layout = layout
-        self._lost = lost
+        self._ended = ended
         self._is_stopped = is_stopped
         self._reader = SnapshotReader(layout, events)
         self._require_machine()
@@ -92,17 +82,17 @@ class Watch:
         self._everything = [self._span(static) for static in self._statics()]
         self._all_but_lazy_pages = list(self._without_lazy_pages())
         self.torn = 0
-        """Torn copies thrown away so far."""
+        """The number of torn copies so far."""
         self.event_names = event_names(Kernel(NoMachine(), layout))
-        """The names of the enums that events hold as numbers, by the enums' names."""
+        """For each enum whose values are numbers in events: the names of its values."""
 
     def snapshot(self, timeout: float = 1.0, *, lazy: bool = False) -> Snapshot:
-        """The kernel as it is now, or will be within `timeout` seconds, when no change is under way.
+        """The kernel's objects at the next moment, within `timeout` seconds, when no change is under way.
 
-        One that is stopped, or has failed, in the middle of a change is taken as it is: `changing` says so.
-        With `lazy` the record of each lazy page too. Raises `WaitTimeoutError` where no whole copy could be
-        had in time, `ReadFailedError` before the kernel has set up its memory, and `EndedError` for a machine
-        that has ended.
+        If the kernel is stopped, or has failed, in the middle of a change, the copy is used as it is, and
+        `changing` is set. `lazy` adds the record of each lazy page. Raises `WaitTimeoutError` if there was no
+        whole copy in time, `ReadFailedError` before the kernel has set up its memory, and `EndedError` if the
+        machine has ended.
         """
         self._require_machine()
         copies, torn = self._copy(self._everything if lazy else self._all_but_lazy_pages, timeout)
@@ -115,10 +105,10 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is to be given back."""
+        """Nothing to close."""
 
     def _copy(self, spans: Sequence[_Span], timeout: float) -> tuple[Copies, int]:
-        """A whole copy of these parts of RAM, and how many torn ones came before it."""
+        """A whole copy of these parts of RAM, and the number of torn ones before it."""
         deadline = time.monotonic() + timeout
         torn = 0
         is_still = False
@@ -133,29 +123,29 @@ class Watch:
             if torn % _PATIENCE == 0:
                 is_still = self._is_stopped() or self._has_failed()
                 if time.monotonic() >= deadline and not is_still:
-                    raise self._all_torn(before, torn, timeout)
-                # The guest may need this processor to end its change.
+                    raise self._torn_error(before, torn, timeout)
+                # The guest may need this processor to finish its change.
                 time.sleep(0 if torn < _STUCK else _PAUSE_SECONDS)
 
     def _read_counters(self) -> list[int]:
         return [self._ram.word(address) for address in self._counters]
 
-    def _all_torn(self, before: Sequence[int], torn: int, timeout: float) -> SessionError:
-        """The error for which there was no whole copy in time."""
-        lost = self._lost()
-        if lost is not None:
-            return lost
+    def _torn_error(self, before: Sequence[int], torn: int, timeout: float) -> SessionError:
+        """The error if there was no whole copy in time."""
+        ended = self._ended()
+        if ended is not None:
+            return ended
         said = f"waited {timeout:g} s for a whole snapshot of the kernel"
         after = self._read_counters()
         if after == before:
             return WaitTimeoutError(
-                f"{said}: it does not get on with a change that it has begun (its sequence counters stay at "
+                f"{said}: it does not finish its change (its sequence counters stay at "
                 f"{' and '.join(map(str, after))}); if a debugger has stopped it there, let it run on"
             )
         return WaitTimeoutError(f"{said}: each of {torn} was torn by a change")
 
     def _has_failed(self) -> bool:
-        """Whether the kernel has stopped itself: then a change under way stays so."""
+        """Whether the kernel has failed and stopped itself: then a change under way is never finished."""
         static = self._layout.static(FAILURE_RECORD)
         if static is None:
             return False
@@ -164,12 +154,12 @@ class Watch:
         return read_failure(Kernel(NoMachine(), self._layout, memory=copies)) is not None
 
     def _require_machine(self) -> None:
-        lost = self._lost()
-        if lost is not None:
-            raise lost
+        ended = self._ended()
+        if ended is not None:
+            raise ended
 
     def _require_kernel(self, timeout: float) -> None:
-        # A machine that was just started has its RAM before QEMU loads the kernel into it.
+        # Just after the start, QEMU may not have loaded the kernel into RAM yet.
         deadline = time.monotonic() + timeout
         address, expected = self._image.fingerprint()
         while self._ram.read(address, len(expected)) != expected:
@@ -182,14 +172,14 @@ class Watch:
             time.sleep(_PAUSE_SECONDS)
 
     def _statics(self) -> Iterator[Static]:
-        """What a snapshot is decoded from."""
+        """The statics that a snapshot is decoded from."""
         for name in (MANAGER, SCHEDULER, INTERFACE, FAILURE_RECORD):
             static = self._layout.static(name)
             if static is not None:
                 yield static
 
     def _span(self, part: Static) -> _Span:
-        """Where a static, or a part of one, lies in RAM."""
+        """Where a static, or a part of it, lies in RAM."""
         physical = self._image.physical(part.address)
         last = self._image.physical(part.address + part.type.size - 1)
         if physical is None or last != physical + part.type.size - 1:
@@ -203,12 +193,12 @@ class Watch:
         if static is None or field is None:
             raise KernelUnusableError(
                 f"{self._image.path} has no {name.rpartition('::')[2]} with a sequence counter: "
-                "only a TinyOS that has can be watched"
+                "without one a kernel cannot be watched"
             )
         return self._span(Static(field.name, static.address + field.offset, field.type)).physical
 
     def _without_lazy_pages(self) -> Iterator[_Span]:
-        """All that is decoded but the records of the lazy pages: they are most of it."""
+        """The parts without the records of the lazy pages, which are most of the bytes."""
         manager = self._layout.static(MANAGER)
         field = locate_path(manager.type, _LAZY_PAGES) if manager is not None else None
         for span in self._everything:

@@ -134,9 +134,9 @@ def test_what_it_has_not_is_said_in_one_line(design):
             shown(session, command)
     with pytest.raises(SessionError, match="events"):
         shown(session, "tinyos events")
-    with pytest.raises(KernelUnusableError, match="only a TinyOS that has can be watched"):
+    with pytest.raises(KernelUnusableError, match="without one a kernel cannot be watched"):
         session.watch()
-    with pytest.raises(KernelUnusableError, match=r"^this kernel has no marks for debuggers"):
+    with pytest.raises(KernelUnusableError, match=r"^this kernel has no probes for debuggers"):
         session.run_until("stack-growth", timeout=5)
 
 

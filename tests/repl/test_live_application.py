@@ -247,7 +247,7 @@ def test_failed_kernel_is_reported() -> None:
 
 def test_killed_gdb_is_reported_and_machine_still_watched() -> None:
     gone = EndedError("GDB was killed by SIGKILL")
-    feed = Feed(_session(lost=gone), _Watch(workload(0), workload(1)), Choices())  # type: ignore[arg-type]
+    feed = Feed(_session(ended=gone), _Watch(workload(0), workload(1)), Choices())  # type: ignore[arg-type]
     feed.look()
     shown = feed.scene.snapshot
     feed.look()

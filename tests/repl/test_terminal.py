@@ -33,7 +33,7 @@ with Repl(SessionOptions(kernel), output, ReplOptions(interactive=True)) as repl
     answer.with_suffix(".part").write_text(repl.target.json("report"))
     answer.with_suffix(".part").rename(answer)
     Prompt(repl, open_history(history_file(), print)[0]).loop()
-    print("left, lost", repl.session.lost)
+    print("left, lost", repl.session.ended)
 """
 
 

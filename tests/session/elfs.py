@@ -1,4 +1,4 @@
-"""Kernels that a test has spoilt."""
+"""Kernels that a test has damaged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECTION_HEADER_COUNT = 0x3C  # e_shnum, then e_shstrndx
 
 
 def stripped(elf: Path, path: Path) -> Path:
-    """A copy without any section: what runs is unchanged, but nothing names or describes it."""
+    """A copy without sections: what runs is unchanged, but there are no symbols and no debug information."""
     content = bytearray(elf.read_bytes())
     struct.pack_into("<Q", content, _SECTION_HEADER_OFFSET, 0)
     struct.pack_into("<HH", content, _SECTION_HEADER_COUNT, 0, 0)

@@ -1,4 +1,4 @@
-"""Looking after processes from tests."""
+"""Whether processes are alive, for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def is_alive(pid: int) -> bool:
     """Whether a process exists and has not ended (a zombie has)."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):  # The latter if it ends while we read.
+    except (FileNotFoundError, ProcessLookupError):  # The latter if it ends during the read.
         return False
     return state != "Z"
 

@@ -1,4 +1,4 @@
-"""Stopping by meaning: what is waited for happens, and nothing of the waiting is left behind."""
+"""Stopping at kernel events: the event happens, and no breakpoint stays after the wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from gdbplugin.kernel.events import Event
 from gdbplugin.kernel.spaces import AddressSpace
 from gdbplugin.session import QemuOptions, SessionError, TinyOS, WaitTimeoutError
-from gdbplugin.session.occurrences import KINDS
+from gdbplugin.session.breakpoints import EVENT_TYPES
 from tests.debugger.stub_proxy import StubProxy
 
 LAZY_PAGES = (0x2000_0000_0000, 0x3000_0000_0000)
@@ -20,7 +20,7 @@ SECONDS = 30.0
 
 @pytest.fixture
 def tinyos(shared_machine: TinyOS) -> Iterator[TinyOS]:
-    """A machine that runs before and after, with nobody's breakpoints in it."""
+    """A machine that runs before and after, without breakpoints."""
     yield shared_machine
     with shared_machine.stopped() as gdb:
         assert gdb.execute("info breakpoints").startswith("No breakpoints")
@@ -28,13 +28,13 @@ def tinyos(shared_machine: TinyOS) -> Iterator[TinyOS]:
 
 
 def run_until(tinyos: TinyOS, typed: str, what: str, **words: object) -> Event:
-    """What happens once a command is typed: it is carried out no sooner than the target runs."""
+    """The event after a command is typed: the kernel carries it out once the target runs."""
     tinyos.interrupt()
     tinyos.console.send(f"{typed}\r")
     event = tinyos.run_until(what, timeout=SECONDS, **words)
     assert isinstance(event, Event)
     assert not tinyos.running
-    # It stopped when all was done that belongs to it: what is on record agrees with the tables.
+    # It stopped after the change: the records agree with the tables.
     assert event in tinyos.events(100).events
     found = tinyos.check()
     assert (found.changing, found.findings) == (False, [])
@@ -42,11 +42,11 @@ def run_until(tinyos: TinyOS, typed: str, what: str, **words: object) -> Event:
 
 
 def free_stack(tinyos: TinyOS) -> int:
-    """The id that the next stack will have."""
+    """The ID that the next stack will have."""
     return min(stack.id for stack in tinyos.stacks() if not stack.is_active and stack.id is not None)
 
 
-def test_growth_of_one_stack(tinyos: TinyOS) -> None:
+def test_growth_of_one_stack_is_returned(tinyos: TinyOS) -> None:
     number = free_stack(tinyos)
     event = run_until(tinyos, "spawn worker", "stack-growth", stack=number)
     (stack,) = tinyos.stacks(number)
@@ -61,7 +61,7 @@ def test_growth_of_one_stack(tinyos: TinyOS) -> None:
     assert tinyos.stacks(number).stacks.stacks[0].growth_count == (before or 0) + 1
 
 
-def test_shrinking_of_any_stack(tinyos: TinyOS) -> None:
+def test_shrinking_of_any_stack_is_returned(tinyos: TinyOS) -> None:
     event = run_until(tinyos, "run relief", "stack-shrink")
     assert event.first is not None
     (stack,) = tinyos.stacks(event.first)
@@ -71,7 +71,7 @@ def test_shrinking_of_any_stack(tinyos: TinyOS) -> None:
     assert (stack.pages_returned or 0) >= event.second > 0
 
 
-def test_a_lazy_fault_in_a_range_and_at_an_address(tinyos: TinyOS) -> None:
+def test_a_lazy_fault_in_a_range_or_page_is_returned(tinyos: TinyOS) -> None:
     event = run_until(tinyos, "spawn lazy 64", "lazy-fault", range=LAZY_PAGES)
     assert event.first is not None
     (page,) = tinyos.lazy(event.first)
@@ -80,7 +80,7 @@ def test_a_lazy_fault_in_a_range_and_at_an_address(tinyos: TinyOS) -> None:
     detail = tinyos.lazy(event.first).page
     assert detail is not None
     assert detail.range is not None
-    # Of each six pages of a range, the program leaves two alone, reads two and writes two.
+    # Of every six pages of a range, the program leaves two untouched, reads two and writes two.
     wanted = event.first - event.first % PAGE + (5 - (detail.record - (detail.range.first or 0)) % 6) * PAGE
     later = tinyos.run_until("lazy-fault", address=wanted + 8, timeout=SECONDS)
     assert isinstance(later, Event)
@@ -88,7 +88,7 @@ def test_a_lazy_fault_in_a_range_and_at_an_address(tinyos: TinyOS) -> None:
     assert wanted <= later.first < wanted + PAGE
 
 
-def test_a_level_of_pressure_and_its_end(tinyos: TinyOS) -> None:
+def test_a_pressure_level_and_its_end_are_returned(tinyos: TinyOS) -> None:
     tinyos.shell("pool 8")
     event = run_until(tinyos, "spawn hog 4096", "pressure", level="critical")
     assert event.second == 3
@@ -97,7 +97,7 @@ def test_a_level_of_pressure_and_its_end(tinyos: TinyOS) -> None:
     assert tinyos.pressure().pressure.level == "Low"
 
 
-def test_a_switch_to_an_address_space(tinyos: TinyOS) -> None:
+def test_a_switch_returns_the_new_address_space(tinyos: TinyOS) -> None:
     with tinyos.stopped():
         spaces = {space.asid: space for space in tinyos.context().spaces.spaces if space.number}
     asid, space = next(iter(spaces.items()))
@@ -113,7 +113,7 @@ def test_a_switch_to_an_address_space(tinyos: TinyOS) -> None:
     assert tinyos.context().spaces.current == 0
 
 
-def test_the_end_of_a_task(tinyos: TinyOS) -> None:
+def test_the_end_of_a_task_is_returned(tinyos: TinyOS) -> None:
     tinyos.shell("spawn worker")
     task = max(task.id or 0 for task in tinyos.context().tasks or () if task.state != "Ended")
     event = run_until(tinyos, f"kill {task}", "task-ended", task=task)
@@ -121,7 +121,7 @@ def test_the_end_of_a_task(tinyos: TinyOS) -> None:
     assert all(stack.owner != task or not stack.is_active for stack in tinyos.stacks())
 
 
-def test_what_does_not_happen_is_waited_for_only_so_long(tinyos: TinyOS) -> None:
+def test_an_event_that_does_not_happen_times_out(tinyos: TinyOS) -> None:
     for before in (True, False):
         (tinyos.resume if before else tinyos.interrupt)()
         with pytest.raises(WaitTimeoutError) as caught:
@@ -135,7 +135,7 @@ def test_a_breakpoint_leaves_the_kernel_running(tinyos: TinyOS) -> None:
         assert tinyos.running
 
 
-def test_a_breakpoint_serves_until_it_is_deleted(tinyos: TinyOS) -> None:
+def test_a_breakpoint_works_until_it_is_deleted(tinyos: TinyOS) -> None:
     with tinyos.break_on("switch", task=0) as breakpoint_:
         counts = []
         for _ in range(3):
@@ -148,7 +148,7 @@ def test_a_breakpoint_serves_until_it_is_deleted(tinyos: TinyOS) -> None:
         assert breakpoint_.numbers == ()
 
 
-def test_a_stop_while_nobody_waited_counts(tinyos: TinyOS) -> None:
+def test_a_stop_before_the_wait_counts(tinyos: TinyOS) -> None:
     with tinyos.break_on("switch") as breakpoint_:
         tinyos.pump.wait(lambda: not tinyos.debugger._running, SECONDS, "the target to stop")
         switches = tinyos.context().spaces.switch_count
@@ -157,7 +157,7 @@ def test_a_stop_while_nobody_waited_counts(tinyos: TinyOS) -> None:
         assert tinyos.context().spaces.switch_count == switches
 
 
-def test_it_is_deleted_after_an_exception_as_well(tinyos: TinyOS) -> None:
+def test_an_exception_deletes_the_breakpoint(tinyos: TinyOS) -> None:
     def fail() -> None:
         with tinyos.break_on("stack-growth"):
             raise KeyboardInterrupt
@@ -167,7 +167,7 @@ def test_it_is_deleted_after_an_exception_as_well(tinyos: TinyOS) -> None:
     assert tinyos.running
 
 
-def test_what_else_stops_the_target_is_named(tinyos: TinyOS) -> None:
+def test_another_stop_is_named_in_the_error(tinyos: TinyOS) -> None:
     with tinyos.stopped() as gdb:
         gdb.execute("tbreak shell_interrupted")
         with pytest.raises(SessionError, match=r"\(breakpoint-hit in .*shell_interrupted\) while"):
@@ -176,7 +176,7 @@ def test_what_else_stops_the_target_is_named(tinyos: TinyOS) -> None:
         assert "shell_interrupted" in tinyos.last_stop.frame["func"]
 
 
-def test_the_language_in_use_does_not_matter(tinyos: TinyOS) -> None:
+def test_any_language_in_gdb_works(tinyos: TinyOS) -> None:
     tinyos.gdb("set language c")
     assert isinstance(tinyos.run_until("switch", task=0, timeout=SECONDS), AddressSpace)
     tinyos.gdb("set language auto")
@@ -185,16 +185,16 @@ def test_the_language_in_use_does_not_matter(tinyos: TinyOS) -> None:
 @pytest.mark.parametrize(
     ("what", "words", "said"),
     [
-        ("growth", {}, f'there is nothing called "growth" to wait for; there are: {", ".join(KINDS)}'),
+        ("growth", {}, f'no event "growth" to wait for (known: {", ".join(EVENT_TYPES)})'),
         ("pressure", {"stack": 3}, "pressure takes no stack; it takes: level"),
-        ("pressure", {"level": "x"}, "there are: Low, Medium, High, Critical"),
+        ("pressure", {"level": "x"}, 'no pressure level "x" (known: Low, Medium, High, Critical)'),
         ("switch", {"asid": 1, "task": 1}, "switch takes one of: asid, task; asid and task were given"),
-        ("lazy-fault", {"range": (8, 8)}, "the range 0x8..0x8 is one of nothing"),
-        ("lazy-fault", {"range": 8}, "a range is a start and an exclusive end, but 8 was given"),
-        ("stack-growth", {"stack": "3"}, "is to be an integer, but '3' was given"),
+        ("lazy-fault", {"range": (8, 8)}, "empty range 0x8..0x8: END must be greater than START"),
+        ("lazy-fault", {"range": 8}, "range must be (START, END), END exclusive, not 8"),
+        ("stack-growth", {"stack": "3"}, "stack must be an integer, not '3'"),
     ],
 )
-def test_what_is_not_understood_is_said(
+def test_wrong_words_are_one_clear_error(
     tinyos: TinyOS, what: str, words: dict[str, object], said: str
 ) -> None:
     with pytest.raises(SessionError) as caught:
@@ -203,7 +203,7 @@ def test_what_is_not_understood_is_said(
     assert tinyos.running
 
 
-def test_nothing_else_stops_the_target(kernel_elf: Path, tmp_path: Path) -> None:
+def test_other_events_do_not_stop_the_target(kernel_elf: Path, tmp_path: Path) -> None:
     with (
         TinyOS.boot(kernel_elf, options=QemuOptions(kernel=kernel_elf, share_ram=False)) as booted,
         StubProxy(tmp_path, booted.address) as proxy,
@@ -218,6 +218,6 @@ def test_nothing_else_stops_the_target(kernel_elf: Path, tmp_path: Path) -> None
             sent = len(proxy.packets)
         happened = (tinyos.events(1).recorded or 0) - before
         tinyos.resume()
-    # Letting it run and holding it still take some packets; each of the other events takes none.
+    # Resuming and stopping take some packets; the other events take none.
     assert happened > 100
     assert sent < 60

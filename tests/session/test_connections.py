@@ -1,4 +1,4 @@
-"""What cannot be attached to: one true line for each, and soon."""
+"""Addresses that cannot be attached to: one line for each reason, and soon."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Behaviour = Callable[[socket.socket], None]
 
 @contextlib.contextmanager
 def listening(behave: Behaviour) -> Iterator[str]:
-    """A server of the loopback that does something with each connection, and keeps it: its address."""
+    """The address of a loopback server that does something with each connection, and keeps it open."""
     kept: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -54,9 +54,7 @@ def refusal(address: str, kernel: Path, timeout: float = 1) -> str:
 
 
 @pytest.mark.parametrize("port", [None, 0], ids=["socket", "TCP"])
-def test_a_stub_that_serves_another_is_told(
-    boot: Callable[..., TinyOS], kernel_elf: Path, port: int | None
-) -> None:
+def test_a_stub_in_use_is_reported(boot: Callable[..., TinyOS], kernel_elf: Path, port: int | None) -> None:
     machine = boot(gdb_port=port)
     machine.interrupt()
     said = refusal(machine.address, kernel_elf)
@@ -64,7 +62,7 @@ def test_a_stub_that_serves_another_is_told(
         f"no gdbstub answers at {machine.address} within 1 s: another debugger is attached to it, "
         "or it is not a gdbstub"
     )
-    # The other one is not disturbed, and the stub is free when it has left.
+    # The other debugger is not disturbed, and the stub is free after it has detached.
     assert machine.gdb("output 6*7") == "42"
     machine.detach()
     with TinyOS.attach(machine.address, kernel_elf) as second:
@@ -81,7 +79,7 @@ def test_a_stub_that_serves_another_is_told(
     ],
     ids=["silent", "SSH", "closes", "HTTP"],
 )
-def test_what_is_no_stub_is_told(kernel_elf: Path, behave: Behaviour, said: str) -> None:
+def test_a_server_that_is_not_a_stub_is_reported(kernel_elf: Path, behave: Behaviour, said: str) -> None:
     with listening(behave) as address:
         message = refusal(address, kernel_elf)
     assert address in message
@@ -89,20 +87,20 @@ def test_what_is_no_stub_is_told(kernel_elf: Path, behave: Behaviour, said: str)
 
 
 @pytest.mark.parametrize("address", ["nowhere.invalid:1234", "127.0.0.1", "/nowhere/socket"])
-def test_an_address_that_is_none_says_what_one_is(kernel_elf: Path, address: str) -> None:
+def test_a_wrong_address_is_answered_with_the_format(kernel_elf: Path, address: str) -> None:
     message = refusal(address, kernel_elf, 10)
     assert message.startswith(f"cannot attach to {address}: ")
     assert "give HOST:PORT with a known host, or the path of a socket" in message
 
 
-def test_a_port_where_nobody_listens_is_told(kernel_elf: Path) -> None:
+def test_a_port_where_nobody_listens_is_reported(kernel_elf: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as freed:
         port = freed.getsockname()[1]
     message = refusal(f"127.0.0.1:{port}", kernel_elf)
     assert message.endswith("Connection refused: nothing listens there; QEMU opens a gdbstub with -s or -gdb")
 
 
-def test_a_second_terminal_on_a_console_is_told(boot: Callable[..., TinyOS]) -> None:
+def test_a_second_terminal_on_a_console_is_refused(boot: Callable[..., TinyOS]) -> None:
     machine = boot()
     machine.console.close()
     command = [sys.executable, "-m", "gdbplugin.repl.main", "--console", str(machine.qemu.console_socket)]

@@ -1,4 +1,4 @@
-"""The kernel's console, with a test at the kernel's end of it."""
+"""The kernel's console; the test plays the kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gdbplugin.session.console import Console
 from gdbplugin.session.errors import EndedError, SessionError, WaitTimeoutError
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def ends() -> Iterator[tuple[Console, socket.socket]]:
         yield Console(ours, Pump(), lambda: EndedError("QEMU exited with status 1")), kernels
 
 
-def test_an_answer_is_what_stands_between_echo_and_prompt(
+def test_the_answer_is_the_text_between_echo_and_prompt(
     ends: tuple[Console, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console, kernel = ends
@@ -42,26 +42,26 @@ def test_an_answer_is_what_stands_between_echo_and_prompt(
     assert typed == ["*s\r"]
 
 
-def test_what_is_sent_arrives(ends: tuple[Console, socket.socket]) -> None:
+def test_sent_text_arrives(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     console.send("*s\r")
     assert kernel.recv(100) == b"*s\r"
 
 
-def test_the_prompt_of_the_submenu_counts_too(ends: tuple[Console, socket.socket]) -> None:
+def test_the_submenu_prompt_is_a_prompt(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     kernel.sendall(b"hello\r\ntinyos*> ")
     assert console.wait_for_prompt() == "hello\n"
 
 
-def test_a_prompt_within_a_line_is_not_the_prompt(ends: tuple[Console, socket.socket]) -> None:
+def test_a_prompt_inside_a_line_is_not_a_prompt(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     kernel.sendall(b"the prompt is tinyos> ")
     with pytest.raises(WaitTimeoutError):
         console.wait_for_prompt(0.05)
 
 
-def test_a_line_end_cut_in_two_is_one(ends: tuple[Console, socket.socket]) -> None:
+def test_a_line_end_cut_in_two_is_joined(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     kernel.sendall(b"a\r")
     assert console.transcript == "a"
@@ -70,7 +70,7 @@ def test_a_line_end_cut_in_two_is_one(ends: tuple[Console, socket.socket]) -> No
 
 
 @given(st.text(alphabet="a—é\r\n😀"), st.data())
-def test_a_character_cut_in_two_is_one(text: str, data: st.DataObject) -> None:
+def test_a_character_cut_in_two_is_joined(text: str, data: st.DataObject) -> None:
     ours, kernels = socket.socketpair()
     stream = text.encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=4)))
@@ -83,7 +83,7 @@ def test_a_character_cut_in_two_is_one(text: str, data: st.DataObject) -> None:
         assert console.transcript == text.replace("\r\n", "\n")
 
 
-def test_bytes_that_are_not_text_are_shown(ends: tuple[Console, socket.socket]) -> None:
+def test_bytes_that_are_not_text_are_escaped(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     kernel.sendall(b"\xff\xc3\xa9\xe2\x80")
     assert console.transcript == r"\xffé"
@@ -91,13 +91,13 @@ def test_bytes_that_are_not_text_are_shown(ends: tuple[Console, socket.socket]) 
     assert console.transcript == r"\xffé\xe2\x80"
 
 
-def test_bytes_that_were_read_are_sent_as_they_were(ends: tuple[Console, socket.socket]) -> None:
+def test_undecodable_bytes_are_sent_unchanged(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     console.send("é\udcff")
     assert kernel.recv(100) == "é".encode() + b"\xff"
 
 
-def test_a_wait_that_runs_out_says_for_what_and_shows_the_last_lines(
+def test_a_timeout_names_the_pattern_and_shows_the_last_lines(
     ends: tuple[Console, socket.socket],
 ) -> None:
     console, kernel = ends
@@ -108,7 +108,7 @@ def test_a_wait_that_runs_out_says_for_what_and_shows_the_last_lines(
     assert "last line" in str(caught.value)
 
 
-def test_what_was_waited_for_is_not_found_again(ends: tuple[Console, socket.socket]) -> None:
+def test_a_match_is_not_found_again(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     kernel.sendall(b"one two two")
     assert console.expect(re.compile("two")).start() == 4
@@ -117,7 +117,7 @@ def test_what_was_waited_for_is_not_found_again(ends: tuple[Console, socket.sock
         console.expect("two", 0.05)
 
 
-def test_a_machine_that_ends_is_said_to_have_ended(ends: tuple[Console, socket.socket]) -> None:
+def test_the_end_of_the_machine_is_the_error(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     kernel.sendall(b"booting\r\n")
     kernel.close()
@@ -127,14 +127,14 @@ def test_a_machine_that_ends_is_said_to_have_ended(ends: tuple[Console, socket.s
         console.command("help")
 
 
-def test_a_prompt_right_behind_what_was_waited_for_is_found(ends: tuple[Console, socket.socket]) -> None:
+def test_a_prompt_right_after_the_match_is_found(ends: tuple[Console, socket.socket]) -> None:
     console, kernel = ends
     kernel.sendall(b"task 3 ended\r\ntinyos> ")
     console.expect("ended\n")
     assert console.wait_for_prompt(5) == ""
 
 
-def test_what_the_kernel_tells_between_prompt_and_echo_is_no_answer(
+def test_text_between_prompt_and_echo_is_not_in_the_answer(
     ends: tuple[Console, socket.socket],
 ) -> None:
     console, kernel = ends
@@ -142,7 +142,7 @@ def test_what_the_kernel_tells_between_prompt_and_echo_is_no_answer(
     def be_the_kernel() -> None:
         assert kernel.recv(100) == b"uptime\r"
         kernel.sendall(b"\r\ntask 3 ended\r\ntinyos> ")
-        time.sleep(0.05)  # So that this is read by itself, its prompt at the end.
+        time.sleep(0.05)  # So that this is read on its own, and ends with a prompt.
         kernel.sendall(b"uptime\r\n12 ms\r\ntinyos> ")
 
     with ThreadPoolExecutor(1) as threads:
@@ -152,7 +152,7 @@ def test_what_the_kernel_tells_between_prompt_and_echo_is_no_answer(
 
 
 @pytest.mark.parametrize("text", ["help\nhelp", "help\r", "\x03"])
-def test_a_command_is_one_printable_line(ends: tuple[Console, socket.socket], text: str) -> None:
+def test_a_command_must_be_one_printable_line(ends: tuple[Console, socket.socket], text: str) -> None:
     console, _ = ends
     with pytest.raises(SessionError, match="one printable line"):
         console.command(text)

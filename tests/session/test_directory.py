@@ -1,4 +1,4 @@
-"""Private directories: only what a session made is ever removed, and a folder that serves is found."""
+"""Private directories: only what a session made is removed, and a folder that can be used is found."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ with private_directory() as path:
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch, fallback: Path) -> Iterator[Path]:
-    """A TMPDIR of this test's own, short enough for a socket, and nothing else but `fallback`."""
+    """This test's own TMPDIR, short enough for a socket; `fallback` is the only other folder."""
     with tempfile.TemporaryDirectory(dir="/tmp") as path:
         monkeypatch.setenv("TMPDIR", path)
         monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
@@ -40,7 +40,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch, fallback: Path) -> Iterator[Path]
 
 @pytest.fixture
 def fallback() -> Iterator[Path]:
-    """What stands for /tmp, where others have their directories."""
+    """Takes the place of /tmp, where others have their directories."""
     with tempfile.TemporaryDirectory(dir="/tmp") as path:
         yield Path(path)
 
@@ -51,13 +51,13 @@ def abandoned() -> Path:
     return Path(done.stdout.strip())
 
 
-def look() -> None:
-    """Begin and end a session's directory, which removes those that were left behind."""
+def clean_up() -> None:
+    """Make and remove a session's directory, which also removes abandoned ones."""
     with private_directory():
         pass
 
 
-def test_a_directory_is_private_and_gone_afterwards(temporary: Path) -> None:
+def test_a_directory_is_private_and_removed_at_the_end(temporary: Path) -> None:
     with private_directory() as path:
         assert path.parent == temporary
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
@@ -71,24 +71,24 @@ def test_an_abandoned_directory_is_removed_by_the_next(temporary: Path) -> None:
     assert path.parent == temporary
     assert (path / "console.log").exists()
     assert sessions() == []
-    look()
+    clean_up()
     assert not list(temporary.iterdir())
 
 
 def test_a_directory_in_use_is_left_alone(temporary: Path) -> None:
     with private_directory() as path:
-        look()
+        clean_up()
         assert list(temporary.iterdir()) == [path]
 
 
-def test_what_a_user_put_into_it_stays(temporary: Path) -> None:
+def test_a_users_own_files_stay(temporary: Path) -> None:
     with private_directory() as path:
         (path / "notes.txt").write_text("mine")
         (path / "ram").mkdir()
     assert sorted(entry.name for entry in path.iterdir()) == ["notes.txt", "ram"]
     left = abandoned()
     (left / "thesis").write_text("mine")
-    look()
+    clean_up()
     assert [entry.name for entry in left.iterdir()] == ["thesis"]
     assert temporary == left.parent
 
@@ -117,7 +117,7 @@ def with_a_link_to_a_marker(path: Path) -> None:
 
 
 def linked_from_elsewhere(path: Path) -> None:
-    """A name of ours that leads to another's folder, itself a session's by all that it holds."""
+    """A link with a session's name to another folder, which looks like a session's in every way."""
     real = path.parent / "real"
     abandoned().rename(real)
     (real / "lock").write_text(MARK.format(path.name))
@@ -154,10 +154,10 @@ def a_dangling_link(path: Path) -> None:
         *(copied, readable_by_all, not_readable, a_file, a_dangling_link),
     ],
 )
-def test_what_is_not_proven_ours_is_left_alone(temporary: Path, make: Callable[[Path], None]) -> None:
+def test_a_directory_without_our_marker_is_left_alone(temporary: Path, make: Callable[[Path], None]) -> None:
     make(temporary / "tinyos-homework")
     before = tree(temporary)
-    look()
+    clean_up()
     assert sessions() == []
     assert tree(temporary) == before
 
@@ -166,7 +166,7 @@ def tree(folder: Path) -> set[tuple[str, int]]:
     return {(str(path), path.lstat().st_mode) for path in folder.rglob("*")}
 
 
-def test_a_folder_that_is_not_there_falls_back_to_tmp(
+def test_a_missing_folder_falls_back_to_tmp(
     temporary: Path, fallback: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(temporary / "nowhere"))
@@ -193,7 +193,7 @@ def test_a_path_too_long_for_a_socket_falls_back(
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "latin-\udce9"], ids=["line end", "not UTF-8"])
-def test_a_path_that_gdb_cannot_take_falls_back(
+def test_a_path_that_gdb_does_not_take_falls_back(
     temporary: Path, fallback: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (temporary / name).mkdir()
@@ -203,10 +203,10 @@ def test_a_path_that_gdb_cannot_take_falls_back(
     assert not list((temporary / name).iterdir())
 
 
-def test_nowhere_to_make_a_socket_is_one_line(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_folder_for_sockets_is_one_line(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(temporary / "nowhere"))
     monkeypatch.setattr("gdbplugin.session.directory._FALLBACK", "/proc")
     with pytest.raises(SessionError) as caught, private_directory():
         pass
     assert "nowhere: No such file or directory; /proc: " in caught.value.message
-    assert caught.value.message.endswith("set TMPDIR to one that can be written to, with a short path")
+    assert caught.value.message.endswith("set TMPDIR to a writable folder with a short path")

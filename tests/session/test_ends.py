@@ -1,4 +1,4 @@
-"""QEMU or GDB killed, and Ctrl-C, in the middle of each call: one clear error, and nothing left behind."""
+"""QEMU or GDB killed, and Ctrl-C, during each call: one clear error, and nothing remains."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def at_a_stop(tinyos: TinyOS, ask: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def killed_meanwhile(pid: int) -> Iterator[None]:
-    """A process killed a little after the body has begun."""
+    """Kill a process shortly after the body has begun."""
     timer = threading.Timer(0.05, os.kill, (pid, signal.SIGKILL))
     timer.start()
     try:
@@ -49,38 +49,38 @@ def killed_meanwhile(pid: int) -> Iterator[None]:
         timer.join()
 
 
-def again_and_again(tinyos: TinyOS, call: Callable[[TinyOS], object]) -> None:
-    """Until it fails: the process dies in the middle of one of the calls."""
+def repeat(tinyos: TinyOS, call: Callable[[TinyOS], object]) -> None:
+    """Repeat until it fails: the process dies during one of the calls."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         call(tinyos)
 
 
 @pytest.mark.parametrize("name", [*CALLS, *OF_QEMU])
-def test_qemu_killed_amid_a_call(name: str, kernel_elf: Path) -> None:
+def test_qemu_killed_during_a_call_is_the_error(name: str, kernel_elf: Path) -> None:
     with TinyOS.boot(kernel_elf) as tinyos:
         pids, directory = [tinyos.qemu.pid, tinyos.debugger.pid], tinyos.qemu.directory
         call = (CALLS | OF_QEMU)[name]
         with killed_meanwhile(tinyos.qemu.pid), pytest.raises(EndedError) as caught:
-            again_and_again(tinyos, call)
+            repeat(tinyos, call)
         assert caught.value.message == "QEMU was killed by SIGKILL"
-        assert tinyos.lost is not None
-        assert tinyos.lost.message == "QEMU was killed by SIGKILL"
-        # So says each that comes after it.
+        assert tinyos.ended is not None
+        assert tinyos.ended.message == "QEMU was killed by SIGKILL"
+        # Each later call says so too.
         with pytest.raises(EndedError, match="QEMU was killed by SIGKILL"):
             call(tinyos)
     assert not any(is_alive(pid) for pid in pids)
     assert not directory.exists()
 
 
-def test_gdb_killed_amid_each_call(machine: TinyOS) -> None:
+def test_gdb_killed_during_a_call_is_the_error(machine: TinyOS) -> None:
     for name, call in CALLS.items():
         gdb = machine.debugger.pid
         with killed_meanwhile(gdb), pytest.raises(EndedError) as caught:
-            again_and_again(machine, call)
+            repeat(machine, call)
         assert caught.value.message == "GDB was killed by SIGKILL", name
         assert not is_alive(gdb)
-        # The machine is unharmed, and takes another.
+        # The machine is unharmed, and takes another GDB.
         machine.detach()
         assert machine.stats().stats.context_switch_count
         assert machine.shell("uptime").endswith(" ms\n")
@@ -88,7 +88,7 @@ def test_gdb_killed_amid_each_call(machine: TinyOS) -> None:
 
 @pytest.fixture
 def no_collection() -> Iterator[None]:
-    """No garbage collection: Hypothesis looks at it in a callback, in which Ctrl-C would be lost."""
+    """No garbage collection: Hypothesis has a callback for it, in which Ctrl-C would be lost."""
     gc.disable()
     yield
     gc.enable()
@@ -96,13 +96,13 @@ def no_collection() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("name", [*CALLS, "shell"])
-def test_ctrl_c_amid_each_call_leaves_a_session_that_answers(name: str, shared_machine: TinyOS) -> None:
+def test_after_ctrl_c_in_a_call_the_session_answers(name: str, shared_machine: TinyOS) -> None:
     call = (CALLS | OF_QEMU)[name]
     for delay in (0.02, 0.035, 0.05):
         timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         with pytest.raises(KeyboardInterrupt):
-            again_and_again(shared_machine, call)
+            repeat(shared_machine, call)
         shared_machine.resume()
         assert shared_machine.stats().stats.context_switch_count
         with shared_machine.stopped() as gdb:
@@ -110,7 +110,7 @@ def test_ctrl_c_amid_each_call_leaves_a_session_that_answers(name: str, shared_m
     assert shared_machine.shell("uptime").endswith(" ms\n")
 
 
-def test_ctrl_c_amid_a_command_leaves_gdb_answering(shared_machine: TinyOS) -> None:
+def test_after_ctrl_c_in_a_command_gdb_answers(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
 
         def ctrl_c(_: str) -> None:
@@ -124,6 +124,23 @@ def test_ctrl_c_amid_a_command_leaves_gdb_answering(shared_machine: TinyOS) -> N
         assert shared_machine.stats().stats.context_switch_count
 
 
+def test_ctrl_c_while_gdb_starts_is_ctrl_c(
+    machine: TinyOS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GDB that has not set up its Python yet exits at an interrupt."""
+    starting = tmp_path / "gdb"
+    starting.write_text("#!/bin/sh\nexec sleep 600\n")
+    starting.chmod(0o755)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    with monkeypatch.context() as patched:
+        patched.setenv("TINYOS_GDB", str(starting))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            machine.stats()
+    timer.join()
+    assert machine.stats().stats.context_switch_count
+
+
 def test_ctrl_c_stops_a_target_that_a_command_let_run(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
@@ -134,7 +151,7 @@ def test_ctrl_c_stops_a_target_that_a_command_let_run(shared_machine: TinyOS) ->
         assert gdb.execute("output 6*7") == "42"
 
 
-def test_ctrl_c_amid_a_wait_for_an_event_leaves_no_breakpoint(shared_machine: TinyOS) -> None:
+def test_ctrl_c_in_a_wait_for_an_event_leaves_no_breakpoint(shared_machine: TinyOS) -> None:
     shared_machine.stats()
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
@@ -145,14 +162,14 @@ def test_ctrl_c_amid_a_wait_for_an_event_leaves_no_breakpoint(shared_machine: Ti
         assert gdb.execute("info breakpoints").startswith("No breakpoints")
 
 
-def test_a_command_that_takes_too_long_is_given_up(shared_machine: TinyOS) -> None:
+def test_a_command_that_times_out_is_cancelled(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         with pytest.raises(WaitTimeoutError, match=r"waited 0\.2 s for GDB's answer to .*sleep"):
             gdb.execute("python import time; time.sleep(60)", 0.2)
         assert gdb.execute("output 6*7") == "42"
 
 
-def test_sessions_side_by_side_do_not_mix(boot: Callable[..., TinyOS]) -> None:
+def test_sessions_at_the_same_time_do_not_mix(boot: Callable[..., TinyOS]) -> None:
     machines = [boot(), boot(), boot(gdb_port=0)]
     for number, tinyos in enumerate(machines):
         tinyos.shell(f"pool {20 + number}")
@@ -165,7 +182,9 @@ def test_sessions_side_by_side_do_not_mix(boot: Callable[..., TinyOS]) -> None:
     assert machines[2].qemu.status == "running"
 
 
-def test_attached_to_a_machine_of_another(boot: Callable[..., TinyOS], kernel_elf: Path) -> None:
+def test_an_attached_session_works_and_leaves_the_machine(
+    boot: Callable[..., TinyOS], kernel_elf: Path
+) -> None:
     booted = boot(gdb_port=0)
     with TinyOS.attach(booted.address, kernel_elf) as tinyos:
         assert (tinyos.is_attached, tinyos.address) == (True, booted.address)
@@ -176,20 +195,20 @@ def test_attached_to_a_machine_of_another(boot: Callable[..., TinyOS], kernel_el
         tinyos.resume()
         assert isinstance(tinyos.run_until("switch", task=0, timeout=30), object)
         for refused, said in (
-            (lambda: tinyos.shell("help"), "no console: it was attached to 127.0.0.1:"),
-            (lambda: tinyos.qemu, "no QEMU of its own: it was attached to 127.0.0.1:"),
-            (tinyos.watch, "whoever started that has its RAM"),
+            (lambda: tinyos.shell("help"), "no console: it is attached to 127.0.0.1:"),
+            (lambda: tinyos.qemu, "no QEMU of its own: it is attached to 127.0.0.1:"),
+            (tinyos.watch, "attached to 127.0.0.1:.*and has no access to its RAM"),
         ):
             with pytest.raises(SessionError, match=said):
                 refused()
-    # It runs on, and takes another debugger.
+    # The machine runs on, and takes another debugger.
     assert not directory.exists()
     assert booted.qemu.status == "running"
     assert booted.shell("uptime").endswith(" ms\n")
     assert [stack.id for stack in booted.stacks()] == [stack.id for stack in stacks]
 
 
-def test_an_attached_session_says_that_its_machine_is_gone(
+def test_an_attached_session_reports_the_lost_connection(
     boot: Callable[..., TinyOS], kernel_elf: Path
 ) -> None:
     booted = boot()
@@ -199,7 +218,7 @@ def test_an_attached_session_says_that_its_machine_is_gone(
             tinyos.check()
 
 
-def test_there_is_nobody_at_an_address(kernel_elf: Path, tmp_path: Path) -> None:
+def test_an_address_without_a_stub_is_one_line(kernel_elf: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as freed:
         port = freed.getsockname()[1]
     for address, said in (
@@ -211,7 +230,7 @@ def test_there_is_nobody_at_an_address(kernel_elf: Path, tmp_path: Path) -> None
         assert "\n" not in caught.value.message
 
 
-def test_the_event_loop_of_another_can_watch_for_what_is_said(shared_machine: TinyOS) -> None:
+def test_a_users_event_loop_can_read_the_console(shared_machine: TinyOS) -> None:
     import asyncio
 
     async def listen() -> str:

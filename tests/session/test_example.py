@@ -1,4 +1,4 @@
-"""The example that shows what sessions are for: a test, events, and the objects at that moment."""
+"""The example of the package: a test, an event, and the objects at that moment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gdbplugin.kernel.events import Event
 from gdbplugin.session import TinyOS
 
 
-def test_the_example(monkeypatch: pytest.MonkeyPatch, kernel_elf: object) -> None:
+def test_the_example_of_the_package_works(monkeypatch: pytest.MonkeyPatch, kernel_elf: object) -> None:
     monkeypatch.setenv("TINYOS_KERNEL", str(kernel_elf))
     with TinyOS.boot() as tinyos:
         answer = tinyos.shell("*t", timeout=60)

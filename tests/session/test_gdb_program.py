@@ -1,4 +1,4 @@
-"""Which GDB is taken, of stand-ins on a PATH of their own."""
+"""Which GDB is found, among stand-ins on a PATH that has nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OLD_GDB = "echo serves Fedora Linux 12.1 3.11"
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Puts a stand-in on the PATH, which holds nothing else."""
+    """Puts a stand-in on the PATH, which has nothing else."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("TINYOS_GDB", raising=False)
 
@@ -39,14 +39,14 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     return make
 
 
-def test_gdb_multiarch_comes_before_gdb(program: Callable[[str, str], Path]) -> None:
+def test_gdb_multiarch_is_preferred_to_gdb(program: Callable[[str, str], Path]) -> None:
     program("gdb", SERVES)
     multiarch = program("gdb-multiarch", SERVES)
     assert find_gdb() == str(multiarch)
 
 
 @pytest.mark.parametrize("name", ["gdb", "aarch64-none-elf-gdb", "aarch64-linux-gnu-gdb", "aarch64-elf-gdb"])
-def test_another_one_that_serves_is_taken(program: Callable[[str, str], Path], name: str) -> None:
+def test_another_gdb_that_can_be_used_is_found(program: Callable[[str, str], Path], name: str) -> None:
     program("gdb-multiarch", NO_PYTHON)
     other = program(name, SERVES)
     assert find_gdb() == str(other)
@@ -66,7 +66,7 @@ def test_another_one_that_serves_is_taken(program: Callable[[str, str], Path], n
         ("exit 3", "but it lacks AArch64 or Python: it exited with status 3"),
     ],
 )
-def test_one_that_does_not_serve_is_named_with_its_reason(
+def test_a_gdb_that_cannot_be_used_is_named_with_the_reason(
     program: Callable[[str, str], Path], script: str, said: str
 ) -> None:
     path = program("gdb", script)
@@ -78,7 +78,7 @@ def test_one_that_does_not_serve_is_named_with_its_reason(
     assert "\n" not in caught.value.message
 
 
-def test_the_one_named_is_taken_as_it_is(
+def test_the_gdb_of_the_variable_is_not_checked(
     program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program("gdb-multiarch", SERVES)
@@ -95,7 +95,7 @@ _MAIN = "from gdbplugin.session.gdb_program import main"
 
 def _tinyos_gdb(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        # As the installed program does.
+        # Like the installed program.
         [sys.executable, "-c", f"import sys; {_MAIN}; sys.exit(main())", *arguments],
         capture_output=True,
         text=True,
@@ -104,14 +104,14 @@ def _tinyos_gdb(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_tinyos_gdb_hands_on_its_arguments(program: Callable[[str, str], Path]) -> None:
+def test_tinyos_gdb_passes_its_arguments(program: Callable[[str, str], Path]) -> None:
     program("gdb-multiarch", f'case "$*" in "-nx -batch"*) {SERVES} ;; *) printf "<%s>" "$@"; exit 7 ;; esac')
     done = _tinyos_gdb("--batch", "-ex", "help tinyos")
     assert (done.returncode, done.stderr) == (7, "")
     assert done.stdout == f"<-x><{PLUGIN}><--batch><-ex><help tinyos>"
 
 
-def test_tinyos_gdb_tries_the_one_named_too(
+def test_tinyos_gdb_checks_the_gdb_of_the_variable(
     program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = program("mine", NO_AARCH64)
@@ -125,10 +125,10 @@ def test_tinyos_gdb_tries_the_one_named_too(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_program_that_is_no_gdb_is_named(kernel_elf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_is_not_gdb_is_named(kernel_elf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYOS_GDB", "true")
     with TinyOS.boot(kernel_elf) as session:
-        with pytest.raises(ToolMissingError, match=r"^GDB does not serve: found \S*true, but [^\n]*$"):
+        with pytest.raises(ToolMissingError, match=r"^this GDB cannot be used: found \S*true, but [^\n]*$"):
             session.gdb("output 1")
         monkeypatch.delenv("TINYOS_GDB")
         assert session.gdb("output 1") == "1"

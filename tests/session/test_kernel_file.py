@@ -1,4 +1,4 @@
-"""Which files are accepted as TinyOS's kernel."""
+"""Which files are accepted as TinyOS's kernel, and why others are not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_directory_is_not_a_kernel(tmp_path: Path) -> None:
     assert "Is a directory" in _refusal(tmp_path)
 
 
-def test_another_kind_of_file_is_no_elf(tmp_path: Path) -> None:
+def test_another_kind_of_file_is_not_an_elf(tmp_path: Path) -> None:
     path = tmp_path / "kernel.elf"
     path.write_bytes(b"not an ELF at all")
     assert "is not a 64-bit little-endian ELF file" in _refusal(path)
@@ -53,7 +53,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, kernel_elf: Path) -> None:
     _refusal(path)
 
 
-def test_a_program_for_the_host_is_no_kernel(tmp_path: Path) -> None:
+def test_a_program_for_the_host_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "python"
     path.write_bytes(Path(sys.executable).resolve().read_bytes())
     assert "not an AArch64 ELF" in _refusal(path)
@@ -71,7 +71,7 @@ def test_another_kernel_is_not_tinyos(tmp_path: Path, kernel_elf: Path) -> None:
 
 @pytest.fixture
 def pair(tmp_path: Path, dwarf5_elf: Path) -> Path:
-    """A stripped kernel, with its debug file beside it."""
+    """A stripped kernel and its debug file, in one folder."""
     debug = debug_only(dwarf5_elf.read_bytes())
     (tmp_path / "kernel.debug").write_bytes(debug)
     path = tmp_path / "kernel.elf"
@@ -86,7 +86,7 @@ def test_a_kernel_with_a_separate_debug_file_is_accepted(
     kernel, whole = KernelFile.open(pair), KernelFile.open(dwarf5_elf)
     assert (kernel.path, kernel.debug) == (pair, pair.with_name("kernel.debug"))
     assert kernel.image.fingerprint() == whole.image.fingerprint()
-    assert kernel.marks == whole.marks
+    assert kernel.probes == whole.probes
     manager = kernel.layout.static(MANAGER)
     assert manager is not None
     assert manager == whole.layout.static(MANAGER)
@@ -113,7 +113,7 @@ def test_another_programs_debug_file_is_refused(pair: Path) -> None:
     assert f"{debug} does not belong to {pair}" in _refusal(pair)
 
 
-def test_a_debug_file_without_tinyos_is_told(tmp_path: Path, dwarf5_elf: Path) -> None:
+def test_a_debug_file_without_tinyos_is_refused(tmp_path: Path, dwarf5_elf: Path) -> None:
     other = debug_only(dwarf5_elf.read_bytes()).replace(MANAGER_SYMBOL, b"X" * len(MANAGER_SYMBOL))
     (tmp_path / "kernel.debug").write_bytes(other)
     path = tmp_path / "kernel.elf"
@@ -122,7 +122,7 @@ def test_a_debug_file_without_tinyos_is_told(tmp_path: Path, dwarf5_elf: Path) -
 
 
 @pytest.mark.parametrize("method", COMPRESSIONS)
-def test_a_compressed_kernel_has_the_same_marks(tmp_path: Path, kernel_elf: Path, method: str) -> None:
+def test_a_compressed_kernel_has_the_same_probes(tmp_path: Path, kernel_elf: Path, method: str) -> None:
     path = tmp_path / "kernel.elf"
     path.write_bytes(changed(kernel_elf.read_bytes(), COMPRESSIONS[method]))
-    assert KernelFile.open(path).marks == KernelFile.open(kernel_elf).marks
+    assert KernelFile.open(path).probes == KernelFile.open(kernel_elf).probes

@@ -12,7 +12,7 @@ _LINE = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_charac
 
 
 @given(st.lists(_LINE), st.data())
-def test_lines_are_whole_however_they_arrive(lines: list[str], data: st.DataObject) -> None:
+def test_pieces_of_any_length_are_joined_to_lines(lines: list[str], data: st.DataObject) -> None:
     stream = "".join(f"{line}\n" for line in lines).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
     splitter = mi.LineSplitter()
@@ -29,7 +29,7 @@ def test_a_line_is_kept_until_its_end_comes() -> None:
     assert splitter.feed(b"db) \n") == ["(gdb) "]
 
 
-def test_the_prompt_is_no_record() -> None:
+def test_the_prompt_is_not_a_record() -> None:
     assert mi.parse("(gdb) ") is None
 
 
@@ -44,11 +44,11 @@ def test_the_prompt_is_no_record() -> None:
         ("not MI at all", mi.Record("output", "", None, "not MI at all")),
     ],
 )
-def test_each_kind_of_line_is_known(line: str, record: mi.Record) -> None:
+def test_each_kind_of_line_is_parsed(line: str, record: mi.Record) -> None:
     assert mi.parse(line) == record
 
 
-def test_a_stop_tells_its_core() -> None:
+def test_a_stop_has_its_core() -> None:
     with_core = mi.stop_of({"reason": "signal-received", "core": "2", "thread-id": "1"})
     assert (with_core.reason, with_core.core) == ("signal-received", 2)
     assert mi.stop_of({"thread-id": "3"}).core == 2
@@ -56,7 +56,7 @@ def test_a_stop_tells_its_core() -> None:
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126) | st.sampled_from("\n\t")))
-def test_what_is_quoted_reads_back_the_same(text: str) -> None:
+def test_quoted_text_reads_back_the_same(text: str) -> None:
     record = mi.parse(f"~{mi.quote(text)}")
     assert record is not None
     assert record.payload == text
@@ -89,7 +89,7 @@ def test_bytes_in_a_result_are_decoded_too() -> None:
 
 
 @given(st.binary())
-def test_any_bytes_in_a_string_come_as_utf_8(data: bytes) -> None:
+def test_any_bytes_in_a_string_are_decoded_as_utf_8(data: bytes) -> None:
     octal = "".join(f"\\{byte:03o}" for byte in data)
     record = mi.parse(f'~"{octal}"')
     assert record is not None
@@ -97,7 +97,7 @@ def test_any_bytes_in_a_string_come_as_utf_8(data: bytes) -> None:
 
 
 @given(st.binary(), st.sampled_from([b"", b'~"', b'1^done,a="', b"*stopped,", b"=x,y={"]))
-def test_no_line_is_too_bad_to_be_read(data: bytes, start: bytes) -> None:
+def test_any_line_can_be_parsed(data: bytes, start: bytes) -> None:
     for line in mi.LineSplitter().feed(start + data + b"\n"):
         record = mi.parse(line)
         assert record is None or "\udc80" not in str(record.payload)

@@ -1,4 +1,4 @@
-"""The objects a session returns: field by field what the plugin's commands print of the same stop."""
+"""The objects a session returns: field by field what the plugin's commands print at the same stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGE = 0xFFFF_8000_0008_0000
 
 @pytest.fixture(scope="module", params=["mapped", "by GDB"])
 def tinyos(request: pytest.FixtureRequest, kernel_elf: Path) -> Iterator[TinyOS]:
-    """A machine whose memory is read from its mapped RAM, and one where GDB reads it."""
+    """A machine whose memory is read from its mapped RAM, and one whose memory GDB reads."""
     options = QemuOptions(kernel=kernel_elf, share_ram=request.param == "mapped")
     with TinyOS.boot(kernel_elf, options=options) as machine:
         assert (machine.qemu.ram is not None) == options.share_ram
@@ -61,7 +61,7 @@ READ: list[tuple[str, Callable[[TinyOS], Noticed]]] = [
 
 
 @pytest.mark.parametrize(("command", "read"), READ, ids=[command for command, _ in READ])
-def test_it_is_what_the_command_prints(
+def test_an_object_is_what_the_command_prints(
     tinyos: TinyOS, command: str, read: Callable[[TinyOS], Noticed]
 ) -> None:
     with tinyos.stopped():
@@ -69,9 +69,9 @@ def test_it_is_what_the_command_prints(
     assert found == wanted
 
 
-def test_changes_since_an_earlier_stop_are_the_command_s(tinyos: TinyOS) -> None:
+def test_changes_since_an_earlier_stop_are_the_commands(tinyos: TinyOS) -> None:
     since, deadline = None, time.monotonic() + 20
-    while since is None and time.monotonic() < deadline:  # Its clock is good to a tick.
+    while since is None and time.monotonic() < deadline:  # Its clock is exact to a tick.
         tinyos.shell("uptime")
         with tinyos.stopped():
             counters = tinyos.stats()
@@ -83,7 +83,7 @@ def test_changes_since_an_earlier_stop_are_the_command_s(tinyos: TinyOS) -> None
     assert recent.since_stop is not None
 
 
-def test_what_stopped_the_kernel_is_explained_alike(boot: Callable[..., TinyOS]) -> None:
+def test_a_failure_is_explained_as_by_the_command(boot: Callable[..., TinyOS]) -> None:
     machine = boot(share_ram=False)
     machine.console.send("crash\r")
     machine.console.expect("X30: ", 10)
@@ -96,7 +96,7 @@ def test_what_stopped_the_kernel_is_explained_alike(boot: Callable[..., TinyOS])
     assert json_of("fault", found) == wanted
 
 
-def test_a_running_target_is_held_still_for_the_moment(tinyos: TinyOS) -> None:
+def test_a_running_target_is_stopped_only_for_a_moment(tinyos: TinyOS) -> None:
     with tinyos.stopped():
         pass
     assert tinyos.running
@@ -108,7 +108,7 @@ def test_a_running_target_is_held_still_for_the_moment(tinyos: TinyOS) -> None:
     assert len(ticks) == 2
 
 
-def test_lists_are_iterated_and_counted(tinyos: TinyOS) -> None:
+def test_lists_can_be_iterated_and_counted(tinyos: TinyOS) -> None:
     with tinyos.stopped():
         found = tinyos.stacks()
         assert [stack.id for stack in found] == [stack.id for stack in found.stacks.stacks]
@@ -121,7 +121,7 @@ def test_lists_are_iterated_and_counted(tinyos: TinyOS) -> None:
         assert [register.name for register in tinyos.registers("TCR")] == ["TCR_EL1", "TCR_EL2", "TCR_EL3"]
 
 
-def test_what_is_not_there_is_one_line(tinyos: TinyOS) -> None:
+def test_a_missing_object_is_one_line(tinyos: TinyOS) -> None:
     wrong: list[tuple[Callable[[], object], str]] = [
         (lambda: tinyos.stacks(999), '"999" is no stack on record'),
         (lambda: tinyos.events(kind="Nonsense"), '"Nonsense" is no kind of event: they are TaskStarted'),
@@ -140,7 +140,7 @@ def test_what_is_not_there_is_one_line(tinyos: TinyOS) -> None:
 
 
 class Questions:
-    """What GDB is asked."""
+    """Records the commands that GDB is asked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[str] = []
@@ -168,12 +168,12 @@ def test_nothing_is_asked_twice_at_a_stop(tinyos: TinyOS, monkeypatch: pytest.Mo
         assert questions.taken() == []
 
 
-def test_an_object_costs_few_questions(shared_machine: TinyOS, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_costs_one_question(shared_machine: TinyOS, monkeypatch: pytest.MonkeyPatch) -> None:
     with shared_machine.stopped() as gdb:
         gdb.mi("-gdb-show confirm")
         questions = Questions(monkeypatch)
         shared_machine.stats()
-        # The cores and their registers: memory is at hand.
+        # The cores and their registers; memory is mapped.
         assert [command.split()[1] for command in questions.taken()] == ["state"]
         shared_machine.context()
         shared_machine.stacks()
@@ -186,7 +186,7 @@ def test_an_object_costs_few_questions(shared_machine: TinyOS, monkeypatch: pyte
 def test_an_object_of_a_running_kernel_takes_five_round_trips(
     shared_machine: TinyOS, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    getattr(shared_machine, name)()  # The names of the program are asked for once.
+    getattr(shared_machine, name)()  # The symbols are looked up once.
     sent: list[str] = []
     send = Gdb._send
 
@@ -200,12 +200,12 @@ def test_an_object_of_a_running_kernel_takes_five_round_trips(
     assert len(sent) <= 5, sent
 
 
-def test_what_a_command_writes_is_seen_at_once(tinyos: TinyOS) -> None:
+def test_what_a_command_writes_is_read_at_once(tinyos: TinyOS) -> None:
     with tinyos.stopped() as gdb:
-        gdb.execute("thread 2")  # In the kernel, where its addresses can be written.
+        gdb.execute("thread 2")  # This core is in the kernel, where GDB can write to kernel addresses.
         before = tinyos.stats().stats.optimization_events
         assert before is not None
-        with tinyos.reading() as target:
+        with tinyos.stopped_target() as target:
             place = target.required_kernel().place(MANAGER, "stats.optimization_events")
         assert place is not None
         for value in (before + 5, before):
@@ -215,7 +215,7 @@ def test_what_a_command_writes_is_seen_at_once(tinyos: TinyOS) -> None:
             assert tinyos.stats().stats.optimization_events == value
 
 
-def test_before_the_kernel_is_set_up_that_is_said(boot: Callable[..., TinyOS]) -> None:
+def test_a_kernel_not_set_up_yet_is_an_error(boot: Callable[..., TinyOS]) -> None:
     machine = boot(paused=True)
     assert not machine.running
     with pytest.raises(SessionError, match="the MMU is off on every core"):

@@ -1,4 +1,4 @@
-"""QEMU's machine protocol and monitor, by way of a session."""
+"""QEMU's machine protocol and monitor, through a session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qemu.qmp import ConnectError
 from gdbplugin.session import CommandFailedError, SessionError, TinyOS, WaitTimeoutError, qmp
 
 
-def test_qemu_says_what_the_machine_does(shared_machine: TinyOS) -> None:
+def test_status_is_the_state_of_the_machine(shared_machine: TinyOS) -> None:
     assert shared_machine.qemu.status == "running"
     with shared_machine.stopped():
         assert shared_machine.qemu.status in ("paused", "debug")
@@ -28,19 +28,19 @@ def test_commands_take_arguments_and_return_objects(shared_machine: TinyOS) -> N
     assert found == "raspi4b-machine"
 
 
-def test_the_monitor_for_people_prints(shared_machine: TinyOS) -> None:
+def test_monitor_returns_the_text(shared_machine: TinyOS) -> None:
     assert shared_machine.qemu.monitor("info status") == "VM status: running\n"
     said = shared_machine.qemu.monitor("info mtree -f")
     assert re.search(r"0000000000000000-000000007fffffff .*: ram\n", said)
 
 
-def test_it_agrees_with_the_monitor_in_gdb(shared_machine: TinyOS) -> None:
+def test_monitor_agrees_with_gdbs_monitor_command(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         by_gdb = gdb.execute("monitor info registers")
         assert shared_machine.qemu.monitor("info registers").split() == by_gdb.split()
 
 
-def test_what_qemu_refuses_is_in_its_own_words(shared_machine: TinyOS) -> None:
+def test_a_refused_command_has_qemus_own_words(shared_machine: TinyOS) -> None:
     with pytest.raises(CommandFailedError) as caught:
         shared_machine.qemu.command("nonsense")
     assert caught.value.message == "nonsense: The command nonsense has not been found"
@@ -55,24 +55,24 @@ def test_it_serves_one_program_at_a_time(shared_machine: TinyOS) -> None:
     assert shared_machine.qemu.status == "running"
 
 
-def test_within_an_event_loop_that_is_said(shared_machine: TinyOS) -> None:
+def test_inside_an_event_loop_it_says_so(shared_machine: TinyOS) -> None:
     async def ask() -> None:
-        assert shared_machine.stats().stats.context_switch_count  # What needs no loop works there too.
-        with pytest.raises(SessionError, match="within a running event loop"):
+        assert shared_machine.stats().stats.context_switch_count  # This needs no event loop of its own.
+        with pytest.raises(SessionError, match="inside a running event loop"):
             shared_machine.qemu.command("query-status")
 
     asyncio.run(ask())
 
 
-def test_quit_ends_it_and_that_is_said(machine: TinyOS) -> None:
+def test_after_quit_the_exit_status_is_named(machine: TinyOS) -> None:
     machine.qemu.command("quit")
     assert machine.qemu.has_ended(20)
     with pytest.raises(SessionError, match=r"^QEMU exited with status 0$"):
         _ = machine.qemu.status
 
 
-def test_a_cancellation_while_it_connects_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the library makes an error of its own of it, as it was seen to do now and then."""
+def test_a_cancellation_while_connecting_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the library turns it into an error of its own, as it sometimes does."""
 
     class Converts(qmp.QMPClient):
         async def connect(self, *arguments: object, **named: object) -> None:
@@ -105,15 +105,15 @@ def test_a_cancellation_while_it_connects_is_one(tmp_path: Path, monkeypatch: py
 
 
 def test_qemu_answers_while_the_kernel_writes(shared_machine: TinyOS) -> None:
-    """QEMU stands still once some hundred bytes of its console are unread."""
+    """QEMU stops while some hundred bytes of its console are unread."""
     for _ in range(5):
         shared_machine.console.send("*r\r")
         assert shared_machine.qemu.command("query-status", timeout=10)["status"] == "running"
         shared_machine.console.expect(r"switches\n(.|\n)*tinyos> $", 20)
 
 
-def test_an_event_before_the_greeting_is_passed_over(tmp_path: Path) -> None:
-    """As QEMU sends it to the next program, where the one before has just left."""
+def test_an_event_before_the_greeting_is_skipped(tmp_path: Path) -> None:
+    """QEMU sends it to the next program if the previous one has just left."""
     version = {"qemu": {"micro": 0, "minor": 0, "major": 10}}
     event = {"timestamp": {"seconds": 1, "microseconds": 1}, "event": "STOP"}
     firsts = iter([event, {"QMP": {"version": version, "capabilities": []}}])

@@ -1,4 +1,4 @@
-"""Values inside the options and commands of QEMU and GDB arrive as they are."""
+"""Values in options and commands of QEMU and GDB arrive unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_qemu_takes_a_file_of_any_name_as_ram(tmp_path: Path, name: str) -> None:
-    """QEMU itself says what it understood: it makes the file, at its size."""
+    """QEMU shows what it understood: it makes the file, in its size."""
     ram = tmp_path / name
     arguments = [find_qemu(), "-nodefaults", "-display", "none", "-S", "-machine", "virt", "-m", "8M"]
     monitor = ["-chardev", "stdio,id=monitor", "-monitor", "chardev:monitor"]
@@ -44,17 +44,17 @@ def test_qemu_takes_a_file_of_any_name_as_ram(tmp_path: Path, name: str) -> None
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_comma_in_a_value_is_written_twice() -> None:
+def test_a_comma_in_a_value_is_doubled() -> None:
     assert option_value(Path("/a,b")) == "/a,,b"
 
 
 @pytest.mark.parametrize("text", ['say "no"', "back\\slash", "a\ttab", "it's", "é", "|&;$HOME"])
-def test_gdb_takes_any_text_as_one_word(shared_machine: TinyOS, text: str) -> None:
+def test_gdb_takes_any_text_as_one_argument(shared_machine: TinyOS, text: str) -> None:
     command = f"python print(ascii(r'''{text}'''))"
     assert shared_machine.mi(f"-interpreter-exec console {quote(command)}").console == ascii(text) + "\n"
 
 
-def test_an_expression_with_a_bar_is_the_commands_own(shared_machine: TinyOS) -> None:
-    """As JSON it goes through GDB's `pipe`, which takes a bar for the end of the command."""
+def test_a_bar_in_an_expression_reaches_the_command(shared_machine: TinyOS) -> None:
+    """JSON goes through GDB's `pipe`, whose default delimiter is a bar."""
     found = shared_machine.json("translate 0x80000|0x1000")
     assert found["input"] == 0x81000

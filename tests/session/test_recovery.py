@@ -1,4 +1,4 @@
-"""A call that runs out of time leaves a session that answers the next one, or says that it is over."""
+"""After a call that times out, the session answers the next one, or says that it has ended."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ENDLESS: dict[str, Call] = {
     "continue": lambda tinyos, timeout: tinyos.gdb("continue", timeout),
     "continue by MI": lambda tinyos, timeout: _continue_by_mi(tinyos, timeout),
     "stepi": lambda tinyos, timeout: tinyos.gdb("stepi 100000000", timeout),
-    # Interrupted in a step that Python asked for, GDB 13 may take no notice of the stop.
+    # Interrupted in a step from Python, GDB 13 may miss the stop.
     "a loop": lambda tinyos, timeout: tinyos.gdb("python while True: gdb.execute('stepi')", timeout),
-    # A step of a parked core ends by an interrupt only, and then the next one begins.
+    # A step of a parked core ends only by an interrupt, and then the next one begins.
     "a loop without end in each step": lambda tinyos, timeout: tinyos.gdb(f"python {_LOOP}", timeout),
     "a command of GDB's": lambda tinyos, timeout: tinyos.gdb("python while True: pass", timeout),
     "a program": lambda tinyos, timeout: tinyos.gdb("shell sleep 600", timeout),
@@ -35,7 +35,7 @@ ENDLESS: dict[str, Call] = {
     "a breakpoint's wait": lambda tinyos, timeout: _wait(tinyos, timeout),
     "expect": lambda tinyos, timeout: tinyos.console.expect("no such text", timeout),
 }
-"""Calls that end by their time only."""
+"""Calls that end only by a timeout."""
 SHORT: dict[str, Call] = {
     "json": lambda tinyos, timeout: tinyos.json("report", timeout),
     "interrupt": lambda tinyos, timeout: tinyos.interrupt(timeout),
@@ -46,7 +46,7 @@ SHORT: dict[str, Call] = {
     "snapshot": lambda tinyos, timeout: tinyos.watch().snapshot(timeout),
     "report": lambda tinyos, timeout: _report(tinyos, timeout),
 }
-"""Calls that may be done in time, or not."""
+"""Calls that may finish in time, or not."""
 
 
 def _continue_by_mi(tinyos: TinyOS, timeout: float) -> None:
@@ -71,13 +71,13 @@ def _wait(tinyos: TinyOS, timeout: float) -> None:
 
 
 def assert_answers(tinyos: TinyOS) -> None:
-    """Every part of the session answers, and says nothing of what was asked before."""
+    """Every part of the session answers, and no answer belongs to an earlier call."""
     assert tinyos.gdb("output 6*7") == "42"
     tinyos.resume()
     assert tinyos.stats().counters["ticks"]
     assert tinyos.json("stats")["schema"] == "tinyos.stats/1"
     assert tinyos.running
-    wait_until(lambda: tinyos.qemu.status == "running")  # GDB does not wait for QEMU to have resumed.
+    wait_until(lambda: tinyos.qemu.status == "running")  # GDB does not wait until QEMU has resumed.
     assert tinyos.shell("uptime").endswith(" ms\n")
     assert tinyos.watch().snapshot()
     with tinyos.stopped() as gdb:
@@ -91,24 +91,24 @@ def wait_until(holds: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline
 
 
-def again_and_again(tinyos: TinyOS, call: Call) -> None:
-    """Until a signal's exception ends it."""
+def repeat(tinyos: TinyOS, call: Call) -> None:
+    """Repeat until a signal's exception ends it."""
     while True:
         call(tinyos, 5)
 
 
 @pytest.fixture
 def stopped_first(shared_machine: TinyOS) -> Iterator[TinyOS]:
-    """A machine that GDB has stopped, and may leave as it likes."""
+    """A machine that GDB has stopped; the test need not resume it."""
     shared_machine.interrupt()
-    shared_machine.gdb("thread 1")  # The others are parked: a step of theirs has no end.
+    shared_machine.gdb("thread 1")  # The other cores are parked: a step there never ends.
     yield shared_machine
     shared_machine.resume()
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.3])
 @pytest.mark.parametrize("name", ENDLESS)
-def test_a_call_without_end_is_given_up(stopped_first: TinyOS, name: str, timeout: float) -> None:
+def test_an_endless_call_times_out(stopped_first: TinyOS, name: str, timeout: float) -> None:
     with pytest.raises(WaitTimeoutError):
         ENDLESS[name](stopped_first, timeout)
     assert_answers(stopped_first)
@@ -116,13 +116,13 @@ def test_a_call_without_end_is_given_up(stopped_first: TinyOS, name: str, timeou
 
 @pytest.mark.parametrize("timeout", [0.0, 0.002, 0.02])
 @pytest.mark.parametrize("name", SHORT)
-def test_a_call_cut_short_is_given_up(shared_machine: TinyOS, name: str, timeout: float) -> None:
+def test_a_short_call_may_time_out(shared_machine: TinyOS, name: str, timeout: float) -> None:
     with contextlib.suppress(WaitTimeoutError):
         SHORT[name](shared_machine, timeout)
     assert_answers(shared_machine)
 
 
-def test_a_gdb_that_never_answers_is_ended(machine: TinyOS) -> None:
+def test_a_gdb_that_never_answers_is_killed(machine: TinyOS) -> None:
     machine.stats()
     pid = machine.debugger.pid
     os.kill(pid, signal.SIGSTOP)
@@ -131,13 +131,13 @@ def test_a_gdb_that_never_answers_is_ended(machine: TinyOS) -> None:
     for _ in range(2):
         with pytest.raises(EndedError, match="GDB did not answer for 12 s, and was ended"):
             machine.gdb("output 6*7")
-    assert machine.lost is not None
-    # The machine is unharmed, and takes another.
+    assert machine.ended is not None
+    # The machine is unharmed, and takes another GDB.
     machine.detach()
     assert_answers(machine)
 
 
-def test_a_stub_that_stops_answering_ends_the_session(machine: TinyOS) -> None:
+def test_a_stub_that_stops_answering_is_an_error(machine: TinyOS) -> None:
     machine.interrupt()
     machine.gdb("set remotetimeout 1")
     os.kill(machine.qemu.pid, signal.SIGSTOP)
@@ -153,7 +153,7 @@ def test_a_stub_that_stops_answering_ends_the_session(machine: TinyOS) -> None:
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_ctrl_c_in_a_call_without_end_leaves_one_that_answers(stopped_first: TinyOS, name: str) -> None:
+def test_after_ctrl_c_in_an_endless_call_it_answers(stopped_first: TinyOS, name: str) -> None:
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
@@ -163,17 +163,17 @@ def test_ctrl_c_in_a_call_without_end_leaves_one_that_answers(stopped_first: Tin
 
 
 @pytest.mark.parametrize("name", SHORT)
-def test_ctrl_c_in_a_short_call_leaves_one_that_answers(shared_machine: TinyOS, name: str) -> None:
+def test_after_ctrl_c_in_a_short_call_it_answers(shared_machine: TinyOS, name: str) -> None:
     timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        again_and_again(shared_machine, SHORT[name])
+        repeat(shared_machine, SHORT[name])
     timer.join()
     assert_answers(shared_machine)
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_a_call_without_end_says_that_qemu_is_gone(machine: TinyOS, name: str) -> None:
+def test_after_an_endless_call_the_end_of_qemu_is_named(machine: TinyOS, name: str) -> None:
     machine.interrupt()
     machine.gdb("thread 1")
     timer = threading.Timer(0.3, os.kill, (machine.qemu.pid, signal.SIGKILL))
@@ -185,7 +185,7 @@ def test_a_call_without_end_says_that_qemu_is_gone(machine: TinyOS, name: str) -
         machine.stats()
 
 
-def test_a_command_that_sets_the_target_running_behind_our_back_is_recovered_from(machine: TinyOS) -> None:
+def test_a_target_set_running_by_nested_python_is_stopped(machine: TinyOS) -> None:
     machine.interrupt()
     with contextlib.suppress(WaitTimeoutError):
         machine.gdb("python gdb.execute('python gdb.execute(\"continue &\")')", 2)
@@ -193,7 +193,7 @@ def test_a_command_that_sets_the_target_running_behind_our_back_is_recovered_fro
     assert_answers(machine)
 
 
-def test_ctrl_c_while_a_stop_is_on_its_way_leaves_none_for_the_next_command(
+def test_ctrl_c_before_a_stop_leaves_no_stop_for_the_next(
     machine: TinyOS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = machine.debugger.wait_for_stop
@@ -207,8 +207,8 @@ def test_ctrl_c_while_a_stop_is_on_its_way_leaves_none_for_the_next_command(
 
     monkeypatch.setattr(machine.debugger, "wait_for_stop", wait_for_stop)
     with pytest.raises(KeyboardInterrupt), machine.stopped():
-        pytest.fail("it was not stopped for this")
-    # A stop that nobody has waited for comes now.
+        pytest.fail("the body ran although the stop was interrupted")
+    # A stop left over would be returned now.
     with pytest.raises(WaitTimeoutError):
         machine.debugger.wait_for_stop(0.3)
     assert machine.running

@@ -1,4 +1,4 @@
-"""Sessions as a whole: what is started answers quickly, and is gone at the end."""
+"""Whole sessions: what is started answers quickly, and is gone at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gdbplugin.session import (
     mi,
 )
 from gdbplugin.session.gdb import Gdb
-from gdbplugin.session.pump import Pump
+from gdbplugin.session.process import Pump
 from tests.session.processes import is_alive, wait_until_gone
 
 
@@ -37,7 +37,7 @@ def test_the_directory_is_private(shared_machine: TinyOS) -> None:
 def test_the_console_is_logged_from_its_first_byte(shared_machine: TinyOS) -> None:
     deadline = time.monotonic() + 5
     while True:
-        # QEMU may send a byte before it is in the file.
+        # QEMU may send a byte before it writes it to the file.
         log = shared_machine.qemu.console_log.read_bytes().decode().replace("\r\n", "\n")
         if log == shared_machine.console.transcript or time.monotonic() > deadline:
             break
@@ -45,7 +45,7 @@ def test_the_console_is_logged_from_its_first_byte(shared_machine: TinyOS) -> No
     assert log == shared_machine.console.transcript
 
 
-def test_gdb_commands_print_and_fail(shared_machine: TinyOS) -> None:
+def test_gdb_commands_return_text_or_raise(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         assert gdb.execute("echo a\\t\\\\b\\n") == "a\t\\b\n"
         assert gdb.mi("-data-evaluate-expression 6*7").payload["value"] == "42"
@@ -56,7 +56,7 @@ def test_gdb_commands_print_and_fail(shared_machine: TinyOS) -> None:
         assert "Undefined command" in caught.value.reason
 
 
-def test_stopping_nests_and_ends_running(shared_machine: TinyOS) -> None:
+def test_stopped_can_be_nested_and_ends_running(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         assert not gdb.running
         with shared_machine.stopped():
@@ -65,14 +65,14 @@ def test_stopping_nests_and_ends_running(shared_machine: TinyOS) -> None:
     assert shared_machine.debugger.running
 
 
-def test_a_command_that_runs_the_target_returns_at_its_stop(shared_machine: TinyOS) -> None:
+def test_a_command_that_runs_the_target_returns_at_the_stop(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         gdb.execute("tbreak shell_interrupted")
         assert "shell_interrupted" in gdb.execute("continue")
         assert not gdb.running
 
 
-def test_what_is_printed_is_shown_as_it_comes(shared_machine: TinyOS) -> None:
+def test_output_is_shown_as_it_arrives(shared_machine: TinyOS) -> None:
     shown: list[str] = []
     with shared_machine.stopped():
         printed = shared_machine.gdb("python for n in range(3): print(n)", show=shown.append)
@@ -81,7 +81,7 @@ def test_what_is_printed_is_shown_as_it_comes(shared_machine: TinyOS) -> None:
     assert len(shown) >= 3
 
 
-def test_a_command_that_runs_too_long_is_stopped(shared_machine: TinyOS) -> None:
+def test_a_target_that_runs_too_long_is_stopped(shared_machine: TinyOS) -> None:
     with shared_machine.stopped() as gdb:
         with pytest.raises(WaitTimeoutError, match=r"waited 0\.2 s for the target to stop"):
             gdb.execute("continue", 0.2)
@@ -98,7 +98,7 @@ def test_a_command_in_the_background_returns_at_once(shared_machine: TinyOS) -> 
 
 
 def _best_seconds(gdb: Gdb, command: str) -> float:
-    """The best of many round trips: what the host's other work adds is not ours."""
+    """The best of many round trips, so that other work on the host does not count."""
     times = []
     for _ in range(50):
         start = time.perf_counter()
@@ -112,7 +112,7 @@ def test_a_round_trip_takes_milliseconds(shared_machine: TinyOS) -> None:
         assert _best_seconds(gdb, "-data-evaluate-expression 1") < 0.005
 
 
-def test_a_round_trip_waits_for_nothing_but_its_answer(
+def test_a_round_trip_waits_only_for_its_answer(
     shared_machine: TinyOS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[float] = []
@@ -126,7 +126,7 @@ def test_a_round_trip_waits_for_nothing_but_its_answer(
         monkeypatch.setattr(Pump, "_read_ready", look)
         answers = [gdb.mi(f"-data-evaluate-expression {number}").payload["value"] for number in range(20)]
     assert answers == [str(number) for number in range(20)]
-    # One look at what has come already, and one for each piece that the answer comes in: mostly two.
+    # One read of what has arrived before, and one for each piece of the answer: mostly two.
     assert len(looks) < 20 * 5
 
 
@@ -138,7 +138,7 @@ def test_a_free_port_is_found_on_request(boot: Callable[..., TinyOS]) -> None:
         with machine.stopped() as gdb:
             assert "CPU#3" in gdb.execute("info threads")
             address = int(gdb.execute("output/x $pc"), 16) & ~0xFFF
-            # As fast as by the private socket: nothing waits for delayed acknowledgements.
+            # As fast as over the private socket: nothing waits for delayed acknowledgements.
             assert _best_seconds(gdb, f"-data-read-memory-bytes {mi.address(address)} 64") < 0.01
 
 
@@ -158,7 +158,7 @@ def test_nothing_outlives_a_session(kernel_elf: Path) -> None:
         assert all(is_alive(pid) for pid in pids)
     assert not any(is_alive(pid) for pid in pids)
     assert not directory.exists()
-    machine.close()  # A second time does nothing.
+    machine.close()  # A second call does nothing.
 
 
 def test_nothing_outlives_an_exception(kernel_elf: Path) -> None:
@@ -183,7 +183,7 @@ def test_nothing_outlives_a_program_that_is_killed(number: signal.Signals, kerne
         import signal
         from pathlib import Path
         from gdbplugin.session import TinyOS
-        from gdbplugin.session.signals import raised_as_exit
+        from gdbplugin.session.process import raised_as_exit
         with raised_as_exit(), TinyOS.boot(Path({str(kernel_elf)!r})) as machine:
             print(machine.qemu.directory, machine.qemu.pid, machine.debugger.pid, flush=True)
             signal.pause()
@@ -199,12 +199,12 @@ def test_nothing_outlives_a_program_that_is_killed(number: signal.Signals, kerne
     if number != signal.SIGKILL:
         assert not Path(directory).exists()
         return
-    # Nobody was left to remove it: the next session does.
+    # After SIGKILL, the next session removes it.
     with TinyOS.boot(kernel_elf):
         assert not Path(directory).exists()
 
 
-def test_a_session_in_use_is_not_taken_for_abandoned(machine: TinyOS, kernel_elf: Path) -> None:
+def test_a_session_in_use_is_not_abandoned(machine: TinyOS, kernel_elf: Path) -> None:
     with TinyOS.boot(kernel_elf):
         assert machine.qemu.directory.is_dir()
 
@@ -215,7 +215,7 @@ def test_a_killed_qemu_is_named(machine: TinyOS) -> None:
         machine.shell("help")
 
 
-def test_a_killed_qemu_is_no_endless_wait_for_a_stop(machine: TinyOS) -> None:
+def test_a_killed_qemu_ends_a_wait_for_a_stop(machine: TinyOS) -> None:
     gdb = machine.debugger
     os.kill(machine.qemu.pid, signal.SIGKILL)
     with pytest.raises(SessionError, match="connection to the target was lost"):
@@ -232,24 +232,24 @@ def test_a_killed_gdb_is_named(machine: TinyOS) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors - 3
 
 
-def test_a_kernel_that_says_nothing_is_waited_for_only_so_long(machine: TinyOS) -> None:
+def test_a_silent_kernel_is_a_timeout_with_evidence(machine: TinyOS) -> None:
     with machine.stopped(), pytest.raises(WaitTimeoutError) as caught:
         machine.console.command("help", timeout=0.2)
     assert "tinyos> " in caught.value.evidence
 
 
-def test_a_stopped_kernel_is_not_waited_for(machine: TinyOS) -> None:
+def test_the_shell_of_a_stopped_kernel_is_an_error(machine: TinyOS) -> None:
     with machine.stopped(), pytest.raises(SessionError, match="the target is stopped: resume it first"):
         machine.shell("help")
     assert machine.shell("uptime")
 
 
-def test_qemu_says_why_it_did_not_start(kernel_elf: Path) -> None:
+def test_the_reason_why_qemu_did_not_start_is_named(kernel_elf: Path) -> None:
     with pytest.raises(EndedError, match=r"QEMU exited with status 1: .*no-such-option"):
         Qemu.start(QemuOptions(kernel_elf, extra=("-no-such-option",)))
 
 
-def test_holding_it_still_leaves_the_selected_core(shared_machine: TinyOS) -> None:
+def test_stopping_keeps_the_selected_core(shared_machine: TinyOS) -> None:
     seen = set()
     for core in (2, 0, 3, 0):
         with shared_machine.stopped() as gdb:
@@ -260,5 +260,5 @@ def test_holding_it_still_leaves_the_selected_core(shared_machine: TinyOS) -> No
                 assert shared_machine.last_stop is not None
                 seen.add(shared_machine.last_stop.core == core)
             assert shared_machine.translate(0).view.core == core
-    # The stub has stopped others as well.
+    # The stub reported stops of other cores too.
     assert False in seen

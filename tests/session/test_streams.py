@@ -1,4 +1,4 @@
-"""What becomes of a program whose standard streams fail, or hold what is not text."""
+"""Programs whose standard streams fail, or have bytes that are not text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _run(
     )
 
 
-def test_the_programs_status_is_the_exit_status() -> None:
+def test_the_programs_result_is_the_exit_status() -> None:
     done = _run(_PRINTS)
     assert (done.returncode, done.stdout, done.stderr) == (7, b"one\ntwo\nthree\n", b"")
 
@@ -54,11 +54,11 @@ def test_output_that_cannot_be_written_is_one_line(body: str, redirected: str, r
     assert done.stderr.decode() == f"name: error: cannot write to standard output: {reason}\n"
 
 
-def test_closed_output_is_no_error_of_who_writes_nothing() -> None:
+def test_closed_output_is_not_an_error_if_unused() -> None:
     assert _run("pass", ">&-").returncode == 7
 
 
-def test_a_reader_that_has_gone_is_no_news() -> None:
+def test_a_reader_that_has_ended_is_not_reported() -> None:
     done = _run("print('line\\n' * 100_000)", '| head -1; exit "${PIPESTATUS[0]}"')
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGPIPE, b"line\n", b"")
 
@@ -70,14 +70,14 @@ def test_input_that_cannot_be_read_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full", "2< /dev/null"])
-def test_what_nobody_can_be_told_changes_nothing(redirected: str) -> None:
+def test_a_failing_standard_error_changes_nothing(redirected: str) -> None:
     done = _run(f"print('oh', file=sys.stderr); {_PRINTS}", redirected)
     assert (done.returncode, done.stdout) == (7, b"one\ntwo\nthree\n")
     assert _run(_FAILS, redirected).returncode == 1
 
 
 @pytest.mark.parametrize("redirected", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_no_file_becomes_a_standard_stream(redirected: str) -> None:
+def test_a_new_file_never_becomes_a_standard_stream(redirected: str) -> None:
     body = "file = open('/dev/null'); os._exit(40 + (file.fileno() > 2))"
     assert _run(body, redirected).returncode == 41
 
@@ -87,13 +87,13 @@ def test_an_error_is_one_line_after_the_output() -> None:
     assert (done.returncode, done.stdout) == (1, b"out\nname: error: no\\nkernel\nevidence\n")
 
 
-def test_no_signal_can_come_between_a_write_and_its_count() -> None:
-    # Else what its handler raises has the buffer write the same again: so the writing is not Python's code.
+def test_the_raw_output_file_is_not_python_code() -> None:
+    # If a signal handler raised in a Python `write`, the buffer would write the same data again.
     done = _run("import io; assert type(sys.stdout.buffer.raw) is io.FileIO")
     assert (done.returncode, done.stderr) == (7, b"")
 
 
-def test_ctrl_c_is_its_status_alone() -> None:
+def test_ctrl_c_is_only_an_exit_status() -> None:
     done = _run("os.kill(os.getpid(), signal.SIGINT)")
     assert (done.returncode, done.stderr) == (128 + signal.SIGINT, b"")
 
@@ -108,7 +108,7 @@ def test_ctrl_c_is_its_status_alone() -> None:
         ({"LC_ALL": "C"}, "— é \\xff\n".encode()),
     ],
 )
-def test_what_the_output_cannot_hold_is_escaped(environment: dict[str, str], shown: bytes) -> None:
+def test_what_the_encoding_lacks_is_escaped(environment: dict[str, str], shown: bytes) -> None:
     done = _run("print('\\u2014 \\xe9 \\udcff')", **environment)
     assert (done.returncode, done.stdout) == (7, shown)
 
@@ -120,13 +120,13 @@ def test_input_that_is_not_text_is_kept(environment: dict[str, str]) -> None:
     assert _run(body, data=data, **environment).stdout == data
 
 
-def test_input_that_does_not_block_is_waited_for() -> None:
+def test_nonblocking_input_is_waited_for() -> None:
     body = "os.set_blocking(0, False); print(len(list(sys.stdin)))"
     done = _run(body, "< <(echo one; sleep 0.2; echo two)")
     assert (done.returncode, done.stdout) == (7, b"2\n")
 
 
-def test_output_that_does_not_block_is_waited_for() -> None:
+def test_nonblocking_output_is_waited_for() -> None:
     body = "os.set_blocking(1, False); print('x' * 1_000_000)"
     assert _run(body, "| (sleep 0.2; wc -c)").stdout.strip() == b"1000001"
 
@@ -137,7 +137,7 @@ def test_one_line_is_one_printable_line(text: str) -> None:
     streams.escaped(text).encode()
 
 
-def test_escapes_are_those_of_the_bytes() -> None:
+def test_bytes_are_escaped_by_their_values() -> None:
     name = os.fsdecode(b"a\xff\n\xc3\xa9")
     assert streams.one_line(name) == "a\\xff\\né"
     assert streams.escaped(name) == "a\\xff\né"

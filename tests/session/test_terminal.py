@@ -1,4 +1,4 @@
-"""Standard input and output joined to a console's socket, with a test at the other end of it."""
+"""A terminal on a console's socket; the test plays the kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROGRAM = [sys.executable, "-m", "gdbplugin.repl.main", "--console"]
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
-    """Where a console would be reached."""
+    """The socket that the terminal connects to."""
     with socket.socket(socket.AF_UNIX) as made:
         made.settimeout(30)
         made.bind(str(tmp_path / "console"))
@@ -37,7 +37,7 @@ def _join(listener: socket.socket, redirected: str, typed: bytes = b"") -> subpr
     return child
 
 
-def test_bytes_pass_as_they_are_both_ways(listener: socket.socket) -> None:
+def test_bytes_pass_unchanged_both_ways(listener: socket.socket) -> None:
     with _join(listener, "", b"\xff\xc3") as child:
         console, _ = listener.accept()
         with console:
@@ -48,7 +48,7 @@ def test_bytes_pass_as_they_are_both_ways(listener: socket.socket) -> None:
     assert errors.count(b"\n") == 1
 
 
-def test_what_is_typed_may_come_from_a_file(listener: socket.socket, tmp_path: Path) -> None:
+def test_input_may_come_from_a_file(listener: socket.socket, tmp_path: Path) -> None:
     (tmp_path / "typed").write_bytes(b"*s\r")
     with _join(listener, f"<'{tmp_path}/typed'") as child:
         console, _ = listener.accept()
@@ -68,13 +68,13 @@ def test_what_is_typed_may_come_from_a_file(listener: socket.socket, tmp_path: P
         ("2>&-", 0, b""),
     ],
 )
-def test_a_stream_that_fails_is_one_line(
+def test_a_failing_stream_is_one_line(
     listener: socket.socket, redirected: str, status: int, said: bytes
 ) -> None:
     with _join(listener, redirected) as child:
         console, _ = listener.accept()
         with console:
-            with contextlib.suppress(BrokenPipeError):  # It may have left by now.
+            with contextlib.suppress(BrokenPipeError):  # It may have ended by now.
                 console.sendall(b"tinyos> ")
             if status == 0:
                 assert child.stdout is not None
@@ -85,7 +85,7 @@ def test_a_stream_that_fails_is_one_line(
     assert errors.splitlines()[1:] == ([said] if said else [])
 
 
-def test_an_address_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_a_wrong_address_is_one_line(tmp_path: Path) -> None:
     for name in ("nowhere", "x" * 200, "a\nb"):
         done = subprocess.run([*_PROGRAM, tmp_path / name], capture_output=True, check=False)
         assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)

@@ -74,8 +74,8 @@ def test_gdb_killed(shared_machine: TinyOS, tmp_path: Path, command: str) -> Non
         assert proxy.struck
         assert isinstance(error, EndedError)
         assert error.message == "GDB was killed by SIGKILL"
-        assert session.lost is not None
-        assert session.lost.message == error.message
+        assert session.ended is not None
+        assert session.ended.message == error.message
     assert not is_alive(pid)
     assert is_alive(shared_machine.qemu.pid)
 
@@ -123,5 +123,5 @@ def test_qemu_killed(kernel_elf: Path, tmp_path: Path, command: str, request: py
         # Whose QEMU it was can say more.
         with pytest.raises(EndedError, match="QEMU was killed by SIGKILL"):
             machine.gdb(f"tinyos {command}")
-        assert machine.lost is not None
+        assert machine.ended is not None
     assert not any(map(is_alive, pids))

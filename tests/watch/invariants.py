@@ -1,15 +1,15 @@
-"""What holds in every snapshot of the kernel, and from one to the next."""
+"""What must hold in every snapshot of the kernel, and from one to the next."""
 
 from dataclasses import asdict
 
 PAGE_BYTES = 4096
 NOT_USED = {"Free": "free_frames", "Cached": "cached_frames", "Retired": "retired_frames"}
-# Not counted up: what there is now.
+# Current values, which may also fall.
 OF_NOW = {"active_dynamic_stacks", "total_lazy_pages", "allocated_lazy_pages"}
 
 
 class Observer:
-    """Takes snapshots one after another and finds them whole: tables that lie far apart agree."""
+    """Checks one snapshot after another: tables that lie far apart must agree."""
 
     def __init__(self):
         self.snapshots = 0

@@ -1,4 +1,4 @@
-"""Whole copies told from torn ones, in a RAM whose counters a test moves."""
+"""Whole and torn copies, in a RAM whose counters the test changes."""
 
 import itertools
 from dataclasses import replace
@@ -33,7 +33,7 @@ IMAGE = ElfImage(
 
 
 class Ram:
-    """The statics of a synthetic world. `meanwhile` is called before each read of more than a word."""
+    """The statics of a synthetic world. `meanwhile` is called before each bulk read."""
 
     def __init__(self, world):
         statics = world.build().read_physical(STATIC_PHYSICAL, SIZE)
@@ -53,7 +53,7 @@ class Ram:
         return int.from_bytes(self.bytes[start : start + 8], "little")
 
     def change(self, name, by=2):
-        """As the kernel does: move the counter of a static."""
+        """Change the sequence counter of a static, as the kernel does."""
         start = PLACES[name]
         self.bytes[start : start + 8] = (self.word(STATIC_PHYSICAL + start) + by).to_bytes(8, "little")
 
@@ -96,7 +96,7 @@ def test_a_whole_copy_has_every_object(ram, layout):
     assert snapshot.findings == ()
 
 
-def test_the_records_of_lazy_pages_are_read_only_if_asked_for(ram, layout):
+def test_records_of_lazy_pages_are_read_only_on_request(ram, layout):
     pages = locate_path(layout.static(MANAGER).type, "lazy_allocator.pages")
     start = STATIC_PHYSICAL + PLACES[MANAGER] + pages.offset
     watch = Watch(ram, IMAGE, layout)
@@ -111,7 +111,7 @@ def reads(ram):
 
 
 @pytest.mark.parametrize("name", [MANAGER, SCHEDULER])
-def test_a_copy_that_a_change_came_into_is_made_again(ram, layout, name):
+def test_a_copy_torn_by_a_change_is_made_again(ram, layout, name):
     watch = Watch(ram, IMAGE, layout)
     switches = PLACES[MANAGER] + locate_path(layout.static(MANAGER).type, "stats.context_switch_count").offset
     left = [3, 2, 1]
@@ -123,14 +123,14 @@ def test_a_copy_that_a_change_came_into_is_made_again(ram, layout, name):
 
     ram.meanwhile = change
     snapshot = watch.snapshot()
-    # Each copy is of three reads: all the changes come into the first one.
+    # Each copy takes three reads: all the changes happen during the first copy.
     assert (snapshot.torn, watch.torn) == (1, 1)
     assert snapshot.stats.context_switch_count % 256 == 3
     assert snapshot.sequence == (14 if name == MANAGER else 8)
 
 
-def test_what_is_decoded_is_what_was_copied(ram, layout):
-    """Nothing is read after the counters were compared: it would be of another moment."""
+def test_only_the_copy_is_decoded(ram, layout):
+    """Nothing is read after the counters were compared: it would be from another moment."""
     watch = Watch(ram, IMAGE, layout)
     watch.snapshot()
     count = len(ram.reads)
@@ -149,7 +149,7 @@ def test_what_is_decoded_is_what_was_copied(ram, layout):
     assert next(seen) == once + 1
 
 
-def test_what_did_not_change_is_told_again(ram, layout):
+def test_findings_without_a_change_are_reported_again(ram, layout):
     policy = PLACES[MANAGER] + locate_path(layout.static(MANAGER).type, "stack_manager.stacks").offset + 5
     ram.bytes[policy] = 77
     watch = Watch(ram, IMAGE, layout)
@@ -164,16 +164,16 @@ def test_what_did_not_change_is_told_again(ram, layout):
 
 
 @pytest.mark.parametrize("name", [MANAGER, SCHEDULER])
-def test_a_change_that_does_not_end_is_an_error_in_time(ram, layout, name):
+def test_a_change_that_does_not_end_is_a_timeout(ram, layout, name):
     watch = Watch(ram, IMAGE, layout)
     ram.change(name, by=1)
-    with pytest.raises(WaitTimeoutError, match=r"waited 0.05 s .* does not get on with a change .* 9"):
+    with pytest.raises(WaitTimeoutError, match=r"waited 0.05 s .* does not finish its change .* 9"):
         watch.snapshot(timeout=0.05)
     ram.change(name, by=1)
     assert watch.snapshot().torn == 0
 
 
-def test_changes_without_end_are_an_error_in_time(ram, layout):
+def test_endless_changes_are_a_timeout(ram, layout):
     watch = Watch(ram, IMAGE, layout)
     ram.meanwhile = lambda: ram.change(MANAGER)
     with pytest.raises(WaitTimeoutError, match=r"each of \d+ was torn by a change"):
@@ -200,30 +200,30 @@ def test_a_kernel_stopped_in_a_change_is_shown_as_it_is(ram, layout, name):
     assert snapshot.notes.count(CHANGING) == 1
     assert snapshot.stats.context_switch_count == 1234
     stopped = False
-    with pytest.raises(WaitTimeoutError, match="does not get on"):
+    with pytest.raises(WaitTimeoutError, match="does not finish"):
         watch.snapshot(timeout=0.0)
     ram.change(name, by=1)
     assert not watch.snapshot().changing
 
 
-def test_of_a_machine_that_has_ended_it_is_told_how(ram, layout):
+def test_a_machine_that_has_ended_is_an_error(ram, layout):
     ended = None
-    watch = Watch(ram, IMAGE, layout, lost=lambda: ended)
+    watch = Watch(ram, IMAGE, layout, ended=lambda: ended)
     watch.snapshot()
     ended = EndedError("QEMU was killed by SIGKILL")
     with pytest.raises(EndedError, match="SIGKILL"):
         watch.snapshot()
 
 
-def test_a_machine_that_ends_meanwhile_is_told_of_as_well(ram, layout):
+def test_a_machine_that_ends_meanwhile_is_an_error(ram, layout):
     ends = iter([None, None, EndedError("QEMU was killed by SIGKILL")])
-    watch = Watch(ram, IMAGE, layout, lost=lambda: next(ends))
+    watch = Watch(ram, IMAGE, layout, ended=lambda: next(ends))
     ram.change(MANAGER, by=1)
     with pytest.raises(EndedError, match="SIGKILL"):
         watch.snapshot(timeout=0.05)
 
 
-def test_a_kernel_that_is_loaded_only_now_is_waited_for(ram, layout):
+def test_the_loading_of_the_kernel_is_waited_for(ram, layout):
     ram.bytes[BUILD_ID_OFFSET] ^= 1
     reads = itertools.count()
 
@@ -235,26 +235,26 @@ def test_a_kernel_that_is_loaded_only_now_is_waited_for(ram, layout):
     assert Watch(ram, IMAGE, layout).snapshot().sequence == 8
 
 
-def test_another_kernel_in_its_place_is_told_at_once(ram, layout):
+def test_another_kernel_in_ram_is_an_error(ram, layout):
     ram.bytes[BUILD_ID_OFFSET] ^= 1
     with pytest.raises(KernelUnusableError, match=r"kernel\.elf is not the kernel that is running"):
         Watch(ram, IMAGE, layout, timeout=0.01)
 
 
-def test_statics_outside_of_the_file_are_told(ram, layout):
+def test_statics_outside_the_file_are_an_error(ram, layout):
     end = PLACES[MANAGER] + 8
     short = replace(IMAGE, segments=(replace(IMAGE.segments[0], memory_size=end),))
     with pytest.raises(KernelUnusableError, match=r"does not say where .* lies in RAM"):
         Watch(ram, short, layout)
 
 
-def test_a_kernel_without_counters_is_told(ram, layout):
+def test_a_kernel_without_counters_is_an_error(ram, layout):
     del layout.statics[SCHEDULER]
     with pytest.raises(KernelUnusableError, match="no SCHEDULER with a sequence counter"):
         Watch(ram, IMAGE, layout)
 
 
-def test_copies_have_what_was_copied_and_no_more():
+def test_copies_have_only_what_was_copied():
     copies = Copies({0x1000: b"0123456789", 0x2000: b"abc"})
     assert copies.read(0x1003, 4) == b"3456"
     assert copies.read(0x2000, 3) == b"abc"

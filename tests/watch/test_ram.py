@@ -13,13 +13,13 @@ SIZE = 1 << 20
 
 
 def written(ram, address, data):
-    """Write as QEMU does: by the name it is told."""
+    """Write as QEMU does: to the file of that name."""
     with open(ram.path, "r+b") as file:
         file.seek(address)
         file.write(data)
 
 
-def test_what_is_written_by_its_name_is_read(tmp_path):
+def test_what_is_written_to_the_file_is_read(tmp_path):
     with MappedRam.create(tmp_path, SIZE) as ram:
         written(ram, 0x1000, struct.pack("<QQ", 0x1122334455667788, 7))
         assert ram.size == SIZE
@@ -30,21 +30,21 @@ def test_what_is_written_by_its_name_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(("address", "length"), [(SIZE - 4, 8), (-8, 8), (SIZE, 1), (0, -1)])
-def test_outside_of_it_nothing_is_read(tmp_path, address, length):
+def test_a_read_outside_of_it_is_refused(tmp_path, address, length):
     with MappedRam.create(tmp_path, SIZE) as ram, pytest.raises(PhysicalReadError, match="not all RAM"):
         ram.read(address, length)
 
 
 @pytest.mark.parametrize("address", [4, SIZE, -8])
-def test_a_word_is_aligned_and_inside(tmp_path, address):
+def test_a_word_not_aligned_or_outside_is_refused(tmp_path, address):
     with MappedRam.create(tmp_path, SIZE) as ram, pytest.raises(PhysicalReadError, match="aligned word"):
         ram.word(address)
 
 
-def test_nothing_of_it_stays_open(tmp_path):
+def test_close_leaves_nothing_open(tmp_path):
     before = set(os.listdir("/proc/self/fd"))
     ram = MappedRam.create(tmp_path, SIZE)
-    ram.handed_over()
+    ram.close_descriptor()
     assert ram.word(0) == 0
     ram.close()
     ram.close()
@@ -55,7 +55,7 @@ def fails(*_):
     raise OSError(38, "Function not implemented")
 
 
-def test_without_nameless_memory_it_is_a_private_file(tmp_path, monkeypatch):
+def test_without_memfd_it_is_a_private_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "memfd_create", fails)
     with MappedRam.create(tmp_path, SIZE) as ram:
         (file,) = tmp_path.iterdir()
@@ -64,16 +64,16 @@ def test_without_nameless_memory_it_is_a_private_file(tmp_path, monkeypatch):
         assert ram.word(8) == 1
 
 
-def test_without_room_either_it_says_both(tmp_path, monkeypatch):
+def test_without_memfd_and_space_both_reasons_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "memfd_create", fails)
     before = set(os.listdir("/proc/self/fd"))
-    with pytest.raises(RamUnavailableError, match=r"Function not implemented.*too little room"):
+    with pytest.raises(RamUnavailableError, match=r"Function not implemented.*too little space"):
         MappedRam.create(tmp_path, 1 << 60)
     assert set(os.listdir("/proc/self/fd")) == before
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_size_that_cannot_be_had_leaves_nothing_open(tmp_path):
+def test_a_size_that_cannot_be_mapped_leaves_nothing_open(tmp_path):
     before = set(os.listdir("/proc/self/fd"))
     with contextlib.suppress(RamUnavailableError), MappedRam.create(tmp_path, 1 << 62):
         pytest.fail("that much was mapped")

@@ -1,4 +1,4 @@
-"""A running kernel watched by its mapped RAM: what GDB reads of it when stopped is the oracle."""
+"""A running kernel watched through its mapped RAM, compared with what GDB reads at a stop."""
 
 import os
 import signal
@@ -23,11 +23,11 @@ def watch(machine):
         yield watch
 
 
-def test_it_is_what_gdb_reads_at_a_stop(machine, watch):
+def test_a_snapshot_is_what_gdb_reads_at_a_stop(machine, watch):
     with machine.stopped():
         report, snapshot = stopped_between_changes(machine), watch.snapshot(lazy=True)
         events = machine.json("events 256")["events"]
-        # As told by the timer's registers, which are not in RAM: both are good to a tick.
+        # GDB's is from the timer's registers, which are not in RAM: both are exact to a tick.
         assert snapshot.clock.frequency == report["time"]["frequency"]
         assert abs(snapshot.clock.now - report["time"]["now"]) < snapshot.clock.frequency / 10
     assert asdict(snapshot.stats) == report["stats"]
@@ -48,21 +48,21 @@ def test_it_is_what_gdb_reads_at_a_stop(machine, watch):
 
 
 def plain(rows):
-    """Dataclasses as JSON has them."""
+    """Dataclasses as in JSON."""
     return [asdict(row) for row in rows]
 
 
 def stopped_between_changes(machine):
-    """GDB's report of a machine that is held still where no change is under way."""
+    """GDB's report of a machine that is stopped when no change is under way."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (report := machine.json("report"))["changing"]:
-        assert time.monotonic() < deadline, "the kernel was stopped amid a change each time"
+        assert time.monotonic() < deadline, "the kernel was stopped during a change each time"
         machine.resume()
         machine.interrupt()
     return report
 
 
-def test_neither_a_stop_nor_a_debugger_is_needed(machine, watch):
+def test_a_snapshot_needs_no_stop_and_no_debugger(machine, watch):
     first = watch.snapshot()
     assert first.counters.since is None
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -75,8 +75,8 @@ def test_neither_a_stop_nor_a_debugger_is_needed(machine, watch):
     assert machine.last_stop is None, "it was stopped"
 
 
-def test_every_snapshot_of_a_stress_test_agrees_with_itself(machine, watch):
-    """Hundreds of them, while stress tests run one after another."""
+def test_snapshots_of_a_stress_test_are_consistent(machine, watch):
+    """Hundreds of snapshots, while stress tests run one after another."""
     observer = Observer()
     tests = 0
     while observer.snapshots < SNAPSHOTS:
@@ -86,12 +86,12 @@ def test_every_snapshot_of_a_stress_test_agrees_with_itself(machine, watch):
         tests += 1
         machine.console.expect(r"stress test: passed\n", PATIENCE_SECONDS)
         machine.console.wait_for_prompt(PATIENCE_SECONDS)
-    assert watch.torn > 0, "no change came into any: then this says nothing"
+    assert watch.torn > 0, "no copy was torn: the test shows nothing"
     assert len(observer.levels) > 1, "the pressure did not change"
 
 
-def test_a_kernel_held_amid_a_change_is_told_of(machine, watch):
-    """By whoever stopped it at once, as it is; by another, who cannot know that it is stopped, in time."""
+def test_a_kernel_stopped_during_a_change_is_reported(machine, watch):
+    """The session that stopped it shows it as it is; another cannot know of the stop, and times out."""
     counter = machine.kernel.layout.static(MANAGER).address
     image = machine.kernel.image
     other = Watch(machine.qemu.ram, image, machine.kernel.layout)
@@ -103,11 +103,11 @@ def test_a_kernel_held_amid_a_change_is_told_of(machine, watch):
             word = machine.qemu.ram.word(image.physical(counter))
             if word % 2:
                 break
-            assert time.monotonic() < deadline, "no change was begun"
+            assert time.monotonic() < deadline, "no change began"
         snapshot = watch.snapshot()
         assert (snapshot.changing, snapshot.sequence) == (True, word)
         assert asdict(snapshot.stats) == machine.json("stats")["stats"]
-        with pytest.raises(WaitTimeoutError, match=rf"change that it has begun .*{word}.* debugger"):
+        with pytest.raises(WaitTimeoutError, match=rf"does not finish its change .*{word}.* debugger"):
             other.snapshot(timeout=0.2)
         gdb.execute("delete")
     snapshot = other.snapshot(timeout=PATIENCE_SECONDS)
@@ -115,7 +115,7 @@ def test_a_kernel_held_amid_a_change_is_told_of(machine, watch):
     assert snapshot.sequence > word
 
 
-def test_a_guest_that_is_killed_meanwhile_is_told_of(machine, watch):
+def test_a_guest_killed_meanwhile_is_an_error(machine, watch):
     watch.snapshot()
     os.kill(machine.qemu.pid, signal.SIGKILL)
     with pytest.raises(EndedError, match="QEMU was killed by SIGKILL"):
@@ -128,7 +128,7 @@ def watch_on(watch):
         watch.snapshot()
 
 
-def test_the_failure_of_a_kernel_is_seen(machine, watch):
+def test_a_failure_of_the_kernel_is_seen(machine, watch):
     machine.console.send("panic\r")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (snapshot := watch.snapshot()).failure is None:
@@ -136,25 +136,25 @@ def test_the_failure_of_a_kernel_is_seen(machine, watch):
     assert snapshot.failure.kind_name == "panic"
 
 
-def test_machines_side_by_side_have_each_its_own(boot):
+def test_two_machines_do_not_mix(boot):
     machines = [boot(), boot()]
     machines[0].shell("pool 64")
     limits = [machine.watch().snapshot().pressure.frames.limit_frames for machine in machines]
     assert limits == [16384, 32768]
 
 
-def test_before_the_kernel_has_set_up_its_memory_it_says_so(boot):
+def test_a_kernel_not_set_up_yet_is_an_error(boot):
     watch = boot(paused=True).watch()
     with pytest.raises(ReadFailedError, match="has not set up its memory yet"):
         watch.snapshot()
 
 
-def test_without_mapped_ram_it_says_why(boot):
-    with pytest.raises(SessionError, match=r"mapped RAM.*not to be shared"):
+def test_without_mapped_ram_the_reason_is_named(boot):
+    with pytest.raises(SessionError, match=r"mapped RAM.*share_ram=False"):
         boot(share_ram=False).watch()
 
 
-def test_after_the_session_nothing_of_it_is_open(machine):
+def test_after_the_session_no_ram_is_open(machine):
     watch = machine.watch()
     watch.snapshot()
     machine.close()
@@ -167,5 +167,5 @@ def test_after_the_session_nothing_of_it_is_open(machine):
 def link(descriptor):
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")
-    except FileNotFoundError:  # The one that the directory was listed by.
+    except FileNotFoundError:  # The descriptor that listed the directory.
         return ""

@@ -118,7 +118,7 @@ class Feed:
 
     def _notice_end(self) -> None:
         """Note the end of GDB. The machine can still be watched; a snapshot tells whether it has ended."""
-        ended = self._tinyos.lost
+        ended = self._tinyos.ended
         self._ended = "" if ended is None else ended.message
 
     def _where(self) -> str:

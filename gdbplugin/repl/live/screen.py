@@ -63,7 +63,7 @@ class FeedState:
     snapshots_per_second: float | None
     torn: int
     messages: tuple[str, ...] = ()
-    lost: bool = False
+    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def draw(scene: Scene | None, choices: Choices, state: FeedState, viewport: View
 
 def _messages(state: FeedState, width: int) -> list[Line]:
     """The messages above the lower bar, cut to a few lines."""
-    style = BAD if state.lost else WARNING
+    style = BAD if state.ended else WARNING
     lines = [line for message in state.messages for line in wrap(printable(message), width - 2)]
     return [[(style, " " + line)] for line in lines[:_MOST_MESSAGES]]
 
@@ -151,7 +151,7 @@ def _header(scene: Scene | None, choices: Choices, viewport: Viewport) -> Line:
 def _footer(choices: Choices, state: FeedState, viewport: Viewport) -> Line:
     rate = state.snapshots_per_second
     seen = f"{viewport.style.missing if rate is None else f'{rate:.1f}'} snapshots/s, {state.torn:,} torn"
-    if state.lost:
+    if state.ended:
         left = f" {state.target}"
     elif choices.paused:
         left = f" VIEW PAUSED; target {state.target}"
@@ -159,7 +159,9 @@ def _footer(choices: Choices, state: FeedState, viewport: Viewport) -> Line:
         left = f" {state.target}; {seen}"
     pause = "space resume" if choices.paused else "space pause"
     stop = "x stop" if state.running else "x continue"
-    hints = ["q quit "] if state.lost else [f"{pause}  {stop}  ? help  q quit ", "? help  q quit ", "q quit "]
+    hints = (
+        ["q quit "] if state.ended else [f"{pause}  {stop}  ? help  q quit ", "? help  q quit ", "q quit "]
+    )
     right = next((hint for hint in hints if len(left) + 2 + len(hint) <= viewport.width), hints[-1])
     left = left[: viewport.width - len(right) - 2]
     return pad(ends([(_BAR, left)], [(_BAR, right)], viewport.width, _BAR), viewport.width, _BAR)

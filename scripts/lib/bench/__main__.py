@@ -16,8 +16,8 @@ from bench import commands, kernel, layout, load, mapped, watch
 from bench.figures import Figure, MeasureError, content, table
 from gdbplugin.session import SessionError, streams
 from gdbplugin.session.gdb import find_gdb
+from gdbplugin.session.process import raised_as_exit
 from gdbplugin.session.qemu import find_qemu
-from gdbplugin.session.signals import raised_as_exit
 
 _MEASUREMENTS: dict[str, Callable[[Path, int, Callable[[str], None]], Iterator[Figure]]] = {
     "load": load.measure,
