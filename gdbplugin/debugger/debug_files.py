@@ -14,8 +14,7 @@ from gdbplugin.debugger.layout import WrongProgramError, file_name
 from gdbplugin.kernel.design import MANAGER, DesignLayout
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
-from gdbplugin.layout.elf import ElfError
-from gdbplugin.layout.sections import read_sections
+from gdbplugin.layout.elf import ElfError, read_sections
 from gdbplugin.layout.types import LayoutError, Static, in_one_line
 
 

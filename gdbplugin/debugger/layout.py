@@ -13,15 +13,14 @@ import gdb
 
 from gdbplugin.layout.types import (
     Array,
-    Choice,
     Enumeration,
     Field,
     LayoutError,
+    Opaque,
     Scalar,
     Static,
     Struct,
     Type,
-    Variant,
 )
 from gdbplugin.machine import MachineError
 
@@ -124,17 +123,10 @@ class GdbLayout:
 
     def _record(self, type_: gdb.Type, name: str) -> Type:
         fields = [field for field in type_.fields() if hasattr(field, "bitpos")]
-        discriminant = next((field for field in fields if field.artificial), None)
-        if discriminant is None:
+        if not any(field.artificial for field in fields):
             return Struct(name, type_.sizeof, tuple(self._field(field) for field in fields))
         self._incomplete = True
-        place = self._field(discriminant)
-        variants = []
-        for field in fields:
-            payload = self._field(field).type
-            if not field.artificial and isinstance(payload, Struct):
-                variants.append(Variant(field.name or "", (), payload))
-        return Choice(name, type_.sizeof, Field("", place.offset, place.type), tuple(variants))
+        return Opaque(name, type_.sizeof)
 
     def _field(self, field: gdb.Field) -> Field:
         assert field.type is not None
