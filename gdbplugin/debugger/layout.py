@@ -1,8 +1,8 @@
-"""Layouts from GDB's own reading of the symbols; the same description that `gdbplugin.layout` makes.
+"""Layouts from GDB's own symbols, in the form of those that `gdbplugin.layout` reads from the DWARF.
 
-GDB's Python tells everything of a type but which discriminant selects which variant. Types with
-payload variants are therefore completed from the ELF file's DWARF. So are statics that GDB does not find:
-GDB 13 finds nothing in a file whose index of names (`.debug_names`) lacks some of the file's units.
+GDB's Python does not tell which discriminant selects which variant of an enum with payloads. Statics with
+such a type are read from the ELF file's DWARF instead, and so are statics that GDB does not find: GDB 13
+finds none in a file whose index (`.debug_names`) lacks some of the file's units.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from gdbplugin.machine import MachineError
 
 
 class WrongProgramError(MachineError):
-    """The program GDB has loaded is missing, stripped, of another kind, or not what the machine runs."""
+    """The program loaded in GDB is missing, stripped, not TinyOS, or not the one that the machine runs."""
 
 
 def file_name() -> str:
-    """The loaded program's file; raises `WrongProgramError` where there is none."""
+    """The path of the loaded program; raises `WrongProgramError` if there is none."""
     space = gdb.current_progspace()
     name = space.filename if space is not None else None
     if not name:
-        raise WrongProgramError("no program is loaded: give GDB the kernel's ELF (file build/kernel.elf)")
+        raise WrongProgramError("no program is loaded: load the kernel's ELF (file build/kernel.elf)")
     return str(name)
 
 
 def how_to_read_all() -> str:
-    """What to type where GDB's own reading of the symbols lacks what is in the file."""
+    """What to type if GDB itself has not read all symbols of the file."""
     return (
-        f"give `symbol-file -readnow {file_name()}`, which has GDB read all of it, without the file's index"
+        f"type `symbol-file -readnow {file_name()}`, which makes GDB read all of it without the file's index"
     )
 
 
@@ -53,22 +53,22 @@ _KINDS = {
 
 
 def find_symbol(name: str) -> gdb.Symbol | None:
-    """The static of that qualified name as GDB has read it; None where it has not, or fails to."""
+    """The static of that qualified name; None if GDB does not have it or fails to read it."""
     try:
         return gdb.lookup_global_symbol(name) or gdb.lookup_static_symbol(name)
     except gdb.error:
-        return None  # Whoever asks goes to the file then, and tells what is wrong with it.
+        return None  # Then the file itself is read, and any problem reported.
 
 
 class GdbLayout:
     """The layout of the program GDB has loaded; satisfies `gdbplugin.layout.types.Layout`.
 
-    `complete` gives the static of a name out of the DWARF itself; it is asked only for statics that GDB
-    does not find, or whose types have payload variants, and may raise `LayoutError`.
+    `complete` reads a static by name from the DWARF, and may raise `LayoutError`. It is called only for
+    statics that GDB does not find, or whose types have enums with payloads.
     """
 
     problems: Sequence[str] = ()
-    """`complete` raises those of the file."""
+    """None: `complete` raises those of the file."""
 
     def __init__(self, complete: Callable[[str], Static | None]) -> None:
         self._complete = complete
@@ -77,7 +77,7 @@ class GdbLayout:
         self._incomplete = False
 
     def static(self, name: str) -> Static | None:
-        """The static of that qualified name; None if neither GDB's symbols nor the file's have one."""
+        """The static of that qualified name; None if neither GDB nor the file has it."""
         if name not in self._statics:
             self._statics[name] = self._look_up(name)
         return self._statics[name]
@@ -119,7 +119,7 @@ class GdbLayout:
             return Scalar(name, type_.sizeof, "signed" if type_.is_signed else "unsigned")
         if code in _KINDS:
             return Scalar(name, type_.sizeof, _KINDS[code])
-        raise LayoutError(f"GDB describes {name or 'a type'} in a way that is not understood (code {code})")
+        raise LayoutError(f"GDB gives {name or 'a type'} an unknown type code ({code})")
 
     def _record(self, type_: gdb.Type, name: str) -> Type:
         fields = [field for field in type_.fields() if hasattr(field, "bitpos")]

@@ -14,7 +14,7 @@ from gdbplugin.session.gdb import find_gdb
 from gdbplugin.session.qemu import find_qemu
 from tests.debugger.stub_proxy import StubProxy
 
-# Target in Rust's own library GDB says that its sources are not here: no error of anybody's.
+# Stopped in Rust's own library, GDB says that it does not find the sources, which is not an error.
 _NO_SOURCE = re.compile(r"^(?:warning: )?\d+\t/rustc/.*: No such file or directory\.\n", re.MULTILINE)
 PLUGIN = Path(__file__).resolve().parents[2] / "gdbplugin" / "tinyos.py"
 

@@ -72,9 +72,9 @@ def test_a_condition_is_evaluated_anew_at_each_hit(machine):
     ("expression", "reason"),
     [
         ("$tinyos_level()", "there is no target"),
-        ("$tinyos_asid(1)", "is not called with 1 values, but as $tinyos_asid()"),
-        ("$tinyos_stack()", "but as $tinyos_stack(ID)"),
-        ("$tinyos_lazy(1, 2, 3)", "but as $tinyos_lazy(ADDRESS), $tinyos_lazy(ADDRESS, TASK)"),
+        ("$tinyos_asid(1)", "does not take 1 arguments. Usage: $tinyos_asid()"),
+        ("$tinyos_stack()", "does not take 0 arguments. Usage: $tinyos_stack(ID)"),
+        ("$tinyos_lazy(1, 2, 3)", "3 arguments. Usage: $tinyos_lazy(ADDRESS), $tinyos_lazy(ADDRESS, TASK)"),
     ],
 )
 def test_errors_are_one_line(kernel_elf, expression, reason):
@@ -88,7 +88,7 @@ def test_a_value_that_is_no_number_is_one_line(shared_machine, kernel_elf):
     shared_machine.detach()  # QEMU has one GDB at a time.
     outcome = gdb(
         f"target remote {shared_machine.qemu.gdb_address}",
-        # Target in a task's assembly GDB would take another, in which the first of these is a number.
+        # In a task's assembly GDB would choose another language, in which the first of these is a number.
         "set language rust",
         'print $tinyos_stack($_gdb_setting("width"))',
         "print $tinyos_translate(DEBUGGER_INTERFACE)",

@@ -209,6 +209,6 @@ def test_a_type_that_gdb_has_not_read_says_how_to(ask, dwarf5_elf):
     if len(values) == 2:
         return  # This GDB understands the compiler's index.
     assert len(values) == 1
-    assert f"give `symbol-file -readnow {dwarf5_elf}`" in one_line(outcome)
+    assert f"type `symbol-file -readnow {dwarf5_elf}`" in one_line(outcome)
     again = ask(dwarf5_elf, *commands, before=[f"symbol-file -readnow {dwarf5_elf}"])
     assert [line for line in again.output.splitlines() if line.startswith("$")] == [*values, "$2 = 1"]

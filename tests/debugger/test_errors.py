@@ -56,7 +56,7 @@ def test_a_program_of_another_architecture(shared_machine, kernel_elf, tmp_path)
     connect = f"target remote {shared_machine.qemu.gdb_address}"
     for command in ("tinyos report", "tinyos translate 0", "tinyos registers"):
         said = one_line(gdb(connect, command, elf=other))
-        assert said.startswith("GDB takes the target for i386:x86-64, not for AArch64: load")
+        assert said.startswith("GDB treats the target as i386:x86-64, not as AArch64: load")
         assert str(other) in said
     told = gdb("set architecture aarch64", connect, "tinyos registers TTBR1_EL1", elf=other)
     assert "TTBR1_EL1 of all cores: 0x" in told.output

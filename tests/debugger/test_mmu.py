@@ -89,7 +89,7 @@ def test_a_second_map_at_the_same_stop_asks_for_nothing_again(shared_machine, pr
         "registers",
         "fault",
     ]
-    # Target in the kernel, GDB has no reason to look at the stopped core's code by itself.
+    # Stopped in the kernel, GDB has no reason to read the core's code by itself.
     shared_machine.shell("hold")
     try:
         outcome = gdb(

@@ -1,4 +1,4 @@
-"""What is said to the target: nothing unasked, no more than needed, and never a write."""
+"""Packets to the target: none unless a command needs it, none twice, and never a write."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import pytest
 from tests.debugger.conftest import PLUGIN, gdb
 from tests.debugger.stub_proxy import StubProxy
 
-# A packet that no GDB sends by itself.
+# A packet that GDB never sends by itself.
 MARK = "maint packet qMark"
 WORDS = ("stats", "stacks", "lazy", "pressure", "context", "events", "report", "check")
 
@@ -25,7 +25,7 @@ def memory(packets):
 def test_loading_attaching_and_stopping_cost_no_packet(boot, kernel_elf, tmp_path):
     sent = []
     for plugin in (None, PLUGIN):
-        # Target before its first instruction: GDB's own packets are the same each time then.
+        # Stopped before its first instruction, so that GDB's own packets are the same each time.
         stub = boot(paused=True).qemu.gdb_address
         directory = tmp_path / str(len(sent))
         directory.mkdir()
@@ -37,7 +37,7 @@ def test_loading_attaching_and_stopping_cost_no_packet(boot, kernel_elf, tmp_pat
 
 
 def test_a_second_command_at_the_same_stop_asks_for_nothing_again(proxy, kernel_elf):
-    # The first mark is sent after GDB's own questions at connecting.
+    # The first mark is sent after GDB's own packets at connecting.
     report = "tinyos report"
     gdb(
         f"target remote {proxy.address}",

@@ -24,7 +24,7 @@ def test_each_has_help_and_a_checked_value():
     assert 'Whether the tinyos commands colour what they write: "auto".' in lines
     wrong = gdb("set tinyos color perhaps", "set tinyos limit many", "set tinyos nonsense 1")
     assert 'Undefined item: "perhaps"' in wrong.errors
-    assert 'there is no setting "nonsense 1"; those are: color, limit, unicode' in wrong.errors
+    assert 'tinyos: no setting "nonsense 1" (known: color, limit, unicode' in wrong.errors
     assert "Python" not in wrong.errors
 
 

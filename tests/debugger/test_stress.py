@@ -1,4 +1,4 @@
-"""The kernel's tests asked for by its request word: run to their end, interrupted, refused."""
+"""The kernel's tests, started by its request word: run to their end, interrupted, refused."""
 
 import contextlib
 import json
@@ -203,7 +203,7 @@ def test_a_breakpoint_of_the_users_does_not_lose_the_test(shared_machine):
         assert "stopped at breakpoint" in said
         assert "then waits for its end" in said
         assert "relieve" in debugger.execute("frame")
-        assert "carries out a stress test already" in failure(debugger, "tinyos context --test")
+        assert "is already running a stress test" in failure(debugger, "tinyos context --test")
         debugger.execute("delete")
         run = stress(debugger)
         assert run["result"] == "passed"
@@ -236,7 +236,7 @@ def test_stopped_at_el0(machine):
             debugger.execute("python import gdbplugin.debugger.resume as waiting")
             debugger.execute("python waiting._SECONDS_TO_BEGIN = 2")
             said = failure(debugger, "tinyos context --test")
-            assert "did not take up the context switching test" in said
+            assert "did not start the context switching test" in said
             assert "withdrawn" in said
             assert debugger.execute("info breakpoints").startswith("No breakpoints")
         return
@@ -275,7 +275,7 @@ def test_without_room_for_the_tests_tasks_the_finding_says_so(machine):
 def test_a_kernel_that_holds_its_tasks_is_not_asked(machine):
     machine.shell("hold")
     with machine.stopped() as debugger:
-        assert "holds its tasks still" in failure(debugger, "tinyos stress")
+        assert "the kernel holds its tasks" in failure(debugger, "tinyos stress")
     machine.shell("go")
 
 
@@ -312,7 +312,7 @@ def test_before_its_workload_is_over_the_kernel_is_not_asked(boot):
         assert "MMU is off" in failure(debugger, "tinyos stress")
         debugger.execute("thbreak kernel::workload::run")
         debugger.execute("continue")
-        assert "workload is not over yet" in failure(debugger, "tinyos stress")
+        assert "workload has not ended" in failure(debugger, "tinyos stress")
 
 
 def test_only_the_request_word_is_written(machine, kernel_elf, proxy_to):

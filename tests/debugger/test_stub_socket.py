@@ -109,7 +109,7 @@ def test_which_socket_is_gdbs(kernel_elf, held, tmp_path, details, leads):
         said = details.format(path=proxy.address, folder=tmp_path, name="proxy")
         done = gdb(
             f"target remote {proxy.address}",
-            "python from gdbplugin.debugger import stub_socket as s",
+            "python from gdbplugin.debugger import remote_socket as s",
             f"python print('leads', any(s._leads_to(number, {said!r}) for number in s._descriptors()))",
             elf=kernel_elf,
         )
@@ -130,21 +130,21 @@ def test_ctrl_c_amid_an_exchange_comes_behind_it(held, kernel_elf, tmp_path):
         tmp_path,
         """
         import gdb, os, signal
-        from gdbplugin.debugger import stub_socket
-        answers = stub_socket._answers
+        from gdbplugin.debugger import remote_socket
+        answers = remote_socket._answers
         def interrupted(*arguments):
             os.kill(os.getpid(), signal.SIGINT)
             return answers(*arguments)
         gdb.execute("tinyos maps --limit 3", to_string=True)
         before = gdb.execute("tinyos maps --json", to_string=True)
         gdb.execute("maint flush register-cache"); gdb.execute("monitor info status", to_string=True)
-        stub_socket._answers = interrupted
+        remote_socket._answers = interrupted
         try:
             gdb.execute("tinyos maps --json", to_string=True)
             print("not interrupted")
         except (KeyboardInterrupt, gdb.error) as error:
             print("interrupted", type(error).__name__)
-        stub_socket._answers = answers
+        remote_socket._answers = answers
         print("same", gdb.execute("tinyos maps --json", to_string=True) == before)
         print("masked", signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         gdb.execute("maint packet qqemu.PhyMemMode")
@@ -166,17 +166,17 @@ def test_ctrl_c_before_an_exchange_harms_nothing(held, kernel_elf, tmp_path):
         """
         import gdb, os, signal
         from gdbplugin.debugger import sigint
-        held = sigint.held
+        deferred = sigint.deferred
         def interrupted():
             os.kill(os.getpid(), signal.SIGINT)
-            return held()
-        sigint.held = interrupted
+            return deferred()
+        sigint.deferred = interrupted
         gdb.execute("monitor info status", to_string=True)
         try:
             gdb.execute("tinyos maps --json", to_string=True)
         except (KeyboardInterrupt, gdb.error):
             print("interrupted")
-        sigint.held = held
+        sigint.deferred = deferred
         """,
     )
     assert "interrupted" in done.output.splitlines()
@@ -226,10 +226,10 @@ def test_an_exchange_broken_off_ends_the_connection_rather_than_mislead_gdb(held
         tmp_path,
         """
         import gdb
-        from gdbplugin.debugger import stub_socket
+        from gdbplugin.debugger import remote_socket
         def broken_off(*arguments):
             raise KeyboardInterrupt
-        stub_socket._answers = broken_off
+        remote_socket._answers = broken_off
         gdb.execute("monitor info status", to_string=True)
         try:
             gdb.execute("tinyos maps", to_string=True)
@@ -261,7 +261,7 @@ class Instead(StubProxy):
         (b"", "the connection to the target was lost: the debug stub did not answer within 3 s"),
         (
             b"+hello#00",
-            "the connection to the target was lost: the debug stub said b'+hello' instead of an answer",
+            "the connection to the target was lost: the debug stub sent b'+hello' instead of an answer",
         ),
         (b"+$zz#f4", "the debug stub does not read it"),
         (b"+$E14#aa", "the debug stub does not read it"),
@@ -305,4 +305,4 @@ def test_each_machine_has_its_own_program_and_past(held, shared_machine, kernel_
     assert first == others[0] == "Counters (rates come with a second look, at a later stop)"
     assert others[1].startswith("Counters, and what changed in ")
     assert f"{other_elf} is not what the machine runs" in done.errors
-    assert "no stress test was run" in done.errors
+    assert "no stress test has run" in done.errors

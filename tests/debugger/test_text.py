@@ -14,13 +14,13 @@ from gdbplugin.session.gdb_program import PLUGIN, find_gdb
 
 _PRINTED = r"""
 import gdb
-from gdbplugin.debugger import printing
+from gdbplugin.debugger import printers
 from gdbplugin.debugger.text import failure, fitted, write
 from gdbplugin.render.style import Style
 
 class Shown:
     def to_string(self):
-        return printing.short("kernel::Caf\u00e9<a::B>")
+        return printers.short("kernel::Caf\u00e9<a::B>")
 
 gdb.pretty_printers.append(lambda value: Shown() if value.type.code == gdb.TYPE_CODE_INT else None)
 
@@ -66,7 +66,7 @@ def test_a_program_whose_path_is_not_text_is_one_line(
     shared_machine.detach()
     attach = ("-ex", f"target remote {shared_machine.address}", *words, kernel)
     _, errors = _gdb("", tmp_path, *attach, LC_ALL="C.UTF-8")
-    said = "GDB has a text that is not in utf-8 (b'k\\xe9.elf'): load the program by another path, or"
+    said = "GDB has a text that is not valid utf-8 (b'k\\xe9.elf'): load the program from another path, or"
     lines = [line for line in errors.splitlines() if "k\\xe9.elf" in line and "warning" not in line]
     assert [line.startswith(said) for line in lines] == [True] * len(asked), errors
     assert "Python Exception" not in errors
