@@ -1,5 +1,9 @@
 """Layouts from GDB's own symbols, in the form of those that `gdbplugin.layout` reads from the DWARF.
 
+They need neither the file nor the cache. CPU time of the first command in a GDB, on two cores: with GDB's
+symbols 25 ms for `stats` and 35 ms for `report`; with the cached DWARF 38 and 57 ms, which misses the goal of
+50 ms; right after a new build of the kernel, when the DWARF is not cached yet, 650 ms for `stats`.
+
 GDB's Python does not tell which discriminant selects which variant of an enum with payloads. Statics with
 such a type are read from the ELF file's DWARF instead, and so are statics that GDB does not find: GDB 13
 finds none in a file whose index (`.debug_names`) lacks some of the file's units.
