@@ -30,7 +30,9 @@ class _Function(gdb.Function):
         """Called by GDB: evaluate the function."""
         if not self.least <= len(arguments) <= self.most:
             usage = (self.__doc__ or "").partition(":")[0]
-            raise failure(f"$tinyos_{self.word} does not take {len(arguments)} arguments. Usage: {usage}")
+            raise failure(
+                f"$tinyos_{self.word}: wrong number of arguments ({len(arguments)}). Usage: {usage}"
+            )
         values = importlib.import_module("gdbplugin.debugger.function_values")
         return getattr(values, self.word)(*arguments)
 

@@ -6,7 +6,6 @@ enum value without a name is printed as its number.
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterator
 
@@ -23,36 +22,26 @@ _CRATES = ("tinyos::", "kernel::")
 _ATOMIC = "core::sync::atomic::Atomic"
 
 
-class _Kind:
-    """A group of printers that can be disabled separately."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.enabled = True
-
-
-class _Collection:
-    """GDB calls this with every value that it prints."""
-
-    name = "tinyos"
+class _Printers(gdb.printing.PrettyPrinter):
+    """GDB calls this with every value that it prints. Each group of printers can be disabled separately."""
 
     def __init__(self) -> None:
-        self.enabled = True
-        self.subprinters = [_Kind(name) for name in ("atomic", "cell", "enum", "struct")]
+        groups = ("atomic", "cell", "enum", "struct")
+        super().__init__("tinyos", [gdb.printing.SubPrettyPrinter(name) for name in groups])
 
     def __call__(self, value: gdb.Value) -> Any:
         """A printer for the value; None if it is not TinyOS's or its printer is disabled."""
         name = value.type.strip_typedefs().name
         if name is None or not (name.startswith(_CRATES) or name.startswith(_ATOMIC)):
             return None
-        kind, printer = importlib.import_module("gdbplugin.debugger.printers").find(value, name)
-        enabled = any(entry.enabled for entry in self.subprinters if entry.name == kind)
+        group, printer = find(value, name)
+        enabled = any(entry.enabled for entry in self.subprinters or () if entry.name == group)
         return printer(value) if enabled else None
 
 
 def register() -> None:
     """Register the printers; doing so again replaces them."""
-    gdb.printing.register_pretty_printer(None, _Collection(), replace=True)
+    gdb.printing.register_pretty_printer(None, _Printers(), replace=True)
 
 
 _PATH = re.compile(r"(?:\w+::)+")
@@ -75,7 +64,7 @@ _WHOLE = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION)
 
 
 def find(value: gdb.Value, name: str) -> tuple[str, Callable[[gdb.Value], Any]]:
-    """The kind and the printer of a value by its type's name."""
+    """The group and the class of the printer for a value, by its type's name."""
     if name.startswith("core::"):
         return "atomic", _Atomic
     if value.type.strip_typedefs().code not in _WHOLE:

@@ -72,9 +72,9 @@ def test_a_condition_is_evaluated_anew_at_each_hit(machine):
     ("expression", "reason"),
     [
         ("$tinyos_level()", "there is no target"),
-        ("$tinyos_asid(1)", "does not take 1 arguments. Usage: $tinyos_asid()"),
-        ("$tinyos_stack()", "does not take 0 arguments. Usage: $tinyos_stack(ID)"),
-        ("$tinyos_lazy(1, 2, 3)", "3 arguments. Usage: $tinyos_lazy(ADDRESS), $tinyos_lazy(ADDRESS, TASK)"),
+        ("$tinyos_asid(1)", "$tinyos_asid: wrong number of arguments (1). Usage: $tinyos_asid()"),
+        ("$tinyos_stack()", "wrong number of arguments (0). Usage: $tinyos_stack(ID)"),
+        ("$tinyos_lazy(1, 2, 3)", "arguments (3). Usage: $tinyos_lazy(ADDRESS), $tinyos_lazy(ADDRESS, TASK)"),
     ],
 )
 def test_errors_are_one_line(kernel_elf, expression, reason):
