@@ -1,4 +1,4 @@
-"""Text that GDB's host charset does not have: escaped, never a traceback."""
+"""Text that GDB's host charset does not have is escaped; there is never a traceback."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _gdb(script: str, tmp_path: Path, *arguments: str | Path, **environment: str
 @pytest.mark.parametrize(
     ("locale", "dash", "name"), [("C", "\\u2014", "Caf\\xe9<B>"), ("C.UTF-8", "—", "Café<B>")]
 )
-def test_what_the_host_charset_has_not_is_escaped(tmp_path: Path, locale: str, dash: str, name: str) -> None:
+def test_what_the_host_charset_lacks_is_escaped(tmp_path: Path, locale: str, dash: str, name: str) -> None:
     said, errors = _gdb(_PRINTED, tmp_path, "-ex", "print 5", "-ex", "fails", LC_ALL=locale)
     assert said == f"{dash} \\udcff\n—\n\\u2014\n$1 = {name}\n"
     assert errors == f"it {dash} fails \\udcff\n"
