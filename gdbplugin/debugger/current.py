@@ -7,7 +7,6 @@ which may reset it or restore a snapshot. Nothing is read before a command asks 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import re
 from collections.abc import Iterator
 
@@ -32,7 +31,6 @@ from gdbplugin.machine import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
     from typing import Any
 
 _SILENT_COMMANDS = ("monitor", "restore", "load", "flash-erase")
@@ -222,7 +220,9 @@ def _layout() -> DesignLayout:
         found = DesignLayout(GdbLayout(_from_files), _search, chosen)
         try:
             if chosen or find_symbol(MANAGER) is None:
-                _debug_files().require_manager(found, chosen)
+                from gdbplugin.debugger import debug_files
+
+                debug_files.require_manager(found, chosen)
         except LayoutError as error:
             raise WrongProgramError(str(error)) from error
         _state.layout = found
@@ -231,19 +231,17 @@ def _layout() -> DesignLayout:
 
 def _search(names: frozenset[str]) -> dict[str, Static]:
     """Every static of the loaded program with one of these last names, by its path."""
-    found: dict[str, Static] = _debug_files().search(names)
-    return found
+    from gdbplugin.debugger import debug_files
+
+    return debug_files.search(names)
 
 
 def _from_files(name: str) -> Static | None:
     """A static as the DWARF has it; raises `LayoutError`."""
-    found: Static | None = _debug_files().find_static(name)
-    return found
+    # Imported only here and above: GDB's own symbols are mostly enough.
+    from gdbplugin.debugger import debug_files
 
-
-def _debug_files() -> ModuleType:
-    """The module that reads the DWARF; imported late, as GDB's own symbols are mostly enough."""
-    return importlib.import_module("gdbplugin.debugger.debug_files")
+    return debug_files.find_static(name)
 
 
 def _require_stopped() -> None:

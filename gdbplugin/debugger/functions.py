@@ -5,8 +5,6 @@ Imported while GDB starts; their implementation is imported at the first call.
 
 from __future__ import annotations
 
-import importlib
-
 import gdb
 
 from gdbplugin.debugger.text import failure
@@ -33,8 +31,9 @@ class _Function(gdb.Function):
             raise failure(
                 f"$tinyos_{self.word}: wrong number of arguments ({len(arguments)}). Usage: {usage}"
             )
-        values = importlib.import_module("gdbplugin.debugger.function_values")
-        return getattr(values, self.word)(*arguments)
+        from gdbplugin.debugger import function_values
+
+        return getattr(function_values, self.word)(*arguments)
 
 
 class Asid(_Function):

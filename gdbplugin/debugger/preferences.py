@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 import gdb
@@ -118,7 +117,6 @@ class _Width(_Number):
     show_doc = "Show the width of what the tinyos commands write."
 
 
-_STOP = "gdbplugin.debugger.current"
 _AUTO = "auto"
 _chosen = ""
 
@@ -133,8 +131,9 @@ def _choose(path: str) -> str:
     global _chosen
     before, _chosen = _chosen, path
     # If it is not imported yet, it has kept nothing.
-    if _STOP in sys.modules:
-        sys.modules[_STOP].choose_again()
+    current = sys.modules.get("gdbplugin.debugger.current")
+    if current is not None:
+        current.choose_again()
     return before
 
 
@@ -179,7 +178,9 @@ class _SetManager(gdb.Command):
         space = gdb.current_progspace()
         if not _chosen or space is None or not space.filename:
             return
-        problem = importlib.import_module(_STOP).manager_problem()
+        from gdbplugin.debugger import current
+
+        problem = current.manager_problem()
         if problem:
             _choose(before)
             raise failure(f"tinyos: {problem}")
@@ -189,8 +190,9 @@ class _SetManager(gdb.Command):
         if word is None:
             return []  # GDB 14 and later first ask how words are broken.
         head = text[: len(text) - len(word)]
-        paths = importlib.import_module(_STOP).manager_paths()
-        return [path[len(head) :] for path in _offered(paths, text)]
+        from gdbplugin.debugger import current
+
+        return [path[len(head) :] for path in _offered(current.manager_paths(), text)]
 
 
 class _ShowManager(gdb.Command):

@@ -37,7 +37,7 @@ def test_they_give_what_the_commands_show(shared_machine):
 
 
 @pytest.mark.parametrize("language", ["rust", "c"])
-def test_each_in_a_condition(machine, language):
+def test_each_function_works_in_a_condition(machine, language):
     conditions = (
         "$tinyos_level() == 3",
         "$tinyos_asid() != 0",
@@ -97,7 +97,7 @@ def test_an_argument_that_is_not_a_number_is_one_line(shared_machine, kernel_elf
     assert len(outcome.errors.strip().splitlines()) == 2
 
 
-def test_they_have_help():
+def test_the_functions_have_help():
     outcome = gdb("help function tinyos_lazy", "apropos tinyos_level")
     assert "0 pending, 1 on the zero page, 2 allocated" in outcome.output
     assert "level of memory pressure" in outcome.output

@@ -37,7 +37,7 @@ def test_a_stripped_program(shared_machine, kernel_elf, tmp_path):
 
 
 def without_sections(elf):
-    """The bytes of an ELF whose section headers are gone, and with them its symbols and DWARF."""
+    """An ELF without section headers, and so without symbols and DWARF."""
     content = bytearray(elf.read_bytes())
     content[0x28:0x30] = bytes(8)  # e_shoff
     content[0x3C:0x40] = bytes(4)  # e_shnum, e_shstrndx

@@ -44,8 +44,8 @@ def test_wrong_words_are_named_with_the_usage(shared_machine, kernel_elf):
     assert len(lines) == len(WRONG), lines
     for line, (command, words) in zip(lines, WRONG.items(), strict=True):
         assert [word for word in words if word not in line] == [], (command, line)
-    # What was refused was not carried out either.
-    assert done.output.endswith("41")
+    # Nothing that was refused was carried out.
+    assert "\n41" in done.output
 
 
 def test_no_expression_calls_a_function_of_the_target(shared_machine, kernel_elf):
@@ -91,7 +91,7 @@ def test_what_an_address_or_a_range_may_be():
 
 
 def completions(*texts, before=(), elf=None):
-    """What GDB completes each text to."""
+    """GDB's completions of each text."""
     asked = (command for text in texts for command in (f"complete {text}", "echo ---\\n"))
     outcome = gdb(*before, "echo \\n---\\n", *asked, elf=elf)
     assert outcome.errors == ""

@@ -1,4 +1,4 @@
-"""Layouts from DWARF, and values decoded by them, over a program with every shape of type."""
+"""Layouts from DWARF, and values decoded by them, of a program with every kind of type."""
 
 import json
 import struct
@@ -29,7 +29,7 @@ def layout(shapes, tmp_path_factory):
 
 
 def loaded(program, address, size):
-    """Bytes of the file that are loaded at a virtual address."""
+    """The bytes that the file loads at a virtual address."""
     for segment in read_image(program).segments:
         offset = address - segment.virtual
         if 0 <= offset < segment.file_size:
@@ -96,7 +96,7 @@ def test_a_static_is_found_by_its_last_name_if_only_one_has_it(layout):
     assert layout.static("shapes::ABSENT") is None
 
 
-def test_impossible_values_are_data():
+def test_impossible_values_are_invalid():
     policy = Enumeration("Policy", 1, False, ((0, "Low"), (3, "High")))
     assert value(policy, b"\x07") == Invalid(7, "one of Low, High")
     assert value(Scalar("bool", 1, "boolean"), b"\x02") == Invalid(2, "0 or 1")
@@ -177,12 +177,12 @@ def test_a_broken_cache_entry_is_parsed_anew(shapes, layout, tmp_path, content):
 
 def test_a_user_without_a_home_has_no_cache(shapes, layout, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # As it does where nothing tells.
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # As it does without a home.
     assert cache.cache_directory() is None
     assert cache.load(shapes, ("shapes",)).statics == layout.statics
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(shapes, layout, tmp_path):
+def test_a_cache_that_cannot_be_written_is_ignored(shapes, layout, tmp_path):
     obstacle = tmp_path / "file"
     obstacle.write_text("")
     assert cache.load(shapes, ("shapes",), obstacle / "below").statics == layout.statics
@@ -205,7 +205,7 @@ def test_files_that_cannot_be_used_are_one_sentence(shapes, tmp_path):
         cache.load(half, ("shapes",), tmp_path)
 
 
-def test_a_stripped_file_is_said_to_be_one(stripped, tmp_path):
+def test_a_stripped_file_is_an_error(stripped, tmp_path):
     with pytest.raises(LayoutError, match="no debug information"):
         cache.load(stripped, ("shapes",), tmp_path)
 

@@ -1,4 +1,4 @@
-"""Sections are read whatever their compression; one that cannot be decompressed is named."""
+"""Sections are read with any compression; one that cannot be decompressed is named."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_plain_file_is_as_before_compression(file_of, method):
     assert {one.name: one.data for one in plain}.items() <= found.items()
 
 
-def test_strings_that_begin_like_a_compression_are_not_one(file_of):
+def test_strings_that_begin_like_a_header_are_not_one(file_of):
     text = b"ZLIB_VERSION\0" + bytes(20)
     assert read_sections(file_of(Section(".debug_str", text))).text(".debug_str") == text
 
@@ -63,7 +63,7 @@ def test_a_compressed_program_has_the_same_layout(shapes_of, tmp_path, version, 
     assert "shapes::EVERYTHING" in expected
     path = tmp_path / "compressed"
     path.write_bytes(changed(program.read_bytes(), COMPRESSIONS[method]))
-    # Another cache, so that it is really read.
+    # Another cache, so that the file is really read.
     assert cache.load(path, ("shapes",), tmp_path / "other").statics == expected
 
 
@@ -115,7 +115,7 @@ def test_an_unknown_compression_is_named(file_of):
 
 
 @pytest.mark.parametrize("method", ["zlib", "zstd"])
-def test_damaged_data_is_told(file_of, method):
+def test_damaged_data_is_named(file_of, method):
     whole = COMPRESSIONS[method](Section(".debug_info", DATA))
     damaged = bytearray(whole.data)
     damaged[30:34] = bytes(4)
@@ -129,7 +129,7 @@ def test_more_bytes_than_are_read_are_refused(file_of):
     assert "the limit is 1,073,741,824" in _failure(file_of(given))
 
 
-def test_a_section_beyond_the_end_of_the_file_is_told(file_of):
+def test_a_section_beyond_the_end_of_the_file_is_named(file_of):
     path = file_of(Section(".debug_info", DATA))
     content = bytearray(path.read_bytes())
     place = content.rindex(struct.pack("<QQ", 64, len(DATA)))
