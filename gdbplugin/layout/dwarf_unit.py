@@ -205,7 +205,7 @@ class UnitReader:
             for child in self._children(entry)
             if child.tag == "DW_TAG_enumerator"
         )
-        # As GDB does: an enum is signed if it has a negative value, whatever its integer type is.
+        # As in GDB: an enum is signed if it has a negative value, of any integer type.
         return Enumeration(self._qualified(entry), size, any(number < 0 for number, _ in values), values)
 
     def _record(self, entry: Any) -> Type:
