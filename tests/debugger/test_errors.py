@@ -1,9 +1,11 @@
 """Errors are one line that says what to do, never a Python traceback."""
 
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 from gdbplugin.session.gdb import find_gdb
 from tests.debugger.conftest import PLUGIN, gdb
@@ -116,6 +118,8 @@ def test_sourcing_it_again_changes_nothing():
 
 
 def test_it_works_from_another_directory(tmp_path):
-    arguments = [find_gdb(), "--nx", "--batch", "-x", PLUGIN, "-ex", "tinyos report"]
+    # The path may be relative to this directory.
+    program = Path(shutil.which(find_gdb())).absolute()
+    arguments = [program, "--nx", "--batch", "-x", PLUGIN, "-ex", "tinyos report"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "there is no target" in done.stderr
