@@ -1,8 +1,7 @@
-"""A stopped computer, as everyone else in this package sees it.
+"""A stopped computer, as the rest of this package sees it.
 
-A `Machine` answers three questions and no more: what lies in physical memory, what a core's
-system register holds, and which cores there are. GDB's remote connection, a mapped RAM file and a
-dump each answer them; the code that decodes never learns which it is talking to.
+A `Machine` has physical memory, cores, and the system registers of each core. GDB's remote connection and a
+mapped RAM file are Machines; code that decodes does not know which one it uses.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from gdbplugin.records import Protocol
 
 
 class MachineError(Exception):
-    """Something the machine was asked for could not be had. The message is one plain sentence."""
+    """Something could not be read from the machine, or done with it. The message is one plain sentence."""
 
 
 class PhysicalReadError(MachineError):
@@ -30,7 +29,7 @@ class PhysicalReadError(MachineError):
 
 
 class UnreadableMemoryError(PhysicalReadError):
-    """A range that was not read here, though the processor may well read it: nothing is known of it."""
+    """A range that cannot be read from here, although the processor may read it: nothing is known of it."""
 
 
 class PhysicalWriteError(MachineError):
@@ -43,45 +42,45 @@ class PhysicalWriteError(MachineError):
 
 
 class MachineGoneError(MachineError):
-    """The connection to the machine was lost while it was being asked."""
+    """The connection to the machine was lost."""
 
 
 class Machine(Protocol):
-    """What a stopped computer is to everyone else here. Nothing in it changes the computer."""
+    """A stopped computer. Nothing here changes it."""
 
     @property
     def cores(self) -> Sequence[int]:
         """The numbers of the cores, in order."""
 
     def read_physical(self, address: int, length: int) -> bytes:
-        """Exactly `length` bytes from physical `address`, or `PhysicalReadError`, `MachineGoneError`."""
+        """Exactly `length` bytes at physical `address`; raises `PhysicalReadError` or `MachineGoneError`."""
 
     def register(self, name: str, core: int) -> int | None:
-        """The value of a core's register by its name in the Arm manual; None where it is not known."""
+        """The value of a core's register by its name in the Arm manual; None if it is not known."""
 
 
 class ReadsRanges(Protocol):
-    """What a machine may be able to do beside: read several ranges in less time than one by one."""
+    """A machine that reads several ranges faster than one by one."""
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | None]:
-        """The contents of ranges, (address, length); None for one that is to be read by itself.
+        """The contents of ranges, (address, length); None for one that must be read by `read_physical`.
 
         Raises `MachineGoneError`.
         """
 
 
 class Prefetches(Protocol):
-    """A machine that keeps what it reads, and so may read what is wanted soon."""
+    """A machine with a cache, which can be filled in advance."""
 
     def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Fetch ranges, (address, length), that are about to be read; raises `MachineGoneError`.
+        """Fetch ranges, (address, length), that will be read soon; raises `MachineGoneError`.
 
-        What cannot be read is left to whoever reads it.
+        What cannot be read is skipped: reading it raises the error later.
         """
 
 
 class BytesMachine:
-    """A machine made of byte strings and register values: for tests, and for memory already at hand."""
+    """A machine made of byte strings and register values: for tests, and for memory already read."""
 
     def __init__(
         self,
@@ -94,11 +93,11 @@ class BytesMachine:
 
     @property
     def cores(self) -> Sequence[int]:
-        """See `Machine`."""
+        """The numbers of the cores, in order."""
         return sorted(self._registers)
 
     def read_physical(self, address: int, length: int) -> bytes:
-        """See `Machine`."""
+        """Exactly `length` bytes; raises `PhysicalReadError`."""
         parts = []
         position, end = address, address + length
         while position < end:
@@ -113,16 +112,16 @@ class BytesMachine:
         return b"".join(parts)
 
     def register(self, name: str, core: int) -> int | None:
-        """See `Machine`."""
+        """The value of a core's register; None if it is not known."""
         return self._registers.get(core, {}).get(name)
 
 
 class CachedMachine:
-    """Another machine whose answers are remembered until `forget` is called.
+    """A cache of another machine's answers, until `forget` is called.
 
-    Memory is fetched and kept in aligned chunks, so that the neighbouring descriptors of a table
-    and the neighbouring fields of an object cost no second transfer. A chunk is small enough to fit
-    one packet of every stub known, and a large read still becomes one large read.
+    Memory is fetched in aligned chunks, so neighbouring descriptors of a table and neighbouring fields of an
+    object need no second transfer. A chunk fits one packet of every known stub, and a large read is still one
+    large read.
     """
 
     CHUNK_BYTES = 1024
@@ -134,27 +133,27 @@ class CachedMachine:
         self._cores: Sequence[int] | None = None
 
     def forget(self) -> None:
-        """Drop every remembered answer, because the machine ran or was written to."""
+        """Clear the cache, because the machine ran or was written to."""
         self._chunks.clear()
         self._registers.clear()
         self._cores = None
 
     @property
     def cores(self) -> Sequence[int]:
-        """See `Machine`."""
+        """The numbers of the cores, in order."""
         if self._cores is None:
             self._cores = self._machine.cores
         return self._cores
 
     def register(self, name: str, core: int) -> int | None:
-        """See `Machine`."""
+        """The value of a core's register; None if it is not known."""
         key = (name, core)
         if key not in self._registers:
             self._registers[key] = self._machine.register(name, core)
         return self._registers[key]
 
     def read_physical(self, address: int, length: int) -> bytes:
-        """See `Machine`."""
+        """Exactly `length` bytes; raises as the other machine does."""
         if length <= 0:
             return b""
         size = self.CHUNK_BYTES
@@ -165,7 +164,7 @@ class CachedMachine:
             try:
                 self._fetch(missing)
             except PhysicalReadError:
-                # Rounding to whole chunks may have reached beyond the memory: ask for just what is wanted.
+                # The whole chunks may reach beyond the end of memory: read only what was asked for.
                 return self._machine.read_physical(address, length)
         if first == last:
             offset = address - first * size
@@ -175,7 +174,7 @@ class CachedMachine:
         return whole[offset : offset + length]
 
     def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """See `Prefetches`: nothing is done where nothing would be gained."""
+        """Fetch ranges that will be read soon, if that is faster than reading them later."""
         source, chunks = self._machine, self._chunks
         if not hasattr(source, "read_ranges"):
             return
@@ -195,20 +194,20 @@ class CachedMachine:
                 self._keep(number, data)
 
     def _fetch(self, missing: list[int]) -> None:
-        """Fetch the chunks of these numbers, each contiguous run of them in one read."""
+        """Fetch chunks by number, each contiguous run in one read."""
         size = self.CHUNK_BYTES
         for number, count in _runs(missing):
             self._keep(number, self._machine.read_physical(number * size, count * size))
 
     def _keep(self, number: int, data: bytes) -> None:
-        """Remember the contents of the chunks from a number on."""
+        """Store data as chunks, from chunk `number` on."""
         size = self.CHUNK_BYTES
         for index, start in enumerate(range(0, len(data), size), number):
             self._chunks[index] = data[start : start + size]
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Ascending numbers as runs of those that follow on each other: the first of each, and how many."""
+    """Ascending numbers as runs of consecutive ones: the first of each, and how many."""
     runs: list[tuple[int, int]] = []
     for number in numbers:
         if runs and sum(runs[-1]) == number:
@@ -219,6 +218,6 @@ def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def prefetch(machine: Machine, ranges: Iterable[tuple[int, int]]) -> None:
-    """Tell a machine of ranges, (address, length), that are about to be read; it may heed that or not."""
+    """Have a machine fetch ranges, (address, length), that will be read soon, if it can."""
     if hasattr(machine, "prefetch"):
         machine.prefetch(ranges)

@@ -1,7 +1,7 @@
-"""The programs that TinyOS is built, run and debugged with: how to find, try and get them.
+"""Finds and tries the programs that build, run and debug TinyOS, and says how to install them.
 
-Set-up (scripts/lib/setup.py) runs this before any package is installed, so it needs nothing but Python's
-standard library. A program is tried for what it must do; versions are compared only where nothing else tells.
+Set-up (scripts/lib/setup.py) runs this before any package is installed, so it uses only Python's standard
+library. A program is tried for what it must do; versions are compared only if there is no other way.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ _GDB_TRIAL = (
     "print('serves', gdb.VERSION, '%d.%d' % sys.version_info[:2])"
 )
 _PYTHON_VERSION = 'import sys; print("%d.%d" % sys.version_info[:2])'
-# These say where a Python may write compiled files, not what it is.
+# These only say where a Python may write compiled files.
 _OF_ANY_PYTHON = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 
 class UnfitError(Exception):
-    """No program serves. The message says what was found instead."""
+    """No usable program. The message says what was found."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """A program that is needed, in words, and how to get it."""
+    """A required program, and how to install it."""
 
     what: str
-    """Name, version, and what it must be able to do."""
+    """Its name, version, and what it must be able to do."""
     program: str
-    """How it is usually called."""
+    """Its usual file name."""
     sources: Mapping[str, str]
-    """By system, the command that installs it and, in brackets, from which release on."""
+    """For each system, the command that installs it, with the oldest release in brackets."""
 
     @property
     def advice(self) -> str:
-        """How to get it, in one line."""
+        """How to install it, in one line."""
         command = " ".join(self.sources["Debian"].split())
         return f"{command} on Debian; elsewhere {self.what}"
 
@@ -105,7 +105,7 @@ GDB = Need(
 
 
 def rust_need(minimum: str) -> Need:
-    """The Rust that builds the kernel, from version `minimum` on."""
+    """The Rust that builds the kernel, version `minimum` or newer."""
     rustup = f"rustup toolchain install stable --target {KERNEL_TARGET}"
     return Need(
         f"Rust {minimum} or newer with clippy, rustfmt and the target {KERNEL_TARGET}",
@@ -125,13 +125,13 @@ def rust_need(minimum: str) -> Need:
 
 
 def numbers_of(version: str) -> tuple[int, ...]:
-    """The numbers a version begins with, after an epoch: `1:10.0.2+ds-2` is (10, 0, 2). Empty where none."""
+    """The numbers at the start of a version, after an epoch: `1:10.0.2+ds-2` is (10, 0, 2). May be empty."""
     found = re.match(r"(?:\d+:)?(\d+(?:\.\d+)*)", version)
     return tuple(map(int, found[1].split("."))) if found else ()
 
 
 def at_least(version: str, minimum: str) -> bool:
-    """Whether a version is `minimum` or newer. One without numbers is not."""
+    """Whether a version is `minimum` or newer; False for one without numbers."""
     have, wanted = numbers_of(version), numbers_of(minimum)
     return bool(have) and have + (0,) * (len(wanted) - len(have)) >= wanted
 
@@ -140,7 +140,7 @@ def at_least(version: str, minimum: str) -> bool:
 
 
 def on_path(*names: str) -> Iterator[str]:
-    """Every executable on PATH with one of these names, in the order of the names; links to one file once."""
+    """Every executable on PATH with one of these names, in their order; links to the same file count once."""
     seen: set[str] = set()
     for name in names:
         for folder in os.get_exec_path():
@@ -157,7 +157,7 @@ def on_path_numbered(name: str, *, plain_first: bool = False) -> list[str]:
     for folder in os.get_exec_path():
         try:
             entries = os.listdir(folder or ".")
-        except OSError:  # Folders on PATH need not exist.
+        except OSError:  # Folders on PATH may be missing.
             continue
         found.update(
             {entry: numbers_of(match[1] or "") for entry in entries if (match := form.fullmatch(entry))}
@@ -170,7 +170,7 @@ def on_path_numbered(name: str, *, plain_first: bool = False) -> list[str]:
 
 
 def first_that_serves(trial: Callable[[str], Result], candidates: Iterable[str], program: str) -> Result:
-    """What `trial` returns for the first candidate it accepts. Raises `UnfitError` with all problems."""
+    """What `trial` returns for the first candidate that it accepts. Raises `UnfitError` with all problems."""
     problems = []
     for candidate in candidates:
         try:
@@ -217,10 +217,10 @@ def _last_words(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def find_python(outside: Path) -> str:
-    """A Python that makes virtual environments, not one in the folder `outside`, which is to become one.
+    """A Python that makes virtual environments and is not in the folder `outside`.
 
-    The system's own comes first: GDB has that one inside, and what a version manager's `python3` starts may
-    change. Raises `UnfitError`.
+    The system's own comes first: GDB contains that one, and the `python3` of a version manager may change.
+    Raises `UnfitError`.
     """
     names = ("python3", "python3.14", "python3.13", "python3.12", "python3.11")
     candidates = [path for path in on_path(*names) if outside not in Path(path).parents]
@@ -229,7 +229,7 @@ def find_python(outside: Path) -> str:
 
 
 def try_python(path: str) -> str:
-    """The path, if this Python serves. Raises `UnfitError`."""
+    """The path, if this Python is usable. Raises `UnfitError`."""
     version = python_version(path)
     if not at_least(version, PYTHON_MINIMUM):
         raise UnfitError(f"found {path}, which is {version or 'of no known version'}")
@@ -288,16 +288,16 @@ def try_qemu(path: str) -> str:
 
 
 def find_gdb() -> str:
-    """A GDB that knows AArch64 and has a Python for the plugin inside. Raises `UnfitError`.
+    """A GDB with AArch64 and a Python for the plugin. Raises `UnfitError`.
 
-    A distribution's plain `gdb` often knows only its own machine.
+    A distribution's plain `gdb` often supports only its own machine.
     """
     names = ("gdb-multiarch", "aarch64-elf-gdb", "aarch64-none-elf-gdb", "aarch64-linux-gnu-gdb", "gdb")
     return first_that_serves(try_gdb, on_path(*names), GDB.program)
 
 
 def try_gdb(path: str) -> str:
-    """The path, if this GDB serves. Raises `UnfitError`."""
+    """The path, if this GDB is usable. Raises `UnfitError`."""
     problem = _gdb_problem(path)
     if problem:
         raise UnfitError(f"found {path}, {problem}")
@@ -306,7 +306,7 @@ def try_gdb(path: str) -> str:
 
 @functools.cache
 def _gdb_problem(path: str) -> str:
-    """Why a GDB does not serve; empty where it does. Starting one takes a while, so each is asked once."""
+    """Why a GDB is not usable; empty if it is. Starting one takes a while, so each is tried once."""
     done = _run([path, "-nx", "-batch", "-ex", _GDB_TRIAL], environment=gdb_environment())
     answer = next((line.split() for line in done.stdout.splitlines() if line.startswith("serves ")), [])
     if len(answer) < 3:
@@ -321,9 +321,9 @@ def _gdb_problem(path: str) -> str:
 
 
 def gdb_environment() -> dict[str, str]:
-    """Our environment, for GDB: without the variables that are meant for the Python out here.
+    """The environment for GDB: ours without the variables of this Python.
 
-    GDB has a Python of its own inside, which $PYTHONHOME would keep from starting, and $PYTHONPATH would give
+    GDB contains its own Python: $PYTHONHOME could prevent it from starting, and $PYTHONPATH would give it
     modules of another version.
     """
     return {
@@ -344,21 +344,21 @@ class Rust:
     host: str
     """The target triple of this machine."""
     build_std: bool
-    """The target's `core` is built from source: there is none compiled."""
+    """Whether the target's `core` must be built from source."""
     linker: str
-    """The linker to name to cargo; empty where Rust has one of its own."""
+    """The linker that cargo must use; empty if Rust has its own."""
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """An installed Rust, which may lack something."""
+    """An installed Rust, possibly incomplete."""
 
     sysroot: Path
     host: str
 
     @property
     def cargo(self) -> str:
-        """Its own cargo: the one on PATH may be a proxy or a link."""
+        """The toolchain's own cargo: the one on PATH may be a proxy or a link."""
         return str(self.sysroot / "bin" / "cargo")
 
     @property
@@ -368,12 +368,12 @@ class Toolchain:
 
     @property
     def has_components(self) -> bool:
-        """Whether cargo, clippy and rustfmt are there."""
+        """Whether it has cargo, clippy and rustfmt."""
         names = ("cargo", "cargo-clippy", "clippy-driver", "cargo-fmt", "rustfmt")
         return all(os.access(self.sysroot / "bin" / name, os.X_OK) for name in names)
 
     def rust(self) -> Rust:
-        """It, if it can build the kernel. Raises `UnfitError`."""
+        """The Rust, if it can build the kernel. Raises `UnfitError`."""
         if not self.has_components:
             raise UnfitError(f"found {self.cargo}, but without clippy and rustfmt")
         source = self.sysroot / "lib/rustlib/src/rust/library/core/Cargo.toml"
@@ -391,7 +391,7 @@ class Toolchain:
 
 
 def rust_minimum(kernel: Path) -> str:
-    """The oldest Rust that the kernel says it takes; else the one that brought its edition, 2024."""
+    """The oldest Rust that the kernel's manifest allows; else the first with its edition, 2024."""
     try:
         manifest = (kernel / "Cargo.toml").read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -401,12 +401,12 @@ def rust_minimum(kernel: Path) -> str:
 
 
 def find_rustup() -> str | None:
-    """The rustup that is installed; its installer puts it where a shell started before has no PATH to."""
+    """The installed rustup, also in a folder that is on PATH only in shells started later."""
     return shutil.which("rustup") or shutil.which("rustup", path=os.path.expanduser("~/.cargo/bin"))
 
 
 def rustup_cargo(kernel: Path) -> str | None:
-    """The cargo of the toolchain that rustup takes in the kernel's folder, where a file may choose one."""
+    """The cargo of the toolchain that rustup chooses in the kernel's folder, where a file may name one."""
     rustup = find_rustup()
     if rustup is None:
         return None
@@ -417,7 +417,7 @@ def rustup_cargo(kernel: Path) -> str | None:
 def toolchain(cargo: str, kernel: Path) -> Toolchain:
     """The toolchain that a cargo belongs to. Raises `UnfitError` if it is too old or does not run.
 
-    The compiler beside the cargo is asked, in the kernel's folder: it knows where its toolchain is.
+    The compiler next to that cargo, run in the kernel's folder, says where its toolchain is.
     """
     # Ubuntu's cargo-1.89 is a link into the toolchain's own folder.
     beside = Path(cargo if Path(cargo).name == "cargo" else os.path.realpath(cargo)).parent

@@ -1,12 +1,12 @@
-"""Frozen dataclasses and named tuples that cost next to nothing to define.
+"""Frozen dataclasses and named tuples that take almost no time to define.
 
-The first command of a GDB defines a hundred of them. For each the standard library compiles six functions,
-and before the first it imports `inspect` and `typing`: most of that command's time. Here the functions are
-written once, for all classes. A class is a dataclass all the same: what `dataclasses` and `inspect` want to
-know of it is found out when they ask.
+The first command in a GDB defines a hundred of them. The standard library compiles six functions for each,
+and imports `inspect` and `typing` before the first: most of the time of that command. Here all classes share
+the same functions. They are still dataclasses: what `dataclasses` and `inspect` ask about them is computed on
+demand.
 
-There is only what this package uses: `@dataclass(frozen=True)`, plain defaults, and `field` for a value that
-stands aside: given by keyword or made anew, not shown and not compared.
+Only what this package uses is supported: `@dataclass(frozen=True)`, plain defaults, and `field` for an extra
+value: keyword-only, made by a factory by default, neither shown nor compared.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class _Missing:
-    """Stands for the default of a field that has none."""
+    """The default of a field without a default."""
 
 
 class _Field:
-    """A field: its name, its default, and the function that makes its value if it stands aside."""
+    """A field: its name, its default, and for an extra field the factory of its value."""
 
     def __init__(self, name: str, default: Any = _Missing, make: Callable[[], Any] | None = None) -> None:
         self.name = name
@@ -34,32 +34,32 @@ class _Field:
 
 
 def _dataclass(*, frozen: bool) -> Callable[[type], type]:
-    """The decorator; `frozen` has to be said, for it cannot be otherwise."""
+    """The decorator; `frozen` must be given, as nothing else is supported."""
     if not frozen:
-        raise TypeError("only frozen dataclasses are made here")
+        raise TypeError("only frozen dataclasses are supported: give frozen=True")
     return _made
 
 
-def _aside(*, default_factory: Callable[[], Any], **options: bool) -> _Field:
-    """A value that stands aside; what that means has to be said, for it cannot be otherwise."""
+def _extra(*, default_factory: Callable[[], Any], **options: bool) -> _Field:
+    """An extra field; the options must be given, as no others are supported."""
     if options != {"kw_only": True, "repr": False, "compare": False}:
-        raise TypeError("a field here is plain, or else given by keyword, not shown and not compared")
+        raise TypeError("field() needs kw_only=True, repr=False, compare=False: nothing else is supported")
     return _Field("", make=default_factory)
 
 
 def _fields(kind: Any) -> tuple[_Field, ...]:
-    """The fields of a class or a record, in the order in which they are declared."""
+    """The fields of a class or record, in the order of their declaration."""
     return tuple(kind._record_fields.values())
 
 
 def _replace(record: Any, **changes: Any) -> Any:
-    """A copy of a record with other values for some of its fields."""
+    """A copy of a record with some fields changed."""
     state = vars(record)
     return type(record)(**({name: state[name] for name in record._record_fields} | changes))
 
 
 def _asdict(record: Any) -> dict[str, Any]:
-    """The fields of a record by their names, and what they hold likewise."""
+    """The fields of a record by name, with nested records as dicts too."""
     return {name: _plain(getattr(record, name)) for name in record._record_fields}
 
 
@@ -76,7 +76,7 @@ def _plain(value: Any) -> Any:
 
 
 def _made(kind: Any) -> type:
-    """The class, with all that makes it a frozen dataclass."""
+    """The class, turned into a frozen dataclass."""
     found: dict[str, _Field] = {}
     for base in reversed(kind.__mro__[1:]):
         found.update(getattr(base, "_record_fields", {}))
@@ -98,17 +98,17 @@ def _made(kind: Any) -> type:
 
 
 def _initializer(kind: type, found: Mapping[str, _Field], plain: Sequence[str]) -> Callable[..., None]:
-    """The `__init__` of a class with those fields, of which the plain ones may be given by place."""
+    """The `__init__` of a class with those fields; the plain ones may be positional."""
     total, known = len(found), found.keys()
-    asides = [(one.name, one.make) for one in found.values() if one.make is not None]
+    extras = [(one.name, one.make) for one in found.values() if one.make is not None]
     defaults = [(one.name, one.default) for one in found.values() if one.default is not _Missing]
     finish = getattr(kind, "__post_init__", None)
 
     def initialize(self: Any, *values: Any, **named: Any) -> None:
-        # Called very often: what is usual costs no loop.
+        # Called very often, so the usual case has no loop.
         state = self.__dict__
         if values:
-            state.update(zip(plain, values))  # noqa: B905 (what there is too much of is counted below)
+            state.update(zip(plain, values))  # noqa: B905 (too many values are detected below)
         if named:
             state.update(named)
         if len(state) != len(values) + len(named) or (named and not named.keys() <= known):
@@ -116,7 +116,7 @@ def _initializer(kind: type, found: Mapping[str, _Field], plain: Sequence[str]) 
         if len(state) != total:
             for name, default in defaults:
                 state.setdefault(name, default)
-            for name, make in asides:
+            for name, make in extras:
                 if name not in state:
                     state[name] = make()
             if len(state) != total:
@@ -129,7 +129,7 @@ def _initializer(kind: type, found: Mapping[str, _Field], plain: Sequence[str]) 
 
 
 def _comparing(plain: Sequence[str]) -> dict[str, Callable[..., Any]]:
-    """The `__eq__` and `__hash__` of a class, by the values of those fields."""
+    """`__eq__` and `__hash__` of a class, by the values of those fields."""
     values: Callable[[Any], Any] = attrgetter(*plain) if plain else lambda _: ()
 
     def is_equal(self: Any, other: Any) -> Any:
@@ -152,8 +152,8 @@ def _refuse(self: Any, name: str, *_: object) -> None:
     raise FrozenInstanceError(f"{name!r} of a {type(self).__name__} cannot be changed")
 
 
-class _Asked:
-    """An attribute of a class that is found out when somebody asks for it."""
+class _Computed:
+    """A class attribute that is computed when it is read."""
 
     def __init__(self, find: Callable[[Any], Any]) -> None:
         self._find = find
@@ -163,7 +163,7 @@ class _Asked:
 
 
 def _real(kind: Any) -> Any:
-    """The standard library's own dataclass of the same fields."""
+    """The standard library's dataclass with the same fields."""
     import dataclasses
 
     annotations: dict[str, Any] = {}
@@ -189,14 +189,14 @@ _SHARED: dict[str, Any] = {
     "__repr__": _shown,
     "__setattr__": _refuse,
     "__delattr__": _refuse,
-    "__dataclass_fields__": _Asked(lambda kind: _real(kind).__dataclass_fields__),
-    "__dataclass_params__": _Asked(lambda kind: _real(kind).__dataclass_params__),
-    "__signature__": _Asked(_signature),
+    "__dataclass_fields__": _Computed(lambda kind: _real(kind).__dataclass_fields__),
+    "__dataclass_params__": _Computed(lambda kind: _real(kind).__dataclass_params__),
+    "__signature__": _Computed(_signature),
 }
 
 
 class _NamedTuples(type):
-    """Makes a named tuple of a class that names its fields as `typing.NamedTuple` has them."""
+    """Turns a class with fields as in `typing.NamedTuple` into a named tuple."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
         if not bases:
@@ -214,15 +214,15 @@ class _NamedTuples(type):
 
 
 class _NamedTuple(metaclass=_NamedTuples):
-    """What a class is derived from that is to be a named tuple."""
+    """The base class of named tuples."""
 
 
 class _Protocol:
-    """What a class is derived from that says what others have: so for type checkers alone."""
+    """The base class of protocols, which only type checkers use."""
 
 
 if TYPE_CHECKING:
-    # A type checker takes them for the standard library's own, whose rules it knows.
+    # Type checkers see the standard library's own, whose rules they know.
     from dataclasses import MISSING as MISSING
     from dataclasses import asdict as asdict
     from dataclasses import dataclass as dataclass
@@ -233,4 +233,4 @@ if TYPE_CHECKING:
     from typing import Protocol as Protocol
 else:
     MISSING, NamedTuple, Protocol = _Missing, _NamedTuple, _Protocol
-    asdict, dataclass, field, fields, replace = _asdict, _dataclass, _aside, _fields, _replace
+    asdict, dataclass, field, fields, replace = _asdict, _dataclass, _extra, _fields, _replace

@@ -1,14 +1,12 @@
-"""What is known of the target as long as it stays stopped: the machine with its cache, and the layout.
+"""The stopped target of the current commands: its machine with a cache, and the program's layout.
 
-Everything read is kept until the target runs, is written to, or goes, or is given a command such as
-`monitor`, which may be a reset or the restoring of a snapshot; then the next command reads anew. Nothing here
-happens before the first command asks.
+What was read is kept until the target runs, is written to or is gone, or gets a command such as `monitor`,
+which may reset it or restore a snapshot. Nothing is read before a command asks for it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import re
 from collections.abc import Iterator
 
@@ -33,23 +31,22 @@ from gdbplugin.machine import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
     from typing import Any
 
 _SILENT_COMMANDS = ("monitor", "restore", "load", "flash-erase")
-"""What may change the target without an event of GDB's."""
+"""Commands that may change the target without an event from GDB."""
 
 
 class NoTargetError(MachineError):
-    """There is nothing stopped that could be read."""
+    """There is no stopped target to read from."""
 
 
 class NotAArch64Error(MachineError):
-    """GDB takes the target for something else, so that it does not know its registers."""
+    """GDB treats the target as another architecture, and so does not know its registers."""
 
 
 class _State:
-    """What is kept. Its methods are called by GDB's events."""
+    """What is kept between commands. GDB's events call its methods."""
 
     def __init__(self) -> None:
         self.source: GdbMachine | None = None
@@ -64,12 +61,12 @@ class _State:
 
     @property
     def history(self) -> History:
-        """That of the machine that is selected now."""
+        """The history of the machine that is selected now."""
         connection = gdb.selected_inferior().connection
         return self.histories.setdefault(None if connection is None else connection.num, History())
 
     def watch(self) -> None:
-        """Have GDB say when what is kept is no longer true."""
+        """Connect to the events that make what is kept outdated."""
         if self.watching:
             return
         self.watching = True
@@ -86,12 +83,12 @@ class _State:
         _hook_commands()
 
     def ran(self, event: Any) -> None:
-        """The target goes on."""
+        """The target resumes."""
         self.history.ran()
         self.changed(event)
 
     def gone(self, event: Any) -> None:
-        """The target is gone: what comes next is another."""
+        """The target is gone; the next one is another machine."""
         self.histories.clear()
         self.changed(event)
 
@@ -111,19 +108,16 @@ _state = _State()
 
 
 def machine() -> Machine:
-    """The stopped machine, for one command.
-
-    Raises `NoTargetError` where nothing is stopped.
-    """
+    """The stopped machine, for one command; raises `NoTargetError` or `NotAArch64Error`."""
     _require_stopped()
     _require_aarch64()
     _state.watch()
-    # Kept by this command itself: an event amid it, such as a lost connection, empties what is kept.
+    # In local variables: an event during the command, such as a lost connection, clears `_state`.
     source, cached = _state.source, _state.cached
     if source is None or cached is None or not source.is_current():
         _state.changed(None)
         if _state.space != gdb.current_progspace():
-            # Another inferior has a program of its own.
+            # Another inferior may have another program.
             _state.space = gdb.current_progspace()
             _state.layout = _state.image = None
         source = _state.source = GdbMachine()
@@ -132,62 +126,59 @@ def machine() -> Machine:
 
 
 def forget() -> None:
-    """Drop what was read: the target was written to in a way that GDB does not tell of."""
+    """Drop what was read: the target was written to without an event from GDB."""
     _state.changed(None)
 
 
 def changed_silently() -> None:
-    """Called by GDB behind commands of whose effect it tells nobody, itself included."""
+    """Called by GDB after a command whose effects it does not track, not even for itself."""
     if is_asking_monitor():
         return
     forget()
-    # Its own copy of the registers is no better: a GDB that has no such command has no way to be told.
+    # GDB's own copy of the registers is outdated too. A GDB without this command offers no other way.
     with contextlib.suppress(gdb.error):
         gdb.execute("maintenance flush register-cache", to_string=True)
 
 
 def _hook_commands() -> None:
-    """Have `changed_silently` called; hooks of the user's own are left as they are."""
+    """Hook `changed_silently` to those commands, except where the user has a hook."""
     for command in _SILENT_COMMANDS:
         hook = f"hookpost-{command}"
         try:
             gdb.execute(f"show user {hook}", to_string=True)
         except gdb.error:
-            # The user's Python gets no name by it.
+            # Not by an import statement, which would add a name to the user's Python.
             call = f"__import__({__name__!r}, fromlist=['']).changed_silently()"
             gdb.execute(f"define {hook}\npython {call}\nend", to_string=True)
 
 
 def history() -> History:
-    """What commands saw at earlier stops of this machine."""
+    """What commands read at earlier stops of this machine."""
     return _state.history
 
 
 def decoded() -> dict[str, Any]:
-    """What was decoded at this stop already."""
+    """The objects already decoded at this stop."""
     return _state.decoded
 
 
 def selected_core() -> int:
-    """The number of the core that the user looks at, once `machine` was asked for."""
+    """The number of the core selected in GDB; call `machine` first."""
     return _state.source.selected_core if _state.source is not None else 0
 
 
 @contextlib.contextmanager
 def seen_from(core: int) -> Iterator[None]:
-    """Have GDB itself look at memory from a core, once `machine` was asked for."""
+    """Select a core in GDB for the length of a `with`; call `machine` first."""
     source = _state.source
     if source is None:
-        raise NoTargetError("there is no target any more")
+        raise NoTargetError("the target is gone")
     with source.selected(core):
         yield
 
 
 def layout(target: Machine) -> DesignLayout:
-    """The loaded program's layout, once it is clear that the machine runs that very program.
-
-    Raises `WrongProgramError`.
-    """
+    """The loaded program's layout; raises `WrongProgramError` unless the machine runs that very program."""
     image = _image()
     found = _layout()
     if not _state.verified:
@@ -197,12 +188,12 @@ def layout(target: Machine) -> DesignLayout:
 
 
 def choose_again() -> None:
-    """Another static is to be TinyOS's manager, by the user's word."""
+    """Look for TinyOS's manager again: the user chose another static."""
     _state.replaced(None)
 
 
 def manager_problem() -> str:
-    """Why the loaded program has no manager that could be meant; empty where it has."""
+    """Why the manager is not found in the loaded program; empty if it is found."""
     try:
         _layout().static(MANAGER)
     except (LayoutError, MachineError) as error:
@@ -211,7 +202,7 @@ def manager_problem() -> str:
 
 
 def manager_paths() -> list[str]:
-    """The paths of the statics of the loaded program that are made like TinyOS's manager, for completion."""
+    """The paths of the loaded program's statics that have the shape of TinyOS's manager, for completion."""
     try:
         statics = _search(NAMES)
         own = find_symbol(MANAGER) and _from_files(MANAGER)
@@ -223,13 +214,15 @@ def manager_paths() -> list[str]:
 
 
 def _layout() -> DesignLayout:
-    """The loaded program's layout; raises `WrongProgramError` if it is not TinyOS, or cannot be read."""
+    """The loaded program's layout; raises `WrongProgramError` if it is not TinyOS or cannot be read."""
     if _state.layout is None:
         chosen = chosen_manager()
         found = DesignLayout(GdbLayout(_from_files), _search, chosen)
         try:
             if chosen or find_symbol(MANAGER) is None:
-                _debug_files().require_manager(found, chosen)
+                from gdbplugin.debugger import debug_files
+
+                debug_files.require_manager(found, chosen)
         except LayoutError as error:
             raise WrongProgramError(str(error)) from error
         _state.layout = found
@@ -237,20 +230,18 @@ def _layout() -> DesignLayout:
 
 
 def _search(names: frozenset[str]) -> dict[str, Static]:
-    """Every static of the loaded program whose name ends in one of these words, by its path."""
-    found: dict[str, Static] = _debug_files().search(names)
-    return found
+    """Every static of the loaded program with one of these last names, by its path."""
+    from gdbplugin.debugger import debug_files
+
+    return debug_files.search(names)
 
 
 def _from_files(name: str) -> Static | None:
     """A static as the DWARF has it; raises `LayoutError`."""
-    found: Static | None = _debug_files().find_static(name)
-    return found
+    # Imported only here and above: GDB's own symbols are mostly enough.
+    from gdbplugin.debugger import debug_files
 
-
-def _debug_files() -> ModuleType:
-    """What reads the DWARF itself. GDB's own symbols are mostly enough, so it is not imported before."""
-    return importlib.import_module("gdbplugin.debugger.debug_files")
+    return debug_files.find_static(name)
 
 
 def _require_stopped() -> None:
@@ -261,7 +252,7 @@ def _require_stopped() -> None:
 
 
 def require_not_running() -> None:
-    """Raises `NoTargetError` where there is a target that runs."""
+    """Raise `NoTargetError` if the target is running."""
     thread = gdb.selected_thread()
     if thread is not None and thread.is_running():
         raise NoTargetError("the target is running: stop it first (Ctrl-C, or interrupt)")
@@ -274,29 +265,27 @@ def _require_aarch64() -> None:
         described = described_architecture(inferior)
         if described and not described.startswith("aarch64"):
             raise NotAArch64Error(
-                f"the target is {described}, by its own description: the commands of tinyos are for AArch64"
+                f"the target describes itself as {described}: the tinyos commands are for AArch64"
             )
         space = gdb.current_progspace()
         program = space.filename if space is not None else None
-        instead = (
-            f"load an AArch64 program in place of {program}" if program else "load the program that runs"
-        )
+        instead = f"load an AArch64 program instead of {program}" if program else "load the program that runs"
         raise NotAArch64Error(
-            f"GDB takes the target for {name}, not for AArch64: {instead} (file PATH), or give `set "
+            f"GDB treats the target as {name}, not as AArch64: {instead} (file PATH), or type `set "
             "architecture aarch64`; then connect again"
         )
 
 
 def described_architecture(inferior: gdb.Inferior) -> str | None:
-    """The architecture that the debug stub itself names in its target description; None where it has none."""
+    """The architecture in the debug stub's own target description; None if it has none."""
     connection = inferior.connection
     if not isinstance(connection, gdb.RemoteTargetConnection):
         return None
     try:
-        with sigint.held():
+        with sigint.deferred():
             answer = connection.send_packet("qXfer:features:read:target.xml:0,800")
     except (gdb.error, RuntimeError):
-        return None  # The connection was lost: whoever uses it next says so.
+        return None  # The connection was lost; its next use reports that.
     found = re.search(rb"<architecture>\s*([\w:.-]+)\s*</architecture>", answer or b"")
     return found[1].decode() if found else None
 
@@ -319,7 +308,7 @@ def _require_running(image: ElfImage, target: Machine) -> None:
     try:
         found = target.read_physical(address, len(expected))
     except UnreadableMemoryError as error:
-        raise WrongProgramError(f"whether the machine runs {image.path} cannot be told: {error}") from error
+        raise WrongProgramError(f"cannot tell whether the machine runs {image.path}: {error}") from error
     except PhysicalReadError as error:
         raise WrongProgramError(f"{image.path} is not what the machine runs: {error}") from error
     if found != expected:

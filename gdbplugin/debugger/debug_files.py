@@ -1,4 +1,4 @@
-"""The files that have the loaded program's DWARF, for what GDB does not find in it or does not tell."""
+"""Finds statics in the DWARF of the loaded program's files, for what GDB does not find or tell itself."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from gdbplugin.debugger.layout import WrongProgramError, file_name
 from gdbplugin.kernel.design import MANAGER, DesignLayout
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
-from gdbplugin.layout.elf import ElfError
-from gdbplugin.layout.sections import read_sections
+from gdbplugin.layout.elf import ElfError, read_sections
 from gdbplugin.layout.types import LayoutError, Static, in_one_line
 
 
 def _add_packages() -> None:
-    """Make the packages that the plugin depends on importable: GDB's Python knows no virtual environment.
+    """Make the plugin's dependencies importable: GDB's Python does not use the virtual environment.
 
-    In a checkout they are in its own `.venv`; installed, they are beside the plugin's package. They go to the
-    end of the path, so that another plugin goes on finding its own.
+    In a checkout they are in `.venv`, otherwise next to the installed package. They go to the end of the
+    path, so that other plugins still find their own versions first.
     """
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     environment = os.path.join(root, ".venv", "lib")
@@ -37,7 +36,7 @@ _add_packages()
 
 
 def find_static(name: str) -> Static | None:
-    """A static out of the DWARF of the loaded program, whatever GDB has made of that."""
+    """A static of the loaded program as its DWARF has it; raises `LayoutError`."""
     problems: list[str] = []
     for table in _tables(problems):
         found = table.static(name)
@@ -49,7 +48,7 @@ def find_static(name: str) -> Static | None:
 
 
 def search(names: frozenset[str]) -> dict[str, Static]:
-    """Every static of the loaded program whose name ends in one of these words, by its path."""
+    """Every static of the loaded program with one of these last names, by its path."""
     problems: list[str] = []
     found: dict[str, Static] = {}
     for table in _tables(problems, crates=None, names=names):
@@ -60,7 +59,7 @@ def search(names: frozenset[str]) -> dict[str, Static]:
 
 
 def _tables(problems: list[str], **chosen: Any) -> Iterator[cache.StaticTable]:
-    """The statics of each file, chosen as by `cache.load`; what could not be read goes into `problems`."""
+    """The statics of each file, chosen as in `cache.load`; what could not be read goes into `problems`."""
     for file in _files():
         try:
             table = cache.load(file, **chosen)
@@ -72,27 +71,26 @@ def _tables(problems: list[str], **chosen: Any) -> Iterator[cache.StaticTable]:
 
 
 def require_manager(layout: DesignLayout, chosen: str) -> None:
-    """Look for the manager where GDB does not find it; raises `WrongProgramError` or `LayoutError`."""
+    """Raise `WrongProgramError` or `LayoutError` if the program's files have no manager either."""
     program, files = Path(file_name()), _files()
     last = MANAGER.rpartition("::")[2]
-    # First the symbol table: the DWARF of another program may take minutes.
+    # The symbol table first: reading the DWARF of another program may take minutes.
     words = {last, chosen.rpartition("::")[2] or last}
     named = [has_name(file, word.encode()) for file in (program, *files) for word in words]
     if True not in named and False in named:
         raise WrongProgramError(f"{program} is not TinyOS: it has no {last}")
     if layout.static(MANAGER) is None:
         raise WrongProgramError(
-            f"{program} is not TinyOS: it has no {last} with debug information, or not one that is made like "
-            "TinyOS's"
+            f"{program} is not TinyOS: it has no {last} with debug information, or one of another shape"
         )
 
 
 def _files() -> list[Path]:
-    """The files with debug information that GDB has loaded for the program, or that belong to it.
+    """The files with debug information that GDB has loaded; else the program's own debug file.
 
-    Raises `LayoutError` where there is none, which says where the program's own was looked for.
+    Raises `LayoutError`, which says where that was searched for.
     """
-    # A separate debug file is an objfile of its own, as is whatever the user added.
+    # A separate debug file is an objfile too, and so is a file that the user added.
     files = [Path(one.filename) for one in gdb.objfiles() if one.filename]
     found = [file for file in files if file.is_file() and _has_debug_information(file)]
     if found:
@@ -105,4 +103,4 @@ def _has_debug_information(file: Path) -> bool:
     try:
         return read_sections(file).has_debug_information
     except ElfError:
-        return False  # No ELF file has it, and GDB loads others too.
+        return False  # GDB loads files of other formats too.

@@ -1,4 +1,4 @@
-"""Runs a command: parses its words, reads its object, shows it, and turns errors into one line."""
+"""Runs a command: parses its arguments, reads its object, shows it, and turns errors into one line."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from gdbplugin.commands.descriptor import Command, Parameter
     from gdbplugin.kernel.journal import Noticed
 
-# No view is wider than this.
+# The width of the widest view.
 _WIDEST = Style().width
 
 
 def run(command: Command, argument: str) -> None:
-    """Run a command for a user; what goes wrong with the target or the words becomes a `gdb.GdbError`."""
+    """Run a command for a user; errors of the target or the arguments become a `gdb.GdbError`."""
     with _errors_in_one_line(command):
         values = parsing.parse(command, parsing.split(argument))
         shown = command.read(GdbTarget(quiet="json" in values), _with_limit(command, values))
@@ -50,27 +50,27 @@ def as_json(command: Command, words: Sequence[str]) -> str:
 
 
 def complete(command: Command, text: str, word: str) -> list[str] | int:
-    """What can stand where `word` is, the last piece of `text`, as `gdb.Command.complete` returns it."""
+    """The completions of `word`, the last part of `text`, in the form that `gdb.Command.complete` returns."""
     offered = parsing.complete(command, text, offered_values)
     if isinstance(offered, parsing.Expression):
         return gdb.COMPLETE_EXPRESSION
-    # GDB breaks words at dashes and equals signs: its `word` may be only the rest of what was typed.
+    # GDB also breaks words at dashes and equals signs: `word` may be only the end of what was typed.
     head = len(text.rpartition(" ")[2]) - len(word)
     return [value[head:] for value in offered]
 
 
 def offered_values(parameter: Parameter) -> list[str]:
-    """The values to offer for a parameter; none where the target cannot say."""
+    """The values to offer for a parameter; none if the target cannot tell."""
     if parameter.choices or parameter.complete is None:
         return list(parameter.choices)
     try:
         return [str(value) for value in parameter.complete(GdbTarget())]
     except (MachineError, LayoutError, gdb.error):
-        return []  # Nothing is stopped, or it is not TinyOS: there is nothing to offer.
+        return []  # Nothing is stopped, or it is not TinyOS.
 
 
 def style() -> Style:
-    """What the user's terminal can show, by `set tinyos`, GDB's own settings and NO_COLOR."""
+    """What the terminal shows, according to `set tinyos`, GDB's own settings and NO_COLOR."""
     encoding = {"on": "utf-8", "off": "ascii"}.get(_setting("unicode"), gdb.host_charset())
     colour = {"on": True, "off": False}.get(_setting("color"))
     if colour is None:
@@ -80,7 +80,7 @@ def style() -> Style:
             and not is_dumb(os.environ)
             and os.isatty(1)
         )
-    # Unlimited is 0 for GDB and None in Python. Without a terminal GDB assumes one of 80 columns.
+    # Unlimited is 0 in GDB and None in Python. Without a terminal GDB assumes 80 columns.
     width = int(gdb.parameter("tinyos width") or (os.isatty(1) and gdb.parameter("width")) or 0)
     return Style(encoding, colour, width) if 0 < width < _WIDEST else Style(encoding, colour)
 
@@ -90,7 +90,7 @@ def _setting(name: str) -> str:
 
 
 def _with_limit(command: Command, values: dict[str, Any]) -> dict[str, Any]:
-    """The values, and the user's own limit if the command takes one and none was given."""
+    """The values, with the user's `set tinyos limit` if the command takes a limit and none was given."""
     limit = gdb.parameter("tinyos limit")
     takes_one = any(option.key == "limit" for option in command.options)
     return {"limit": limit, **values} if limit and takes_one and "json" not in values else values
@@ -110,7 +110,7 @@ def _json(command: Command, values: dict[str, Any], shown: Noticed) -> str:
 
 @contextlib.contextmanager
 def _errors_in_one_line(command: Command) -> Iterator[None]:
-    """GDB prints only `GdbError` as a plain message, so whatever can be expected to go wrong becomes one."""
+    """Turn every expected error into a `gdb.GdbError`: GDB prints only those as a plain message."""
     try:
         yield
     except parsing.WordError as error:
@@ -122,6 +122,6 @@ def _errors_in_one_line(command: Command) -> Iterator[None]:
     except gdb.GdbError:
         raise
     except (gdb.error, gdb.MemoryError) as error:
-        raise failure(f"GDB could not do it: {error}") from error
+        raise failure(f"GDB failed: {error}") from error
     except UnicodeDecodeError as error:
         raise not_decoded(error) from error

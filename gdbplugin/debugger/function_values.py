@@ -1,7 +1,7 @@
-"""What the convenience functions do.
+"""What the convenience functions return.
 
-A breakpoint's condition is evaluated at a stop that GDB makes for itself: the target stands still, while for
-GDB's users it runs. GDB tells nobody when it goes on from there, so that nothing read there may be kept.
+GDB evaluates the condition of a breakpoint at an internal stop: the target is stopped, but GDB reports it as
+running. There is no event when it resumes from there, so nothing that was read may be kept.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _STACK = "tinyos::memory::stacks::DynamicStack"
 
 
 def asid() -> int:
-    """See `$tinyos_asid`."""
-    with _standing_still() as (machine, core):
+    """The value of `$tinyos_asid()`."""
+    with _stopped() as (machine, core):
         control = machine.register("TCR_EL1", core)
         if control is None:
             return _NONE
@@ -42,8 +42,8 @@ def asid() -> int:
 
 
 def translate(address: gdb.Value) -> int:
-    """See `$tinyos_translate`."""
-    with _standing_still() as (machine, core):
+    """The value of `$tinyos_translate(ADDRESS)`."""
+    with _stopped() as (machine, core):
         level = exception_level(machine, core)
         if level is None:
             raise RegimeUnknownError(f"the exception level of core {core} is not known")
@@ -54,23 +54,23 @@ def translate(address: gdb.Value) -> int:
 
 
 def stack(number: gdb.Value) -> gdb.Value:
-    """See `$tinyos_stack`."""
-    with _standing_still() as (machine, _):
-        # First the kernel: without one, that is the reason, not a missing type.
+    """The value of `$tinyos_stack(ID)`."""
+    with _stopped() as (machine, _):
+        # The kernel first: if there is none, the error is about that, not about a missing type.
         kernel = _kernel(machine)
         raw, known = lookups.stack_bytes(kernel, int(number)), lookups.stack_type(kernel)
         try:
             type_ = gdb.lookup_type(_STACK if known is None else known.type.name)
         except gdb.error as error:
             raise gdb.GdbError(
-                f"GDB has not read the kernel's types, though they are in its file: {how_to_read_all()}"
+                f"GDB has not read the kernel's types, although they are in its file: {how_to_read_all()}"
             ) from error
         return gdb.Value(bytes(type_.sizeof) if raw is None else raw, type_)
 
 
 def lazy(address: gdb.Value, task: gdb.Value | None = None) -> int:
-    """See `$tinyos_lazy`."""
-    with _standing_still() as (machine, _):
+    """The value of `$tinyos_lazy(ADDRESS[, TASK])`."""
+    with _stopped() as (machine, _):
         kernel = _kernel(machine)
         if task is not None or not kernel.keeps_promises:
             owner = None if task is None else int(task)
@@ -81,8 +81,8 @@ def lazy(address: gdb.Value, task: gdb.Value | None = None) -> int:
 
 
 def level() -> int:
-    """See `$tinyos_level`."""
-    with _standing_still() as (machine, _):
+    """The value of `$tinyos_level()`."""
+    with _stopped() as (machine, _):
         found = lookups.pressure_level(_kernel(machine))
         return _NONE if found is None else found
 
@@ -92,10 +92,10 @@ def _kernel(machine: Machine) -> Kernel:
 
 
 @contextlib.contextmanager
-def _standing_still() -> Iterator[tuple[Machine, int]]:
-    """The machine and the selected core, at a stop of whichever kind; errors become a `gdb.GdbError`."""
+def _stopped() -> Iterator[tuple[Machine, int]]:
+    """The machine and the selected core, at any kind of stop; errors become a `gdb.GdbError`."""
     try:
-        if _is_stopped_for_gdb_alone():
+        if _is_internal_stop():
             source = GdbMachine()
             yield CachedMachine(source), source.selected_core
         else:
@@ -108,15 +108,15 @@ def _standing_still() -> Iterator[tuple[Machine, int]]:
     except gdb.GdbError:
         raise
     except (gdb.error, gdb.MemoryError, OverflowError) as error:
-        raise failure(f"GDB could not do it: {error}") from error
+        raise failure(f"GDB failed: {error}") from error
 
 
-def _is_stopped_for_gdb_alone() -> bool:
+def _is_internal_stop() -> bool:
     thread = gdb.selected_thread()
     if thread is None or not thread.is_valid() or not thread.is_running():
         return False
     try:
         gdb.selected_frame()
     except gdb.error:
-        return False  # It really runs.
+        return False  # It is really running.
     return True

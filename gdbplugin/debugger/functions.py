@@ -1,11 +1,9 @@
-"""What TinyOS and the MMU are doing, as values: for the conditions of breakpoints.
+"""Convenience functions: facts of TinyOS and the MMU as values, for example in breakpoint conditions.
 
-Loaded while GDB starts; what the functions do is imported when one is first called.
+Imported while GDB starts; their implementation is imported at the first call.
 """
 
 from __future__ import annotations
-
-import importlib
 
 import gdb
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Function(gdb.Function):
-    """A convenience function; the first line of its docstring begins with how it is called."""
+    """A convenience function. Its docstring is its help, and begins with its usage."""
 
     word: ClassVar[str] = ""
     least: ClassVar[int] = 0
@@ -27,18 +25,21 @@ class _Function(gdb.Function):
         super().__init__(f"tinyos_{self.word}")
 
     def invoke(self, *arguments: gdb.Value) -> Any:
-        """GDB's call."""
+        """Called by GDB: evaluate the function."""
         if not self.least <= len(arguments) <= self.most:
             usage = (self.__doc__ or "").partition(":")[0]
-            raise failure(f"$tinyos_{self.word} is not called with {len(arguments)} values, but as {usage}")
-        conditions = importlib.import_module("gdbplugin.debugger.function_values")
-        return getattr(conditions, self.word)(*arguments)
+            raise failure(
+                f"$tinyos_{self.word}: wrong number of arguments ({len(arguments)}). Usage: {usage}"
+            )
+        from gdbplugin.debugger import function_values
+
+        return getattr(function_values, self.word)(*arguments)
 
 
 class Asid(_Function):
-    """$tinyos_asid(): the ASID that the selected core translates by.
+    """$tinyos_asid(): the ASID that the selected core uses.
 
-    It is that of TTBR0_EL1, or of TTBR1_EL1 where TCR_EL1.A1 says so; -1 where the core has neither.
+    It is in TTBR0_EL1, or in TTBR1_EL1 if TCR_EL1.A1 is set; -1 if the core has no such register.
     Works on any AArch64 kernel. In a condition: break *0x80001000 if $tinyos_asid() == 3
     """
 
@@ -46,10 +47,10 @@ class Asid(_Function):
 
 
 class Stack(_Function):
-    """$tinyos_stack(ID): a dynamic stack of TinyOS, whose fields may be named.
+    """$tinyos_stack(ID): a dynamic stack of TinyOS, a struct with the fields of the kernel's DynamicStack.
 
-    They are those of the kernel's DynamicStack; is_active is false, and the rest 0, where there never was
-    a stack of that ID. In a condition: if $tinyos_stack(3).current_size > 65536
+    If there was never a stack with that ID, is_active is false and everything else 0.
+    In a condition: if $tinyos_stack(3).current_size > 65536
     """
 
     word = "stack"
@@ -59,8 +60,8 @@ class Stack(_Function):
 class Lazy(_Function):
     """$tinyos_lazy(ADDRESS), $tinyos_lazy(ADDRESS, TASK): the state of a lazy page of TinyOS as a number.
 
-    0 pending, 1 on the zero page, 2 allocated; -1 where TASK has reserved no lazy page at that address.
-    Without TASK it is the one whose address space is in TTBR0. In a condition: if $tinyos_lazy($x0) == 0
+    0 pending, 1 on the zero page, 2 allocated; -1 if TASK has no lazy page at that address.
+    Without TASK: the task whose address space is in TTBR0. In a condition: if $tinyos_lazy($x0) == 0
     """
 
     word = "lazy"
@@ -69,9 +70,9 @@ class Lazy(_Function):
 
 
 class Translate(_Function):
-    """$tinyos_translate(ADDRESS): the physical address that the selected core translates an address to.
+    """$tinyos_translate(ADDRESS): the physical address to which the selected core translates ADDRESS.
 
-    By its tables and at its exception level as it stands, permissions aside; -1 where the address is not
+    It uses the core's tables at its current exception level and ignores permissions; -1 if ADDRESS is not
     mapped. Works on any AArch64 kernel. In a condition: if $tinyos_translate($x0) == -1
     """
 
@@ -82,7 +83,7 @@ class Translate(_Function):
 class Level(_Function):
     """$tinyos_level(): TinyOS's level of memory pressure as a number.
 
-    0 low, 1 medium, 2 high, 3 critical; -1 where it has a value that is none of these.
+    0 low, 1 medium, 2 high, 3 critical; -1 for any other value.
     In a condition: if $tinyos_level() >= 2
     """
 

@@ -1,8 +1,8 @@
-"""Physical memory at the virtual addresses where a core maps it, for what a stub does not read otherwise.
+"""Physical memory read at the virtual addresses where a core maps it, for stubs without another way.
 
-A map is taken to start where TTBR1's addresses do, as TinyOS and most kernels have it, or to be the identity,
-and that is proved before it is believed: the tables, read through it, must map the root table to where the
-register says that it is.
+The map is assumed to start at TTBR1's first address, as in TinyOS and most kernels, or to be the identity. It
+is verified before use: the translation tables, read through it, must map the root table to the address that
+is in the register.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _PAGE_BYTES = 4096
 
 
 class NoPhysicalMemoryError(MachineError):
-    """Nothing that is connected gives access to physical memory."""
+    """The connected stub gives no access to physical memory."""
 
 
 class LinearMapMemory:
-    """Reads through the linear map, on a core that is in the kernel."""
+    """Physical memory through the linear map of a core that is in the kernel."""
 
     def __init__(self, machine: GdbMachine, inferior: gdb.Inferior) -> None:
         self._machine = machine
@@ -43,13 +43,13 @@ class LinearMapMemory:
         self._offset, self._core = self._find()
 
     def read(self, address: int, length: int) -> bytes:
-        """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
+        """Read exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`."""
         return _ThroughMap(self._machine, self._inferior, self._core, self._offset).read_physical(
             address, length
         )
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | None]:
-        """See `ReadsRanges`: nothing is gained here."""
+        """None for each range: reading several at once would save nothing here."""
         return [None] * len(ranges)
 
     def write(self, address: int, data: bytes) -> None:
@@ -63,7 +63,7 @@ class LinearMapMemory:
                 raise MachineGoneError(f"the connection to the target was lost: {error}") from error
 
     def _find(self) -> tuple[int, int]:
-        """The map's offset, and a core through which it can be read."""
+        """The offset of the map, and a core that has it."""
         for core in self._machine.cores:
             if exception_level(self._machine, core) != 1:
                 continue
@@ -72,18 +72,18 @@ class LinearMapMemory:
                 return 0, core
             if regime.upper is not None:
                 map_ = _ThroughMap(self._machine, self._inferior, core, regime.upper.first_address)
-                if map_.is_proved(regime):
+                if map_.is_verified(regime):
                     return map_.offset, core
         raise NoPhysicalMemoryError(
-            "this debug stub reads virtual addresses only, and no core is stopped in the kernel with a "
-            "linear map of memory: let the target run on and stop it in the kernel"
+            "this debug stub reads only virtual addresses, and no core is stopped in the kernel with a "
+            "linear map of memory: resume the target and stop it in the kernel"
         )
 
 
 class SecureMemory:
-    """Reads Secure memory, of which physical packets know nothing, through a core that is in Secure state.
+    """Secure memory, which physical packets do not reach, through a core that is in Secure state.
 
-    A page is read only where the tables map it at the address at which it is looked for.
+    A page is read only if the tables map it at the address that is read.
     """
 
     def __init__(self, machine: GdbMachine, inferior: gdb.Inferior) -> None:
@@ -92,7 +92,7 @@ class SecureMemory:
         self._maps: list[tuple[_ThroughMap, TranslationRegime]] | None = None
 
     def read(self, address: int, length: int) -> bytes:
-        """Exactly `length` bytes; raises `UnreadableMemoryError` or `MachineGoneError`."""
+        """Read exactly `length` bytes; raises `UnreadableMemoryError` or `MachineGoneError`."""
         if self._maps is None:
             self._maps = list(self._find())
         for map_, regime in self._maps:
@@ -101,12 +101,12 @@ class SecureMemory:
         raise UnreadableMemoryError(
             address,
             length,
-            "it is Secure memory, which the debug stub's physical packets do not reach, and no core that is "
-            "stopped in Secure state maps it at its own address or in a linear map",
+            "it is Secure memory, which the debug stub's physical packets do not reach, and no core stopped "
+            "in Secure state maps it at its own address or in a linear map",
         )
 
     def _find(self) -> Iterator[tuple[_ThroughMap, TranslationRegime]]:
-        """The maps that can be believed, each with the regime that makes it."""
+        """The verified maps, each with its regime."""
         for core in self._machine.cores:
             level = exception_level(self._machine, core)
             if not level or not _is_secure(self._machine, core, level):
@@ -118,12 +118,12 @@ class SecureMemory:
             offsets = [0] if regime.upper is None else [0, regime.upper.first_address]
             for offset in offsets:
                 map_ = _ThroughMap(self._machine, self._inferior, core, offset)
-                if not regime.enabled or map_.is_proved(regime):
+                if not regime.enabled or map_.is_verified(regime):
                     yield map_, regime
 
 
 def _is_secure(machine: GdbMachine, core: int, level: int) -> bool:
-    """Whether what a core does at an exception level is in Secure state (SCR_EL3.NS; D1.2)."""
+    """Whether a core at an exception level is in Secure state (SCR_EL3.NS; D1.2)."""
     if level == 3:
         return True
     control = machine.register("SCR_EL3", core)
@@ -131,7 +131,7 @@ def _is_secure(machine: GdbMachine, core: int, level: int) -> bool:
 
 
 class _ThroughMap:
-    """A machine that reads through a supposed map of physical memory: what proves, or disproves, the map."""
+    """A machine that reads through an assumed map of physical memory, to verify that map."""
 
     def __init__(self, machine: GdbMachine, inferior: gdb.Inferior, core: int, offset: int) -> None:
         self.offset = offset
@@ -144,8 +144,8 @@ class _ThroughMap:
     def cores(self) -> Sequence[int]:
         return (self._core,)
 
-    def is_proved(self, regime: TranslationRegime) -> bool:
-        """Whether the tables, read through it, map their own root to where the register says that it is."""
+    def is_verified(self, regime: TranslationRegime) -> bool:
+        """Whether the tables, read through the map, map their root to the address in the register."""
         root = regime.control(self.offset).root_address
         try:
             return translate(self, regime, self.offset + root).output == root
@@ -153,7 +153,7 @@ class _ThroughMap:
             return False
 
     def holds(self, regime: TranslationRegime, address: int, length: int) -> bool:
-        """Whether each page of a range is mapped at the address at which this map looks for it."""
+        """Whether the tables map each page of a range at the address where this map reads it."""
         first = address & -_PAGE_BYTES
         for page in range(first, address + length, _PAGE_BYTES):
             if page not in self._holding:
@@ -167,7 +167,7 @@ class _ThroughMap:
             try:
                 return bytes(self._inferior.read_memory(self.offset + address, length))
             except gdb.MemoryError as error:
-                reason = "it is not mapped where the debug stub could read it"
+                reason = "the debug stub cannot read it: it is not mapped there"
                 raise UnreadableMemoryError(address, length, reason) from error
             except gdb.error as error:
                 raise MachineGoneError(f"the connection to the target was lost: {error}") from error

@@ -1,8 +1,7 @@
 """The machine that GDB is connected to.
 
-Registers are read through GDB, each core being one of its threads. Physical memory is read by
-packets to QEMU's stub where that is what answers, else through the kernel's linear map. Reading changes
-neither the target nor the user's selection in GDB.
+Registers are read through GDB, where each core is a thread. Physical memory is read by packets if the stub
+is QEMU's, else through the kernel's linear map. Reading changes neither the target nor the user's selection.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _SPELLINGS = {
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """The names a stub may give a register: stubs differ in case and in the exception level's suffix."""
+    """The names that stubs give a register: they differ in case and in the suffix of the exception level."""
     if name in _SPELLINGS:
         return _SPELLINGS[name]
     bare = name.removesuffix("_EL1")
@@ -36,7 +35,7 @@ def spellings(name: str) -> tuple[str, ...]:
 
 
 class RegisterReader:
-    """Reads registers of one inferior's threads; valid for one stop."""
+    """Reads the registers of an inferior's threads; valid for one stop."""
 
     def __init__(self, inferior: gdb.Inferior) -> None:
         self._inferior = inferior
@@ -45,13 +44,13 @@ class RegisterReader:
         self._swapped: bool | None = None
 
     def read(self, name: str, thread: gdb.InferiorThread) -> int | None:
-        """A register's value; None where the stub has no such register or cannot tell.
+        """The value of a register; None if the stub does not have it or cannot read it.
 
-        Raises `MachineGoneError` where the connection is lost.
+        Raises `MachineGoneError` if the connection is lost.
         """
         key = (thread.num, name)
         if key not in self._values:
-            # Looking at a thread costs more than a register.
+            # Selecting a thread takes longer than reading a register.
             self._fetch(thread, OF_TRANSLATION if name in OF_TRANSLATION else (name,))
         return self._values[key]
 
@@ -61,11 +60,11 @@ class RegisterReader:
         found: dict[str, int | None] = {}
         _pending.append(lambda: found.update({name: self._value(name) for name in names}))
         try:
-            # Within GDB's own `python`, Ctrl-C would come out as an error in Python.
-            with sigint.held():
+            # Within GDB's `python` command, Ctrl-C would become a Python error.
+            with sigint.deferred():
                 gdb.execute(
                     f"thread apply {self._inferior.num}.{thread.num} -q "
-                    # The user's Python gets no name by it.
+                    # Not by an import statement, which would add a name to the user's Python.
                     f"python __import__({__name__!r}, fromlist=['']).run_pending()",
                     to_string=True,
                 )
@@ -73,12 +72,12 @@ class RegisterReader:
             _pending.clear()
         if not thread.is_valid():
             raise MachineGoneError("the connection to the target was lost")
-        self._tell_of_order()
+        self._warn_of_byte_order()
         for name in names:
             self._values[thread.num, name] = found.get(name)
 
     def _value(self, name: str) -> int | None:
-        """The value in the thread that GDB looks at."""
+        """The value in the thread that GDB has selected."""
         spelled = self._spelling(name)
         if spelled is None:
             return None
@@ -90,12 +89,12 @@ class RegisterReader:
             number = int(value) & ((1 << 8 * size) - 1)
             return _swap(number, size) if self._swapped else number
         except gdb.error:
-            return None  # Known to the stub, and yet not to be read: on a core that is powered off, say.
+            return None  # The stub has it, but cannot read it: for example, the core is powered off.
 
     def _is_swapped(self) -> bool:
-        """Whether GDB takes the stub's registers for big-endian, though they are not.
+        """Whether GDB reads the stub's registers as big-endian although they are little-endian.
 
-        QEMU's are little-endian whatever the guest's byte order is. GDB goes by `set endian` and the program.
+        QEMU's always are, but GDB goes by `set endian` and the program.
         """
         integer = self._inferior.architecture().integer_type(32)
         if int(gdb.Value(b"\1\0\0\0", integer)) == 1:
@@ -107,19 +106,19 @@ class RegisterReader:
         size = state.type.sizeof
         return is_processor_state(_swap(int(state) & ((1 << 8 * size) - 1), size))
 
-    def _tell_of_order(self) -> None:
-        """Say once that GDB's own commands show registers in the wrong byte order."""
-        if self._swapped and self._inferior.num not in _told:
-            _told.add(self._inferior.num)
+    def _warn_of_byte_order(self) -> None:
+        """Warn once that GDB's own commands show registers in the wrong byte order."""
+        if self._swapped and self._inferior.num not in _warned:
+            _warned.add(self._inferior.num)
             gdb.write(
-                "GDB's byte order is big, and the target's registers come in little-endian order: they are "
-                "read as such here; `set endian little` has GDB read them so too\n",
+                "GDB's byte order is big-endian, but the target's registers are little-endian: the tinyos "
+                "commands read them as such; `set endian little` makes GDB do so too\n",
                 gdb.STDERR,
             )
 
     def _spelling(self, name: str) -> str | None:
         if self._known is None:
-            # Asked of the list: naming a register that is none would make a convenience variable.
+            # From the list: an unknown register name would create a convenience variable.
             self._known = frozenset(entry.name for entry in self._inferior.architecture().registers())
         return next((spelled for spelled in spellings(name) if spelled in self._known), None)
 
@@ -129,13 +128,13 @@ def _swap(number: int, size: int) -> int:
     return int.from_bytes(number.to_bytes(size, "big"), "little")
 
 
-_told: set[int] = set()
-"""The inferiors of which it was said that GDB's byte order is not that of the registers."""
+_warned: set[int] = set()
+"""The inferiors with a warning about the byte order."""
 _pending: list[Callable[[], None]] = []
 
 
 def run_pending() -> None:
-    """Called back through GDB, while it looks at the thread that was named."""
+    """Called back by GDB while the chosen thread is selected."""
     for action in _pending:
         action()
 
@@ -146,13 +145,13 @@ _STATE = r"(?ms)^CPU#(\d+)$(?:(?!^CPU#).)*?^PSR=([0-9a-f]+)"
 
 class _Memory(Protocol):
     def read(self, address: int, length: int) -> bytes:
-        """Physical memory; raises a `MachineError`."""
+        """Read physical memory; raises a `MachineError`."""
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | None]:
-        """See `ReadsRanges`."""
+        """Read several ranges, as `gdbplugin.machine.ReadsRanges` says."""
 
     def write(self, address: int, data: bytes) -> None:
-        """A few bytes into physical memory; raises a `MachineError`."""
+        """Write a few bytes into physical memory; raises a `MachineError`."""
 
 
 class GdbMachine:
@@ -166,33 +165,33 @@ class GdbMachine:
         self._in_aarch32: dict[int, int] | None = None
 
     def is_current(self) -> bool:
-        """Whether this is still the machine that is selected in GDB."""
+        """Whether GDB still has this machine selected."""
         return self._inferior.is_valid() and self._inferior == gdb.selected_inferior()
 
     @property
     def cores(self) -> Sequence[int]:
-        """See `Machine`: GDB's threads, the first being core 0."""
+        """The numbers of GDB's threads, from 0."""
         return tuple(self._threads)
 
     @property
     def selected_core(self) -> int:
-        """The number of the core whose thread is selected in GDB."""
+        """The core whose thread is selected in GDB."""
         thread = gdb.selected_thread()
         number = thread.num if thread is not None else None
         return next((core for core, known in self._threads.items() if known.num == number), 0)
 
     def read_physical(self, address: int, length: int) -> bytes:
-        """See `Machine`."""
+        """Read exactly `length` bytes, as `Machine` says."""
         return self._physical_memory().read(address, length)
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | None]:
-        """See `ReadsRanges`."""
+        """Read several ranges, as `ReadsRanges` says."""
         return self._physical_memory().read_ranges(ranges)
 
     def write_physical(self, address: int, data: bytes) -> None:
-        """Write a few bytes: only for a command that says that it changes the target.
+        """Write a few bytes, for commands that are documented to change the target.
 
-        Raises `PhysicalWriteError`, `MachineGoneError`.
+        Raises `PhysicalWriteError` or `MachineGoneError`.
         """
         self._physical_memory().write(address, data)
 
@@ -204,7 +203,7 @@ class GdbMachine:
         return self._memory
 
     def register(self, name: str, core: int) -> int | None:
-        """See `Machine`: None for a register this stub does not have."""
+        """The value of a core's register; None if this stub does not have it."""
         if core not in self._threads:
             return None
         value = self._registers.read(name, self._threads[core])
@@ -213,7 +212,7 @@ class GdbMachine:
         return value
 
     def _may_be_in_aarch32(self, core: int) -> bool:
-        """Whether SCR_EL3.RW or HCR_EL2.RW have a lower exception level in AArch32 state (D1.3)."""
+        """Whether SCR_EL3.RW or HCR_EL2.RW put a lower exception level in AArch32 state (D1.3)."""
         return any(
             value is not None and not value >> bit & 1
             for name, bit in (("SCR_EL3", 10), ("HCR_EL2", 31))
@@ -221,9 +220,9 @@ class GdbMachine:
         )
 
     def _aarch32_states(self) -> dict[int, int]:
-        """The processor state of each core that is in AArch32 state, as QEMU's monitor has it.
+        """The processor state of each core in AArch32 state, from QEMU's monitor.
 
-        QEMU's stub goes on giving the last state of AArch64 then.
+        QEMU's stub still gives the last AArch64 state for such a core.
         """
         if self._in_aarch32 is None:
             said = ask_monitor("info registers -a") or ""
@@ -232,7 +231,7 @@ class GdbMachine:
 
     @contextlib.contextmanager
     def selected(self, core: int) -> Iterator[None]:
-        """Have GDB look at a core for the length of a `with`; then the user's thread and frame again."""
+        """Select a core in GDB for the length of a `with`, then the user's thread and frame again."""
         before = gdb.selected_thread()
         thread = self._threads[core]
         if not thread.is_valid():
@@ -255,4 +254,4 @@ def _selected_frame() -> gdb.Frame | None:
     try:
         return gdb.selected_frame()
     except gdb.error:
-        return None  # A thread whose state makes no frame: there is none to go back to.
+        return None  # The state of the thread gives no frame, so there is none to go back to.

@@ -1,7 +1,7 @@
-"""What `-tinyos-machine` answers: the machine as `gdbplugin.machine.Machine` has it, and the program's names.
+"""The queries of `-tinyos-machine`: the stopped machine and the program's symbols, for a session outside GDB.
 
-A session outside GDB makes a `Machine` of these answers. Each is JSON; what cannot be read is a `null` or a
-`lack` in it, and what went wrong otherwise an error of the command.
+The session makes a `gdbplugin.machine.Machine` of the answers. They are JSON: what cannot be read is `null`
+or `lack` there; any other failure is an error of the command.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 def answer(arguments: Sequence[str]) -> str:
-    """The JSON text for a question and its words; raises `gdb.GdbError`."""
+    """The answer to a query as JSON text; its name is the first argument. Raises `gdb.GdbError`."""
     name, *rest = arguments or [""]
-    question = _QUESTIONS.get(name)
-    if question is None:
-        raise failure(f'-tinyos-machine: there is no question "{name}"; they are: {", ".join(_QUESTIONS)}')
+    query = _QUERIES.get(name)
+    if query is None:
+        raise failure(f'-tinyos-machine: no query "{name}" (known: {", ".join(_QUERIES)})')
     try:
-        inspect.signature(question).bind(*rest)
+        inspect.signature(query).bind(*rest)
     except TypeError as error:
         raise failure(f"-tinyos-machine {name}: {error}") from error
     try:
-        return json.dumps(question(*rest))
+        return json.dumps(query(*rest))
     except (MachineError, LayoutError) as error:
         raise failure(str(error)) from error
     except UnicodeDecodeError as error:
@@ -44,19 +44,19 @@ def answer(arguments: Sequence[str]) -> str:
 
 
 def _state(*names: str) -> dict[str, Any]:
-    """The numbers of the `cores`, the one `selected` in GDB, and the `registers` named, as `_registers`."""
+    """The `cores`, the one `selected` in GDB, and the named `registers` as `_registers` gives them."""
     cores = list(current.machine().cores)
     return {"cores": cores, "selected": current.selected_core(), "registers": _registers(*names)}
 
 
 def _registers(*names: str) -> list[dict[str, int | None]]:
-    """The values of registers by name, core by core; null for one that is not available."""
+    """The values of registers by name, for each core; null if not available."""
     machine = current.machine()
     return [{name: machine.register(name, core) for name in names} for core in machine.cores]
 
 
 def _physical(address: str, length: str) -> dict[str, str | bool]:
-    """Physical memory as hexadecimal `contents`; or why there is a `lack`, `unreadable` if only here."""
+    """Physical memory as hexadecimal `contents`, or the reason as `lack`; `unreadable` if only from here."""
     machine = current.machine()
     try:
         return {"contents": machine.read_physical(int(address, 0), int(length, 0)).hex()}
@@ -65,33 +65,33 @@ def _physical(address: str, length: str) -> dict[str, str | bool]:
 
 
 def _address(text: str) -> int:
-    """The value of an expression of a user's, as the commands evaluate it."""
+    """The value of a user's expression, as the commands evaluate it."""
     return evaluate(text)
 
 
 def _symbol_addresses(*names: str) -> dict[str, int | None]:
-    """Where the program's symbols lie."""
+    """The addresses of symbols by name; null for an unknown one."""
     symbols = GdbSymbols()
     return {name: symbols.address(name) for name in names}
 
 
 def _symbol_name(address: str) -> str | None:
-    """What the program calls what lies at an address."""
+    """The name of the symbol at an address."""
     return GdbSymbols().name(int(address, 0))
 
 
 def _sections() -> list[tuple[int, int, str]]:
-    """The program's sections: start, exclusive end, name."""
+    """The program's sections: start, end (exclusive), name."""
     return [*GdbSymbols().sections()]
 
 
 def _disassembled(core: str, address: str, word: str) -> str | None:
-    """The text of an instruction, as seen from a core."""
+    """The disassembly of an instruction, as a core sees memory."""
     current.machine()
     return disassemble(int(core, 0), int(address, 0), int(word, 0))
 
 
-_QUESTIONS: dict[str, Callable[..., Any]] = {
+_QUERIES: dict[str, Callable[..., Any]] = {
     "state": _state,
     "registers": _registers,
     "physical": _physical,

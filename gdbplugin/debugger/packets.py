@@ -1,10 +1,10 @@
 """Physical memory by packets of the remote protocol, as QEMU's stub offers it.
 
-`Qqemu.PhyMemMode:1` makes the stub take the addresses of memory packets as physical ones. The mode is on for
-one burst of packets at a time, and never when anything else may use the connection, GDB itself first of all.
+`Qqemu.PhyMemMode:1` makes the stub treat the addresses of memory packets as physical. The mode is on only
+during a burst of packets, never while GDB or anything else may use the connection.
 
-The packets go past GDB where its socket is found, else one by one through it; never by GDB's own reading of
-memory, in which its settings, and what it keeps of memory, have a part.
+The packets bypass GDB if its socket is found; else they go through GDB one by one. GDB's own memory reads are
+never used: they depend on its settings and caches.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from __future__ import annotations
 import binascii
 import contextlib
 import itertools
-import re
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import gdb
 
 from gdbplugin.debugger import sigint
 from gdbplugin.debugger.linear_map import SecureMemory
+from gdbplugin.debugger.memory_map import ASK, MemoryMap
 from gdbplugin.debugger.remote_socket import BURST, StubSocket
 from gdbplugin.debugger.text import printed
 from gdbplugin.machine import (
@@ -29,95 +28,25 @@ from gdbplugin.machine import (
     UnreadableMemoryError,
 )
 
-ASK = "info mtree -f"
-"""What QEMU's monitor is asked for."""
-_MEMORY = ("ram", "rom", "romd")
-_SPACE = re.compile(r'^ AS "memory", root: ', re.MULTILINE)
-_SECURE_SPACE = re.compile(r'^ AS "cpu-secure-memory-\d+", root: ', re.MULTILINE)
-_RANGE = re.compile(r"^ +([0-9a-f]+)-([0-9a-f]+) \(prio -?\d+, ([\w/]+)\): ([^@\n]*)", re.MULTILINE)
-
-
-class MemoryMap:
-    """Ranges of physical addresses (ends exclusive), each of a kind and with a name, as QEMU calls them.
-
-    Where nothing is known of any, everything is taken for memory. `secure` is the same of the addresses as
-    cores in Secure state have them, which may have more there.
-    """
-
-    def __init__(
-        self, ranges: Iterable[tuple[int, int, str, str]] = (), secure: MemoryMap | None = None
-    ) -> None:
-        self.secure = secure
-        self._memory: list[tuple[int, int]] = []
-        self._devices: list[tuple[int, int, str]] = []
-        for start, end, kind, name in sorted(ranges):
-            if kind not in _MEMORY:
-                self._devices.append((start, end, name))
-            elif self._memory and self._memory[-1][1] == start:
-                self._memory[-1] = (self._memory[-1][0], end)
-            else:
-                self._memory.append((start, end))
-
-    @classmethod
-    def parse(cls, text: str) -> MemoryMap:
-        """What QEMU says of its address spaces (`info mtree -f`)."""
-        views = text.split("FlatView #")
-        secure = next(filter(_SECURE_SPACE.search, views), None)
-        return cls(
-            _ranges(next(filter(_SPACE.search, views), "")),
-            None if secure is None else cls(_ranges(secure)),
-        )
-
-    def lack(self, address: int, length: int) -> str | None:
-        """Why a range is not to be read; None where it lies in memory.
-
-        Of Secure memory nothing is said: it is no memory of other cores.
-        """
-        if not self._memory:
-            return None
-        index = bisect_right(self._memory, (address, 1 << 64)) - 1
-        if index >= 0 and address + length <= self._memory[index][1]:
-            return None
-        device = self.device(address, length)
-        return (
-            "there is no memory"
-            if device is None
-            else f"the device {device} is there, which reading might change"
-        )
-
-    def device(self, address: int, length: int) -> str | None:
-        """The name of a device that has a part in a range; None where there is none."""
-        end = address + length
-        return next((name for start, last, name in self._devices if start < end and address < last), None)
-
-
-def _ranges(view: str) -> list[tuple[int, int, str, str]]:
-    """The ranges that QEMU lists in one view of addresses."""
-    return [
-        (int(first, 16), int(last, 16) + 1, kind, name.strip())
-        for first, last, kind, name in _RANGE.findall(view)
-    ]
-
-
 _MODE, _SET_MODE = "qqemu.PhyMemMode", "Qqemu.PhyMemMode"
-# QEMU answers at most 4,096 hexadecimal digits to one packet.
+# QEMU answers a packet with at most 4,096 hexadecimal digits.
 _PACKET_BYTES = 2048
 _SMALL_PACKET_BYTES = 256
-# By the number of the connection, which GDB gives to no other: a machine's memory stays where it is.
+# By connection number, which GDB never reuses: a machine's memory map does not change.
 _maps: dict[int, MemoryMap] = {}
 _asking: list[str] = []
 
 
 def is_asking_monitor() -> bool:
-    """Whether a `monitor` command that is carried out now is one of this module's, which changes nothing."""
+    """Whether the `monitor` command being run is from this module, and so changes nothing."""
     return bool(_asking)
 
 
 def ask_monitor(command: str) -> str | None:
-    """What the monitor behind the stub says to a command that changes nothing; None where there is none."""
+    """The output of a monitor command that changes nothing; None if the stub has no such monitor."""
     _asking.append(command)
     try:
-        with sigint.held():
+        with sigint.deferred():
             return printed(f"monitor {command}").replace("\r\n", "\n")
     except gdb.error:
         return None
@@ -126,21 +55,21 @@ def ask_monitor(command: str) -> str | None:
 
 
 class PacketMemory:
-    """Reads by `m` packets, writes by `M` packets; made by `probe`."""
+    """Physical memory read by `m` packets and written by `M` packets; created by `probe`."""
 
     def __init__(self, connection: gdb.RemoteTargetConnection, found: bytes, secure: SecureMemory) -> None:
         self._connection = connection
         self._secure = secure
-        # Where the user has it on, it stays on.
+        # If the user has turned the mode on, it stays on.
         self._around = None if found == b"1" else (f"{_SET_MODE}:1", f"{_SET_MODE}:0")
         self._socket = StubSocket.find(connection)
         self._map = self._memory_map()
 
     @classmethod
     def probe(cls, inferior: gdb.Inferior, secure: SecureMemory) -> PacketMemory | None:
-        """The memory behind an inferior's stub, or None if it knows no such mode.
+        """The physical memory of an inferior; None if its stub does not have the mode.
 
-        `secure` reads what is memory for cores in Secure state alone: the mode's addresses are not theirs.
+        `secure` reads the memory that only cores in Secure state have: the mode does not reach it.
         """
         connection = inferior.connection
         if not isinstance(connection, gdb.RemoteTargetConnection):
@@ -155,24 +84,23 @@ class PacketMemory:
         return _maps[number]
 
     def read(self, address: int, length: int) -> bytes:
-        """Exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`.
+        """Read exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`.
 
-        Where nobody says that there is no memory, one that the stub does not read is an
-        `UnreadableMemoryError`.
+        It is an `UnreadableMemoryError` if the map has memory there, but the stub does not read it.
         """
         lack = self._map.lack(address, length)
         if lack is not None:
             if self._map.secure is not None and self._map.secure.lack(address, length) is None:
                 if self._around is None:
-                    # By virtual address nothing is read then.
-                    reason = "it is Secure memory: put the stub's mode back (maint packet Qqemu.PhyMemMode:0)"
+                    # Then no virtual address can be read.
+                    reason = "it is Secure memory: turn the stub's mode off (maint packet Qqemu.PhyMemMode:0)"
                     raise UnreadableMemoryError(address, length, reason)
                 return self._secure.read(address, length)
             raise PhysicalReadError(address, length, lack)
         (found,) = self.read_ranges([(address, length)])
         if found is not None:
             return found
-        # A stub with smaller packets, or memory that ends within the piece of one.
+        # The stub has smaller packets, or the memory ends within a packet.
         parts = []
         for place, size in _pieces(address, length, _SMALL_PACKET_BYTES):
             (part,) = self.read_ranges([(place, size)])
@@ -182,7 +110,7 @@ class PacketMemory:
         return b"".join(parts)
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
-        """See `ReadsRanges`."""
+        """Read several ranges, as `gdbplugin.machine.ReadsRanges` says."""
         packets = [
             []
             if self._map.lack(address, length)
@@ -200,7 +128,7 @@ class PacketMemory:
             found = self._socket.ask(packets, self._around) if self._socket is not None else None
             return self._through_gdb(packets) if found is None else found
         except MachineGoneError:
-            # GDB learns of it now, not from whatever it is to do next.
+            # Let GDB notice now, not at its next use of the connection.
             with contextlib.suppress(MachineGoneError):
                 _send(self._connection, _MODE)
             raise
@@ -208,13 +136,13 @@ class PacketMemory:
     def _through_gdb(self, packets: list[str]) -> list[bytes]:
         answers = []
         for start in range(0, len(packets), BURST):
-            with sigint.held(), self._switched():
+            with sigint.deferred(), self._switched():
                 answers += [_send(self._connection, packet) for packet in packets[start : start + BURST]]
         return answers
 
     @contextlib.contextmanager
     def _switched(self) -> Iterator[None]:
-        """Have the stub take addresses as physical ones for the length of a `with`."""
+        """Make the stub treat addresses as physical for the length of a `with`."""
         if self._around is None:
             yield
             return
@@ -226,24 +154,24 @@ class PacketMemory:
             _send(self._connection, self._around[1])
 
     def write(self, address: int, data: bytes) -> None:
-        """Write one packet's worth; raises `PhysicalWriteError` or `MachineGoneError`."""
+        """Write what fits one packet; raises `PhysicalWriteError` or `MachineGoneError`."""
         if self._through_gdb([f"M{address:x},{len(data):x}:{data.hex()}"]) != [b"OK"]:
             raise PhysicalWriteError(address, len(data))
 
 
 def _pieces(address: int, length: int, size: int) -> Iterator[tuple[int, int]]:
-    """A range in pieces of up to `size` bytes."""
+    """A range split into pieces of up to `size` bytes."""
     end = address + length
     return ((place, min(size, end - place)) for place in range(address, end, size))
 
 
 def _contents(answers: Sequence[bytes], length: int) -> bytes | None:
-    """The bytes that answers hold in hexadecimal digits; None where one of them is an error instead."""
+    """The bytes in the hexadecimal digits of answers; None if one of them is an error."""
     try:
         found = binascii.unhexlify(b"".join(answers))
     except binascii.Error:
         return None
-    # An error has three digits, and is shorter than any piece of which it could be all there is.
+    # An error is three digits, so answers with one are not `length` bytes.
     return found if len(found) == length else None
 
 

@@ -1,12 +1,11 @@
 """Pretty printers for TinyOS's types; `info pretty-printer` lists them.
 
-Registering them looks at no file: a value's type says by its name whether it is TinyOS's, in any program.
-Nothing is read but the value itself. A value that its type does not have is printed as the number it is.
+The name of a value's type tells whether it is TinyOS's, in any program. Only the value itself is read. An
+enum value without a name is printed as its number.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterator
 
@@ -23,36 +22,26 @@ _CRATES = ("tinyos::", "kernel::")
 _ATOMIC = "core::sync::atomic::Atomic"
 
 
-class _Kind:
-    """A group of types that can be disabled by itself."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.enabled = True
-
-
-class _Collection:
-    """What GDB calls with every value that it prints."""
-
-    name = "tinyos"
+class _Printers(gdb.printing.PrettyPrinter):
+    """GDB calls this with every value that it prints. Each group of printers can be disabled separately."""
 
     def __init__(self) -> None:
-        self.enabled = True
-        self.subprinters = [_Kind(name) for name in ("atomic", "cell", "enum", "struct")]
+        groups = ("atomic", "cell", "enum", "struct")
+        super().__init__("tinyos", [gdb.printing.SubPrettyPrinter(name) for name in groups])
 
     def __call__(self, value: gdb.Value) -> Any:
-        """A printer for the value; None where it is not TinyOS's, or no printer is enabled for it."""
+        """A printer for the value; None if it is not TinyOS's or its printer is disabled."""
         name = value.type.strip_typedefs().name
         if name is None or not (name.startswith(_CRATES) or name.startswith(_ATOMIC)):
             return None
-        kind, printer = importlib.import_module("gdbplugin.debugger.printers").find(value, name)
-        enabled = any(entry.enabled for entry in self.subprinters if entry.name == kind)
+        group, printer = find(value, name)
+        enabled = any(entry.enabled for entry in self.subprinters or () if entry.name == group)
         return printer(value) if enabled else None
 
 
 def register() -> None:
-    """Add the collection, or put it in the place of the one that was added before."""
-    gdb.printing.register_pretty_printer(None, _Collection(), replace=True)
+    """Register the printers; doing so again replaces them."""
+    gdb.printing.register_pretty_printer(None, _Printers(), replace=True)
 
 
 _PATH = re.compile(r"(?:\w+::)+")
@@ -75,7 +64,7 @@ _WHOLE = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION)
 
 
 def find(value: gdb.Value, name: str) -> tuple[str, Callable[[gdb.Value], Any]]:
-    """The kind and the printer of a value by its type's name."""
+    """The group and the class of the printer for a value, by its type's name."""
     if name.startswith("core::"):
         return "atomic", _Atomic
     if value.type.strip_typedefs().code not in _WHOLE:
@@ -84,12 +73,12 @@ def find(value: gdb.Value, name: str) -> tuple[str, Callable[[gdb.Value], Any]]:
 
 
 def short(name: str) -> str:
-    """A type's or variant's name without the paths of it and of its parameters."""
+    """A type or enum value's name without paths, also in its type parameters."""
     return fitted(_PATH.sub("", name))
 
 
 def unwrapped(value: gdb.Value) -> gdb.Value:
-    """What a chain of structs of one field wraps."""
+    """The value inside nested structs that have only one field with a size."""
     while value.type.strip_typedefs().code == gdb.TYPE_CODE_STRUCT:
         filled = [field for field in value.type.strip_typedefs().fields() if field.type and field.type.sizeof]
         if len(filled) != 1:
@@ -99,13 +88,13 @@ def unwrapped(value: gdb.Value) -> gdb.Value:
 
 
 class _Enumerator:
-    """A variant by its bare name."""
+    """Prints an enum value by its bare name."""
 
     def __init__(self, value: gdb.Value) -> None:
         self._value = value
 
     def to_string(self) -> str:
-        """GDB's call."""
+        """Called by GDB: the text of the value."""
         number = int(self._value)
         for field in self._value.type.strip_typedefs().fields():
             if field.enumval == number:
@@ -114,46 +103,46 @@ class _Enumerator:
 
 
 class _Atomic:
-    """The number that an atomic holds."""
+    """Prints an atomic as the number in it."""
 
     def __init__(self, value: gdb.Value) -> None:
         self._value = value
 
     def to_string(self) -> str:
-        """GDB's call."""
+        """Called by GDB: the text of the value."""
         return str(unwrapped(self._value))
 
 
 class _Cell:
-    """A `SequenceCell`: whether its value is being changed, and the value itself."""
+    """Prints a `SequenceCell`: whether its value is being changed, and the value."""
 
     def __init__(self, value: gdb.Value) -> None:
         self._value = value
 
     def to_string(self) -> str:
-        """GDB's call."""
+        """Called by GDB: the text of the value."""
         sequence = int(unwrapped(self._value["sequence"]))
         state = ", now being changed" if sequence % 2 else ""
         return f"SequenceCell (changed {sequence // 2:,} times{state})"
 
     def children(self) -> Iterator[tuple[str, gdb.Value]]:
-        """GDB's call: past the cell, what it holds."""
+        """Called by GDB: the value, without the `UnsafeCell` around it."""
         yield "value", unwrapped(self._value["value"])
 
 
 class _Record:
-    """A struct by its bare name, its fields as they are best read; what only wraps one, as that one."""
+    """Prints a struct by its bare name, with readable fields; a wrapper as the struct that it wraps."""
 
     def __init__(self, value: gdb.Value) -> None:
         inner = unwrapped(value)
         self._value = inner if inner.type.strip_typedefs().code in _WHOLE else value
 
     def to_string(self) -> str:
-        """GDB's call."""
+        """Called by GDB: the text of the value."""
         return short(self._value.type.strip_typedefs().name or "")
 
     def children(self) -> Iterator[tuple[str, gdb.Value | str]]:
-        """GDB's call."""
+        """Called by GDB: the fields."""
         for field in self._value.type.strip_typedefs().fields():
             yield fitted(field.name or ""), _shown(field.name or "", self._value[field])
 

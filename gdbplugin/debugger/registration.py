@@ -1,7 +1,7 @@
-"""Registers what the plugin adds to GDB: a CLI and an MI command for each descriptor, settings and the like.
+"""Registers what the plugin adds to GDB: a CLI and an MI command for each descriptor, settings, functions.
 
-Loaded while GDB starts: only what GDB's own Python has loaded already may be imported here, and the
-rest when a command is first run.
+Imported while GDB starts: it may import only what GDB's own Python has imported already. Everything else is
+imported when a command is first run.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class CliCommand(gdb.Command):
         execution.run(self._command, argument)
 
     def complete(self, text: str, word: str | None) -> list[str] | int:
-        """Called by GDB: the words that can come next; for an address, what GDB itself would offer.
+        """Called by GDB: what can come next; for an address, what GDB itself would offer.
 
-        GDB 14 and later first ask without a `word`, where words are broken: in an address as in expressions.
+        GDB 14 and later first ask without a `word` how words are broken: in an address as in expressions.
         """
         from gdbplugin.debugger import execution
 
@@ -48,8 +48,8 @@ class CliCommand(gdb.Command):
 class MiCommand(gdb.MICommand):
     """A command for programs that speak GDB/MI: `-tinyos-report` returns one field, `json`.
 
-    It takes the same words. Large objects arrive much faster this way than as the output of a CLI command,
-    which GDB escapes and sends in small pieces.
+    It takes the same arguments. Large objects arrive much faster than as the output of a CLI command, which
+    GDB escapes and sends in small pieces.
     """
 
     def __init__(self, command: Command) -> None:
@@ -73,7 +73,7 @@ class MachineMiCommand(gdb.MICommand):
         super().__init__("-tinyos-machine")
 
     def invoke(self, arguments: list[str]) -> dict[str, object]:
-        """Called by GDB."""
+        """Called by GDB: answer the query as JSON."""
         from gdbplugin.debugger import machine_queries
 
         return {"json": machine_queries.answer(arguments)}
@@ -82,10 +82,10 @@ class MachineMiCommand(gdb.MICommand):
 class Prefix(gdb.Command):
     """Show what TinyOS's memory management and the AArch64 MMU beneath it are doing.
 
-    The letters of the kernel's own shell work here as well: `tinyos *r` and `tinyos r` mean `tinyos report`.
-    Each command takes --json, for programs. What was read is kept until the target runs or is written to, or
-    is given a command such as monitor, restore or load. Changes by others meanwhile, such as by QMP, are not
-    seen.
+    The letters of the kernel's own shell work too: `tinyos *r` and `tinyos r` mean `tinyos report`.
+    Every command takes --json, for programs. What was read is kept until the target runs or is written to, or
+    gets a command such as monitor, restore or load. Changes made in other ways, such as by QMP, are not
+    noticed.
     """
 
     def __init__(self, commands: Sequence[Command]) -> None:
@@ -93,15 +93,15 @@ class Prefix(gdb.Command):
         self._commands = commands
 
     def complete(self, text: str, word: str | None) -> list[str]:
-        """Called by GDB where no subcommand begins like `text`: a letter with its star."""
+        """Called by GDB if no subcommand starts with `text`: offer the letters with a star."""
         if word is None:
-            return []  # It asks only where words are broken.
+            return []  # GDB only asks how words are broken.
         letters = [f"*{command.letter}" for command in self._commands if command.letter]
         head = len(text) - len(word)
         return [letter[head:] for letter in letters if letter.startswith(text)]
 
     def invoke(self, argument: str, from_tty: bool) -> None:
-        """Called by GDB for what is not a subcommand: a letter with its star, nothing, or a mistake."""
+        """Called by GDB for anything but a subcommand: a letter with its star, nothing, or a mistake."""
         first, _, rest = argument.strip().partition(" ")
         if not first:
             gdb.execute("help tinyos", from_tty)
@@ -123,7 +123,7 @@ def register() -> None:
         CliCommand(command)
         MiCommand(command)
         if command.letter:
-            # Explicitly, because GDB takes an abbreviation only while no other word begins like it.
+            # An alias, because GDB takes an abbreviation only while no other command starts with it.
             gdb.execute(f"alias -a tinyos {command.letter} = tinyos {command.word}", to_string=True)
     MachineMiCommand()
     preferences.register()

@@ -1,7 +1,7 @@
-"""Asking the kernel to run one of its tests, by the request word of its interface for debuggers.
+"""Makes the kernel run one of its tests, by the request word of its interface for debuggers.
 
-The only thing in this package that writes to the target, and all it writes is that word. It is written by its
-physical address: a CPU stopped at EL0 has no access to the kernel's own.
+Nothing else in this package writes to the target, and only that word is written. The write uses its physical
+address, because a CPU stopped at EL0 cannot access kernel addresses.
 """
 
 from __future__ import annotations
@@ -39,32 +39,32 @@ if TYPE_CHECKING:
 
 
 class RequestError(MachineError):
-    """The kernel cannot be asked now, or what it was asked for did not come to its end."""
+    """The kernel cannot run a test now, or did not finish it."""
 
 
 @dataclass(frozen=True)
 class _UnderWay:
-    """A test that was asked for, whose end nobody has seen yet, and what was before."""
+    """A requested test that has not been seen to end, and the state before it."""
 
     test: KernelTest
     served: int
     before: Any
 
 
-# By the number of the connection, and that of the test.
+# By connection number and test number.
 _under_way: dict[tuple[int, int], _UnderWay] = {}
 _last: dict[tuple[int, int], Any] = {}
 
 
 def latest(test: KernelTest) -> Any:
-    """What the latest run of a test on this connection changed; nothing is asked of the target."""
+    """What the last run of a test on this connection changed; the target is not used."""
     if _key(test) not in _last:
-        raise RequestError(f"no {test.name} was run on this connection yet: {test.command} runs one")
+        raise RequestError(f"no {test.name} has run on this connection yet: {test.command} runs one")
     return _last[_key(test)]
 
 
 def run(test: KernelTest, journal: Journal, quiet: bool) -> Any:
-    """Run a test in the target; raises a `MachineError`."""
+    """Run a test in the target and return what it changed; raises a `MachineError`."""
     kernel = find_kernel(current.machine(), journal)
     interface = read_interface(kernel)
     former = _known(test, interface)
@@ -96,9 +96,9 @@ def _finish(test: KernelTest, former: _UnderWay, steps: int | None, journal: Jou
 
 
 def _wait(test: KernelTest, waiting: Waiting, former: _UnderWay, quiet: bool) -> int | None:
-    """Until the request was carried out; raises `RequestError` if it was not.
+    """Wait until the test has ended; raises `RequestError` if it does not.
 
-    The steps that were done when it was cancelled; None if it was not.
+    Returns the number of steps done when it was cancelled; None if it was not cancelled.
     """
     cancelled_at = None
     while True:
@@ -119,7 +119,7 @@ def _wait(test: KernelTest, waiting: Waiting, former: _UnderWay, quiet: bool) ->
             cancelled_at = interface.progress or 0
             _write_request(CANCEL)
             if not quiet:
-                _say(f"The {test.name} is told to end, and lets its tasks end first.")
+                _say(f"Ending the {test.name}: its tasks end first.")
             continue
         raise RequestError(_why_not_ended(test, waiting, interface))
 
@@ -127,8 +127,8 @@ def _wait(test: KernelTest, waiting: Waiting, former: _UnderWay, quiet: bool) ->
 def _why_not_begun(test: KernelTest, waiting: Waiting) -> str:
     if waiting.timed_out:
         return (
-            f"the kernel did not take up the {test.name}: it is busy with a command of its console, or "
-            "its timer does not tick; the request was withdrawn"
+            f"the kernel did not start the {test.name}: it is busy with a console command, or its timer does "
+            "not tick; the request was withdrawn"
         )
     if not waiting.interrupted:
         return f"the target stopped {waiting.reason} before the {test.name} began; the request was withdrawn"
@@ -137,7 +137,7 @@ def _why_not_begun(test: KernelTest, waiting: Waiting) -> str:
 
 def _why_not_ended(test: KernelTest, waiting: Waiting, interface: Interface) -> str:
     steps = f"{interface.progress} of {interface.progress_total} steps done"
-    later = f"the test goes on when the target does, and `{test.command}` then waits for its end"
+    later = f"the test continues when the target does, and `{test.command}` then waits for its end"
     if waiting.timed_out:
         return f"the kernel's {test.name} makes no progress ({steps}); {later}"
     if waiting.interrupted:
@@ -146,7 +146,7 @@ def _why_not_ended(test: KernelTest, waiting: Waiting, interface: Interface) -> 
 
 
 def _known(test: KernelTest, interface: Interface) -> _UnderWay | None:
-    """The same test asked for before and left to itself, if it still runs, or has ended meanwhile."""
+    """An earlier request for the test, no longer waited for, if it still runs or has ended by now."""
     former = _under_way.pop(_key(test), None)
     if former is None:
         return None
@@ -159,34 +159,34 @@ def _is_over(interface: Interface, former: _UnderWay) -> bool:
 
 
 def _require_able(kernel: Kernel, interface: Interface) -> None:
-    """Raises `RequestError` where a request would not be carried out."""
+    """Raise `RequestError` if the kernel would not carry out a request."""
     failure = read_failure(kernel)
     if failure is not None:
         raise RequestError(
-            f"the kernel has halted after a failure ({failure.message or failure.kind_name}): it runs nothing"
+            f"the kernel has halted after a failure ({failure.message or failure.kind_name}) and runs nothing"
         )
     if interface.is_ready != 1:
-        raise RequestError("the kernel's boot workload is not over yet: let it run on, then stop it again")
+        raise RequestError("the kernel's boot workload has not ended: resume the target and stop it later")
     if interface.active:
         name = NAMES.get(interface.active, f"request {interface.active}")
         steps = f"{interface.progress} of {interface.progress_total} steps"
         raise RequestError(
-            f"the kernel carries out a {name} already ({steps}): let it run on until that is over"
+            f"the kernel is already running a {name} ({steps}): resume the target until that has ended"
         )
     if interface.request:
         name = NAMES.get(interface.request, f"request {interface.request}")
-        raise RequestError(f"a {name} was asked for already, and is not taken up yet: let the target run on")
+        raise RequestError(f"a {name} is requested already, but has not started: resume the target")
     tasks = read_tasks(kernel)
     if tasks is not None and tasks.is_held:
-        raise RequestError("the kernel holds its tasks still: let them go first (`go` at its console)")
+        raise RequestError("the kernel holds its tasks: release them first (`go` at its console)")
     if gdb.parameter("scheduler-locking") == "on":
-        raise RequestError("scheduler-locking is on, so that one core would run alone: set it off first")
+        raise RequestError("scheduler-locking is on, so only one core would run: turn it off first")
 
 
 def _lookers(kernel: Kernel) -> tuple[Callable[[], Interface], Callable[[], bool]]:
-    """Read the interface, and whether the kernel has failed, while core 0 is in the kernel.
+    """Functions that read the interface, and whether the kernel has failed, while core 0 is in the kernel.
 
-    There, and only there, GDB itself can read the kernel's virtual addresses.
+    Only then can GDB itself read the kernel's virtual addresses.
     """
     interface, failure = kernel.static(INTERFACE), kernel.static(FAILURE_RECORD)
     inferior = gdb.selected_inferior()
@@ -234,12 +234,12 @@ def _write_request(number: int) -> None:
 
 
 def _announce(test: KernelTest, goes_on: bool) -> None:
-    how = "goes on" if goes_on else "asked for by DEBUGGER_INTERFACE.request"
+    how = "continues" if goes_on else "requested by DEBUGGER_INTERFACE.request"
     end = "Ctrl-C ends it early." if test.can_cancel else "Ctrl-C stops the target."
     _say(f"The target runs now: the kernel's {test.name}{' ' if goes_on else ', '}{how}. {end}")
 
 
 def _say(text: str) -> None:
-    """At once, though what the command prints is to come at its end."""
+    """Print at once; the command's own output comes at its end."""
     gdb.write(fitted(text) + "\n", gdb.STDERR)
     gdb.flush(gdb.STDERR)

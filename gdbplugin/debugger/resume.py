@@ -1,8 +1,8 @@
-"""Letting the target run until the kernel has carried out a request.
+"""Lets the target run until the kernel has carried out a request.
 
-GDB waits in `continue` as it does for a user, so that Ctrl-C and the user's own breakpoints work as ever. An
-internal hardware breakpoint where the kernel says that something has changed looks at the interface; it
-stops the target for good only at the end, and is gone afterwards on every path.
+GDB waits in `continue` as it does for a user, so Ctrl-C and the user's own breakpoints work as usual. An
+internal hardware breakpoint, where the kernel reports changes of its interface, reads that interface at each
+hit. It lets the target stop only at the end, and is always deleted afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SECONDS_BEFORE_PROGRESS = 0.5
-# Wall time without any sign of the kernel: to take the request up, and between two steps of it.
+# Timeouts in wall time: for the kernel to start, and between two of its steps.
 _SECONDS_TO_BEGIN = 10.0
 _SECONDS_OF_SILENCE = 60.0
 
@@ -33,7 +33,7 @@ _SECONDS_OF_SILENCE = 60.0
 class Waiting:
     """One wait for one request; `begin` is the interface before it.
 
-    `look` reads it, and `has_failed` the failure record, while core 0 is in the kernel.
+    `look` reads the interface, and `has_failed` the failure record, while core 0 is in the kernel.
     """
 
     def __init__(
@@ -54,40 +54,40 @@ class Waiting:
         self.ended = False
         """The request was carried out."""
         self.failed = False
-        """The kernel has failed meanwhile."""
+        """The kernel has failed during the wait."""
 
     @property
     def timed_out(self) -> bool:
-        """The target was stopped because the kernel gave no sign for too long."""
+        """The target was stopped because the kernel made no progress for too long."""
         return self._watchdog.fired
 
     @property
     def interrupted(self) -> bool:
         """The target was stopped by Ctrl-C."""
         by_signal = isinstance(self._stop, gdb.SignalEvent) and self._stop.stop_signal == "SIGINT"
-        return self._has_quit or by_signal or self._stopped_for_nothing
+        return self._has_quit or by_signal or self._stopped_without_change
 
     @property
-    def _stopped_for_nothing(self) -> bool:
-        """At the point of ours without its reason: Ctrl-C came during its look, or before it had begun."""
+    def _stopped_without_change(self) -> bool:
+        """Stopped at our breakpoint without its reason: Ctrl-C came during or just before its read."""
         if self._point is None or self._point.error is not None or self.ended or self.failed or self._points:
             return False
         return isinstance(self._stop, gdb.BreakpointEvent) and self._point in self._stop.breakpoints
 
     @property
     def reason(self) -> str:
-        """What else stopped it."""
+        """What else stopped the target."""
         if self._points:
             return "at breakpoint " + ", ".join(map(str, self._points))
         if isinstance(self._stop, gdb.SignalEvent):
             return f"by {self._stop.stop_signal}"
         if self._point is not None and self._point.error is not None:
             return f"because its state could not be read ({self._point.error})"
-        return "on the way"
+        return "for an unknown reason"
 
     @contextlib.contextmanager
     def prepared(self, address: int, begun: bool) -> Iterator[None]:
-        """What waiting takes, for the length of a `with`; `address` is where the kernel says of changes."""
+        """Set up the wait for the length of a `with`; `address` is where the kernel reports changes."""
         self._point = point = _ChangePoint(address, self._changed)
         gdb.events.stop.connect(self._stopped)
         self._watchdog.start(_SECONDS_OF_SILENCE if begun else _SECONDS_TO_BEGIN)
@@ -101,14 +101,14 @@ class Waiting:
             self._erase_progress()
 
     def go_on(self) -> None:
-        """Let the target run until it stops, for whatever reason; GDB shows a stop that is not the end."""
+        """Let the target run until it stops for any reason; GDB shows a stop that is not the end."""
         self._stop = None
         self._has_quit = False
         self._hits = {point.number: point.hit_count for point in gdb.breakpoints()}
         try:
             gdb.execute("continue", to_string=True)
         except KeyboardInterrupt:
-            # Ctrl-C while GDB, not the target, had the terminal: at a stop that it makes for itself.
+            # Ctrl-C while GDB, not the target, had the terminal: at an internal stop.
             self._has_quit = True
         except gdb.error as error:
             if gdb.selected_thread() is None:
@@ -119,7 +119,7 @@ class Waiting:
 
     def _stopped(self, event: Any) -> None:
         self._stop = event
-        # Noted now: a temporary one is gone in a moment. GDB names those, too, whose condition does not hold.
+        # Noted now: a temporary one is about to be deleted. GDB also lists those whose condition is false.
         points = event.breakpoints if isinstance(event, gdb.BreakpointEvent) else ()
         self._points = [
             point.number
@@ -128,7 +128,7 @@ class Waiting:
         ]
 
     def _changed(self) -> bool:
-        """Whether to stop for good."""
+        """Whether to let the target stop."""
         now = self._look()
         if now == self._seen:
             self.failed = self._has_failed()
@@ -140,13 +140,13 @@ class Waiting:
         return self.ended
 
     def _show_progress(self, now: Interface) -> None:
-        """On a terminal, once it lasts. GDB's own streams are being caught meanwhile."""
+        """Show progress on a terminal, after a while. GDB's own streams are captured meanwhile."""
         if time.monotonic() - self._began < _SECONDS_BEFORE_PROGRESS or not now.progress_total:
             return
         if os.isatty(2) and not is_dumb(os.environ):
             self._shows_progress = True
             line = f"{self._title}: {now.progress} of {now.progress_total} steps"
-            # Of a line that the terminal breaks, only the end would be erased.
+            # If the terminal broke the line, only its end would be erased.
             columns = os.get_terminal_size(2).columns
             line = line[: columns - 1] if columns else line
             os.write(2, f"\r{line}".encode("ascii", "replace"))
@@ -157,31 +157,31 @@ class Waiting:
 
 
 class _ChangePoint(gdb.Breakpoint):
-    """Where the kernel says that something has changed."""
+    """A breakpoint where the kernel reports changes."""
 
     def __init__(self, address: int, changed: Callable[[], bool]) -> None:
-        # As a signed number: in Rust, GDB 15 takes no larger one for an address.
+        # A signed number: in Rust, GDB 15 takes no larger one as an address.
         signed = address - (1 << 64) if address >> 63 else address
         super().__init__(f"*{signed}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True)
         self.silent = True
         self._changed = changed
         self.error: Exception | None = None
-        """Why the latest look failed, if it did."""
+        """The error of the last read, if it failed."""
 
     def stop(self) -> bool:
-        """GDB's call at each hit: whether to stop."""
+        """Called by GDB at each hit: whether to stop."""
         try:
             return self._changed()
         except (MachineError, gdb.error, gdb.MemoryError) as error:
             self.error = error
             return True
         except KeyboardInterrupt:
-            # Ctrl-C just now is one as at any other moment.
+            # Ctrl-C stops the target here too.
             return True
 
 
 class _Watchdog:
-    """Interrupts the target when nobody has fed it for too long."""
+    """Interrupts the target unless it is fed in time."""
 
     def __init__(self) -> None:
         self.fired = False
@@ -190,21 +190,21 @@ class _Watchdog:
         self._thread = threading.Thread(target=self._watch, name="tinyos-watchdog", daemon=True)
 
     def start(self, seconds: float) -> None:
-        """Begin."""
+        """Start the thread."""
         self.feed(seconds)
         self._thread.start()
 
     def feed(self, seconds: float) -> None:
-        """Not before so many seconds from now."""
+        """Set the deadline to so many seconds from now."""
         self._deadline = time.monotonic() + seconds
 
     def end(self) -> None:
-        """Nothing happens any more after this."""
+        """Stop the thread; nothing is interrupted after this."""
         self._over.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        # GDB's signals are for GDB's own thread.
+        # GDB's own thread must get the signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while (left := self._deadline - time.monotonic()) > 0:
             if self._over.wait(left):

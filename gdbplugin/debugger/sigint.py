@@ -1,4 +1,4 @@
-"""Ctrl-C in moments that must come to their end."""
+"""Defers Ctrl-C during steps that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Have Ctrl-C come behind a `with`, or just before it, but not in it.
+def deferred() -> Iterator[None]:
+    """Defer Ctrl-C to the end of a `with`: it comes before or after, but not inside.
 
-    Unless a thread of somebody else's in GDB's process takes the signal, which none of GDB's own does.
+    This does not hold if another plugin's thread in GDB's process takes the signal; GDB's own threads do not.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        # Within: what has come by then is raised by this call.
+        # Inside the try: a Ctrl-C that came before is raised by this call.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def is_waiting() -> bool:
-    """Whether Ctrl-C has come while it was held."""
+def is_pending() -> bool:
+    """Whether a Ctrl-C is deferred now."""
     return signal.SIGINT in signal.sigpending()

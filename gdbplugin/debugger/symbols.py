@@ -1,4 +1,4 @@
-"""What GDB itself knows: the names of the loaded program, its disassembler, the value of an expression."""
+"""What GDB itself knows: the program's symbols, its disassembly, and the values of expressions."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _ADDRESS = re.compile(r"is (?:at|a function at address|static storage at address
 _SECTION = re.compile(r"^\s*(0x[0-9a-f]+) - (0x[0-9a-f]+) is (\S+)$", re.MULTILINE)
 
 _HASH = re.compile(r"::h[0-9a-f]{16}\b|(?<=\w)\[[0-9a-f]{8,16}\]")
-"""What rustc adds to make a symbol unique: to a function's path (legacy mangling), to a crate's name (v0)."""
+"""rustc's hash that makes a symbol unique: after a function's path (legacy mangling) or a crate (v0)."""
 
 
 class GdbSymbols:
-    """The loaded program's names; satisfies `gdbplugin.kernel.target.Symbols`."""
+    """The loaded program's symbols; satisfies `gdbplugin.kernel.target.Symbols`."""
 
     def address(self, name: str) -> int | None:
-        """See `Symbols`."""
+        """The address of a symbol; None if there is no such symbol."""
         try:
             said = printed(f"info address {name}")
         except gdb.error:
-            return None  # GDB raises for a name that it does not know.
+            return None  # GDB raises an error for an unknown name.
         found = _ADDRESS.search(said)
         return int(found[1], 16) if found else None
 
     def name(self, address: int) -> str | None:
-        """See `Symbols`."""
+        """The name of the symbol at an address, with `+ OFFSET`; None if there is none."""
         try:
             said = printed(f"info symbol {address:#x}")
         except gdb.error:
@@ -42,15 +42,15 @@ class GdbSymbols:
         return _HASH.sub("", said.partition(" in section ")[0].strip())
 
     def sections(self) -> Sequence[tuple[int, int, str]]:
-        """See `Symbols`."""
+        """The program's sections: start, end (exclusive), name."""
         said = printed("info files")
         return [(int(start, 16), int(end, 16), name) for start, end, name in _SECTION.findall(said)]
 
 
 def disassemble(core: int, address: int, word: int) -> str | None:
-    """The text of the instruction `word` at a virtual address, as seen from a core.
+    """The disassembly of the instruction `word` at a virtual address, as a core sees memory.
 
-    None where GDB cannot read it there, or reads another: the core may be in another address space now.
+    None if GDB reads nothing or another word there: the core may be in another address space by now.
     """
     try:
         with current.seen_from(core):
@@ -63,26 +63,26 @@ def disassemble(core: int, address: int, word: int) -> str | None:
     return str(found["asm"]).replace("\t", " ")
 
 
-# Compiled when first used: most commands are given without any address.
+# Compiled at first use: most commands take no address.
 _MANY_DIGITS = r"(?<![\w$])[0-9][0-9a-zA-Z_]{40,}"
 _TOO_LARGE = "has more than 64 bits"
-# `==`, `!=`, `<=` and `>=` only compare.
+# Not `==`, `!=`, `<=` and `>=`, which only compare.
 _CHANGES = r"\+\+|--|(?<![=!<>])=(?!=)|<<=|>>="
 _CALLS = r"(?<![\w$:])(?!sizeof\b|alignof\b|_Alignof\b|as\b)[A-Za-z_][\w:]*\s*\("
-# An expression that could call a function contains one of these.
+# An expression that calls a function has one of these characters.
 _MAY_CALL = frozenset("({\"'")
 _LIES_IN_MEMORY = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION, gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_FUNC)
 
 
 def evaluate(text: str) -> int:
-    """The value of a number, or of an expression that neither writes nor calls, as 64 bits.
+    """The value of a number, or of an expression that neither assigns nor calls, as 64 bits.
 
-    A function, a struct, a union or an array stands for its address. Raises `WrongWordError`, and
-    `NoTargetError` for one that cannot be evaluated while the target runs.
+    For a function, struct, union or array it is the address. Raises `WrongWordError`, or `NoTargetError` if
+    the expression cannot be evaluated because the target is running.
     """
     found = number(text)
     if (found is not None and found > LARGEST) or re.search(_MANY_DIGITS, text):
-        raise WrongWordError(text, _TOO_LARGE)  # Very many digits would make GDB abort.
+        raise WrongWordError(text, _TOO_LARGE)  # Very many digits make GDB abort.
     if found is not None:
         return found
     if re.search(_CHANGES, text) or re.search(_CALLS, text):
@@ -90,9 +90,9 @@ def evaluate(text: str) -> int:
     try:
         if _MAY_CALL.isdisjoint(text):
             return _value(text)
-        # There are more ways to call a function than the text shows: through a pointer, a convenience
-        # variable, or for a string. Ctrl-C in here would lose the user's own setting.
-        with sigint.held(), gdb.with_parameter("may-call-functions", False):
+        # The text does not show every call: it may go through a pointer or a convenience variable, or
+        # allocate a string. Ctrl-C inside would lose the user's own setting.
+        with sigint.deferred(), gdb.with_parameter("may-call-functions", False):
             return _value(text)
     except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
         current.require_not_running()

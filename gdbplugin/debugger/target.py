@@ -1,4 +1,4 @@
-"""What commands read from inside GDB: the stopped machine, GDB's names, expressions and disassembler."""
+"""What commands read inside GDB: the stopped machine, and GDB's symbols, expressions and disassembler."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class GdbTarget(Target):
-    """GDB's selected target, for one command. `quiet` where only a program listens.
+    """GDB's selected target, for one command; `quiet` if its output is for a program.
 
-    Raises `NoTargetError` when it is first read if nothing is stopped.
+    Its first use raises `NoTargetError` if nothing is stopped.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -39,25 +39,25 @@ class GdbTarget(Target):
 
     @property
     def symbols(self) -> Symbols:
-        """The names of the loaded program."""
+        """The symbols of the loaded program."""
         from gdbplugin.debugger.symbols import GdbSymbols
 
         return GdbSymbols()
 
     def disassemble(self, core: int, address: int, word: int) -> str | None:
-        """The text of the instruction `word` at a virtual address."""
+        """The disassembly of the instruction `word` at a virtual address."""
         from gdbplugin.debugger.symbols import disassemble
 
         return disassemble(core, address, word)
 
     def run_test(self, test: KernelTest) -> Any:
-        """Let the target run one of the kernel's own tests."""
+        """Make the target run one of the kernel's own tests."""
         from gdbplugin.debugger import request
 
         return request.run(test, self.journal, self._quiet)
 
     def last_test(self, test: KernelTest) -> Any:
-        """What the latest run of a test on this connection changed."""
+        """What the last run of a test on this connection changed."""
         from gdbplugin.debugger import request
 
         return request.latest(test)

@@ -1,6 +1,6 @@
-"""Text that goes through GDB, which fails at characters that its host charset does not have.
+"""Text to and from GDB, which fails on characters that its host charset does not have.
 
-Loaded while GDB starts: nothing may be imported here that GDB's own Python has not loaded already.
+Imported while GDB starts: it may import only what GDB's own Python has imported already.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 
 import gdb
 
-# A record of a stream of GDB/MI, and what is escaped in its C string.
+# A stream record of GDB/MI, and the escapes in its C string.
 _RECORD = re.compile(r'[~&@]"(?:[^"\\]|\\.)*"')
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)")
 _CONTROL = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"a": b"\a", b"e": b"\033"}
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def fitted(text: str, encoding: str = "") -> str:
-    """Text with escapes for the characters that `encoding`, else GDB's host charset, does not have."""
+    """Text with escapes for characters that `encoding` (by default GDB's host charset) does not have."""
     encoding = encoding or gdb.host_charset()
     try:
         return text.encode(encoding, "backslashreplace").decode(encoding)
@@ -29,15 +29,15 @@ def fitted(text: str, encoding: str = "") -> str:
 
 
 def printed(command: str) -> str:
-    """What GDB prints for a command. Raises `gdb.error`, as the command does.
+    """The output of a GDB command. Raises `gdb.error` if the command does.
 
-    Spoken to by its machine interface, GDB 18 gives a Python caller the records of MI that it would send.
+    Under GDB/MI, GDB 18 gives a Python caller MI records instead of the text.
     """
     said: str = gdb.execute(command, to_string=True)
     lines = said.splitlines()
     if not lines or not all(_RECORD.fullmatch(line) for line in lines):
         return said
-    pieces = [line[2:-1] for line in lines if line[0] in "~@"]  # The console's, the target's.
+    pieces = [line[2:-1] for line in lines if line[0] in "~@"]  # Console and target output.
     data = b"".join(_ESCAPE.sub(_unescaped, piece.encode(errors="surrogateescape")) for piece in pieces)
     return data.decode(errors="backslashreplace")
 
@@ -50,19 +50,19 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 
 
 def write(text: str, style: Style) -> None:
-    """Have GDB print a text of a style."""
+    """Print a text through GDB, in the style's encoding."""
     gdb.write(fitted(text, style.encoding))
 
 
 def failure(message: str) -> gdb.GdbError:
-    """An error of one line, as GDB prints it."""
+    """An error that GDB prints as one plain line."""
     return gdb.GdbError(fitted(message))
 
 
 def not_decoded(error: UnicodeDecodeError) -> gdb.GdbError:
-    """For a text of GDB's that it cannot hand to Python, such as the path of a program."""
+    """The error for a text that GDB cannot hand to Python, such as a program's path."""
     start = error.object[: error.start].rfind(b"/") + 1
     return failure(
-        f"GDB has a text that is not in {error.encoding} ({error.object[start : start + 40]!r}): load the "
-        "program by another path, or, if the text is in UTF-8, give `set host-charset UTF-8`"
+        f"GDB has a text that is not valid {error.encoding} ({error.object[start : start + 40]!r}): load the "
+        "program from another path, or, if the text is UTF-8, type `set host-charset UTF-8`"
     )

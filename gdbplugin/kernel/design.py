@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from gdbplugin.kernel.kinds import content, fitting, with_fitting_records
+from gdbplugin.kernel.kinds import content, fitting, with_fitting_records, with_value
 from gdbplugin.layout.types import (
     Array,
-    Choice,
     Enumeration,
     Field,
     Layout,
+    Option,
     Scalar,
     Static,
     Struct,
     Type,
-    Variant,
-    held,
     locate,
     locate_path,
     unwrap,
@@ -182,8 +180,9 @@ def _within(type_: Type, change: _Change, depth: int) -> Type | None:
     """
     if depth == 0:
         return None
-    if isinstance(type_, Choice):
-        return _within_choice(type_, change, depth)
+    if isinstance(type_, Option):
+        inner = _within(type_.value.type, change, depth - 1)
+        return None if inner is None else with_value(type_, inner)
     if not isinstance(type_, Struct):
         return None
     made = change(type_)
@@ -195,20 +194,6 @@ def _within(type_: Type, change: _Change, depth: int) -> Type | None:
             scalars = [other for other in type_.fields if isinstance(unwrap(other.type), Scalar)]
             return Struct(type_.name, type_.size, (*scalars, Field(field.name, field.offset, inner)))
     return None
-
-
-def _within_choice(choice: Choice, change: _Change, depth: int) -> Choice | None:
-    inside = held(choice)
-    inner = None if inside is None else _within(inside.type, change, depth - 1)
-    if inside is None or inner is None:
-        return None
-    variants = []
-    for variant in choice.variants:
-        rest = variant.payload
-        if rest.fields:
-            rest = Struct(rest.name, rest.size, (Field(inside.name, inside.offset, inner),))
-        variants.append(Variant(variant.name, variant.discriminants, rest))
-    return Choice(choice.name, choice.size, choice.discriminant, tuple(variants))
 
 
 def _manager(struct: Struct) -> Struct | None:

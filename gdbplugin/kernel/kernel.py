@@ -15,14 +15,13 @@ from gdbplugin.kernel.lacks import worded
 from gdbplugin.kernel.locks import Memory, is_locked
 from gdbplugin.layout.decode import Invalid, presence, value
 from gdbplugin.layout.types import (
-    Choice,
     Field,
     Layout,
     LayoutError,
+    Option,
     Static,
     Struct,
     Type,
-    held,
     in_one_line,
     locate_held,
     locate_path,
@@ -393,13 +392,13 @@ def _owner_of(static: Static, path: str) -> tuple[str, str]:
     if owner is None:
         return static.name.rpartition("::")[2], path
     type_ = owner.type
-    inside = held(type_) if isinstance(type_, Choice) else None
-    return (inside or owner).type.name.partition("<")[0].rpartition("::")[2], name
+    inner = type_.value.type if isinstance(type_, Option) else type_
+    return inner.name.partition("<")[0].rpartition("::")[2], name
 
 
 def _presence(static: Static, door: Field, memory: Memory) -> bool | Invalid:
-    """Whether an enum within a static, a value or nothing, holds its value."""
-    assert isinstance(door.type, Choice)
+    """Whether an Option within a static holds its value."""
+    assert isinstance(door.type, Option)
     return presence(door.type, memory.read(static.address + door.offset, door.type.size))
 
 

@@ -10,16 +10,15 @@ from collections.abc import Callable
 
 from gdbplugin.layout.types import (
     Array,
-    Choice,
     Enumeration,
     Field,
+    Option,
     Scalar,
     Struct,
     Type,
-    Variant,
-    held,
     unwrap,
 )
+from gdbplugin.records import replace
 
 _WIDEST = 8
 _INTEGERS = frozenset(
@@ -59,13 +58,14 @@ def with_fitting_records(type_: Type, is_record: Callable[[Struct], bool], depth
         return type_
     if isinstance(type_, Array):
         return Array(with_fitting_records(type_.element, is_record, depth - 1), type_.count)
-    if isinstance(type_, Choice):
-        variants = tuple(
-            Variant(one.name, one.discriminants, _struct(one.payload, is_record, depth - 1))
-            for one in type_.variants
-        )
-        return Choice(type_.name, type_.size, type_.discriminant, variants)
+    if isinstance(type_, Option):
+        return with_value(type_, with_fitting_records(type_.value.type, is_record, depth - 1))
     return _struct(type_, is_record, depth) if isinstance(type_, Struct) else type_
+
+
+def with_value(option: Option, type_: Type) -> Option:
+    """The Option with another type for its value."""
+    return replace(option, value=Field(option.value.name, option.value.offset, type_))
 
 
 def _struct(struct: Struct, is_record: Callable[[Struct], bool], depth: int) -> Struct:
@@ -102,11 +102,8 @@ def _is_integer(type_: Type) -> bool:
 
 
 def content(type_: Type) -> Type:
-    """What a type is without wrappers, and without enums that hold it or nothing."""
+    """What a type is without wrappers and Options around it."""
     type_ = unwrap(type_)
-    while isinstance(type_, Choice):
-        inside = held(type_)
-        if inside is None:
-            break
-        type_ = unwrap(inside.type)
+    while isinstance(type_, Option):
+        type_ = unwrap(type_.value.type)
     return type_

@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.layout.decode import Columns, presence
-from gdbplugin.layout.types import Array, Choice, Field, Struct, Type, held, unwrap
+from gdbplugin.layout.types import Array, Field, Option, Struct, Type, unwrap
 from gdbplugin.records import NamedTuple, dataclass
 
 TYPE_CHECKING = False
@@ -399,7 +399,7 @@ def _read_table(kernel: Kernel, spans: list[tuple[int, int]] | None) -> LazyTabl
     if place is None or not isinstance(array, Array):
         return LazyTable([], [])
     record, is_used = array.element, None
-    if isinstance(unwrap(record), Choice):
+    if isinstance(unwrap(record), Option):
         record, is_used = _optional(record)
     columns = Columns(record, FIELDS)
     for name in columns.missing:
@@ -445,15 +445,15 @@ def _table(kernel: Kernel, rows: list[tuple[Any, ...]], records: list[int]) -> L
 
 def _optional(element: Type) -> tuple[Struct, Callable[[Kernel, bytes, int], bool]]:
     """Of slots that hold a record or nothing: the record as it lies in one, and what tells if it does."""
-    choice = unwrap(element)
-    inside = held(choice) if isinstance(choice, Choice) else None
-    record = unwrap(inside.type) if inside is not None else None
-    if not isinstance(choice, Choice) or inside is None or not isinstance(record, Struct):
+    option = unwrap(element)
+    record = unwrap(option.value.type) if isinstance(option, Option) else None
+    if not isinstance(option, Option) or not isinstance(record, Struct):
         return Struct(element.name, element.size, ()), lambda _kernel, _data, _index: False
-    moved = tuple(Field(field.name, inside.offset + field.offset, field.type) for field in record.fields)
+    start = option.value.offset
+    moved = tuple(Field(field.name, start + field.offset, field.type) for field in record.fields)
 
     def is_used(kernel: Kernel, data: bytes, index: int) -> bool:
-        found = presence(choice, data, index * choice.size)
+        found = presence(option, data, index * option.size)
         return kernel.checked(found, f"lazy page slot {index}") is True
 
     return Struct(element.name, element.size, moved), is_used

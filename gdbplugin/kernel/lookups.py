@@ -6,7 +6,7 @@ from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPage, LazyTable, read_lazy_pages
 from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.layout.decode import value
-from gdbplugin.layout.types import Array, Choice, Field, held, locate_held, unwrap
+from gdbplugin.layout.types import Array, Field, Option, locate_held, unwrap
 
 _STACKS = "stack_manager.stacks"
 
@@ -34,8 +34,9 @@ def stack_type(kernel: Kernel) -> Field | None:
     field, _ = locate_held(static.type, _STACKS)
     array = unwrap(field.type) if field is not None else None
     element = array.element if isinstance(array, Array) else None
-    inside = held(element) if isinstance(element, Choice) else None
-    return inside or (None if element is None else Field("", 0, element))
+    if isinstance(element, Option):
+        return element.value
+    return None if element is None else Field("", 0, element)
 
 
 def find_lazy_page(kernel: Kernel, address: int, owner: int | None) -> LazyPage | None:

@@ -1,13 +1,14 @@
-"""Layouts kept on disk by build-id, so that a file's DWARF is parsed once in its life.
+"""Layouts kept on disk by build-id, so that the DWARF of a file is parsed only once.
 
-The place is `tinyos-gdb` in `XDG_CACHE_HOME`, or in `~/.cache`. A cache that cannot be read or written is
-no error: the DWARF is parsed again.
+They are in `tinyos-gdb` below `XDG_CACHE_HOME` or `~/.cache`. If that cannot be read or written, the DWARF is
+parsed again.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,35 +17,37 @@ from gdbplugin.layout.debug_file import DIRECTORIES, build_id_of, find_debug_fil
 from gdbplugin.layout.elf import ElfError
 from gdbplugin.layout.types import (
     Array,
-    Choice,
     Enumeration,
     Field,
     LayoutError,
+    Opaque,
+    Option,
     Scalar,
     Static,
     Struct,
     Type,
-    Variant,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 CRATES = ("tinyos", "kernel")
-"""The crates whose statics a layout of TinyOS holds."""
+"""The crates of TinyOS."""
+_OLDEST_PYELFTOOLS = (0, 33)
+"""As in pyproject.toml: the first that reads every form of strings and addresses in DWARF 5."""
 
 
 class StaticTable:
-    """A layout out of a table of statics; satisfies `gdbplugin.layout.types.Layout`."""
+    """A layout made of a table of statics; satisfies `gdbplugin.layout.types.Layout`."""
 
     def __init__(self, statics: Mapping[str, Static], problems: Sequence[str] = ()) -> None:
         self.statics = dict(statics)
         self.problems = tuple(problems)
 
     def static(self, name: str) -> Static | None:
-        """The static of that qualified name, else the only one whose last part is that of `name`."""
+        """The static of that qualified name; else the only one with the same last part."""
         exact = self.statics.get(name)
         if exact is not None:
             return exact
@@ -60,14 +63,12 @@ def load(
     debug_directories: Sequence[Path] = DIRECTORIES,
     names: Collection[str] | None = None,
 ) -> StaticTable:
-    """The layout of an ELF file: from the cache, else from its DWARF and then into the cache.
+    """The layout of an ELF file, from the cache or from its DWARF, which is then cached.
 
-    `crates` and `names` are as `gdbplugin.layout.dwarf.read_statics` takes them.
-
-    The DWARF may be in a separate file, found as `debug_file` says. The cache entry has the build-id of the
-    file with the DWARF: a program whose debug file is missing gets nothing, whatever was cached before. What
-    was read only in part is not kept.
-    Raises `LayoutError` where the file is unusable or has no debug information.
+    `crates` and `names` are those of `gdbplugin.layout.dwarf.read_statics`. The DWARF may be in a separate
+    file (see `debug_file`). A cache entry goes by the build-id of the file with the DWARF: a program whose
+    debug file is missing gets no cached layout. A layout that was read only in part is not cached.
+    Raises `LayoutError` if the file is unusable or has no debug information.
     """
     debug = find_debug_file(path, debug_directories)
     try:
@@ -81,10 +82,8 @@ def load(
         known = _restore(place)
         if known is not None:
             return known
-    # Not at the top: this import alone takes as long as a command should.
-    from gdbplugin.layout import pyelftools
-
-    pyelftools.require()
+    # Not at the top: this import alone takes as long as a whole command may.
+    _require_pyelftools()
     from gdbplugin.layout.dwarf import read_statics
 
     statics, problems = read_statics(debug, crates, names)
@@ -93,8 +92,27 @@ def load(
     return StaticTable(statics, problems)
 
 
+def _require_pyelftools() -> None:
+    """Raise `LayoutError` if pyelftools is missing or too old, with the version found.
+
+    Setup installs it, but in GDB another plugin may have put an older one first on Python's path.
+    """
+    try:
+        import elftools
+    except Exception as error:  # Another plugin's file of that name may raise anything.
+        raise LayoutError(f"debug information cannot be read without pyelftools: {error}") from error
+    version = str(getattr(elftools, "__version__", "without a version"))
+    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if found < _OLDEST_PYELFTOOLS:
+        raise LayoutError(
+            f"debug information cannot be read with pyelftools {version}, which comes first on "
+            f"Python's path ({os.path.dirname(elftools.__file__)}): "
+            f"{'.'.join(map(str, _OLDEST_PYELFTOOLS))} is needed"
+        )
+
+
 def _selection(crates: Sequence[str] | None, names: Collection[str] | None) -> str:
-    """What of a program is in a cache entry, for its file name."""
+    """The part of a cache entry's file name that says which statics it has."""
     chosen = "every-crate" if crates is None else "-".join(crates)
     if names is None:
         return chosen
@@ -102,8 +120,8 @@ def _selection(crates: Sequence[str] | None, names: Collection[str] | None) -> s
 
 
 def cache_directory() -> Path | None:
-    """Where layouts are kept; None for a user without a home."""
-    # A relative path is to be ignored, says the XDG Base Directory Specification.
+    """The directory of the cache; None for a user without a home."""
+    # The XDG Base Directory Specification says to ignore a relative path.
     for base in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
         if os.path.isabs(base):
             return Path(base, "tinyos-gdb")
@@ -118,8 +136,8 @@ def _restore(place: Path) -> StaticTable | None:
 
 
 def _keep(place: Path, statics: Mapping[str, Static]) -> None:
-    """Write a cache entry so that no reader ever sees half of it."""
-    # Not at the top: only a first use needs it.
+    """Write a cache entry in one step, so that no reader sees half of it."""
+    # Not at the top: only needed when the DWARF was parsed.
     import tempfile
 
     try:
@@ -133,14 +151,14 @@ def _keep(place: Path, statics: Mapping[str, Static]) -> None:
 
 
 def dumps(statics: Mapping[str, Static]) -> str:
-    """Statics as JSON text: a table of types, each naming others by their place in it."""
+    """Statics as JSON text: a table of types, which refer to each other by index."""
     writer = _Writer()
     entries = [[static.name, static.address, writer.add(static.type)] for static in statics.values()]
     return json.dumps({"statics": entries, "types": writer.rows}, separators=(",", ":"))
 
 
 def loads(text: str) -> dict[str, Static]:
-    """Statics out of what `dumps` made; one of several built-in exceptions if the text is something else."""
+    """Statics from the text that `dumps` made; other text raises one of several built-in exceptions."""
     content = json.loads(text)
     types: list[Type] = []
     for row in content["types"]:
@@ -155,12 +173,12 @@ class _Writer:
         self._kept: list[Type] = []
 
     def add(self, type_: Type) -> int:
-        """The place of a type in the table; what it consists of comes before it."""
+        """The index of a type in the table; the types that it consists of come before it."""
         place = self._places.get(id(type_))
         if place is None:
             row = self._row(type_)
             place = self._places[id(type_)] = len(self.rows)
-            self._kept.append(type_)  # Keeps its id from being given to another object.
+            self._kept.append(type_)  # Keeping the type prevents its id from being reused.
             self.rows.append(row)
         return place
 
@@ -176,11 +194,10 @@ class _Writer:
             return ["struct", type_.name, type_.size, self._fields(type_.fields)]
         if isinstance(type_, Enumeration):
             return ["enumeration", type_.name, type_.size, type_.signed, type_.values]
-        variants = [
-            [variant.name, variant.discriminants, self.add(variant.payload)] for variant in type_.variants
-        ]
-        discriminant = self._fields([type_.discriminant])[0] if type_.discriminant else None
-        return ["choice", type_.name, type_.size, discriminant, variants]
+        if isinstance(type_, Opaque):
+            return ["opaque", type_.name, type_.size]
+        fields = self._fields([type_.discriminant, type_.value])
+        return ["option", type_.name, type_.size, type_.none, type_.some, *fields]
 
 
 def _field(row: list[Any], types: list[Type]) -> Field:
@@ -191,15 +208,8 @@ def _struct(row: list[Any], types: list[Type]) -> Struct:
     return Struct(row[1], row[2], tuple(_field(field, types) for field in row[3]))
 
 
-def _choice(row: list[Any], types: list[Type]) -> Choice:
-    variants = []
-    for name, discriminants, place in row[4]:
-        payload = types[place]
-        if not isinstance(payload, Struct):
-            raise TypeError("the payload of a variant is a struct")
-        variants.append(Variant(name, tuple(discriminants), payload))
-    discriminant = _field(row[3], types) if row[3] is not None else None
-    return Choice(row[1], row[2], discriminant, tuple(variants))
+def _option(row: list[Any], types: list[Type]) -> Option:
+    return Option(row[1], row[2], _field(row[5], types), row[3], row[4], _field(row[6], types))
 
 
 def _enumeration(row: list[Any], _: list[Type]) -> Enumeration:
@@ -211,5 +221,6 @@ _READERS: Mapping[str, Any] = {
     "array": lambda row, types: Array(types[row[1]], row[2]),
     "struct": _struct,
     "enumeration": _enumeration,
-    "choice": _choice,
+    "option": _option,
+    "opaque": lambda row, _: Opaque(row[1], row[2]),
 }

@@ -1,8 +1,8 @@
-"""Where a program's debug information is: in its own file, or in a separate one, found as GDB finds it.
+"""Finds the file with a program's debug information, as GDB does: the program itself or a separate file.
 
 See "Debugging Information in Separate Files" in GDB's manual: first by build-id below the debug directories,
-then by the name in `.gnu_debuglink`, beside the program, in `.debug` there, and at the same path below the
-debug directories. A file by that name counts only if its checksum is the one in the link.
+then by the name in `.gnu_debuglink`: next to the program, in `.debug` there, and at the same path below the
+debug directories. A file of that name must have the checksum given in the link.
 """
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gdbplugin.layout.elf import ElfError, read_image
-from gdbplugin.layout.sections import Sections, read_sections
+from gdbplugin.layout.elf import ElfError, Sections, read_image, read_sections
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.records import dataclass
 
 DIRECTORIES = (Path("/usr/lib/debug"),)
-"""Where debug files of all programs are kept: GDB's `debug-file-directory` as distributions set it."""
+"""GDB's `debug-file-directory` as distributions set it."""
 
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class _Link:
-    """What `.gnu_debuglink` says: the debug file's name without a folder, and its CRC-32."""
+    """The contents of `.gnu_debuglink`: the debug file's name without a folder, and its CRC-32."""
 
     name: str
     checksum: int
 
 
 def find_debug_file(path: Path, directories: Sequence[Path] = DIRECTORIES) -> Path:
-    """The file with the DWARF of an ELF file: itself, or the separate one that belongs to it.
+    """The file with the DWARF of an ELF file: itself, or its separate debug file.
 
-    Raises `LayoutError`, which says where a missing file was looked for and why another is not the right one.
+    Raises `LayoutError`, which names the places searched and says why a file found there is not usable.
     """
     try:
         sections = read_sections(path)
@@ -57,15 +56,15 @@ def find_debug_file(path: Path, directories: Sequence[Path] = DIRECTORIES) -> Pa
 
 
 def build_id_of(path: Path) -> bytes | None:
-    """The build-id of an ELF file, be it a program or a debug file; raises `ElfError`."""
+    """The build-id of a program or debug file; raises `ElfError`."""
     return read_sections(path).build_id or read_image(path).build_id
 
 
 def has_name(path: Path, name: bytes) -> bool | None:
-    """Whether a name stands in an ELF file's symbol table; None where the file has no such table.
+    """Whether a name is in an ELF file's symbol table; None if the file has no such table.
 
-    A quick look before the DWARF is read, which may be that of another and much larger program.
-    Raises `LayoutError` where the file cannot be read.
+    A quick check before the DWARF is read, which may be that of another, much larger program.
+    Raises `LayoutError` if the file cannot be read.
     """
     try:
         names = read_sections(path).text(".strtab")
@@ -84,7 +83,7 @@ def _by_build_id(build_id: bytes | None, directories: Sequence[Path]) -> Iterato
 def _by_link(link: _Link | None, path: Path, directories: Sequence[Path]) -> Iterator[Path]:
     if link is None:
         return
-    # The program may be named by a symbolic link: the debug file is beside that, or beside the program.
+    # The program may be given by a symbolic link: the debug file is next to the link or to its target.
     folders = dict.fromkeys([path.absolute().parent, path.resolve().parent])
     for folder in folders:
         yield folder / link.name
@@ -94,8 +93,9 @@ def _by_link(link: _Link | None, path: Path, directories: Sequence[Path]) -> Ite
 
 
 def _is_usable(candidate: Path, wrong: list[str]) -> bool:
-    """Whether a file is there and has DWARF. Why one that is there does not serve goes into `wrong`."""
-    if not os.path.isfile(candidate):  # Unlike Path's, it takes a name that no file can have for missing.
+    """Whether a file exists and has DWARF. Why an existing one is not usable goes into `wrong`."""
+    # Unlike Path.is_file, this does not raise for a name that no file can have.
+    if not os.path.isfile(candidate):
         return False
     try:
         if read_sections(candidate).has_debug_information:
@@ -131,7 +131,7 @@ def _has_checksum(candidate: Path, link: _Link | None, wrong: list[str], path: P
 def _link(sections: Sections) -> _Link | None:
     data = sections.text(".gnu_debuglink")
     name, _, _ = data.partition(b"\0")
-    end = (len(name) + 4) & ~3  # The name's zero, then up to the next four bytes.
+    end = (len(name) + 4) & ~3  # After the name's zero, rounded up to four bytes.
     if not name or len(data) < end + 4:
         return None
     return _Link(name.decode("utf-8", "replace"), int.from_bytes(data[end : end + 4], "little"))
@@ -140,10 +140,10 @@ def _link(sections: Sections) -> _Link | None:
 def _why_none(path: Path, link: _Link | None, tried: Sequence[Path], wrong: Sequence[str]) -> str:
     stripped = f"{path} is stripped: it has no debug information"
     if wrong:
-        return f"{stripped}, and {'; '.join(wrong)}: give the debug file that was made of this very program"
+        return f"{stripped}, and {'; '.join(wrong)}: give the debug file of this very build"
     places = ", ".join(map(str, tried))
     if link is not None:
         return f"{stripped}, and its debug file {link.name} is missing: put it at one of {places}"
     if places:
-        return f"{stripped}, and no debug file of it is at {places}: give the ELF as the linker wrote it"
+        return f"{stripped}, and no debug file is at {places}: give the ELF as the linker wrote it"
     return f"{stripped}, and it names no debug file: give the ELF as the linker wrote it"

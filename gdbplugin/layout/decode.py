@@ -1,8 +1,8 @@
-"""Values out of bytes, by a layout.
+"""Decode bytes by the description of their type.
 
-Two ways: `value` decodes anything, nested as it is; `Columns` takes some fields of thousands of structs at
-the speed of the `struct` module. Both compile a type once. Bad data is data: an impossible discriminant or
-boolean becomes an `Invalid` in its place and raises nothing.
+`value` decodes any type, nested ones included. `Columns` decodes a few fields of thousands of structs at the
+speed of the `struct` module. Both compile a type once. Bad data does not raise: a number that its enum,
+boolean or Option does not have becomes an `Invalid`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 
 from gdbplugin.layout.types import (
     Array,
-    Choice,
     Enumeration,
     Field,
+    Opaque,
+    Option,
     Scalar,
     Struct,
     Type,
-    Variant,
-    held,
     locate_path,
     unwrap,
 )
@@ -56,7 +55,7 @@ _MOST_DECODERS = 4096
 
 @dataclass(frozen=True)
 class Invalid:
-    """A value that its type does not have: what it is, and what it may be."""
+    """A number that its type does not allow, and what it allows."""
 
     found: int
     expected: str
@@ -65,29 +64,20 @@ class Invalid:
         return f"{self.found:#x}?"
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A variant with a payload: its name, and its fields by name."""
-
-    variant: str
-    fields: dict[str, Any]
-
-
 def value(type_: Type, data: bytes, offset: int = 0) -> Any:
     """Decode the value of `type_` at `offset` of `data`.
 
-    Integers, booleans and floats as themselves, characters as integers, arrays as lists (of bytes:
-    as `bytes`), structs as dicts, enums by the variant's name or as `Chosen`; what wraps one value,
-    as that value; what is a value or nothing, as that value or None.
-    The data must be long enough: `struct.error` otherwise.
+    Integers, booleans and floats become themselves, characters integers, arrays lists (arrays of bytes:
+    `bytes`), structs dicts, enums the name of their value. A wrapper becomes the value that it wraps, an
+    Option its value or None, an `Opaque` None. Raises `struct.error` if the data is too short.
     """
     return _decoder(type_)(data, offset)
 
 
 def text(raw: bytes) -> str:
-    """The text in an array of bytes, up to a zero; what is no printable ASCII is escaped in hexadecimal.
+    """The text in an array of bytes, up to a zero; bytes that are not printable ASCII become escapes.
 
-    So that corrupt memory can neither move a terminal's cursor nor need a character that it lacks.
+    So corrupt memory can neither send control codes to a terminal nor need a character that it lacks.
     """
     return "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in raw.split(b"\0")[0])
 
@@ -104,12 +94,12 @@ def _boolean(number: int) -> bool | Invalid:
 
 
 def _decoder(type_: Type) -> _Decoder:
-    """What decodes that type, compiled when it is first asked for."""
+    """The decoder of a type, compiled at its first use."""
     known = _decoders.get(id(type_))
     if known is None:
         if len(_decoders) >= _MOST_DECODERS:
             _decoders.clear()
-        # The type is kept with it, so that its id is not given to another.
+        # Keeping the type prevents its id from being reused.
         known = _decoders[id(type_)] = (type_, _compile(unwrap(type_)))
     return known[1]
 
@@ -119,8 +109,10 @@ def _compile(type_: Type) -> _Decoder:
         return _compile_struct(type_)
     if isinstance(type_, Array):
         return _compile_array(type_)
-    if isinstance(type_, Choice):
-        return _compile_choice(type_)
+    if isinstance(type_, Option):
+        return _compile_option(type_)
+    if isinstance(type_, Opaque):
+        return lambda _data, _offset: None
     code, convert = _code_of(type_), _converter(type_)
     if code is None:
         return _compile_large(type_, convert)
@@ -131,7 +123,7 @@ def _compile(type_: Type) -> _Decoder:
 
 
 def _compile_large(type_: Scalar | Enumeration, convert: Callable[[int], Any] | None) -> _Decoder:
-    """Of an integer that the `struct` module does not know, of 128 bits for one."""
+    """Decode an integer of a size that the `struct` module lacks, such as 128 bits."""
     signed = type_.signed if isinstance(type_, Enumeration) else type_.kind == "signed"
 
     def decode(data: bytes, offset: int) -> Any:
@@ -142,7 +134,7 @@ def _compile_large(type_: Scalar | Enumeration, convert: Callable[[int], Any] | 
 
 
 def _compile_struct(type_: Struct) -> _Decoder:
-    """The plain fields all at once, each other one by a decoder of its own."""
+    """Decode all plain fields by one `struct` format, and each other field by its own decoder."""
     format_, position = "<", 0
     names: list[str] = []
     conversions: list[tuple[str, Callable[[int], Any]]] = []
@@ -150,7 +142,7 @@ def _compile_struct(type_: Struct) -> _Decoder:
     for field in sorted(type_.fields, key=lambda field: field.offset):
         inner = unwrap(field.type)
         code = _code_of(inner) if isinstance(inner, Scalar | Enumeration) else None
-        if code is None or field.offset < position:  # What overlaps the one before it: a union.
+        if code is None or field.offset < position:  # A union: it overlaps the field before.
             others.append((field.name, field.offset, _decoder(field.type)))
             continue
         format_ += f"{field.offset - position}x{code}"
@@ -186,47 +178,35 @@ def _compile_array(type_: Array) -> _Decoder:
     return lambda data, offset: list(map(convert, unpack(data, offset)))
 
 
-def _compile_choice(type_: Choice) -> _Decoder:
-    variants = {id(variant): _compile_struct(variant.payload) for variant in type_.variants}
-    is_optional = held(type_) is not None
+def _compile_option(type_: Option) -> _Decoder:
+    decode_value, start = _decoder(type_.value.type), type_.value.offset
 
     def decode(data: bytes, offset: int) -> Any:
-        variant = _selected(type_, data, offset)
-        if isinstance(variant, Invalid):
-            return variant
-        fields = variants[id(variant)](data, offset)
-        if is_optional:
-            return fields.get("__0")
-        return Chosen(variant.name, fields) if fields else variant.name
+        found = presence(type_, data, offset)
+        return found if isinstance(found, Invalid) else decode_value(data, offset + start) if found else None
 
     return decode
 
 
-def presence(type_: Choice, data: bytes, offset: int = 0) -> bool | Invalid:
-    """Whether an enum that is a value or nothing (`held`) holds a value at `offset` of `data`."""
-    variant = _selected(type_, data, offset)
-    return variant if isinstance(variant, Invalid) else bool(variant.payload.fields)
-
-
-def _selected(type_: Choice, data: bytes, offset: int) -> Variant | Invalid:
-    if type_.discriminant is None:
-        return type_.variants[0] if type_.variants else Invalid(0, "no value at all")
+def presence(type_: Option, data: bytes, offset: int = 0) -> bool | Invalid:
+    """Whether the Option at `offset` of `data` holds a value."""
     place = type_.discriminant
     number = int.from_bytes(_cut(data, offset + place.offset, place.type.size), "little")
-    default = None
-    for variant in type_.variants:
-        if number in variant.discriminants:
-            return variant
-        if not variant.discriminants:
-            default = variant
-    return default or Invalid(number, "one of " + ", ".join(variant.name for variant in type_.variants))
+    if number == type_.some:
+        return True
+    if number == type_.none:
+        return False
+    if None in (type_.some, type_.none):
+        return type_.some is None
+    return Invalid(number, "one of None, Some")
 
 
 class Columns:
-    """Some scalar or enum fields of a struct, compiled to decode whole arrays of it.
+    """Chosen scalar or enum fields of a struct, compiled to decode arrays of that struct.
 
-    `rows` gives raw numbers, in the order of `present`, and `column` those of one field; `convert` makes of
-    each column's numbers what `value` would (None where the number already is it). Names may be dotted paths.
+    `rows` gives the raw numbers of each struct in the order of `present`, and `column` those of one field.
+    `convert` has the function that turns a field's numbers into what `value` gives, or None if they are that
+    already. Names may be dotted paths.
     """
 
     def __init__(self, type_: Type, names: Sequence[str]) -> None:
@@ -258,7 +238,7 @@ class Columns:
         return Field(name, field.offset, inner)
 
     def rows(self, data: bytes) -> list[tuple[Any, ...]]:
-        """One tuple of raw numbers for each whole struct in `data`, in the order of `present`."""
+        """A tuple of raw numbers for each whole struct in `data`, in the order of `present`."""
         whole = len(data) - len(data) % self.row_bytes
         return list(self._format.iter_unpack(memoryview(data)[:whole]))
 
@@ -274,7 +254,7 @@ class Columns:
         return [number for (number,) in struct.iter_unpack(f"<{field.offset}x{code}{rest}x", whole)]
 
     def position(self, name: str) -> int | None:
-        """The place of a column in the tuples of `rows`; None if the struct has no such field."""
+        """The index of a field in the tuples of `rows`; None if the struct has no such field."""
         return self.present.index(name) if name in self.present else None
 
 

@@ -1,7 +1,7 @@
-"""Layouts from an ELF file's DWARF, by pyelftools.
+"""Layouts from the DWARF of an ELF file, read by pyelftools.
 
-Only the compile units that belong to the wanted crates are parsed: a kernel's file carries the whole of
-`core` besides, which nobody asks for. Still this takes a second or so; `cache` keeps the outcome.
+Only the units of the wanted crates are parsed: a kernel's file also has all of `core`. That still takes up to
+a second, so `cache` keeps the result.
 """
 
 from __future__ import annotations
@@ -13,29 +13,27 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from gdbplugin.layout.dwarf_unit import UNREADABLE, UnitReader, UnsupportedError, in_words, name_of, string_of
-from gdbplugin.layout.elf import ElfError
-from gdbplugin.layout.sections import open_plain
+from gdbplugin.layout.elf import ElfError, open_plain
 from gdbplugin.layout.types import LayoutError, Static, in_one_line
 
 _SUPPLEMENTARY = ("DW_FORM_GNU_ref_alt", "DW_FORM_GNU_strp_alt", "DW_FORM_ref_sup", "DW_FORM_strp_sup")
-# Large, and nobody's kernel.
+# Rust's own library: large, and never a kernel.
 _LIBRARY = frozenset({"alloc", "compiler_builtins", "core", "panic_abort", "panic_unwind", "std", "unwind"})
 
 
 def read_statics(
     path: Path, crates: Sequence[str] | None, names: Collection[str] | None = None
 ) -> tuple[Mapping[str, Static], tuple[str, ...]]:
-    """Every static of the crates, by qualified name; and what could not be read, a clause each.
+    """The statics of the crates by qualified name, and a clause for each thing that could not be read.
 
-    Without `crates` those of every crate but Rust's own library. With `names` only statics of which one of
-    them is the last part of the name: what others are made of is not looked at.
-    One part that is not understood takes no other with it. `path` is the file that has the DWARF itself.
-    Raises `LayoutError` where it has none, or nothing of it can be read.
+    Without `crates`: of every crate except Rust's own library. With `names`: only statics whose last name is
+    among them; the types of others are not read. A part that is not understood affects no other part. `path`
+    is the file with the DWARF itself. Raises `LayoutError` if it has none, or nothing in it can be read.
     """
     try:
         with open_plain(path) as file:
             elf = ELFFile(file)
-            # Not `has_dwarf_info`: for that, unwind tables alone are enough.
+            # Not `has_dwarf_info`, which is also true for unwind tables alone.
             if elf.get_section_by_name(".debug_info") is None:
                 raise LayoutError(f"{path} has no debug information")
             reader = _FileReader(path, elf, crates, names)
@@ -54,7 +52,7 @@ def read_statics(
 
 
 class _FileReader:
-    """One file: the statics of its units, and what could not be read."""
+    """Reads one file: the statics of its units, and the problems met."""
 
     def __init__(
         self, path: Path, elf: Any, crates: Sequence[str] | None, names: Collection[str] | None
@@ -99,7 +97,7 @@ class _FileReader:
             self.statics[static.name] = static
 
     def _units(self) -> Iterator[Any]:
-        """The units one after the other; from one whose header is not understood its length leads on."""
+        """Every unit; one whose header is not understood is skipped by its length."""
         section = self._dwarf.debug_info_sec
         offset = 0
         while offset < section.size:
@@ -113,10 +111,10 @@ class _FileReader:
             offset = following
 
     def _note(self, where: str, error: Exception) -> None:
-        """Keep what was not understood, and what can be done about it."""
+        """Record what was not understood, and what can be done about it."""
         why = in_words(error)
         if self._supplement is not None and any(form in why for form in _SUPPLEMENTARY):
-            # Every unit says the same.
+            # The same for every unit.
             problem = (
                 f"the debug information of {self._path} is partly in a supplementary file, "
                 f"{self._supplement}, which the plugin does not read; give the file as it was before dwz"
@@ -131,7 +129,7 @@ class _FileReader:
 
 
 def _unit_size(stream: Any, offset: int) -> int:
-    """The size in bytes of the unit at `offset`, its length field included; never 0."""
+    """The size in bytes of the unit at `offset`, with its length field; never 0."""
     stream.seek(offset)
     raw = stream.read(12)
     length = int.from_bytes(raw[:4], "little")
@@ -141,12 +139,12 @@ def _unit_size(stream: Any, offset: int) -> int:
 
 
 def _supplement_of(elf: Any) -> str | None:
-    """The file that dwz has moved to what several programs share; None where there is none."""
+    """The supplementary file to which dwz moved what several programs share, or None."""
     link = elf.get_section_by_name(".gnu_debugaltlink")
     if link is not None:
         return f"{_text(link.data())} (.gnu_debugaltlink)"
     link = elf.get_section_by_name(".debug_sup")
-    # A version of two bytes, and a byte that says whether the file is the supplement itself.
+    # Two bytes of version, then a byte that says whether this file is the supplement itself.
     return None if link is None or link.data()[2:3] == b"\1" else f"{_text(link.data()[3:])} (.debug_sup)"
 
 
@@ -155,15 +153,15 @@ def _text(data: bytes) -> str:
 
 
 def _top_of(unit: Any) -> Any:
-    """The entry that stands for a whole unit."""
+    """The unit's own entry."""
     forms = unit.structs.Dwarf_dw_form
-    # pyelftools takes eight bytes for it; DWARF 5, 7.5.5, has four.
+    # pyelftools reads eight bytes; DWARF 5, 7.5.5, has four.
     forms["DW_FORM_strx4"] = unit.structs.Dwarf_uint32("")
     return unit.get_top_DIE()
 
 
 def _split_file(top: Any) -> str | None:
-    """The `.dwo` file with the rest of a skeleton unit; None for a unit that is whole."""
+    """The `.dwo` file with the rest of a skeleton unit; None for a whole unit."""
     for attribute in ("DW_AT_dwo_name", "DW_AT_GNU_dwo_name"):
         if attribute in top.attributes:
             return string_of(top.attributes[attribute])
@@ -171,5 +169,5 @@ def _split_file(top: Any) -> str | None:
 
 
 def _crate_of(top: Any) -> str:
-    """The crate of a compile unit, which rustc names `src/lib.rs/@/CRATE.HASH-cgu.N`."""
+    """The crate of a unit, which rustc names `src/lib.rs/@/CRATE.HASH-cgu.N`."""
     return name_of(top).rpartition("/@/")[2].partition(".")[0]

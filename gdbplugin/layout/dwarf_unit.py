@@ -1,4 +1,4 @@
-"""One unit of DWARF: its statics, and the types they reach, out of pyelftools' entries."""
+"""The statics of one unit of DWARF and the types that they consist of, from pyelftools' entries."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from elftools.dwarf.dwarf_expr import DWARFExprParser
 
 from gdbplugin.layout.types import (
     Array,
-    Choice,
     Enumeration,
     Field,
     LayoutError,
+    Opaque,
+    Option,
     Scalar,
     Static,
     Struct,
     Type,
-    Variant,
 )
 
 _KINDS = {
@@ -37,7 +37,7 @@ _UNITS = frozenset({"DW_TAG_compile_unit", "DW_TAG_partial_unit", "DW_TAG_type_u
 _CONSTANTS = frozenset(
     {"DW_OP_constu", "DW_OP_consts", *(f"DW_OP_const{size}{kind}" for size in (1, 2, 4, 8) for kind in "us")}
 )
-# Of a variable that is a bare value, or another for each thread or call: no static's place.
+# The variable is a value without an address, or has one for each thread or call: it is not a static.
 _NOT_IN_MEMORY = frozenset(
     {
         *(
@@ -54,12 +54,12 @@ _ADDRESS_MASK = (1 << 64) - 1
 
 
 class UnsupportedError(Exception):
-    """Debug information of a kind that is not read here. The message is its name."""
+    """Debug information of an unsupported kind, which the message names."""
 
 
-# pyelftools raises its own errors for some of what is malformed, and built-in ones for the rest: for a form
-# that it does not know, an index beyond its table, a section that is missing. NotImplementedError is its own
-# word for split units, and for what else it does not read.
+# pyelftools raises its own errors for some malformed input and built-in ones for other: for an unknown form,
+# an index beyond its table, a missing section. It raises NotImplementedError for split units and other
+# features that it lacks.
 UNREADABLE = (
     UnsupportedError,
     LayoutError,
@@ -77,21 +77,22 @@ UNREADABLE = (
 
 
 def in_words(error: Exception) -> str:
-    """What an error names, in words."""
+    """The message of an error."""
     if isinstance(error, KeyError):
         name = error.args[0] if error.args else ""
         return f"form or abbreviation {name:#x}" if isinstance(name, int) else str(name)
     if isinstance(error, NotImplementedError):
-        return str(error).partition(" to dwo")[0]  # pyelftools says so of another kind of file as well.
+        return str(error).partition(" to dwo")[0]  # pyelftools says "to dwo" of other files too.
     if isinstance(error, AssertionError) and not error.args:
         return "a section that it refers to is missing"
     return str(error) or type(error).__name__
 
 
 class UnitReader:
-    """One compile unit: its statics, and the types they reach.
+    """Reads the statics of one unit and their types.
 
-    `note` is given the name of a static that could not be read, and why. `names` are as in `read_statics`.
+    `note` is called with the name of a static that cannot be read and the error. `names` is that of
+    `gdbplugin.layout.dwarf.read_statics`.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class UnitReader:
         self._ends: dict[_Place, int] = {}
 
     def statics(self, top: Any) -> Iterator[Static]:
-        """The statics in the unit whose top entry is `top`."""
+        """The statics below `top`, the unit's own entry."""
         yield from self._statics_in(top, ())
 
     def _statics_in(self, parent: Any, path: tuple[str, ...]) -> Iterator[Static]:
@@ -118,7 +119,7 @@ class UnitReader:
                 if self._names is not None and last not in self._names:
                     continue
                 name = "::".join((*path, last))
-                # Braces are in the names of what the compiler made, such as vtables.
+                # Names with braces are the compiler's own, such as vtables.
                 if "{" in name:
                     continue
                 try:
@@ -131,7 +132,7 @@ class UnitReader:
                     yield static
 
     def _address(self, entry: Any) -> int | None:
-        """Where a variable always is; None for one that is nowhere, or not always there."""
+        """The fixed address of a variable; None if it has none."""
         location = entry.attributes.get("DW_AT_location")
         if location is None or not isinstance(location.value, list | bytes):
             return None
@@ -204,14 +205,14 @@ class UnitReader:
             for child in self._children(entry)
             if child.tag == "DW_TAG_enumerator"
         )
-        # As debuggers do: an enum is signed if it has a negative value, whatever integer it is written as.
+        # As in GDB: an enum is signed if it has a negative value, of any integer type.
         return Enumeration(self._qualified(entry), size, any(number < 0 for number, _ in values), values)
 
     def _record(self, entry: Any) -> Type:
         fields = []
         for child in self._children(entry):
             if child.tag == "DW_TAG_variant_part":
-                return self._choice(entry, child)
+                return self._enum_with_payloads(entry, child)
             if child.tag == "DW_TAG_member":
                 fields.append(self._field(child))
         return Struct(self._qualified(entry), _number(entry, "DW_AT_byte_size"), tuple(fields))
@@ -219,30 +220,30 @@ class UnitReader:
     def _field(self, entry: Any) -> Field:
         return Field(name_of(entry), _number(entry, "DW_AT_data_member_location"), self._type_of(entry))
 
-    def _choice(self, entry: Any, part: Any) -> Type:
-        discriminant = None
-        if "DW_AT_discr" in part.attributes:
-            member = part.get_DIE_from_attribute("DW_AT_discr")
-            place = self._field(member)
-            discriminant = Field("", place.offset, place.type)
-        size = discriminant.type.size if discriminant else 0
-        variants = []
-        for child in self._children(part):
-            if child.tag == "DW_TAG_variant":
-                variants.append(self._variant(child, size))
-        return Choice(
-            self._qualified(entry), _number(entry, "DW_AT_byte_size"), discriminant, tuple(variants)
-        )
+    def _enum_with_payloads(self, entry: Any, part: Any) -> Type:
+        """An Option if the enum has one variant with a value and one without; else it is not decoded."""
+        name, size = self._qualified(entry), _number(entry, "DW_AT_byte_size")
+        variants = [self._variant(child) for child in self._children(part) if child.tag == "DW_TAG_variant"]
+        variants.sort(key=lambda variant: len(variant[1]))
+        shapes = [[field.name for field in fields] for _, fields in variants]
+        if shapes != [[], ["__0"]] or "DW_AT_discr" not in part.attributes:
+            return Opaque(name, size)
+        discriminant = self._field(part.get_DIE_from_attribute("DW_AT_discr"))
+        bits = (1 << 8 * discriminant.type.size) - 1
+        none, some = (None if number is None else number & bits for number, _ in variants)
+        place = Field("", discriminant.offset, discriminant.type)
+        return Option(name, size, place, none, some, variants[1][1][0])
 
-    def _variant(self, entry: Any, size: int) -> Variant:
-        member = next(child for child in self._children(entry) if child.tag == "DW_TAG_member")
+    def _variant(self, entry: Any) -> tuple[int | None, tuple[Field, ...]]:
+        """The discriminant's number that selects a variant, None for every other number; and its fields."""
+        member = next((child for child in self._children(entry) if child.tag == "DW_TAG_member"), None)
+        if member is None:
+            raise UnsupportedError("DW_TAG_variant without a member")
         payload = self._type_of(member)
-        if not isinstance(payload, Struct):
-            payload = Struct(payload.name, payload.size, (Field("__0", 0, payload),))
-        values: tuple[int, ...] = ()
-        if "DW_AT_discr_value" in entry.attributes:
-            values = (_wrapped(_number(entry, "DW_AT_discr_value"), size, signed=False),)
-        return Variant(name_of(member), values, payload)
+        fields = payload.fields if isinstance(payload, Struct) else (Field("__0", 0, payload),)
+        if "DW_AT_discr_value" not in entry.attributes:
+            return None, fields
+        return _number(entry, "DW_AT_discr_value"), fields
 
     def _qualified(self, entry: Any) -> str:
         names = [name_of(entry)]
@@ -252,10 +253,10 @@ class UnitReader:
             parent = self._parent(parent)
         return "::".join(names)
 
-    # Not pyelftools' own ways to children and parents: in a malformed file they may go round for ever.
+    # Not pyelftools' own iterators over children and parents: in a malformed file they may never end.
 
     def _children(self, entry: Any) -> Iterator[Any]:
-        """The entries below one."""
+        """The direct children of an entry."""
         if not entry.has_children:
             return
         child = _at(entry, entry.offset + entry.size)
@@ -266,7 +267,7 @@ class UnitReader:
         self._ends[_place(entry)] = child.offset + child.size
 
     def _end(self, entry: Any) -> int:
-        """Where an entry ends, with all that is below it. Always beyond where it begins."""
+        """The offset after an entry and everything below it; always greater than its own."""
         end: int = self._ends.get(_place(entry), 0)
         if end:
             return end
@@ -285,7 +286,7 @@ class UnitReader:
         return end
 
     def _parent(self, entry: Any) -> Any:
-        """The entry that one is directly below; None for that of a unit."""
+        """The parent of an entry; None for the unit's own entry."""
         above = entry.cu.get_top_DIE()
         while _place(entry) not in self._parents and above.offset < entry.offset:
             nearest = None
@@ -302,23 +303,23 @@ _Place = tuple[int, int]
 
 
 def _place(entry: Any) -> _Place:
-    """What tells an entry from others: type units may have a section of their own."""
+    """Identifies an entry: its offset alone does not, as type units may have their own section."""
     return id(entry.stream), entry.offset
 
 
 def _at(entry: Any, offset: int) -> Any:
-    """The entry at an offset of the unit of another one."""
+    """The entry at an offset in the unit of another entry."""
     return entry.cu.get_DIE_from_refaddr(offset)
 
 
 def name_of(entry: Any) -> str:
-    """The name of an entry; empty where it has none."""
+    """The name of an entry; empty if it has none."""
     attribute = entry.attributes.get("DW_AT_name")
     return string_of(attribute) if attribute else ""
 
 
 def string_of(attribute: Any) -> str:
-    """The text of an attribute; raises `UnsupportedError` where it is in a place that is not read."""
+    """The text of an attribute; raises `UnsupportedError` if its form is not supported."""
     if not isinstance(attribute.value, bytes):
         raise UnsupportedError(str(attribute.form))
     return attribute.value.decode("utf-8", "replace")
@@ -328,13 +329,13 @@ def _number(entry: Any, attribute: str) -> int:
     found = entry.attributes.get(attribute)
     if found is None:
         return 0
-    if isinstance(found.value, list):  # A block: the constants of 128-bit discriminants.
+    if isinstance(found.value, list):  # A block: a constant of 128 bits.
         return int.from_bytes(bytes(found.value), "little")
     return int(found.value)
 
 
 def _wrapped(number: int, size: int, signed: bool) -> int:
-    """`number` as an integer of `size` bytes, however the compiler chose to write it."""
+    """`number` as an integer of `size` bytes: compilers write it signed or unsigned."""
     number &= (1 << 8 * size) - 1
     if signed and number >> (8 * size - 1):
         number -= 1 << 8 * size

@@ -5,8 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from gdbplugin.layout.elf import ElfError
-from gdbplugin.layout.sections import read_sections
+from gdbplugin.layout.elf import ElfError, read_sections
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.records import dataclass
 

@@ -1,8 +1,7 @@
-"""The description of types: one small vocabulary for every source of layouts.
+"""How types lie in memory: the classes that describe them, and functions that find fields in them.
 
-All sizes and offsets are in bytes. Names are fully qualified (`tinyos::memory::lazy::LazyPage`),
-those of fields and variants are bare. Pointers are scalars: what they point to is not followed, and
-so every description is finite.
+Sizes and offsets are in bytes. Type names are fully qualified (`tinyos::memory::lazy::LazyPage`), names of
+fields and enum values are bare. Pointers are scalars and are not followed, so every description is finite.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Array:
-    """`count` elements, one behind the other."""
+    """`count` elements in a row."""
 
     element: Type
     count: int
 
     @property
     def name(self) -> str:
-        """As Rust writes it."""
+        """The name in Rust's notation."""
         return f"[{self.element.name}; {self.count}]"
 
     @property
     def size(self) -> int:
-        """Size of all elements."""
+        """Size of all elements together."""
         return self.element.size * self.count
 
 
 @dataclass(frozen=True)
 class Field:
-    """A named part of a struct, at `offset` from its start."""
+    """A named field, `offset` bytes from the start of its struct."""
 
     name: str
     offset: int
@@ -53,14 +52,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Struct:
-    """Fields at their offsets. A union is a struct whose fields overlap; a tuple's are `__0` and so on."""
+    """Fields at their offsets. The fields of a union overlap; those of a tuple are `__0`, `__1` and so on."""
 
     name: str
     size: int
     fields: tuple[Field, ...]
 
     def field(self, name: str) -> Field | None:
-        """The field of that name."""
+        """The field of that name, if there is one."""
         return next((field for field in self.fields if field.name == name), None)
 
 
@@ -75,32 +74,30 @@ class Enumeration:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One form of a `Choice`.
+class Option:
+    """An enum that holds a value or nothing, such as Rust's `Option`.
 
-    `discriminants` are the values that select it, as unsigned integers of the discriminant's size;
-    empty for the variant that every other value selects (the one whose payload lends its niche).
-    """
-
-    name: str
-    discriminants: tuple[int, ...]
-    payload: Struct
-
-
-@dataclass(frozen=True)
-class Choice:
-    """An enum with payloads: a discriminant, and a struct for each of its values.
-
-    The discriminant may overlap a payload's field (a niche). It is None where there is one variant only.
+    `none` and `some` are the numbers in `discriminant` that say which, as unsigned integers. One of them may
+    be None: then every other number stands for it. The discriminant may overlap the value (a niche).
     """
 
     name: str
     size: int
-    discriminant: Field | None
-    variants: tuple[Variant, ...]
+    discriminant: Field
+    none: int | None
+    some: int | None
+    value: Field
 
 
-Type = Scalar | Array | Struct | Enumeration | Choice
+@dataclass(frozen=True)
+class Opaque:
+    """A type that is not decoded: any other enum with payloads. Fields beside it are read as usual."""
+
+    name: str
+    size: int
+
+
+Type = Scalar | Array | Struct | Enumeration | Option | Opaque
 
 
 @dataclass(frozen=True)
@@ -113,9 +110,9 @@ class Static:
 
 
 class LayoutError(Exception):
-    """The layout of what was asked for is not known. The message is one plain sentence.
+    """A layout is not available. The message is one plain sentence.
 
-    Names out of a corrupt file may be in it: what is not printable is escaped.
+    It may quote names from a corrupt file, so characters that cannot be printed are escaped.
     """
 
     def __init__(self, message: str) -> None:
@@ -123,7 +120,7 @@ class LayoutError(Exception):
 
 
 def in_one_line(problems: Sequence[str]) -> str:
-    """The first of several problems, and how many more there are."""
+    """The first problem, and how many more there are."""
     more = f" (and {len(problems) - 1} more like this)" if len(problems) > 1 else ""
     return f"{problems[0]}{more}"
 
@@ -133,18 +130,18 @@ class Layout(Protocol):
 
     @property
     def problems(self) -> Sequence[str]:
-        """What could not be read: a static that is not found may be there."""
+        """What could not be read. A static that is not found may be in such a part."""
 
     def static(self, name: str) -> Static | None:
-        """The static of that qualified name; None if there is none."""
+        """The static of that qualified name, or None."""
 
 
 def payload(struct: Struct) -> Field | None:
-    """What a wrapper wraps: its only field that is neither empty nor, once unwrapped, a scalar.
+    """The field that a wrapper wraps; None if the struct is not a wrapper.
 
-    Where all fields are scalars and just one is not empty, it is that one. None for a struct that is
-    no wrapper. Thus a lock beside a cell, a sequence counter beside a value, an atomic around an
-    integer and a union of a value with nothing are all seen through, whatever they are called.
+    It is the only field that is not empty; else the only one that is neither empty nor a scalar (possibly in
+    wrappers). So locks, cells, sequence counters beside a value, atomics and `MaybeUninit` are recognised by
+    their shape, under any name.
     """
     filled = [field for field in struct.fields if field.type.size]
     if len(filled) == 1:
@@ -154,7 +151,7 @@ def payload(struct: Struct) -> Field | None:
 
 
 def unwrap(type_: Type) -> Type:
-    """The innermost type of a chain of structs with only one field that is not empty."""
+    """The type inside nested structs that have only one field with a size, at offset 0."""
     while isinstance(type_, Struct):
         filled = [field for field in type_.fields if field.type.size]
         if len(filled) != 1 or filled[0].offset != 0:
@@ -164,7 +161,7 @@ def unwrap(type_: Type) -> Type:
 
 
 def locate(type_: Type, name: str) -> Field | None:
-    """The field `name` of a struct, or of what it wraps, with its offset from the struct's start."""
+    """The field `name` of a struct or of the struct that it wraps; its offset counts from the outer one."""
     offset = 0
     while isinstance(type_, Struct):
         found = type_.field(name)
@@ -179,7 +176,7 @@ def locate(type_: Type, name: str) -> Field | None:
 
 
 def locate_path(type_: Type, path: str) -> Field | None:
-    """The field at a dotted path, each step through wrappers."""
+    """The field at a dotted path; each step looks through wrappers."""
     offset = 0
     for name in path.split("."):
         found = locate(type_, name)
@@ -190,44 +187,33 @@ def locate_path(type_: Type, path: str) -> Field | None:
     return Field(path, offset, type_)
 
 
-def held(choice: Choice) -> Field | None:
-    """What a value-or-nothing enum holds when it holds something, with its offset; None for other enums."""
-    shapes = sorted(tuple(field.name for field in variant.payload.fields) for variant in choice.variants)
-    if shapes != [(), ("__0",)]:
-        return None
-    return next(field for variant in choice.variants for field in variant.payload.fields)
-
-
 def locate_held(type_: Type, path: str) -> tuple[Field | None, list[Field]]:
-    """As `locate_path`, but also through enums that hold a value or nothing, such as `Option`.
+    """Like `locate_path`, but also through Options.
 
-    These enums come with it, outermost first, with their offsets: the field is there only if each of them
-    holds something. Where the field itself is such an enum around an array, the array is meant.
+    The Options on the way come with it, outermost first, with their offsets: the field exists only while each
+    of them holds a value. Where the path ends at an Option of an array, the result is the array.
     """
     offset, current = 0, type_
-    doors: list[Field] = []
+    options: list[Field] = []
     for name in path.split("."):
-        while True:
-            found = locate(current, name)
-            if found is not None:
-                break
-            door = _door(current)
-            if door is None:
-                return None, doors
-            doors.append(Field(path, offset + door[0].offset, door[0].type))
-            offset += door[0].offset + door[1].offset
-            current = door[1].type
+        while (found := locate(current, name)) is None:
+            option = _wrapped_option(current)
+            if option is None:
+                return None, options
+            start, inner = option
+            options.append(Field(path, offset + start, inner))
+            offset += start + inner.value.offset
+            current = inner.value.type
         offset += found.offset
         current = found.type
-    inside = held(current) if isinstance(current, Choice) else None
-    if inside is not None and isinstance(unwrap(inside.type), Array):
-        doors.append(Field(path, offset, current))
-        offset, current = offset + inside.offset, inside.type
-    return Field(path, offset, current), doors
+    if isinstance(current, Option) and isinstance(unwrap(current.value.type), Array):
+        options.append(Field(path, offset, current))
+        offset, current = offset + current.value.offset, current.value.type
+    return Field(path, offset, current), options
 
 
-def _door(type_: Type) -> tuple[Field, Field] | None:
-    """The value-or-nothing enum that a type wraps, or is, with its offset; and what it holds."""
+def _wrapped_option(type_: Type) -> tuple[int, Option] | None:
+    """The Option that a type is or wraps, and its offset."""
     offset = 0
     while isinstance(type_, Struct):
         inner = payload(type_)
@@ -235,5 +221,4 @@ def _door(type_: Type) -> tuple[Field, Field] | None:
             return None
         offset += inner.offset
         type_ = inner.type
-    inside = held(type_) if isinstance(type_, Choice) else None
-    return None if inside is None else (Field("", offset, type_), inside)
+    return (offset, type_) if isinstance(type_, Option) else None

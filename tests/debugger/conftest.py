@@ -14,7 +14,7 @@ from gdbplugin.session.gdb import find_gdb
 from gdbplugin.session.qemu import find_qemu
 from tests.debugger.stub_proxy import StubProxy
 
-# Target in Rust's own library GDB says that its sources are not here: no error of anybody's.
+# Stopped in Rust's own library, GDB says that it does not find the sources, which is not an error.
 _NO_SOURCE = re.compile(r"^(?:warning: )?\d+\t/rustc/.*: No such file or directory\.\n", re.MULTILINE)
 PLUGIN = Path(__file__).resolve().parents[2] / "gdbplugin" / "tinyos.py"
 
@@ -43,7 +43,7 @@ def gdb(*commands, elf=None, plugin=PLUGIN):
 
 @contextlib.contextmanager
 def stopped(folder, *machine):
-    """A machine held before its first instruction: where its gdbstub is."""
+    """The address of the debug stub of a machine stopped before its first instruction."""
     path = folder / "stub"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -63,13 +63,13 @@ def stopped(folder, *machine):
 
 @pytest.fixture
 def proxy(shared_machine, tmp_path):
-    """A go-between to the machine; GDB connects to its `address`."""
+    """A proxy of the machine's stub; GDB connects to its `address`."""
     with StubProxy(tmp_path, shared_machine.qemu.gdb_address) as between:
         yield between
 
 
 @pytest.fixture
 def hiding_proxy(shared_machine, tmp_path):
-    """A go-between that makes QEMU's stub one that reads virtual addresses only."""
+    """A proxy that hides the mode for physical addresses: the stub then reads only virtual ones."""
     with StubProxy(tmp_path, shared_machine.qemu.gdb_address, ("qqemu", "Qqemu")) as between:
         yield between

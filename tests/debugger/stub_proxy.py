@@ -1,4 +1,4 @@
-"""A go-between of GDB and QEMU's stub: notes each packet of GDB's, may hide what QEMU can do, or die."""
+"""A proxy between GDB and QEMU's stub: records GDB's packets, can hide features of QEMU, or disconnect."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PACKET = re.compile(rb"\$([^#]*)#[0-9a-fA-F]{2}")
 
 
 class StubProxy:
-    """Listens on `address`; `packets` are what GDB sent, `refused` beginnings of what QEMU never sees.
+    """Listens on `address`. `packets` are those from GDB; QEMU never gets those that begin with `refused`.
 
-    With `lose_at` the connection ends instead of that packet being answered (1: the first) that comes after
-    the packet `armed_by`; and so again with each further connection. `lose_at` may be set anew at any time.
+    With `lose_at`, the connection closes instead of answering that packet (1: the first) after the packet
+    `armed_by`; the same for each further connection. `lose_at` may be changed at any time.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class StubProxy:
         self.address = str(directory / "proxy")
         self.packets: list[str] = []
         self.most_at_once = 0
-        """How many packets there were that waited for their answers together, at the most."""
+        """The largest number of packets that waited for their answers together."""
         self._armed_by = armed_by
         self._left = 0
         self.lose_at = lose_at
@@ -52,7 +52,7 @@ class StubProxy:
         self.cut()
 
     def cut(self) -> None:
-        """End the connections, as a stub that dies does."""
+        """Close the connections, as a stub that dies does."""
         self._end(*self._open)
 
     @staticmethod
@@ -79,7 +79,7 @@ class StubProxy:
         host, colon, port = self._stub_address.rpartition(":")
         if colon and port.isdigit():
             stub = socket.create_connection((host or "127.0.0.1", int(port)))
-            # As GDB does: without it each packet waits for the acknowledgement of the one before, 40 ms.
+            # As GDB does: otherwise each packet waits 40 ms for the acknowledgement of the one before.
             stub.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return stub
         stub = socket.socket(socket.AF_UNIX)
@@ -122,12 +122,12 @@ class StubProxy:
         self._end(gdb, stub)
 
     def _answer(self, packet: str) -> bytes | None:
-        """What GDB is answered in QEMU's place; None for a packet that is QEMU's to answer."""
-        # An empty answer says that the packet is not known; GDB has been told to acknowledge.
+        """The proxy's own answer to a packet; None for one that QEMU answers."""
+        # An empty answer means that the packet is unknown; GDB still acknowledges.
         return b"+$#00" if packet.startswith(self._refused) else None
 
     def _is_lost(self, packet: str) -> bool:
-        """Whether this is the packet that the connection ends with."""
+        """Whether the connection closes at this packet."""
         if self._armed_by and packet == self._armed_by:
             self._left = self.lose_at
             return False

@@ -1,4 +1,4 @@
-"""The report is the same wherever the CPU was stopped, and on a stub that knows virtual addresses only."""
+"""The report is the same wherever the CPU stopped, and on a stub that reads only virtual addresses."""
 
 import json
 
@@ -60,7 +60,7 @@ def test_the_users_thread_and_frame_stay_selected(shared_machine, kernel_elf, th
     assert f"kept True {thread}" in outcome.output
 
 
-def test_before_the_mmu_is_on_one_line_says_so(boot, kernel_elf):
+def test_the_error_before_the_mmu_is_on(boot, kernel_elf):
     machine = boot(paused=True)
     outcome = gdb(f"target remote {machine.qemu.gdb_address}", "tinyos report", elf=kernel_elf)
     assert outcome.errors.strip().splitlines()[-1].startswith("the MMU is off on every core")

@@ -1,4 +1,4 @@
-"""Colour: on a terminal where GDB's own style and NO_COLOR allow it, and nowhere else."""
+"""Output has colour only on a terminal, if GDB's own style and NO_COLOR allow it."""
 
 import os
 import pty
@@ -12,7 +12,7 @@ from tests.debugger.conftest import PLUGIN
 
 
 def on_a_terminal(address, elf, *commands, **environment):
-    """What GDB writes to a terminal of its own."""
+    """What GDB writes to its own terminal."""
     ours, its = pty.openpty()
     arguments = [
         find_gdb(),
@@ -42,7 +42,7 @@ def on_a_terminal(address, elf, *commands, **environment):
         while part := os.read(ours, 65536):
             written += part
     except OSError:
-        pass  # What a terminal gives once its other end is closed.
+        pass  # The other end of the terminal is closed.
     finally:
         os.close(ours)
         process.wait(timeout=60)
@@ -59,12 +59,12 @@ def on_a_terminal(address, elf, *commands, **environment):
         ((), {"TERM": "dumb"}, False),
     ],
 )
-def test_colour_follows_what_the_user_said(shared_machine, kernel_elf, commands, environment, coloured):
+def test_colour_follows_the_users_settings(shared_machine, kernel_elf, commands, environment, coloured):
     before = ("echo [begin]", "tinyos pressure", "echo [end]")
     text = on_a_terminal(shared_machine.qemu.gdb_address, kernel_elf, *commands, *before, **environment)
     shown = text.rpartition("[end]")[0].rpartition("[begin]")[2]
     assert "Pressure:" in shown
-    # GDB 18 puts the same into words of its own: bold, and all else that it was.
+    # GDB 18 rewrites the escape: bold, with all other attributes.
     assert bool(re.search(r"\033\[(\d+;)*1(;\d+)*mPressure:\033\[0?m", shown)) == coloured
-    # GDB itself may put its terminal back to plain before it.
+    # GDB itself may reset the terminal before it.
     assert bool(re.search(r"\033\[\d", shown)) == coloured

@@ -1,4 +1,4 @@
-"""Convenience functions: right at a stop, right in conditions, and one line where they cannot be."""
+"""Convenience functions: right at a stop and in conditions; their errors are one line."""
 
 import json
 import re
@@ -14,7 +14,7 @@ def number(debugger, expression):
     return int(debugger.execute(f"python print(int(gdb.parse_and_eval('{expression}')))"))
 
 
-def test_they_say_what_the_commands_say(shared_machine):
+def test_they_give_what_the_commands_show(shared_machine):
     with shared_machine.stopped() as debugger:
         debugger.execute("thread 1")
         report = json.loads(debugger.execute("tinyos report --json"))
@@ -37,7 +37,7 @@ def test_they_say_what_the_commands_say(shared_machine):
 
 
 @pytest.mark.parametrize("language", ["rust", "c"])
-def test_each_in_a_condition(machine, language):
+def test_each_function_works_in_a_condition(machine, language):
     conditions = (
         "$tinyos_level() == 3",
         "$tinyos_asid() != 0",
@@ -59,7 +59,7 @@ def test_each_in_a_condition(machine, language):
 
 
 def test_a_condition_is_evaluated_anew_at_each_hit(machine):
-    """Hits that do not stop must not leave behind what was read at them."""
+    """What was read at a hit that did not stop must not be kept."""
     with machine.stopped() as debugger:
         debugger.execute(f"break {RELIEVE} if $tinyos_level() == 3")
         with pytest.raises(CommandFailedError):
@@ -68,27 +68,26 @@ def test_a_condition_is_evaluated_anew_at_each_hit(machine):
         assert '"level": "Critical"' in debugger.execute("tinyos pressure --json")
 
 
-@pytest.mark.parametrize(
-    ("expression", "reason"),
-    [
-        ("$tinyos_level()", "there is no target"),
-        ("$tinyos_asid(1)", "is not called with 1 values, but as $tinyos_asid()"),
-        ("$tinyos_stack()", "but as $tinyos_stack(ID)"),
-        ("$tinyos_lazy(1, 2, 3)", "but as $tinyos_lazy(ADDRESS), $tinyos_lazy(ADDRESS, TASK)"),
-    ],
-)
-def test_errors_are_one_line(kernel_elf, expression, reason):
-    outcome = gdb(f"print {expression}", elf=kernel_elf)
-    assert reason in outcome.errors
+def test_errors_are_one_line(kernel_elf):
+    expected = {
+        "$tinyos_level()": "there is no target",
+        "$tinyos_asid(1)": "$tinyos_asid: wrong number of arguments (1). Usage: $tinyos_asid()",
+        "$tinyos_stack()": "wrong number of arguments (0). Usage: $tinyos_stack(ID)",
+        "$tinyos_lazy(1, 2, 3)": "arguments (3). Usage: $tinyos_lazy(ADDRESS), $tinyos_lazy(ADDRESS, TASK)",
+    }
+    outcome = gdb(*(f"print {expression}" for expression in expected), elf=kernel_elf)
     assert "Python Exception" not in outcome.errors
-    assert len(outcome.errors.strip().splitlines()) == 1
+    lines = outcome.errors.strip().splitlines()
+    assert len(lines) == len(expected), lines
+    for line, reason in zip(lines, expected.values(), strict=True):
+        assert reason in line
 
 
-def test_a_value_that_is_no_number_is_one_line(shared_machine, kernel_elf):
+def test_an_argument_that_is_not_a_number_is_one_line(shared_machine, kernel_elf):
     shared_machine.detach()  # QEMU has one GDB at a time.
     outcome = gdb(
         f"target remote {shared_machine.qemu.gdb_address}",
-        # Target in a task's assembly GDB would take another, in which the first of these is a number.
+        # In a task's assembly GDB would choose another language, in which the first of these is a number.
         "set language rust",
         'print $tinyos_stack($_gdb_setting("width"))',
         "print $tinyos_translate(DEBUGGER_INTERFACE)",
@@ -98,7 +97,7 @@ def test_a_value_that_is_no_number_is_one_line(shared_machine, kernel_elf):
     assert len(outcome.errors.strip().splitlines()) == 2
 
 
-def test_they_have_help():
+def test_the_functions_have_help():
     outcome = gdb("help function tinyos_lazy", "apropos tinyos_level")
     assert "0 pending, 1 on the zero page, 2 allocated" in outcome.output
     assert "level of memory pressure" in outcome.output

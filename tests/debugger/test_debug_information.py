@@ -1,4 +1,4 @@
-"""Kernels with debug information of another kind are TinyOS too; what cannot be read of it is named."""
+"""Kernels with other forms of debug information work too; what cannot be read is named."""
 
 import json
 
@@ -27,7 +27,7 @@ COMMANDS = ("tinyos stacks --json", "tinyos check --json")
 
 @pytest.fixture(scope="module")
 def dwarf5_machine(dwarf5_elf):
-    """A machine that runs the kernel with DWARF 5, held still at its prompt, for GDBs of the tests' own."""
+    """A machine with the DWARF 5 kernel, its tasks held, for the tests' own GDBs."""
     with TinyOS.boot(dwarf5_elf) as machine:
         machine.shell("hold")
         yield machine
@@ -35,8 +35,8 @@ def dwarf5_machine(dwarf5_elf):
 
 @pytest.fixture
 def ask(dwarf5_machine, tmp_path, monkeypatch):
-    """Gives commands to a GDB on that machine that has loaded another form of its file."""
-    # All forms have the same build-id: each is to be read itself.
+    """Runs commands in a GDB on that machine, with another form of the kernel's file."""
+    # All forms have the same build-id, but each must be read itself.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def ask_gdb(elf, *commands, before=()):
@@ -48,13 +48,13 @@ def ask(dwarf5_machine, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def expected(dwarf5_machine, dwarf5_elf):
-    """What the kernel's own file answers, by DWARF that GDB or else the plugin has read."""
+    """The answers with the kernel's own file."""
     connect = f"target remote {dwarf5_machine.qemu.gdb_address}"
     return answers(gdb(connect, *COMMANDS, elf=dwarf5_elf))
 
 
 def answers(outcome):
-    """What is the same at each stop of the objects that a GDB has printed."""
+    """The parts of the printed objects that are the same at each stop."""
     stacks, check = (json.loads(line) for line in outcome.output.splitlines() if line.startswith("{"))
     assert (stacks["findings"], stacks["notes"], check["findings"]) == ([], [], []), outcome.errors
     fields = ("id", "owner", "policy", "base_address", "max_size", "guard_address")
@@ -81,14 +81,14 @@ def test_a_dwarf_5_kernel_is_read_by_the_library(dwarf5_elf):
 
 
 @pytest.mark.parametrize("method", ["none", *COMPRESSIONS])
-def test_a_kernel_answers_without_indexes_compressed_by(ask, expected, dwarf5_elf, tmp_path, method):
+def test_a_compressed_kernel_without_indexes_answers(ask, expected, dwarf5_elf, tmp_path, method):
     path = tmp_path / "kernel.elf"
     path.write_bytes(changed(without_indexes(dwarf5_elf), COMPRESSIONS.get(method, lambda one: one)))
     assert answers(ask(path, *COMMANDS)) == expected
 
 
 def split(dwarf5_elf, folder):
-    """A stripped kernel, and what its debug file has in it."""
+    """A stripped kernel, and the contents of its debug file."""
     debug = debug_only(dwarf5_elf.read_bytes())
     folder.mkdir(exist_ok=True)
     (folder / "kernel.elf").write_bytes(stripped(dwarf5_elf.read_bytes(), [debug_link(NAME, debug)]))
@@ -96,7 +96,7 @@ def split(dwarf5_elf, folder):
 
 
 @pytest.mark.parametrize("place", [NAME, f".debug/{NAME}"])
-def test_a_kernel_answers_with_its_debug_file_at(ask, expected, dwarf5_elf, tmp_path, place):
+def test_a_kernel_answers_with_its_debug_file(ask, expected, dwarf5_elf, tmp_path, place):
     path, debug = split(dwarf5_elf, tmp_path / "bin")
     (path.parent / place).parent.mkdir(exist_ok=True)
     (path.parent / place).write_bytes(debug)
@@ -113,7 +113,7 @@ def test_a_kernel_answers_with_a_system_debug_file(ask, expected, dwarf5_elf, tm
     }
     places[by].parent.mkdir(parents=True)
     places[by].write_bytes(debug)
-    # GDB must know the folder before it loads the file.
+    # Before GDB loads the file.
     load = (f"set debug-file-directory {tmp_path}/nowhere:{tmp_path}/system", f"file {path}")
     assert answers(ask(None, *COMMANDS, before=load)) == expected
 
@@ -146,7 +146,7 @@ def test_a_debug_file_of_another_build_is_named(ask, dwarf5_elf, tmp_path):
 
 
 def with_skeletons(elf):
-    """The kernel's file with nothing but a skeleton of its debug information: the rest is in `kernel.dwo`."""
+    """The kernel's file with only a skeleton of its debug information: the rest is in `kernel.dwo`."""
     skeleton = elf_with(Unit([], top=[("dwo_name", "string", string("kernel.dwo"))]))
     made = {one.name: one for one in sections_of(skeleton) if one.is_debug}
     marks = ".debugger_marks"
@@ -164,7 +164,7 @@ def test_split_debug_information_is_named(ask, dwarf5_elf, tmp_path):
 
 
 def with_an_odd_version(elf):
-    """The kernel's file with units of a DWARF version that nobody knows yet."""
+    """The kernel's file with units of an unknown DWARF version."""
     data = next(one.data for one in sections_of(elf.read_bytes()) if one.name == ".debug_info")
     odd, offset = bytearray(data), 0
     while offset < len(odd):
@@ -209,6 +209,6 @@ def test_a_type_that_gdb_has_not_read_says_how_to(ask, dwarf5_elf):
     if len(values) == 2:
         return  # This GDB understands the compiler's index.
     assert len(values) == 1
-    assert f"give `symbol-file -readnow {dwarf5_elf}`" in one_line(outcome)
+    assert f"type `symbol-file -readnow {dwarf5_elf}`" in one_line(outcome)
     again = ask(dwarf5_elf, *commands, before=[f"symbol-file -readnow {dwarf5_elf}"])
     assert [line for line in again.output.splitlines() if line.startswith("$")] == [*values, "$2 = 1"]

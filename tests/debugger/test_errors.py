@@ -1,11 +1,11 @@
-"""What goes wrong is one line that says what to do; never a Python traceback."""
+"""Errors are one line that says what to do, never a Python traceback."""
 
+import shutil
 import subprocess
 import sys
 import threading
 import time
-
-import pytest
+from pathlib import Path
 
 from gdbplugin.session.gdb import find_gdb
 from tests.debugger.conftest import PLUGIN, gdb
@@ -18,9 +18,12 @@ def one_line(outcome):
     return outcome.errors.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["tinyos report", "tinyos r", "tinyos *r", "tinyos check --json"])
-def test_no_target(kernel_elf, command):
-    assert one_line(gdb(command, elf=kernel_elf)).startswith("there is no target")
+def test_no_target(kernel_elf):
+    commands = ("tinyos report", "tinyos r", "tinyos *r", "tinyos check --json")
+    outcome = gdb(*commands, elf=kernel_elf)
+    one_line(outcome)
+    lines = outcome.errors.splitlines()
+    assert [line.startswith("there is no target") for line in lines] == [True] * len(commands), lines
 
 
 def test_no_program(shared_machine):
@@ -36,7 +39,7 @@ def test_a_stripped_program(shared_machine, kernel_elf, tmp_path):
 
 
 def without_sections(elf):
-    """The bytes of an ELF whose section headers are gone, and with them its symbols and DWARF."""
+    """An ELF without section headers, and so without symbols and DWARF."""
     content = bytearray(elf.read_bytes())
     content[0x28:0x30] = bytes(8)  # e_shoff
     content[0x3C:0x40] = bytes(4)  # e_shnum, e_shstrndx
@@ -56,7 +59,7 @@ def test_a_program_of_another_architecture(shared_machine, kernel_elf, tmp_path)
     connect = f"target remote {shared_machine.qemu.gdb_address}"
     for command in ("tinyos report", "tinyos translate 0", "tinyos registers"):
         said = one_line(gdb(connect, command, elf=other))
-        assert said.startswith("GDB takes the target for i386:x86-64, not for AArch64: load")
+        assert said.startswith("GDB treats the target as i386:x86-64, not as AArch64: load")
         assert str(other) in said
     told = gdb("set architecture aarch64", connect, "tinyos registers TTBR1_EL1", elf=other)
     assert "TTBR1_EL1 of all cores: 0x" in told.output
@@ -82,31 +85,16 @@ def test_a_running_target(shared_machine, kernel_elf):
     assert "Python Exception" not in outcome.errors
 
 
-def test_a_connection_lost_amid_a_command(proxy, kernel_elf):
-    def cut_amid_the_command():
+def test_a_connection_lost_during_a_command(proxy, kernel_elf):
+    def cut_during_the_command():
         while sum(packet.startswith("m") for packet in proxy.packets) < 100:
             time.sleep(0.001)
         proxy.cut()
 
-    threading.Thread(target=cut_amid_the_command, daemon=True).start()
+    threading.Thread(target=cut_during_the_command, daemon=True).start()
     outcome = gdb(f"target remote {proxy.address}", "tinyos check", "tinyos report", elf=kernel_elf)
     assert "the connection to the target was lost" in outcome.errors
     assert one_line(outcome).startswith("there is no target")
-
-
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ("tinyos report --jsn", ("--jsn", "Usage: tinyos report [--json]")),
-        ("tinyos report x", ('"x" is one word too many',)),
-        ("tinyos *q", ('no command "*q"', "report")),
-        ("tinyos nonsense", ('no command "nonsense"',)),
-    ],
-)
-def test_words_that_are_not_understood(command, words):
-    line = one_line(gdb(command))
-    for word in words:
-        assert word in line
 
 
 def test_help_and_completion():
@@ -116,13 +104,11 @@ def test_help_and_completion():
         "apropos tinyos",
         "complete tinyos ",
         "complete tinyos report ",
-        "complete tinyos report --j",
-        "complete tinyos report --json ",
     )
     lines = outcome.output.splitlines()
     assert "Usage: tinyos report [--json]" in lines
     assert "tinyos check" in lines
-    assert lines.count("tinyos report --json") == 2
+    assert lines.count("tinyos report --json") == 1
     assert outcome.errors == ""
 
 
@@ -132,6 +118,8 @@ def test_sourcing_it_again_changes_nothing():
 
 
 def test_it_works_from_another_directory(tmp_path):
-    arguments = [find_gdb(), "--nx", "--batch", "-x", PLUGIN, "-ex", "tinyos report"]
+    # The path may be relative to this directory.
+    program = Path(shutil.which(find_gdb())).absolute()
+    arguments = [program, "--nx", "--batch", "-x", PLUGIN, "-ex", "tinyos report"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "there is no target" in done.stderr

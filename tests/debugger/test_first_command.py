@@ -1,10 +1,10 @@
-"""What the first command of a GDB imports: that is most of its time."""
+"""The imports of the first command in a GDB, which take most of its time."""
 
 import pytest
 
 from tests.debugger.conftest import gdb
 
-# None of these is needed to show an object as text, and each takes as long as ten modules of ours.
+# Not needed to show an object as text; each takes as long as ten of our modules.
 UNWANTED = {
     "argparse",
     "ast",
@@ -37,7 +37,7 @@ def imported(stub, elf, command):
 
 @pytest.fixture
 def stub(shared_machine):
-    """Where GDB connects to."""
+    """The address that GDB connects to."""
     return shared_machine.qemu.gdb_address
 
 

@@ -1,4 +1,4 @@
-"""The layout that GDB gives and the one out of the DWARF are the same, for all that is decoded."""
+"""The layout from GDB's symbols and the one from the DWARF are the same."""
 
 import json
 from pathlib import Path
@@ -22,12 +22,12 @@ EXPECTED = {
 
 @pytest.fixture
 def files(kernel_elf, dwarf5_elf, tmp_path):
-    """Gives the kernel in one of its forms."""
+    """Gives the kernel's file in one of its forms."""
 
     def file_of(form: str) -> Path:
         if form == "dwarf-4":
             return kernel_elf
-        # With the compiler's index GDB 13 reads nothing; here its reading of the DWARF is wanted.
+        # Without the compiler's index, with which GDB 13 reads nothing.
         content = without_indexes(dwarf5_elf)
         path = tmp_path / "kernel.elf"
         if form == "separate":
@@ -48,7 +48,7 @@ def test_both_layouts_agree(files, form, tmp_path):
     script = Path(__file__).with_name("inside_layouts.py")
     outcome = gdb(f"source {script}", elf=kernel_elf)
     found = json.loads(outcome.output)
-    # No type of the kernel's statics needs what GDB cannot tell.
+    # GDB can describe every type of the kernel's statics.
     assert found["asked"] == []
     reached = set()
     for name, by_gdb in found["layouts"].items():
@@ -56,7 +56,7 @@ def test_both_layouts_agree(files, form, tmp_path):
         assert cache.loads(by_gdb) == {name: by_dwarf.static(name)}
         reached |= {tuple(row[:2]) for row in json.loads(by_gdb)["types"] if row[0] != "array"}
     assert len(found["layouts"]) == 4
-    # Every struct and every enum that the kernel's statics consist of.
+    # Every struct and enum in the kernel's statics.
     declared = {name for kind, name in reached if kind in ("struct", "enumeration") and "<" not in name}
     assert {name.rpartition("::")[2] for name in declared} >= EXPECTED
     manager = by_dwarf.static(MANAGER)

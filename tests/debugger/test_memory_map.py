@@ -1,11 +1,11 @@
-"""Devices in physical memory: found in what QEMU says, and never read."""
+"""Devices in physical memory are found in QEMU's map, and never read."""
 
 import re
 import sys
 
 import pytest
 
-from gdbplugin.debugger.packets import ASK, MemoryMap
+from gdbplugin.debugger.memory_map import ASK, MemoryMap
 from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
 from tests.debugger.test_stub_socket import BRIDGE
@@ -49,18 +49,18 @@ NOTHING = "there is no memory"
         (1 << 60, 8, NOTHING),
     ],
 )
-def test_why_a_range_is_not_to_be_read(address, length, lack):
+def test_ranges_that_must_not_be_read_have_a_reason(address, length, lack):
     found = MemoryMap.parse(TEXT).lack(address, length)
     assert found is None if lack is None else found.startswith(lack)
 
 
-def test_where_nothing_is_said_everything_is_memory():
+def test_without_a_map_everything_is_memory():
     for text in ("", "unknown command", "FlatView #0\n Root memory region: (none)\n"):
         assert MemoryMap.parse(text).lack(0, 1 << 52) is None
 
 
-def test_the_devices_of_the_board(shared_machine):
-    """As the board's manual has them: the first PL011, the distributor and the CPU interface of the GIC."""
+def test_the_map_has_the_boards_devices(shared_machine):
+    """From the board's manual: the first PL011, and the GIC's distributor and CPU interface."""
     found = MemoryMap.parse(shared_machine.qemu.monitor(ASK))
     for address in (0xFE20_1000, 0xFF84_1000, 0xFF84_2000):
         assert "the device" in found.lack(address, 4), hex(address)
@@ -70,7 +70,7 @@ def test_the_devices_of_the_board(shared_machine):
 
 @pytest.mark.parametrize("way", ["socket", "log", "program"])
 def test_no_command_reads_a_device_that_a_table_leads_to(shared_machine, kernel_elf, tmp_path, way):
-    """Roots of tables that lie in the interrupt controller and the UART, by each way to the stub."""
+    """Table roots in the interrupt controller and the UART, by each way to the stub."""
     with StubProxy(tmp_path, shared_machine.qemu.gdb_address) as proxy:
         bridge = tmp_path / "bridge.py"
         bridge.write_text(BRIDGE)
@@ -92,11 +92,11 @@ def test_no_command_reads_a_device_that_a_table_leads_to(shared_machine, kernel_
     ]
     assert read
     assert [place for place in read if 0xFC00_0000 <= place[0] < 1 << 32] == []
-    assert done.output.count("is there, which reading might change") >= 3
+    assert done.output.count("is there, and reading might change it") >= 3
 
 
-def test_a_condition_is_the_first_to_look(shared_machine, kernel_elf):
-    """The monitor is asked amid a stop that GDB makes for itself."""
+def test_a_breakpoint_condition_can_be_the_first_use(shared_machine, kernel_elf):
+    """The monitor is asked during an internal stop of GDB."""
     done = gdb(
         f"target remote {shared_machine.qemu.gdb_address}",
         "thbreak shell_interrupted if $tinyos_translate(0xffff800000080000) == 0x80000",

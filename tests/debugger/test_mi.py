@@ -1,4 +1,4 @@
-"""The objects by GDB/MI: one field of JSON, the same as the command prints."""
+"""GDB/MI: errors, and a large object. `test_commands.py` compares each object with the printed one."""
 
 import json
 
@@ -7,21 +7,12 @@ import pytest
 from gdbplugin.session.errors import CommandFailedError
 
 
-@pytest.mark.parametrize("word", ["report", "check"])
-def test_the_object_is_what_the_command_prints(shared_machine, word):
-    with shared_machine.stopped() as gdb:
-        result = gdb.mi(f"-tinyos-{word}")
-        printed = gdb.execute(f"tinyos {word} --json")
-    assert set(result.payload) == {"json"}
-    assert json.loads(result.payload["json"]) == json.loads(printed)
-
-
-def test_words_that_are_not_understood_are_an_mi_error(shared_machine):
+def test_wrong_words_are_an_mi_error(shared_machine):
     with shared_machine.stopped() as gdb, pytest.raises(CommandFailedError, match="--jsn"):
         gdb.mi("-tinyos-report --jsn")
 
 
-def test_thousands_of_lazy_pages_are_told_in_time(machine):
+def test_a_report_of_thousands_of_pages_arrives_in_time(machine):
     machine.shell("spawn lazy 32768")
     machine.console.send("\r")
     with machine.stopped() as gdb:

@@ -1,4 +1,4 @@
-"""`translate` and `maps` against QEMU's own walker on the running kernel, and what they cost in packets."""
+"""`translate` and `maps` compared with QEMU's own walker on the running kernel, and the packets they take."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("inside_mmu.py")
 
 
 def compared_at(machine, level):
-    """What the script finds at a stop in a task's address space, at an exception level."""
+    """The script's result at a stop in a task's address space, at an exception level."""
     if level == 0:
         tasks_at_el0(machine)
     else:
@@ -41,21 +41,21 @@ def test_no_answer_differs_from_qemus(machine, level):
     translated = compared["translated"]
     assert [row for row in translated if row[1] != row[2]] == []
     assert [row for row in translated if (row[1] is None) == row[3]] == []
-    # At EL0 a task has at least 48 ranges, of each six pages three; at EL1 the kernel alone has 13.
+    # At EL0 a task has at least 48 ranges: three of every six pages. At EL1 the kernel alone has 13.
     ranges = {0: 48, 1: 13}[level]
-    # Of each, the script probes five addresses within.
+    # The script probes five addresses in each.
     assert sum(output is not None for _, output, *_ in translated) >= 5 * ranges
-    # And of 100 numbers at random it can hardly hit anything.
+    # And 100 random numbers, which are hardly ever mapped.
     assert sum(output is None for _, output, *_ in translated) > 95
     mapped = compared["mapped"]
-    # At EL0 QEMU answers for EL0, so that it has no answer for what only the kernel may read; QEMU 11 has.
+    # At EL0 QEMU answers for EL0: None for what only the kernel may read. QEMU 11 answers for EL1 then.
     readable = [row for row in mapped if level == 1 or row[3][0] == "r"]
     assert [row for row in readable if row[1] != row[2]] == []
     others = [row for row in mapped if row not in readable]
     assert [row for row in others if row[2] != (row[1] if compared["answers_for_el1"] else None)] == []
     assert len(readable) >= 4 * ranges
     assert [row for row in compared["gaps"] if row[1] is not None] == []
-    # At least before and behind each of the kernel's 13.
+    # At least before and after each of the kernel's 13.
     assert len(compared["gaps"]) >= 3 * 13
 
 
@@ -79,7 +79,7 @@ def test_a_translation_costs_no_more_packets_than_levels(proxy, kernel_elf):
     )
 
 
-def test_a_second_map_at_the_same_stop_asks_for_nothing_again(shared_machine, proxy, kernel_elf):
+def test_a_second_map_at_the_same_stop_sends_no_packet(shared_machine, proxy, kernel_elf):
     commands = [
         "maps",
         "maps --json",
@@ -89,7 +89,7 @@ def test_a_second_map_at_the_same_stop_asks_for_nothing_again(shared_machine, pr
         "registers",
         "fault",
     ]
-    # Target in the kernel, GDB has no reason to look at the stopped core's code by itself.
+    # Stopped in the kernel, GDB has no reason to read the core's code by itself.
     shared_machine.shell("hold")
     try:
         outcome = gdb(
@@ -112,7 +112,7 @@ def objects_of(outcome):
     return [json.loads(line) for line in outcome.output.splitlines() if line.startswith("{")]
 
 
-def test_with_another_program_there_are_its_names_or_none(shared_machine, kernel_elf, tmp_path):
+def test_another_program_changes_only_the_owners(shared_machine, kernel_elf, tmp_path):
     other = tmp_path / "other.elf"
     other.write_bytes(stub.elf(0x10_0000, stub.code(0x11_0000)))
     commands = ("maps", f"translate {IMAGE:#x}", "registers", "fault", "maps --asid 999")

@@ -1,4 +1,4 @@
-"""The objects of translate, maps, registers and fault on a live machine: TinyOS, and with other programs."""
+"""The objects of translate, maps, registers and fault on a live machine."""
 
 import json
 import time
@@ -26,7 +26,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_object_is_what_its_schema_says(shared_machine, command):
+def test_an_object_has_its_schema_and_its_text_fits(shared_machine, command):
     with shared_machine.stopped() as debugger:
         content = json.loads(debugger.execute(f"tinyos {command} --json"))
         text = debugger.execute(f"tinyos {command}")
@@ -38,7 +38,7 @@ def test_the_object_is_what_its_schema_says(shared_machine, command):
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_the_map_names_what_the_kernel_has(shared_machine):
+def test_the_map_names_the_kernels_areas(shared_machine):
     with shared_machine.stopped():
         report = shared_machine.json("report")
         stack = next(entry for entry in report["stacks"] if entry["is_active"])
@@ -56,11 +56,11 @@ def test_the_map_names_what_the_kernel_has(shared_machine):
     assert owners["devices"]["memory_type"].startswith("Device")
     assert "task page" in owners
     assert "linear map" in owners
-    # Nothing is writable and executable at once, at either level.
+    # Nothing is both writable and executable, at either level.
     assert [mapping for mapping in mappings if "wx" in mapping["el0"] + mapping["el1"]] == []
 
 
-def test_every_alias_leads_to_the_frame(shared_machine):
+def test_every_alias_of_a_frame_is_found(shared_machine):
     with shared_machine.stopped():
         report = shared_machine.json("report")
         page = next(entry for entry in report["pages"] if entry["is_allocated"])
@@ -71,7 +71,7 @@ def test_every_alias_leads_to_the_frame(shared_machine):
     assert aliases[page["virtual_address"] + 0x18]["task"] == page["owner"]
 
 
-def test_registers_are_those_that_gdb_has(shared_machine):
+def test_registers_have_gdbs_values(shared_machine):
     with shared_machine.stopped() as debugger:
         found = shared_machine.json("registers --core 0")
         debugger.execute("thread 1")
@@ -89,7 +89,7 @@ def test_registers_are_those_that_gdb_has(shared_machine):
 
 
 def wait_until(machine, holds):
-    """The first object of `fault` on core 0 of which something holds; any core may be the selected one."""
+    """The first object of `fault --core 0` for which `holds` is true; any core may be selected."""
     deadline = time.monotonic() + 20
     while not holds(found := machine.json("fault --core 0")):
         assert time.monotonic() < deadline

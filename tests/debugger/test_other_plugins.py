@@ -1,4 +1,4 @@
-"""Other plugins in the same GDB, before this one or after it: both work, and no name is taken twice.
+"""Other plugins in the same GDB, loaded before or after this one: both work, and no names clash.
 
 They are stand-ins (`tests/other_plugins`) that do what is known of pwndbg and gef, and register their names.
 """
@@ -20,7 +20,7 @@ OTHERS = TOP / "tests" / "other_plugins"
 FILES = {"pwndbg": OTHERS / "pwndbg" / "gdbinit.py", "gef": OTHERS / "gef.py"}
 BOTH_WAYS = [(name, order) for name in FILES for order in ("before", "after")]
 
-# Commands whose objects are the same at any stop while the kernel's tasks are held still.
+# Commands whose objects are the same at any stop while the kernel's tasks are held.
 STEADY = (
     "stacks",
     "maps --limit 40",
@@ -29,25 +29,25 @@ STEADY = (
     "translate 0xffff800000080000",
 )
 GOES_ON = {"time", "current_task", "tasks", "running"}
-# What GDB completes: a word after each of these is a name that a plugin may take.
+# GDB completes the names that a plugin may define after each of these.
 PLACES = ("", "set ", "show ", "help function ", "info ", "maintenance ", "unset ")
 
 
 def sourced(name, order):
-    """Commands that load both."""
+    """Commands that load both plugins."""
     files = [PLUGIN, FILES[name]] if order == "after" else [FILES[name], PLUGIN]
     return [f"source {file}" for file in files]
 
 
 def found(outcome):
-    """The JSON objects that commands printed, without what goes on while the tasks are held."""
+    """The JSON objects that commands printed, without what changes while the tasks are held."""
     objects = [json.loads(line) for line in outcome.output.splitlines() if line.startswith("{")]
     return [{key: value for key, value in one.items() if key not in GOES_ON} for one in objects]
 
 
 @pytest.fixture(scope="module")
 def held(shared_machine):
-    """Where GDB connects to; the kernel's tasks are held still."""
+    """The address that GDB connects to; the kernel's tasks are held."""
     shared_machine.shell("hold")
     yield shared_machine.qemu.gdb_address
     shared_machine.shell("go")
@@ -55,7 +55,7 @@ def held(shared_machine):
 
 @pytest.fixture(scope="module")
 def alone(held, kernel_elf):
-    """The objects as GDB shows them without another plugin."""
+    """The objects without another plugin."""
     objects = found(
         gdb(f"target remote {held}", *(f"tinyos {command} --json" for command in STEADY), elf=kernel_elf)
     )
@@ -64,7 +64,7 @@ def alone(held, kernel_elf):
 
 
 @pytest.mark.parametrize(("name", "order"), BOTH_WAYS)
-def test_commands_show_the_same_beside_another_plugin(held, kernel_elf, alone, name, order):
+def test_commands_show_the_same_with_another_plugin(held, kernel_elf, alone, name, order):
     commands = [f"tinyos {command} --json" for command in STEADY]
     outcome = gdb(*sourced(name, order), f"target remote {held}", *commands, elf=kernel_elf, plugin=None)
     assert outcome.errors == ""
@@ -72,7 +72,7 @@ def test_commands_show_the_same_beside_another_plugin(held, kernel_elf, alone, n
 
 
 @pytest.mark.parametrize(("name", "order"), BOTH_WAYS)
-def test_report_and_functions_work_beside_another_plugin(held, kernel_elf, name, order):
+def test_report_and_functions_work_with_another_plugin(held, kernel_elf, name, order):
     outcome = gdb(
         *sourced(name, order),
         f"target remote {held}",
@@ -93,7 +93,7 @@ def test_report_and_functions_work_beside_another_plugin(held, kernel_elf, name,
 
 
 @pytest.mark.parametrize(("name", "order"), BOTH_WAYS)
-def test_the_others_keep_their_names(name, order):
+def test_other_plugins_keep_their_names(name, order):
     theirs = names.read(name)
     functions = theirs["functions"]
     helps = [
@@ -119,7 +119,7 @@ def test_the_others_keep_their_names(name, order):
 @pytest.mark.parametrize(
     ("name", "command", "says"), [("pwndbg", "version", "Pwndbg"), ("gef", "theme", "table_heading")]
 )
-def test_the_real_one_works_too(held, kernel_elf, tmp_path, monkeypatch, name, command, says, order):
+def test_the_real_plugin_works_too(held, kernel_elf, tmp_path, monkeypatch, name, command, says, order):
     variable = f"TINYOS_TEST_{name.upper()}"
     if variable not in os.environ:
         pytest.skip(f"the real {name} is not here: {variable} is to name its {FILES[name].name}")
@@ -134,8 +134,8 @@ def test_the_real_one_works_too(held, kernel_elf, tmp_path, monkeypatch, name, c
     assert rest
 
 
-def test_every_name_that_is_taken_is_below_tinyos():
-    # By first letters, for GDB takes a space at a line's end for nothing.
+def test_every_name_begins_with_tinyos():
+    # By first letters, because GDB ignores a space at the end of a line.
     starts = [place + letter for place in PLACES for letter in f"{string.ascii_letters}_-$"]
     completed = "gdb.execute('complete ' + start, to_string=True).splitlines()"
     asked = f"{{name for start in {starts} for name in {completed}}}"
@@ -158,7 +158,7 @@ def test_every_name_that_is_taken_is_below_tinyos():
     assert printer == "tinyos"
 
 
-def test_its_first_command_takes_only_hooks(held, kernel_elf):
+def test_the_first_command_adds_only_hooks(held, kernel_elf):
     completed = "gdb.execute('complete ' + letter, to_string=True).splitlines()"
     asked = f"python print([word for letter in {string.ascii_letters!r} for word in {completed}])"
     connect = f"target remote {held}"
@@ -174,7 +174,7 @@ def test_hooks_of_others_stay(held, kernel_elf):
     define = "python gdb.execute('define hookpost-monitor\\necho theirs\\\\n\\nend')"
     outcome = gdb(define, f"target remote {held}", "tinyos stats", "monitor info status", elf=kernel_elf)
     assert outcome.errors == "VM status: paused\n"
-    # Its own question to the monitor calls the hook as well, as any does.
+    # The plugin's own monitor command calls the hook too.
     assert outcome.output.rstrip().splitlines()[-2:][0] == "theirs"
 
 
@@ -202,15 +202,15 @@ def test_others_find_their_own_modules_first():
         assert outcome.errors == ""
 
 
-def test_nothing_beside_the_package_becomes_importable():
+def test_only_the_package_becomes_importable():
     beside = ("docs", "kernel", "scripts", "tests")
     ask = f"python import importlib.util as u; print([name for name in {beside} if u.find_spec(name)])"
     assert gdb(ask).output == "[]\n"
 
 
-def test_an_old_pyelftools_of_anothers_is_one_line(held, kernel_elf, tmp_path, monkeypatch):
+def test_an_old_pyelftools_of_another_plugin_is_an_error(held, kernel_elf, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    # GDB finds no symbol then, so that the DWARF is asked.
+    # GDB finds no symbol then, so the DWARF is read.
     blind = "python gdb.lookup_global_symbol = gdb.lookup_static_symbol = lambda *_: None"
     outcome = gdb(
         *sourced("pwndbg", "before"),
@@ -225,14 +225,14 @@ def test_an_old_pyelftools_of_anothers_is_one_line(held, kernel_elf, tmp_path, m
     assert str(OTHERS / "pwndbg" / "site-packages" / "elftools") in line
 
 
-def test_twice_is_as_once(held, kernel_elf):
+def test_loading_twice_changes_nothing(held, kernel_elf):
     outcome = gdb(f"source {PLUGIN}", f"target remote {held}", "tinyos stats", "tinyos s", elf=kernel_elf)
     assert outcome.errors == ""
     assert outcome.output.count("total_dynamic_stacks") == 2
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_of_two_copies_the_first_stays(held, kernel_elf, tmp_path, first):
+def test_the_first_of_two_copies_stays(held, kernel_elf, tmp_path, first):
     copied = shutil.copytree(PLUGIN.parent, tmp_path / "copy" / "gdbplugin")
     files = [PLUGIN, copied / "tinyos.py"]
     if first:
@@ -252,7 +252,7 @@ def test_of_two_copies_the_first_stays(held, kernel_elf, tmp_path, first):
 
 
 @pytest.mark.parametrize("file", ["gdbplugin.py", "gdbplugin/__init__.py", "gdbplugin/debugger/__init__.py"])
-def test_another_package_of_that_name_is_one_line(tmp_path, file):
+def test_another_package_named_gdbplugin_is_an_error(tmp_path, file):
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_text("")
     theirs = f"python import sys; sys.path.insert(0, {str(tmp_path)!r}); import gdbplugin"
@@ -262,7 +262,7 @@ def test_another_package_of_that_name_is_one_line(tmp_path, file):
     assert line.startswith(f"tinyos: not loaded, beside the gdbplugin of {tmp_path}")
 
 
-def test_a_package_of_that_name_that_is_not_loaded_is_passed_over(tmp_path):
+def test_an_unloaded_package_named_gdbplugin_is_ignored(tmp_path):
     (tmp_path / "gdbplugin").mkdir()
     (tmp_path / "gdbplugin" / "__init__.py").write_text("")
     theirs = f"python import sys; sys.path.insert(0, {str(tmp_path)!r})"

@@ -1,4 +1,4 @@
-"""Targets of another architecture, processor state or byte order: one line that is true for each command."""
+"""Targets of another architecture, processor state or byte order: one correct line for each command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FUNCTIONS = ("$tinyos_asid()", "$tinyos_translate(0x1000)", "$tinyos_level()")
 
 
 def complaints(done: Outcome) -> list[str]:
-    """The lines of standard error that are not GDB's own remarks on a session without a program."""
+    """The lines of standard error, without GDB's own warnings about a missing program."""
     own = ("warning: No executable", "determining executable")
     return [line for line in done.errors.splitlines() if line and not line.startswith(own)]
 
@@ -27,7 +27,7 @@ def every_command(*before: str) -> list[str]:
     return [*before, *commands, *(f"print {function}" for function in FUNCTIONS)]
 
 
-ARM = "the target is arm, by its own description: the commands of tinyos are for AArch64"
+ARM = "the target describes itself as arm: the tinyos commands are for AArch64"
 
 
 @pytest.mark.parametrize(
@@ -51,19 +51,19 @@ def test_a_cluster_of_other_processors_is_named(tmp_path: Path) -> None:
         done = gdb(
             "set schedule-multiple on", f"target extended-remote {stub}", *every_command(*second), *first
         )
-    said = [line for line in complaints(done) if "the target is" in line]
+    said = [line for line in complaints(done) if "the target describes itself" in line]
     assert len(said) == len(OF_THE_KERNEL) + len(OF_ANY) + len(FUNCTIONS), done
     assert all(line.endswith(ARM) for line in said), said
     found = next(line for line in done.output.splitlines() if line.startswith("{"))
     assert json.loads(found)["output"] == 0x1000
 
 
-def test_gdbs_byte_order_changes_nothing_but_a_remark(tmp_path: Path) -> None:
-    """QEMU's registers are little-endian, whatever GDB takes them for; set before, GDB believes it."""
+def test_gdbs_byte_order_only_adds_a_warning(tmp_path: Path) -> None:
+    """QEMU's registers are little-endian, but GDB reads them by `set endian` if it is set before."""
     commands = [f"tinyos {command} --json" for command in ("registers", "translate 0x1000", "fault")]
     done = {}
     for order in ("little", "big"):
-        # One machine for each: GDB lets it run when it leaves.
+        # One machine for each: GDB resumes it when it quits.
         folder = tmp_path / order
         folder.mkdir()
         with stopped(folder, "-M", "virt", "-cpu", "cortex-a72") as stub:
@@ -75,7 +75,7 @@ def test_gdbs_byte_order_changes_nothing_but_a_remark(tmp_path: Path) -> None:
     )
     assert len(before) == len(commands)
     assert after == before
-    remark = "GDB's byte order is big, and the target's registers come in little-endian order"
+    remark = "GDB's byte order is big-endian, but the target's registers are little-endian"
     assert big.errors.count(remark) == 1
     assert remark not in usual.errors
 
@@ -92,7 +92,7 @@ def test_a_kernel_is_decoded_the_same_in_either_byte_order(shared_machine: TinyO
         assert stats["stats"]["active_dynamic_stacks"] == len(
             [stack for stack in stacks["stacks"] if stack["is_active"]]
         )
-        # The first may have been stopped in a task, the others are parked in the kernel.
+        # The first may be stopped in a task; the others are parked in the kernel.
         assert [core["exception_level"] for core in context["cores"][1:]] == [1, 1, 1]
         assert check["findings"] == []
 
@@ -112,7 +112,7 @@ gdb.execute("stepi 4", to_string=True)
 
 
 def test_a_core_in_aarch32_state_is_named(tmp_path: Path) -> None:
-    """QEMU's stub goes on giving it the processor state that it had in AArch64."""
+    """QEMU's stub still gives the processor state that it had in AArch64."""
     script = tmp_path / "enter.py"
     script.write_text(ENTER_AARCH32)
     machine = ["-M", "virt,secure=on", "-cpu", "cortex-a53", "-smp", "2"]
@@ -129,7 +129,7 @@ def test_a_core_in_aarch32_state_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", [0x4000_03CD, 0x3C9, 0x6000_03C5, 0x8000_0005, 0x2000_0304])
-def test_a_state_in_the_wrong_byte_order_is_none(state: int) -> None:
+def test_a_state_in_the_wrong_byte_order_is_not_a_state(state: int) -> None:
     assert is_processor_state(state)
     assert not is_processor_state(int.from_bytes(state.to_bytes(4, "big"), "little"))
 

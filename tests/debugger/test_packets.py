@@ -1,4 +1,4 @@
-"""What is said to the target: nothing unasked, no more than needed, and never a write."""
+"""Packets to the target: none unless a command needs it, none twice, and never a write."""
 
 import itertools
 
@@ -7,13 +7,13 @@ import pytest
 from tests.debugger.conftest import PLUGIN, gdb
 from tests.debugger.stub_proxy import StubProxy
 
-# A packet that no GDB sends by itself.
+# A packet that GDB never sends by itself.
 MARK = "maint packet qMark"
 WORDS = ("stats", "stacks", "lazy", "pressure", "context", "events", "report", "check")
 
 
 def between_marks(packets):
-    """The packets between each two marks in turn."""
+    """The packets between successive marks."""
     places = [place for place, packet in enumerate(packets) if packet == "qMark"]
     return [packets[start + 1 : end] for start, end in itertools.pairwise(places)]
 
@@ -22,10 +22,10 @@ def memory(packets):
     return [packet for packet in packets if packet[0] in "mx"]
 
 
-def test_loading_attaching_and_stopping_cost_no_packet(boot, kernel_elf, tmp_path):
+def test_loading_attaching_and_stopping_send_no_packet(boot, kernel_elf, tmp_path):
     sent = []
     for plugin in (None, PLUGIN):
-        # Target before its first instruction: GDB's own packets are the same each time then.
+        # Stopped before its first instruction, so that GDB's own packets are the same each time.
         stub = boot(paused=True).qemu.gdb_address
         directory = tmp_path / str(len(sent))
         directory.mkdir()
@@ -36,8 +36,8 @@ def test_loading_attaching_and_stopping_cost_no_packet(boot, kernel_elf, tmp_pat
     assert sent[0] == sent[1]
 
 
-def test_a_second_command_at_the_same_stop_asks_for_nothing_again(proxy, kernel_elf):
-    # The first mark is sent after GDB's own questions at connecting.
+def test_a_second_report_at_the_same_stop_sends_no_packet(proxy, kernel_elf):
+    # The first mark is sent after GDB's own packets at connecting.
     report = "tinyos report"
     gdb(
         f"target remote {proxy.address}",
@@ -58,7 +58,7 @@ def test_a_second_command_at_the_same_stop_asks_for_nothing_again(proxy, kernel_
     assert memory(third)
 
 
-def test_a_stop_of_many_commands_reads_nothing_twice(proxy, kernel_elf):
+def test_many_commands_at_one_stop_read_nothing_twice(proxy, kernel_elf):
     commands = [f"tinyos {word}" for word in (*WORDS, "stacks 1", "lazy --state zero")]
     once = [f"target remote {proxy.address}", MARK, *commands, MARK, *reversed(commands), MARK]
     outcome = gdb(*once, elf=kernel_elf)
@@ -69,12 +69,12 @@ def test_a_stop_of_many_commands_reads_nothing_twice(proxy, kernel_elf):
     assert [packet for packet in first if packet[0] in "MXGPZzcCsv"] == []
 
 
-def test_a_write_by_the_user_has_everything_read_anew(proxy, kernel_elf):
+def test_a_write_by_the_user_clears_the_cache(proxy, kernel_elf):
     report = "tinyos report"
     write = "set var *(unsigned char *)&DEBUGGER_INTERFACE = 'T'"
     output = gdb(
         f"target remote {proxy.address}",
-        # A core that is parked in the kernel: a task at EL0 has no access there.
+        # A core parked in the kernel: a task at EL0 has no access there.
         "thread 2",
         "set language c",
         report,
@@ -90,7 +90,7 @@ def test_a_write_by_the_user_has_everything_read_anew(proxy, kernel_elf):
     assert memory(after)
 
 
-def test_a_monitor_command_has_everything_read_anew_the_registers_included(proxy, kernel_elf):
+def test_a_monitor_command_clears_the_cache_and_registers(proxy, kernel_elf):
     translate = "tinyos translate 0xffff800000080000"
     outcome = gdb(
         f"target remote {proxy.address}",
@@ -105,8 +105,8 @@ def test_a_monitor_command_has_everything_read_anew_the_registers_included(proxy
     assert "False" in outcome.output.splitlines()
 
 
-def test_what_is_restored_from_a_file_has_everything_read_anew(proxy, kernel_elf, tmp_path):
-    """Bytes as they are there already: what counts is that they are asked for again."""
+def test_restoring_memory_from_a_file_clears_the_cache(proxy, kernel_elf, tmp_path):
+    """The restored bytes are the same; what counts is that they are read again."""
     file, address = tmp_path / "bytes", "&DEBUGGER_INTERFACE"
     gdb(
         f"target remote {proxy.address}",
@@ -157,7 +157,7 @@ def test_no_command_writes_to_the_target(proxy, kernel_elf):
     assert [packet for packet in sent if packet[0] in "MXGPZzcCsv"] == []
 
 
-def test_the_mode_of_addresses_is_put_back_as_it_was_found(proxy, kernel_elf):
+def test_the_address_mode_is_restored(proxy, kernel_elf):
     ask = "maint packet qqemu.PhyMemMode"
     for found in (0, 1):
         outcome = gdb(
@@ -172,7 +172,7 @@ def test_the_mode_of_addresses_is_put_back_as_it_was_found(proxy, kernel_elf):
         assert f'received: "{found}"' in outcome.output
 
 
-def test_an_error_amid_a_command_puts_the_mode_back_too(proxy, kernel_elf, tmp_path):
+def test_an_error_during_a_command_restores_the_mode_too(proxy, kernel_elf, tmp_path):
     other = tmp_path / "other.elf"
     other.write_bytes(with_other_build_id(kernel_elf))
     outcome = gdb(
@@ -183,7 +183,7 @@ def test_an_error_amid_a_command_puts_the_mode_back_too(proxy, kernel_elf, tmp_p
 
 
 def with_other_build_id(elf):
-    """The bytes of an ELF but for its build-id."""
+    """The bytes of an ELF with another build-id."""
     from gdbplugin.layout.elf import read_image
 
     image = read_image(elf)
@@ -201,14 +201,13 @@ def test_loading_imports_nothing_heavy():
     assert [name for name in heavy if f"'{name}'" in loaded and f"'{name}'" not in bare] == []
 
 
-def test_loading_changes_no_setting_but_adds_its_own():
+def test_loading_changes_no_setting_of_gdbs():
     def settings(**options):
         lines = [
             line.removeprefix("convenience:").strip() for line in gdb("show", **options).output.splitlines()
         ]
         return [line for line in lines if "tinyos" not in line]
 
-    assert PLUGIN.exists()
     assert settings() == settings(plugin=None)
 
 
@@ -221,16 +220,16 @@ LOOKS = ("x/4gx 0xffff800000080000", "x/4gx 0xffff000000080000")
         ("set trust-readonly-sections on", LOOKS),
         ("mem 0 0 rw cache", LOOKS),
         ("set code-cache off", LOOKS),
-        # By these GDB itself cannot read the kernel any more.
+        # With these GDB itself can no longer read the kernel.
         ("mem 0 0x100000000 wo", ()),
         ("set remoteaddresssize 32", ()),
     ],
 )
-def test_what_gdb_was_told_of_memory_changes_no_answer(proxy, kernel_elf, setting, looks):
-    """Nor does GDB learn anything wrong by it: physical memory stays apart from what it keeps of its own."""
+def test_gdbs_memory_settings_change_no_answer(proxy, kernel_elf, setting, looks):
+    """Nor does physical memory get into GDB's own caches."""
 
     def answers(*told):
-        # A core that is parked in the kernel, so that GDB itself can read there.
+        # A core parked in the kernel, so that GDB itself can read there.
         connect = (f"target remote {proxy.address}", "thread 2", *told)
         done = gdb(*connect, *looks, "tinyos maps --json", "echo \\n", *looks, elf=kernel_elf)
         assert done.errors == ""

@@ -12,7 +12,7 @@ SCHEDULER = "kernel::scheduler::SCHEDULER"
 
 @pytest.fixture(scope="module")
 def printed(shared_machine):
-    """What a print prints. In a parked core, whose kernel addresses GDB can read at any stop."""
+    """The output of `print`, on a parked core, where GDB can always read kernel addresses."""
 
     def show(expression):
         with shared_machine.stopped() as debugger:
@@ -48,20 +48,20 @@ def test_names_are_short_and_addresses_hexadecimal(printed, shared_machine):
         (f"{SCHEDULER}.value.value.tasks[0]", "Task = {context = Context = {"),
     ],
 )
-def test_each_type(printed, expression, beginning):
+def test_each_type_is_printed(printed, expression, beginning):
     text = printed(expression)
     assert text.startswith(beginning)
     assert "Python" not in text
 
 
-def test_what_wraps_a_value_is_seen_through(printed):
+def test_wrappers_are_printed_as_their_value(printed):
     assert '"worker"' in printed(f"{SCHEDULER}.value.value.tasks[1]")
     assert "request = 0, served = " in printed("tinyos::debugger::DEBUGGER_INTERFACE")
     assert "SequenceCell (changed " in printed(SCHEDULER)
     assert "= {value = Scheduler = {current = " in printed(SCHEDULER)
 
 
-def test_a_corrupt_enum_is_the_number_that_it_is(kernel_elf):
+def test_a_corrupt_enum_is_printed_as_its_number(kernel_elf):
     outcome = gdb(
         "python t = gdb.lookup_type('tinyos::memory::pressure::PressureLevel')",
         "python print(gdb.Value(bytes([9]), t))",
@@ -72,7 +72,7 @@ def test_a_corrupt_enum_is_the_number_that_it_is(kernel_elf):
     assert outcome.errors == ""
 
 
-def test_they_can_be_disabled_and_cost_nothing_at_load(kernel_elf):
+def test_printers_can_be_disabled_and_load_nothing(kernel_elf):
     listed = gdb("info pretty-printer global tinyos", elf=kernel_elf).output
     assert [line.strip() for line in listed.splitlines()[1:]] == [
         "tinyos",
@@ -82,7 +82,7 @@ def test_they_can_be_disabled_and_cost_nothing_at_load(kernel_elf):
         "struct",
     ]
     outcome = gdb(
-        "python import sys; print('gdbplugin.debugger.printers' in sys.modules)",
+        "python import sys; print(any(name.startswith('gdbplugin.kernel') for name in sys.modules))",
         "disable pretty-printer global tinyos;enum",
         "python print(gdb.Value(bytes([2]), gdb.lookup_type('tinyos::memory::pressure::PressureLevel')))",
         elf=kernel_elf,
@@ -91,6 +91,6 @@ def test_they_can_be_disabled_and_cost_nothing_at_load(kernel_elf):
     assert outcome.output.splitlines()[-1].endswith("PressureLevel::High")
 
 
-def test_json_of_the_commands_is_not_touched_by_them(shared_machine):
+def test_printers_do_not_change_json(shared_machine):
     with shared_machine.stopped() as debugger:
         assert json.loads(debugger.execute("tinyos stats --json"))["stats"]

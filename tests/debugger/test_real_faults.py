@@ -1,4 +1,4 @@
-"""Real faults of a bare machine, at every exception level: what `fault` says against what was done."""
+"""Real faults of a bare machine at every exception level: what `fault` says compared with what was done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.aarch64 import qemu
 from tests.debugger.conftest import gdb
 from tests.schemas.validation import validate
 
-# Virtual addresses, and where in memory they lie, from the beginning of the tables on.
+# Virtual addresses, and their offsets in memory from the tables on.
 CODE, READ_ONLY, UNMAPPED, READ_WRITE = 0x0, 0x1000, 0x2000, 0x3000
 UNTOUCHED, PRIVILEGED, VECTORS = 0x4000, 0x5000, 0x8000
 _AT = {
@@ -39,7 +39,7 @@ _SCTLR = 0x30C5_0830 | 1 | 1 << 1 | 1 << 14 | 1 << 26 | 1 << 3 | 1 << 4
 
 @dataclass(frozen=True)
 class Place:
-    """Where the faulting instruction runs: at `level`, its exception taken to `to`."""
+    """The faulting instruction runs at `level`; its exception is taken to `to`."""
 
     level: int
     to: int
@@ -64,7 +64,7 @@ PLACES = {
 
 @dataclass(frozen=True)
 class Case:
-    """An instruction, x1 when it runs, and what is to be said of it."""
+    """An instruction, x1 when it runs, and what `fault` must say."""
 
     word: int
     x1: int
@@ -74,7 +74,7 @@ class Case:
     does: str | None
     address: int
     now: str | None = None
-    """The kind of fault that the tables still give."""
+    """The kind of fault that the tables give afterwards."""
     contradictions: tuple[str, ...] = field(default=())
 
 
@@ -159,7 +159,7 @@ def set_up(target, place, word, x1, start):
     """
     base = target.base + qemu.TABLES
     words = {base + 0x1000 * level: base + 0x1000 * (level + 1) | 3 for level in range(3)}
-    # The stub itself, which goes on where it is when EL3's MMU goes on.
+    # The stub itself, which continues at its own address when EL3's MMU is turned on.
     words[base + 0x1000 + 8 * (target.base >> 30)] = target.base | 0x4C1
     for virtual, flags in _PAGES.items():
         words[base + 0x3000 + 8 * (virtual >> 12)] = base + _AT[virtual] | flags
@@ -185,7 +185,7 @@ def set_up(target, place, word, x1, start):
 
 
 def said(target):
-    """What `fault` says in a real GDB, as JSON and as text."""
+    """The output of `fault` in a real GDB, as JSON and as text."""
     done = gdb(f"target remote {target.gdb_address}", "tinyos fault --json", "tinyos fault")
     assert "Python" not in done.errors
     content = json.loads(next(line for line in done.output.splitlines() if line.startswith("{")))
@@ -200,12 +200,12 @@ def board():
 
 
 def vectors(target):
-    """Where the exceptions of a level without an MMU end: the vectors' physical address."""
+    """The physical address of the vectors, for exceptions of a level without an MMU."""
     return target.base + qemu.TABLES + _AT[VECTORS]
 
 
 def guest(target, **registers):
-    """A guest at EL1 whose stage 2 maps the memory there is and nothing else, and its hypervisor."""
+    """A hypervisor, and its guest at EL1 whose stage 2 maps the machine's memory and nothing else."""
     base = target.base + qemu.TABLES
     values = {
         "SCR_EL3": 0x5B1,
@@ -223,7 +223,7 @@ def guest(target, **registers):
 
 
 @pytest.mark.xdist_group("real faults")
-def test_a_guests_store_that_stage_2_refuses(board):
+def test_a_guests_store_refused_by_stage_2(board):
     registers, words = guest(board)
     code, beyond = board.base + qemu.TABLES + _AT[CODE] + 0x800, 0x8000_1238
     # strb w2, [x1, #1]: the syndrome describes it (ISV).
@@ -241,7 +241,7 @@ def test_a_guests_store_that_stage_2_refuses(board):
 
 
 @pytest.mark.xdist_group("real faults")
-def test_a_guests_store_that_stage_2_allows_no_write(board):
+def test_a_guests_store_to_a_stage_2_read_only_page(board):
     registers, words = guest(board)
     code, refused = board.base + qemu.TABLES + _AT[CODE] + 0x840, 0x8000_1000
     words.update({code: 0x5800_0101 | 0xF900_0022 << 32, code + 8: _SPIN | _SPIN << 32, code + 0x20: refused})
@@ -262,7 +262,7 @@ def test_a_guests_store_that_stage_2_allows_no_write(board):
 
 
 @pytest.mark.xdist_group("real faults")
-def test_a_table_of_a_guests_that_stage_2_has_not(board):
+def test_a_guests_table_that_stage_2_does_not_map(board):
     root = 0x8000_0000
     registers, words = guest(
         board,
@@ -284,7 +284,7 @@ def test_a_table_of_a_guests_that_stage_2_has_not(board):
 
 
 @pytest.mark.xdist_group("real faults")
-def test_what_was_mapped_since_is_a_contradiction(board):
+def test_a_page_mapped_since_is_a_contradiction(board):
     where, wanted = PLACES["EL1"], CASES["load"]
     start = CODE + 0x900
     registers, words, end = set_up(board, where, wanted.word, UNMAPPED, start)
@@ -301,7 +301,7 @@ def test_what_was_mapped_since_is_a_contradiction(board):
 
 
 @pytest.mark.xdist_group("real faults")
-def test_an_instruction_changed_since_is_not_taken_for_the_one(board):
+def test_an_instruction_changed_since_is_not_used(board):
     where, wanted = PLACES["EL1"], CASES["store"]
     start = CODE + 0xA00
     registers, words, end = set_up(board, where, wanted.word, READ_ONLY, start)
@@ -319,7 +319,7 @@ def test_an_instruction_changed_since_is_not_taken_for_the_one(board):
 @pytest.mark.xdist_group("real faults")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("place", PLACES)
-def test_what_is_said_of_a_fault_is_what_was_done(board, place, case):
+def test_a_fault_is_explained_as_it_was_made(board, place, case):
     where, wanted = PLACES[place], CASES[case]
     start = CODE + 0x40 * list(CASES).index(case)
     registers, words, end = set_up(board, where, wanted.word, wanted.x1, start)
@@ -371,7 +371,7 @@ def test_with_pan_what_el0_may_read_is_refused(board, place):
 
 @pytest.mark.xdist_group("real faults")
 @pytest.mark.parametrize("place", ["EL1", "EL2 with VHE"])
-def test_an_unprivileged_load_is_held_against_el0(board, place):
+def test_an_unprivileged_load_is_checked_as_el0(board, place):
     found, text = only_here(board, place, 0xF840_0822, PRIVILEGED, CODE + 0xB40)
     assert (found["overwritten"], found["contradictions"]) == (False, []), text
     assert found["instruction"]["does"] == "load of 8 bytes as EL0 at x1"
@@ -380,7 +380,7 @@ def test_an_unprivileged_load_is_held_against_el0(board, place):
 
 @pytest.mark.xdist_group("real faults")
 @pytest.mark.parametrize("place", PLACES)
-def test_cache_maintenance_is_told_as_such(board, place):
+def test_cache_maintenance_is_named(board, place):
     # dc cvap, x1
     found, text = only_here(board, place, 0xD50B_7C21, UNMAPPED + 0x40, CODE + 0xB80)
     assert not found["overwritten"], text

@@ -1,4 +1,4 @@
-"""Tables in Secure RAM, beyond the stub's physical packets: read where they are mapped, or named."""
+"""Tables in Secure RAM, which physical packets do not reach: read where they are mapped, else named."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ assert int(gdb.parse_and_eval("$SCTLR_EL3")) & 1
 
 @pytest.fixture
 def stub(tmp_path: Path) -> Iterator[str]:
-    """A machine with Secure RAM, held before its first instruction, at EL3: where its gdbstub is."""
+    """The address of the stub of a machine with Secure RAM, stopped at EL3 before its first instruction."""
     with stopped(tmp_path, "-M", "virt,secure=on", "-cpu", "cortex-a72") as address:
         yield address
 
 
 def after_entering(stub: str, folder: Path, words: dict[int, int], *commands: str) -> list[str]:
-    """What commands print once the MMU is on at EL3, with these descriptors; a line of `--` before each."""
+    """The output of commands once the MMU is on at EL3, with these descriptors."""
     script = folder / "enter.py"
     script.write_text(ENTER.format(code=CODE, words=words, root=ROOT, control=_4_GIB_FROM_LEVEL_1))
     separated = [command for wanted in commands for command in ("echo --\\n", wanted)]
@@ -53,7 +53,7 @@ IDENTITY = {
     ROOT: SECOND | TABLE,
     ROOT + 8: NORMAL | BLOCK,
     SECOND + 8 * (SECURE >> 21): SECURE | BLOCK,
-    # Mapped where it is not: what is read there is not to be taken for what lies there.
+    # Mapped to other memory: what is read there is not what lies at that address.
     SECOND + 8 * ((SECURE >> 21) + 1): NORMAL | BLOCK,
 }
 
@@ -71,8 +71,8 @@ def test_tables_in_secure_ram_are_read_by_their_addresses(stub: str, tmp_path: P
     assert sorted(mapped) == [(SECURE, SECURE), (SECURE + (2 << 20), NORMAL), (NORMAL, NORMAL)]
 
 
-def test_secure_ram_that_nobody_maps_is_named(stub: str, tmp_path: Path) -> None:
-    """Only the code is mapped: the tables cannot be read, and that is not told as a fault."""
+def test_unmapped_secure_ram_is_named(stub: str, tmp_path: Path) -> None:
+    """Only the code is mapped: the tables cannot be read, which is not a fault."""
     words = {
         ROOT: SECOND | TABLE,
         SECOND + 8 * (SECURE >> 21): LAST | TABLE,
@@ -95,7 +95,7 @@ def test_secure_ram_that_nobody_maps_is_named(stub: str, tmp_path: Path) -> None
     assert reason in found["reason"]
 
 
-def test_with_the_mmu_off_secure_ram_is_read_as_it_is(stub: str, tmp_path: Path) -> None:
+def test_secure_ram_is_read_with_the_mmu_off(stub: str, tmp_path: Path) -> None:
     script = tmp_path / "read.py"
     script.write_text(
         f"import gdb\ngdb.selected_inferior().write_memory({SECURE:#x}, b'secure!!')\n"

@@ -1,9 +1,9 @@
-"""What a user prefers: kept, checked, and followed."""
+"""The settings: kept, checked, and followed."""
 
 from tests.debugger.conftest import gdb
 
 
-def test_each_has_help_and_a_checked_value():
+def test_each_setting_has_help_and_checks_its_value():
     outcome = gdb(
         "show tinyos",
         "help set tinyos",
@@ -24,11 +24,11 @@ def test_each_has_help_and_a_checked_value():
     assert 'Whether the tinyos commands colour what they write: "auto".' in lines
     wrong = gdb("set tinyos color perhaps", "set tinyos limit many", "set tinyos nonsense 1")
     assert 'Undefined item: "perhaps"' in wrong.errors
-    assert 'there is no setting "nonsense 1"; those are: color, limit, unicode' in wrong.errors
+    assert 'tinyos: no setting "nonsense 1" (known: color, limit, unicode' in wrong.errors
     assert "Python" not in wrong.errors
 
 
-def test_they_are_followed(shared_machine, kernel_elf):
+def test_commands_follow_the_settings(shared_machine, kernel_elf):
     connect = f"target remote {shared_machine.qemu.gdb_address}"
     stacks = "tinyos pressure"
     mapped = "tinyos maps"
@@ -41,9 +41,9 @@ def test_they_are_followed(shared_machine, kernel_elf):
     assert "\033[" not in gdb(connect, stacks, mapped, elf=kernel_elf).output
 
 
-def test_the_limit_is_that_of_commands_which_take_one(shared_machine, kernel_elf):
+def test_the_limit_applies_to_commands_that_take_one(shared_machine, kernel_elf):
     connect = f"target remote {shared_machine.qemu.gdb_address}"
-    # At one stop, so that there is one map.
+    # At one stop, so that the map is the same.
     outcome = gdb(
         connect,
         *("tinyos maps", "set tinyos limit 2", "tinyos maps", "set tinyos limit 0", "tinyos maps"),
@@ -56,7 +56,7 @@ def test_the_limit_is_that_of_commands_which_take_one(shared_machine, kernel_elf
     assert outcome.errors == ""
 
 
-def test_tables_and_lines_are_as_wide_as_was_said(shared_machine, kernel_elf):
+def test_tables_and_lines_keep_to_the_width(shared_machine, kernel_elf):
     shown = ("report", "stacks", "lazy", "pressure", "context", "events", "maps", "fault", "check")
     done = gdb(
         f"target remote {shared_machine.qemu.gdb_address}",

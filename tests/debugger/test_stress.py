@@ -1,4 +1,4 @@
-"""The kernel's tests asked for by its request word: run to their end, interrupted, refused."""
+"""The kernel's tests, started by its request word: run to their end, interrupted, refused."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ RELIEVE = "tinyos::memory::dynamic::DynamicMemoryManager::relieve"
 
 @pytest.fixture
 def proxy_to(tmp_path):
-    """Makes a go-between to a machine, by which packets are seen."""
+    """Makes a proxy of a machine's stub, which records the packets."""
 
     @contextlib.contextmanager
     def connect(machine, refused=(), **losing):
@@ -45,7 +45,7 @@ def failure(debugger, command):
     return caught.value.reason
 
 
-# Ctrl-C at the first look at the kernel's progress: Python is told of it there.
+# Ctrl-C at the first read of the kernel's progress, as Python gets it there.
 PRESSES_DURING_THE_LOOK = """
 from gdbplugin.debugger.resume import Waiting
 looks = []
@@ -64,12 +64,12 @@ def source(debugger, tmp_path, program):
     debugger.execute(f"source {script}")
 
 
-def leaves_nothing_behind(debugger):
+def leaves_no_trace(debugger):
     assert "Num" not in debugger.execute("info breakpoints").replace("Number", "")
     assert json.loads(debugger.execute("tinyos check --json"))["findings"] == []
 
 
-def test_stress_shows_what_changed_and_that_no_frame_is_lost(shared_machine):
+def test_stress_shows_what_changed_and_loses_no_frame(shared_machine):
     with shared_machine.stopped() as debugger:
         run = stress(debugger)
         validate(run)
@@ -84,7 +84,7 @@ def test_stress_shows_what_changed_and_that_no_frame_is_lost(shared_machine):
         assert run["frames_lost"] == 0
         assert run["frames_after"]["used"] == run["frames_after"]["owned"]
         assert json.loads(debugger.execute("tinyos stats --json"))["stats"] == run["stats"]
-        leaves_nothing_behind(debugger)
+        leaves_no_trace(debugger)
         assert debugger.execute("tinyos stress --last").startswith("Stress test: passed")
         again = json.loads(debugger.mi("-tinyos-stress --last").payload["json"])
         assert again == run
@@ -96,7 +96,7 @@ def test_the_context_test_shows_what_changed(shared_machine):
         text = debugger.execute("tinyos context --test", timeout=60)
         assert "Context switching test: passed" in text
         run = json.loads(debugger.execute("tinyos *c --last-test --json"))
-        leaves_nothing_behind(debugger)
+        leaves_no_trace(debugger)
     validate(run)
     assert run["schema"] == "tinyos.context-test/1"
     assert run["changes"]["switch_count"] >= 1600
@@ -106,7 +106,7 @@ def test_the_context_test_shows_what_changed(shared_machine):
     assert all(task["switches"] >= 200 for task in checkers)
 
 
-def test_it_is_said_beforehand_that_the_target_will_run(shared_machine):
+def test_a_message_says_that_the_target_runs(shared_machine):
     with shared_machine.stopped() as debugger:
         debugger.execute("tinyos context --test")
         assert "The target runs now" in "".join(debugger.warnings)
@@ -121,7 +121,7 @@ def test_control_c_ends_the_stress_test(shared_machine, kernel_elf):
     assert shared_machine.shell("uptime")
 
 
-def test_control_c_in_the_instant_of_a_look_ends_it_too(shared_machine, tmp_path):
+def test_control_c_during_a_read_ends_the_stress_test(shared_machine, tmp_path):
     with shared_machine.stopped() as debugger:
         ends_early(debugger, cancelled_at_the_first_look(debugger, tmp_path))
     assert shared_machine.shell("uptime")
@@ -131,12 +131,12 @@ def ends_early(debugger, run):
     assert run["result"] == "cancelled"
     assert run["progress"] < run["progress_total"]
     assert run["frames_lost"] == 0
-    leaves_nothing_behind(debugger)
+    leaves_no_trace(debugger)
     assert stress(debugger)["result"] == "passed"
 
 
 def cancelled_run(debugger, under_way):
-    """A run that Ctrl-C ended. On a busy machine the key may be pressed too late: then again."""
+    """A run ended by Ctrl-C. On a busy machine the key may come too late; then it is repeated."""
     for _ in range(5):
         key = threading.Thread(target=press_control_c, args=(debugger, under_way))
         key.start()
@@ -149,7 +149,7 @@ def cancelled_run(debugger, under_way):
 
 
 def cancelled_at_the_first_look(debugger, tmp_path):
-    """A run that Ctrl-C ended there. On a busy machine a stop of before may come late: then again."""
+    """A run ended by Ctrl-C there. On a busy machine an earlier stop may come late; then it is repeated."""
     for _ in range(3):
         source(debugger, tmp_path, PRESSES_DURING_THE_LOOK)
         try:
@@ -161,7 +161,7 @@ def cancelled_at_the_first_look(debugger, tmp_path):
 
 
 class UnderWay:
-    """What the kernel says of a stress test that runs, read from its RAM while it does."""
+    """The progress of a running stress test, read from the machine's RAM."""
 
     def __init__(self, machine, kernel_elf):
         self._ram = machine.qemu.ram
@@ -170,7 +170,7 @@ class UnderWay:
         self._address = symbol["st_value"] - IMAGE_OFFSET
 
     def wait(self, seconds=30):
-        """Until its first steps are done; whether they were in time."""
+        """Wait until its first steps are done; returns whether they were in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             raw = self._ram.read(self._address, INTERFACE.size)
@@ -203,16 +203,16 @@ def test_a_breakpoint_of_the_users_does_not_lose_the_test(shared_machine):
         assert "stopped at breakpoint" in said
         assert "then waits for its end" in said
         assert "relieve" in debugger.execute("frame")
-        assert "carries out a stress test already" in failure(debugger, "tinyos context --test")
+        assert "is already running a stress test" in failure(debugger, "tinyos context --test")
         debugger.execute("delete")
         run = stress(debugger)
         assert run["result"] == "passed"
         assert run["changes"]["total_lazy_page_faults"] > 1000
-        leaves_nothing_behind(debugger)
+        leaves_no_trace(debugger)
 
 
-def test_one_that_ended_while_the_user_let_the_target_run_is_shown(shared_machine):
-    # What earlier tests left on the console is read: the end below is this test's.
+def test_a_test_that_ended_meanwhile_is_shown(shared_machine):
+    # Reads what earlier tests left on the console, so that the end below is this test's.
     shared_machine.shell("uptime")
     with shared_machine.stopped() as debugger:
         debugger.execute(f"tbreak {RELIEVE}")
@@ -225,25 +225,25 @@ def test_one_that_ended_while_the_user_let_the_target_run_is_shown(shared_machin
         assert run["result"] == "passed"
 
 
-def test_stopped_at_el0(machine):
+def test_a_request_at_el0_can_time_out(machine):
     machine.console.send("faults 2000000\r")
     for _ in range(200):
         with machine.stopped() as debugger:
             machine.gdb("thread 1")
             if machine.gdb(EXCEPTION_LEVEL).strip() != "0":
                 continue
-            # The shell waits for the faults: only after them it takes the request up.
+            # The shell starts the request only after the faults.
             debugger.execute("python import gdbplugin.debugger.resume as waiting")
             debugger.execute("python waiting._SECONDS_TO_BEGIN = 2")
             said = failure(debugger, "tinyos context --test")
-            assert "did not take up the context switching test" in said
+            assert "did not start the context switching test" in said
             assert "withdrawn" in said
             assert debugger.execute("info breakpoints").startswith("No breakpoints")
         return
     pytest.fail("no stop in 200 was at EL0")
 
 
-def test_what_is_asked_for_at_el0_is_carried_out(machine):
+def test_a_request_at_el0_is_carried_out(machine):
     tasks_at_el0(machine)
     with machine.stopped() as debugger:
         stop_at_el0(machine)
@@ -254,10 +254,10 @@ def test_what_is_asked_for_at_el0_is_carried_out(machine):
         stop_at_el0(machine)
         assert debugger.execute(EXCEPTION_LEVEL).strip() == "0"
         assert "Context switching test: passed" in debugger.execute("tinyos context --test", timeout=60)
-        leaves_nothing_behind(debugger)
+        leaves_no_trace(debugger)
 
 
-def test_without_room_for_the_tests_tasks_the_finding_says_so(machine):
+def test_no_room_for_the_tests_tasks_is_a_finding(machine):
     fill_pool(machine)
     with machine.stopped() as debugger:
         for command in ("stress", "context --test"):
@@ -266,20 +266,20 @@ def test_without_room_for_the_tests_tasks_the_finding_says_so(machine):
             assert run["result"] == "no room"
             (finding,) = run["findings"]
             assert "not all of its tasks could be started" in finding["found"]
-        leaves_nothing_behind(debugger)
+        leaves_no_trace(debugger)
     machine.shell("pool all")
     with machine.stopped() as debugger:
         assert stress(debugger)["result"] == "passed"
 
 
-def test_a_kernel_that_holds_its_tasks_is_not_asked(machine):
+def test_a_kernel_that_holds_its_tasks_is_refused(machine):
     machine.shell("hold")
     with machine.stopped() as debugger:
-        assert "holds its tasks still" in failure(debugger, "tinyos stress")
+        assert "the kernel holds its tasks" in failure(debugger, "tinyos stress")
     machine.shell("go")
 
 
-def test_a_kernel_that_has_halted_is_not_asked(machine):
+def test_a_halted_kernel_is_refused(machine):
     machine.console.send("panic\r")
     machine.console.expect("KERNEL FAILURE", 10)
     with machine.stopped() as debugger:
@@ -296,7 +296,7 @@ def test_a_kernel_that_has_halted_is_not_asked(machine):
         assert "1 finding" in failure(debugger, "tinyos check --strict")
 
 
-def test_a_kernel_that_fails_meanwhile_ends_the_wait(machine):
+def test_a_failure_of_the_kernel_ends_the_wait(machine):
     with machine.stopped() as debugger:
         debugger.execute(f"tbreak {RELIEVE}")
         failure(debugger, "tinyos stress")
@@ -306,13 +306,13 @@ def test_a_kernel_that_fails_meanwhile_ends_the_wait(machine):
         assert debugger.execute("info breakpoints").startswith("No breakpoints")
 
 
-def test_before_its_workload_is_over_the_kernel_is_not_asked(boot):
+def test_a_kernel_that_still_boots_is_refused(boot):
     machine = boot(paused=True)
     with machine.stopped() as debugger:
         assert "MMU is off" in failure(debugger, "tinyos stress")
         debugger.execute("thbreak kernel::workload::run")
         debugger.execute("continue")
-        assert "workload is not over yet" in failure(debugger, "tinyos stress")
+        assert "workload has not ended" in failure(debugger, "tinyos stress")
 
 
 def test_only_the_request_word_is_written(machine, kernel_elf, proxy_to):
@@ -333,7 +333,7 @@ def test_only_the_request_word_is_written(machine, kernel_elf, proxy_to):
     assert [packet.partition(",")[2] for packet in writes] == ["4:01000000"]
 
 
-def test_a_stub_of_virtual_addresses_is_asked_as_well(machine, kernel_elf, proxy_to):
+def test_stress_works_with_a_stub_of_virtual_addresses(machine, kernel_elf, proxy_to):
     machine.console.close()
     with proxy_to(machine, ("qqemu", "Qqemu")) as proxy:
         outcome = gdb(f"target remote {proxy.address}", "tinyos stress", elf=kernel_elf)
@@ -341,21 +341,23 @@ def test_a_stub_of_virtual_addresses_is_asked_as_well(machine, kernel_elf, proxy
     assert not any("PhyMemMode:1" in packet for packet in proxy.packets)
 
 
-# Where the connection ends instead of the so-manieth packet being answered that follows a packet. Not there:
-# 2 behind vCont;s, when GDB puts the breakpoint back that it has stepped over. GDB 13.1 itself ends then, as
-# without the plugin: it handles the error of that packet and goes on as if there still were a thread
+# The connection closes instead of answering packet number `lose_at` after `armed_by`. Not the second after
+# vCont;s, where GDB reinserts the breakpoint that it has stepped over: GDB 13.1 itself aborts then, also
+# without the plugin. It handles the error of that packet and continues as if there still were a thread
 # ("thread.c:85: internal-error: inferior_thread: Assertion `current_thread_ != nullptr' failed").
 @pytest.mark.parametrize(
     ("armed_by", "lose_at"),
     [("vCont;c:p1.-1", 1), ("vCont;c:p1.-1", 2), ("vCont;s:p1.1", 1), ("vCont;s:p1.1", 3)],
 )
-def test_a_connection_lost_meanwhile_is_one_line(machine, kernel_elf, proxy_to, tmp_path, armed_by, lose_at):
+def test_a_connection_lost_at_a_packet_is_one_line(
+    machine, kernel_elf, proxy_to, tmp_path, armed_by, lose_at
+):
     machine.console.close()
     with proxy_to(machine, armed_by=armed_by, lose_at=lose_at) as proxy:
         attach = f"target remote {proxy.address}"
         outcome = gdb(attach, "tinyos stress", "info breakpoints", elf=kernel_elf)
         if outcome.status < 0:
-            # GDB 15 and later crash where a breakpoint's Python loses the target, also without the plugin.
+            # GDB 15 and later crash if a breakpoint's Python loses the target, also without the plugin.
             script = tmp_path / "reads.py"
             script.write_text(READS_AT_A_BREAKPOINT)
             plain = gdb(attach, f"source {script}", "continue", elf=kernel_elf, plugin=None)

@@ -1,4 +1,4 @@
-"""Memory past GDB: the same by every way to the stub, in step with GDB whatever comes in between."""
+"""Memory read without GDB: the same by every way to the stub, and GDB never gets out of step."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from tests.debugger.test_packets import with_other_build_id
 FIND = "from gdbplugin.debugger.remote_socket import StubSocket"
 IS_DIRECT = f"python {FIND}; print('direct', StubSocket.find(gdb.selected_inferior().connection) is not None)"
 TRANSLATE = "tinyos translate 0xffff800000080000"
-# Between standard input and output, which GDB's `target remote |` has, and a stub's socket.
+# Connects the standard input and output of GDB's `target remote |` with a stub's socket.
 BRIDGE = """
 import os, socket, sys, threading
 stub = socket.socket(socket.AF_UNIX); stub.connect(sys.argv[1])
@@ -29,14 +29,14 @@ copy(lambda: os.read(0, 65536), stub.sendall)
 
 @pytest.fixture(scope="module")
 def held(kernel_elf):
-    """TinyOS with its tasks held still, so that two GDBs one after the other see the same."""
+    """TinyOS with its tasks held, so that one GDB after another sees the same."""
     with TinyOS.boot(kernel_elf, options=QemuOptions(kernel=kernel_elf, gdb_port=0)) as machine:
         machine.shell("hold")
         yield machine
 
 
 def maps(address, elf, *before):
-    """A map as JSON, and whether GDB's socket was found."""
+    """The map as JSON, and whether GDB's socket was found."""
     done = gdb(*before, f"target remote {address}", IS_DIRECT, "tinyos maps --json", elf=elf)
     assert done.errors == ""
     lines = done.output.splitlines()
@@ -56,7 +56,7 @@ def test_every_way_to_the_stub_gives_the_same(held, kernel_elf, tmp_path):
         assert maps(f"| {sys.executable} {bridge} {proxy.address}", kernel_elf) == (by_tcp, False)
 
 
-def test_what_gdb_is_to_log_goes_through_gdb(held, kernel_elf, tmp_path):
+def test_packets_that_gdb_logs_go_through_gdb(held, kernel_elf, tmp_path):
     log = tmp_path / "log"
     with StubProxy(tmp_path, held.qemu.gdb_address) as proxy:
         logged, _ = maps(proxy.address, kernel_elf, f"set remotelogfile {log}")
@@ -65,8 +65,8 @@ def test_what_gdb_is_to_log_goes_through_gdb(held, kernel_elf, tmp_path):
     assert "$m" in log.read_text()
 
 
-def test_with_two_machines_each_answers_for_itself(held, shared_machine, kernel_elf, tmp_path):
-    """One of them by a program, whose words end as the other's address does."""
+def test_two_machines_are_kept_apart(held, shared_machine, kernel_elf, tmp_path):
+    """One of them through a program, whose command line ends like the other's address."""
     own, other = held.qemu.gdb_address, shared_machine.qemu.gdb_address
     with StubProxy(tmp_path, own) as proxy:
         bridge = tmp_path / "bridge.py"
@@ -104,12 +104,12 @@ def test_with_two_machines_each_answers_for_itself(held, shared_machine, kernel_
         ("", False),
     ],
 )
-def test_which_socket_is_gdbs(kernel_elf, held, tmp_path, details, leads):
+def test_gdbs_socket_is_recognised(kernel_elf, held, tmp_path, details, leads):
     with StubProxy(tmp_path, held.qemu.gdb_address) as proxy:
         said = details.format(path=proxy.address, folder=tmp_path, name="proxy")
         done = gdb(
             f"target remote {proxy.address}",
-            "python from gdbplugin.debugger import stub_socket as s",
+            "python from gdbplugin.debugger import remote_socket as s",
             f"python print('leads', any(s._leads_to(number, {said!r}) for number in s._descriptors()))",
             elf=kernel_elf,
         )
@@ -117,34 +117,34 @@ def test_which_socket_is_gdbs(kernel_elf, held, tmp_path, details, leads):
 
 
 def inside(address, elf, directory, script):
-    """What a script prints in a GDB that is connected, and what GDB complains of."""
+    """The outcome of a script in a connected GDB."""
     file = directory / "script.py"
     file.write_text(textwrap.dedent(script))
     return gdb(f"target remote {address}", TRANSLATE, f"source {file}", TRANSLATE, elf=elf)
 
 
-def test_ctrl_c_amid_an_exchange_comes_behind_it(held, kernel_elf, tmp_path):
+def test_ctrl_c_during_an_exchange_comes_after_it(held, kernel_elf, tmp_path):
     done = inside(
         held.qemu.gdb_address,
         kernel_elf,
         tmp_path,
         """
         import gdb, os, signal
-        from gdbplugin.debugger import stub_socket
-        answers = stub_socket._answers
+        from gdbplugin.debugger import remote_socket
+        answers = remote_socket._answers
         def interrupted(*arguments):
             os.kill(os.getpid(), signal.SIGINT)
             return answers(*arguments)
         gdb.execute("tinyos maps --limit 3", to_string=True)
         before = gdb.execute("tinyos maps --json", to_string=True)
         gdb.execute("maint flush register-cache"); gdb.execute("monitor info status", to_string=True)
-        stub_socket._answers = interrupted
+        remote_socket._answers = interrupted
         try:
             gdb.execute("tinyos maps --json", to_string=True)
             print("not interrupted")
         except (KeyboardInterrupt, gdb.error) as error:
             print("interrupted", type(error).__name__)
-        stub_socket._answers = answers
+        remote_socket._answers = answers
         print("same", gdb.execute("tinyos maps --json", to_string=True) == before)
         print("masked", signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         gdb.execute("maint packet qqemu.PhyMemMode")
@@ -158,7 +158,7 @@ def test_ctrl_c_amid_an_exchange_comes_behind_it(held, kernel_elf, tmp_path):
     assert done.output.count("→ physical 0x80000") == 2
 
 
-def test_ctrl_c_before_an_exchange_harms_nothing(held, kernel_elf, tmp_path):
+def test_ctrl_c_before_an_exchange_is_harmless(held, kernel_elf, tmp_path):
     done = inside(
         held.qemu.gdb_address,
         kernel_elf,
@@ -166,24 +166,24 @@ def test_ctrl_c_before_an_exchange_harms_nothing(held, kernel_elf, tmp_path):
         """
         import gdb, os, signal
         from gdbplugin.debugger import sigint
-        held = sigint.held
+        deferred = sigint.deferred
         def interrupted():
             os.kill(os.getpid(), signal.SIGINT)
-            return held()
-        sigint.held = interrupted
+            return deferred()
+        sigint.deferred = interrupted
         gdb.execute("monitor info status", to_string=True)
         try:
             gdb.execute("tinyos maps --json", to_string=True)
         except (KeyboardInterrupt, gdb.error):
             print("interrupted")
-        sigint.held = held
+        sigint.deferred = deferred
         """,
     )
     assert "interrupted" in done.output.splitlines()
     assert done.output.count("→ physical 0x80000") == 2
 
 
-def test_ctrl_c_amid_packets_through_gdb_leaves_the_mode_as_it_was(held, kernel_elf, tmp_path):
+def test_ctrl_c_during_packets_through_gdb_restores_the_mode(held, kernel_elf, tmp_path):
     script = """
         import gdb, os, signal
         from gdbplugin.debugger import packets
@@ -213,23 +213,23 @@ def test_ctrl_c_amid_packets_through_gdb_leaves_the_mode_as_it_was(held, kernel_
 
 
 @pytest.mark.parametrize("seconds", [1, -1, 2_147_483])
-def test_any_timeout_of_gdbs(held, kernel_elf, seconds):
+def test_any_timeout_of_gdb_works(held, kernel_elf, seconds):
     connect = f"target remote {held.qemu.gdb_address}"
     done = gdb(connect, f"set remotetimeout {seconds}", TRANSLATE, elf=kernel_elf)
     assert "→ physical 0x80000" in done.output, done
 
 
-def test_an_exchange_broken_off_ends_the_connection_rather_than_mislead_gdb(held, kernel_elf, tmp_path):
+def test_an_interrupted_exchange_closes_the_connection(held, kernel_elf, tmp_path):
     done = inside(
         held.qemu.gdb_address,
         kernel_elf,
         tmp_path,
         """
         import gdb
-        from gdbplugin.debugger import stub_socket
+        from gdbplugin.debugger import remote_socket
         def broken_off(*arguments):
             raise KeyboardInterrupt
-        stub_socket._answers = broken_off
+        remote_socket._answers = broken_off
         gdb.execute("monitor info status", to_string=True)
         try:
             gdb.execute("tinyos maps", to_string=True)
@@ -244,14 +244,14 @@ def test_an_exchange_broken_off_ends_the_connection_rather_than_mislead_gdb(held
 
 
 class Instead(StubProxy):
-    """A go-between that answers every packet for memory with the same."""
+    """A proxy that gives every memory packet the same answer."""
 
     said = b""
 
     def _answer(self, packet):
         if not self.packets.count("qqemu.PhyMemMode"):
             return None
-        # In the order of the packets: QEMU's own answers would come later.
+        # QEMU's own answers would come later and out of order.
         return b"+$OK#9a" if packet.startswith("Qqemu") else self.said if packet.startswith("m") else None
 
 
@@ -261,14 +261,14 @@ class Instead(StubProxy):
         (b"", "the connection to the target was lost: the debug stub did not answer within 3 s"),
         (
             b"+hello#00",
-            "the connection to the target was lost: the debug stub said b'+hello' instead of an answer",
+            "the connection to the target was lost: the debug stub sent b'+hello' instead of an answer",
         ),
         (b"+$zz#f4", "the debug stub does not read it"),
         (b"+$E14#aa", "the debug stub does not read it"),
         (b"+$#00", "the debug stub does not read it"),
     ],
 )
-def test_what_is_no_answer_is_one_line(held, kernel_elf, tmp_path, said, error):
+def test_a_wrong_answer_is_one_line(held, kernel_elf, tmp_path, said, error):
     with Instead(tmp_path, held.qemu.gdb_address) as proxy:
         proxy.said = said
         done = gdb(
@@ -285,7 +285,7 @@ def test_what_is_no_answer_is_one_line(held, kernel_elf, tmp_path, said, error):
 
 
 def test_each_machine_has_its_own_program_and_past(held, shared_machine, kernel_elf, tmp_path):
-    """Two machines and two files: of another name is another program, whose layout is read anew."""
+    """Two machines and two files: a file of another name is another program with its own layout."""
     other_elf = tmp_path / "other.elf"
     other_elf.write_bytes(with_other_build_id(kernel_elf))
     done = gdb(
@@ -305,4 +305,4 @@ def test_each_machine_has_its_own_program_and_past(held, shared_machine, kernel_
     assert first == others[0] == "Counters (rates come with a second look, at a later stop)"
     assert others[1].startswith("Counters, and what changed in ")
     assert f"{other_elf} is not what the machine runs" in done.errors
-    assert "no stress test was run" in done.errors
+    assert "no stress test has run" in done.errors

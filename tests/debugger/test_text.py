@@ -1,4 +1,4 @@
-"""Text that GDB's host charset does not have: escaped, never a traceback."""
+"""Text that GDB's host charset does not have is escaped; there is never a traceback."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gdbplugin.session.gdb_program import PLUGIN, find_gdb
 
 _PRINTED = r"""
 import gdb
-from gdbplugin.debugger import printing
+from gdbplugin.debugger import printers
 from gdbplugin.debugger.text import failure, fitted, write
 from gdbplugin.render.style import Style
 
 class Shown:
     def to_string(self):
-        return printing.short("kernel::Caf\u00e9<a::B>")
+        return printers.short("kernel::Caf\u00e9<a::B>")
 
 gdb.pretty_printers.append(lambda value: Shown() if value.type.code == gdb.TYPE_CODE_INT else None)
 
@@ -50,7 +50,7 @@ def _gdb(script: str, tmp_path: Path, *arguments: str | Path, **environment: str
 @pytest.mark.parametrize(
     ("locale", "dash", "name"), [("C", "\\u2014", "Caf\\xe9<B>"), ("C.UTF-8", "—", "Café<B>")]
 )
-def test_what_the_host_charset_has_not_is_escaped(tmp_path: Path, locale: str, dash: str, name: str) -> None:
+def test_what_the_host_charset_lacks_is_escaped(tmp_path: Path, locale: str, dash: str, name: str) -> None:
     said, errors = _gdb(_PRINTED, tmp_path, "-ex", "print 5", "-ex", "fails", LC_ALL=locale)
     assert said == f"{dash} \\udcff\n—\n\\u2014\n$1 = {name}\n"
     assert errors == f"it {dash} fails \\udcff\n"
@@ -66,7 +66,7 @@ def test_a_program_whose_path_is_not_text_is_one_line(
     shared_machine.detach()
     attach = ("-ex", f"target remote {shared_machine.address}", *words, kernel)
     _, errors = _gdb("", tmp_path, *attach, LC_ALL="C.UTF-8")
-    said = "GDB has a text that is not in utf-8 (b'k\\xe9.elf'): load the program by another path, or"
+    said = "GDB has a text that is not valid utf-8 (b'k\\xe9.elf'): load the program from another path, or"
     lines = [line for line in errors.splitlines() if "k\\xe9.elf" in line and "warning" not in line]
     assert [line.startswith(said) for line in lines] == [True] * len(asked), errors
     assert "Python Exception" not in errors

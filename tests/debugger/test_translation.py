@@ -1,4 +1,4 @@
-"""The walker against QEMU's own, on the running kernel's tables."""
+"""The walker compared with QEMU's own, on the running kernel's tables."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ def test_the_walker_agrees_with_qemu(machine):
         with machine.stopped():
             machine.gdb("thread 1")
             state = int(machine.gdb("python print(int(gdb.parse_and_eval('$cpsr')))"))
-            # At EL0 QEMU answers for EL0; and the shell's own space maps nothing below.
+            # At EL0 QEMU answers for EL0; the shell's own space has no lower mappings.
             if state >> 2 & 3 != 1 or machine.json("report")["cores"][0]["ttbr0"]["asid"] == 0:
                 continue
             compared = json.loads(machine.gdb(f"source {SCRIPT}"))

@@ -1,145 +1,141 @@
-"""The words of commands in GDB: expressions, and what the target knows. Parsing is tested without GDB."""
-
-import pytest
+"""The arguments of commands in GDB: expressions, and what the target knows. Parsing is tested without GDB."""
 
 from gdbplugin.commands import COMMANDS
-from tests.debugger.conftest import PLUGIN, gdb
+from tests.debugger.conftest import gdb
 from tests.debugger.test_errors import one_line
 
 LAZY_USAGE = "Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N] [--json]"
-EVALUATE = "python from gdbplugin.debugger.target import GdbTarget; "
 
 
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ("tinyos lazy --limit", ("--limit needs a value, N", LAZY_USAGE)),
-        ("tinyos *d one", ('"one" is not a number', "Usage: tinyos stacks")),
-        ("tinyos lazy nothing_called_so", ('"nothing_called_so" is not an address', LAZY_USAGE)),
-        ("tinyos lazy 1 +", ('"1 +" is not an address', LAZY_USAGE)),
-        ("tinyos lazy $answer = 42", ("would assign or call", LAZY_USAGE)),
-        ("tinyos lazy $answer++", ("would assign or call", LAZY_USAGE)),
-        ("tinyos lazy malloc(1)", ("would assign or call", LAZY_USAGE)),
-        ("tinyos lazy $answer += 1", ("would assign or call", LAZY_USAGE)),
-        (
-            "tinyos translate 0x1_0000_0000_0000_0000",
-            ("has more than 64 bits", "Usage: tinyos translate ADDRESS"),
-        ),
-        *(
-            (f"tinyos translate {text}", ("has more than 64 bits", "Usage: tinyos translate ADDRESS"))
-            for text in ("9" * 5000, "1+" + "9" * 5000, "+ " + "9" * 50, f"({'9' * 50})", "0x" + "f" * 50)
-        ),
-        ("tinyos nothing", ('no command "nothing"', "known: ", "Usage: tinyos COMMAND")),
-    ],
-)
-def test_wrong_words_are_named_with_the_usage(shared_machine, kernel_elf, command, words):
-    line = one_line(gdb(f"target remote {shared_machine.qemu.gdb_address}", command, elf=kernel_elf))
-    for word in words:
-        assert word in line
+WRONG = {
+    "tinyos lazy --limit": ("--limit needs a value, N", LAZY_USAGE),
+    "tinyos *d one": ('"one" is not a number', "Usage: tinyos stacks"),
+    "tinyos lazy nothing_called_so": ('"nothing_called_so" is not an address', LAZY_USAGE),
+    "tinyos lazy 1 +": ('"1 +" is not an address', LAZY_USAGE),
+    **{
+        f"tinyos lazy {text}": ("would assign or call", LAZY_USAGE)
+        for text in ("$answer = 42", "$answer++", "malloc(1)", "$answer += 1")
+    },
+    **{
+        f"tinyos translate {text}": ("has more than 64 bits", "Usage: tinyos translate ADDRESS")
+        for text in (
+            *("0x1_0000_0000_0000_0000", "9" * 5000, "1+" + "9" * 5000, "+ " + "9" * 50),
+            *(f"({'9' * 50})", "0x" + "f" * 50),
+        )
+    },
+    **{
+        f"tinyos maps --range {text}": (
+            f'"{text}" is an empty range: END must be greater than START. Usage: tinyos maps',
+        )
+        for text in ("0x2000..0x1000", "0x1000..0x1000", "$sp-$sp..0x0")
+    },
+    "tinyos report --jsn": ("--jsn", "Usage: tinyos report [--json]"),
+    "tinyos report x": ('"x" is one word too many',),
+    "tinyos *q": ('no command "*q"', "report"),
+    "tinyos nothing": ('no command "nothing"', "known: ", "Usage: tinyos COMMAND"),
+}
 
 
-def test_an_expression_that_is_refused_changed_nothing():
-    outcome = gdb("set var $answer = 41", "tinyos lazy $answer = 42", "output $answer")
-    assert outcome.output.endswith("41")
+def test_wrong_words_are_named_with_the_usage(shared_machine, kernel_elf):
+    connect = f"target remote {shared_machine.qemu.gdb_address}"
+    done = gdb(connect, "set var $answer = 41", *WRONG, "output $answer", elf=kernel_elf)
+    assert "Python Exception" not in done.errors
+    lines = done.errors.splitlines()
+    assert len(lines) == len(WRONG), lines
+    for line, (command, words) in zip(lines, WRONG.items(), strict=True):
+        assert [word for word in words if word not in line] == [], (command, line)
+    # Nothing that was refused was carried out.
+    assert "\n41" in done.output
 
 
-@pytest.mark.parametrize("call", ["(*$call)(1)", "$call(1)", '&"text"'])
-def test_no_expression_calls_a_function_of_the_target(shared_machine, kernel_elf, call):
+def test_no_expression_calls_a_function_of_the_target(shared_machine, kernel_elf):
+    calls = ("(*$call)(1)", "$call(1)", '&"text"')
     outcome = gdb(
         f"target remote {shared_machine.qemu.gdb_address}",
         "thread 2",
         "set language c",
         "set var $call = (long (*)(long)) $pc",
-        f"tinyos lazy {call}",
-        "show may-call-functions",
+        *(command for call in calls for command in (f"tinyos lazy {call}", "show may-call-functions")),
         elf=kernel_elf,
     )
-    assert "is not an address" in one_line(outcome)
-    assert "Permission to call functions in the program is on." in outcome.output
+    one_line(outcome)
+    lines = outcome.errors.splitlines()
+    assert len(lines) == len(calls), lines
+    assert [line for line in lines if "is not an address" not in line] == []
+    assert outcome.output.count("Permission to call functions in the program is on.") == len(calls)
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("4096", 4096),
-        ("0x10_00", 4096),
-        ("4095 + 1", 4096),
-        ("(1 << 12) == 0 ? 1 : 4096", 4096),
-        ('$_gdb_setting("max-value-size") * 0 + 4096', 4096),
-        ("-1", (1 << 64) - 1),
-        ("(long) -4096", (1 << 64) - 4096),
-    ],
-)
-def test_what_an_address_may_be(text, number):
-    outcome = gdb("set language c", f"{EVALUATE}print(GdbTarget().address({text!r}))")
-    assert (outcome.output.strip(), outcome.errors) == (str(number), "")
+def test_what_an_address_or_a_range_may_be():
+    addresses = {
+        "4096": 4096,
+        "0x10_00": 4096,
+        "4095 + 1": 4096,
+        "(1 << 12) == 0 ? 1 : 4096": 4096,
+        '$_gdb_setting("max-value-size") * 0 + 4096': 4096,
+        "-1": (1 << 64) - 1,
+        "(long) -4096": (1 << 64) - 4096,
+    }
+    ranges = {
+        ("0x1000", "0x2000"): (4096, 8192),
+        ("0x1000", None, "16"): (4096, 4112),
+        ("4000 + 96", None, "0x10"): (4096, 4112),
+    }
+    outcome = gdb(
+        "set language c",
+        "python from gdbplugin.debugger.target import GdbTarget",
+        *(f"python print(GdbTarget().address({text!r}))" for text in addresses),
+        *(f"python print(GdbTarget().range({words!r}))" for words in ranges),
+    )
+    expected = [str(one) for one in (*addresses.values(), *ranges.values())]
+    assert (outcome.output.splitlines(), outcome.errors) == (expected, "")
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("('0x1000', '0x2000')", "(4096, 8192)"),
-        ("('0x1000', None, '16')", "(4096, 4112)"),
-        ("('4000 + 96', None, '0x10')", "(4096, 4112)"),
-    ],
-)
-def test_ranges(text, found):
-    outcome = gdb(f"{EVALUATE}print(GdbTarget().range({text}))")
-    assert (outcome.output.strip(), outcome.errors) == (found, "")
-
-
-@pytest.mark.parametrize("text", ["0x2000..0x1000", "0x1000..0x1000", "$sp-$sp..0x0"])
-def test_an_empty_range_is_refused(shared_machine, kernel_elf, text):
-    connect = f"target remote {shared_machine.qemu.gdb_address}"
-    line = one_line(gdb(connect, f"tinyos maps --range {text}", elf=kernel_elf))
-    assert f'"{text}" is an empty range: END must be greater than START. Usage: tinyos maps' in line
-
-
-def completions(text, *before, elf=None):
-    outcome = gdb(*before, "echo \\n---\\n", f"complete {text}", "echo ---\\n", elf=elf)
+def completions(*texts, before=(), elf=None):
+    """GDB's completions of each text."""
+    asked = (command for text in texts for command in (f"complete {text}", "echo ---\\n"))
+    outcome = gdb(*before, "echo \\n---\\n", *asked, elf=elf)
     assert outcome.errors == ""
-    return outcome.output.split("---\n")[1].splitlines()
+    return [part.splitlines() for part in outcome.output.split("---\n")[1:-1]]
 
 
-@pytest.mark.parametrize(
-    ("text", "offered"),
-    [
-        ("tinyos la", ["lazy"]),
-        ("tinyos lazy --", ["--asid", "--json", "--limit", "--state"]),
-        ("tinyos lazy --li", ["--limit"]),
-        ("tinyos lazy --state z", ["zero"]),
-        ("tinyos s --j", ["--json"]),
-        ("tinyos *", ["*c", "*d", "*e", "*l", "*p", "*r", "*s", "*t"]),
-        ("tinyos *l", ["*l"]),
-        ("tinyos lazy --state=p", ["--state=pending"]),
-    ],
-)
-def test_completion_without_a_target(text, offered):
-    head = text.rpartition(" ")[0]
-    assert sorted(completions(text)) == [f"{head} {word}" for word in offered]
+def test_completion_without_a_target():
+    expected = {
+        "tinyos la": ["lazy"],
+        "tinyos lazy --": ["--asid", "--json", "--limit", "--state"],
+        "tinyos lazy --li": ["--limit"],
+        "tinyos lazy --state z": ["zero"],
+        "tinyos s --j": ["--json"],
+        "tinyos *": ["*c", "*d", "*e", "*l", "*p", "*r", "*s", "*t"],
+        "tinyos *l": ["*l"],
+        "tinyos lazy --state=p": ["--state=pending"],
+        "tinyos report --j": ["--json"],
+        "tinyos report --json ": [],
+    }
+    for (text, offered), found in zip(expected.items(), completions(*expected), strict=True):
+        head = text.rpartition(" ")[0]
+        assert sorted(found) == [f"{head} {word}" for word in offered], text
 
 
 def test_completion_of_what_lives_in_the_target(shared_machine, kernel_elf):
+    texts = (
+        *("tinyos stacks ", "tinyos events --stack ", "tinyos events --kind StackG", "tinyos lazy --asid "),
+        *("tinyos events --kind=StackG", "tinyos events --core ", "tinyos lazy DEBUGGER_INTER"),
+    )
     connect = f"target remote {shared_machine.qemu.gdb_address}"
-    stacks = completions("tinyos stacks ", connect, elf=kernel_elf)
+    stacks, events, kind, spaces, equals, cores, names = completions(
+        *texts, before=("set language c", connect), elf=kernel_elf
+    )
     assert "tinyos stacks 1" in stacks
     assert "tinyos stacks --json" in stacks
-    assert "tinyos events --stack 1" in completions("tinyos events --stack ", connect, elf=kernel_elf)
-    assert completions("tinyos events --kind StackG", connect, elf=kernel_elf) == [
-        "tinyos events --kind StackGrowth"
-    ]
-    assert "tinyos lazy --asid 1" in completions("tinyos lazy --asid ", connect, elf=kernel_elf)
-    assert completions("tinyos events --kind=StackG", connect, elf=kernel_elf) == [
-        "tinyos events --kind=StackGrowth"
-    ]
-    assert completions("tinyos events --core ", connect, elf=kernel_elf) == [
-        f"tinyos events --core {core}" for core in range(4)
-    ]
-    names = completions("tinyos lazy DEBUGGER_INTER", "set language c", connect, elf=kernel_elf)
+    assert "tinyos events --stack 1" in events
+    assert kind == ["tinyos events --kind StackGrowth"]
+    assert "tinyos lazy --asid 1" in spaces
+    assert equals == ["tinyos events --kind=StackGrowth"]
+    assert cores == [f"tinyos events --core {core}" for core in range(4)]
     assert names == ["tinyos lazy DEBUGGER_INTERFACE"]
 
 
-def test_words_that_the_target_knows_better_are_named_with_the_usage(shared_machine, kernel_elf):
+def test_words_wrong_for_this_target_are_named_with_the_usage(shared_machine, kernel_elf):
     wrong = {
         "translate 0 --asid 4444": "no address space with ASID 4444 (known: ",
         "translate 0 --core 7": "no core 7 (known: 0, 1, 2, 3)",
@@ -181,12 +177,9 @@ def test_gdbs_help_is_that_of_the_descriptors():
         assert command.help in output
 
 
-@pytest.mark.parametrize(
-    ("letter", "word"),
-    [("s", "stats"), ("d", "stacks"), ("l", "lazy"), ("p", "pressure"), ("c", "context"), ("r", "report")],
-)
-def test_the_letters_of_the_kernels_shell(letter, word):
-    outcome = gdb(f"tinyos {letter} --nonsense", f"tinyos *{letter} --nonsense", "tinyos e --nonsense")
-    lines = outcome.errors.splitlines()
-    assert [line.split(":")[0] for line in lines] == [f"tinyos {word}", f"tinyos {word}", "tinyos events"]
-    assert PLUGIN.exists()
+def test_the_letters_of_the_kernels_shell():
+    letters = {"s": "stats", "d": "stacks", "l": "lazy", "p": "pressure", "c": "context", "r": "report"}
+    forms = [f"tinyos {star}{letter} --nonsense" for letter in letters for star in ("", "*")]
+    lines = gdb(*forms, "tinyos e --nonsense").errors.splitlines()
+    expected = [f"tinyos {word}" for word in letters.values() for _ in range(2)]
+    assert [line.split(":")[0] for line in lines] == [*expected, "tinyos events"]

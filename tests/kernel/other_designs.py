@@ -8,7 +8,7 @@ from __future__ import annotations
 from gdbplugin.kernel.design import DesignLayout
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.layout.cache import StaticTable
-from gdbplugin.layout.types import Array, Choice, Field, Static, Struct, Variant, held, payload
+from gdbplugin.layout.types import Array, Field, Option, Static, Struct, payload
 from gdbplugin.machine import BytesMachine
 from tests.kernel.synthetic import BOOL, LEVEL, POLICY, STATISTICS, U8, U32, U64, encode, enum, record
 
@@ -43,24 +43,15 @@ _REGISTERS = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1", "TCR_EL3", "TTBR
 def option(type_):
     """`Option<T>` with a tag of its own before the value."""
     held = record("Some", tag=U64, __0=type_)
-    payload = Struct("Some", held.size, held.fields[1:])
-    variants = (
-        Variant("None", (NOTHING,), Struct("None", held.size, ())),
-        Variant("Some", (SOMETHING,), payload),
+    return Option(
+        f"Option<{type_.name}>", held.size, Field("", 0, U64), NOTHING, SOMETHING, held.field("__0")
     )
-    return Choice(f"Option<{type_.name}>", held.size, Field("", 0, U64), variants)
 
 
 def niche(struct, field, none):
     """`Option<T>` whose None is a value that one of the fields never has."""
-    payload = Struct("Some", struct.size, (Field("__0", 0, struct),))
-    place = struct.field(field)
-    return Choice(
-        f"Option<{struct.name}>",
-        struct.size,
-        Field("", place.offset, U8),
-        (Variant("None", (none,), Struct("None", struct.size, ())), Variant("Some", (), payload)),
-    )
+    place = Field("", struct.field(field).offset, U8)
+    return Option(f"Option<{struct.name}>", struct.size, place, none, None, Field("__0", 0, struct))
 
 
 def manager(stacks=4, pages=8):
@@ -196,12 +187,10 @@ def put(world, content):
 
 def write(type_, value, into, offset):
     """As `encode`, but through locks, and into enums that then hold something."""
-    if isinstance(type_, Choice):
-        inside = held(type_)
-        for variant in type_.variants:
-            if variant.payload.fields and variant.discriminants:
-                encode(type_.discriminant.type, variant.discriminants[0], into, offset)
-        write(inside.type, value, into, offset + inside.offset)
+    if isinstance(type_, Option):
+        if type_.some is not None:
+            encode(type_.discriminant.type, type_.some, into, offset)
+        write(type_.value.type, value, into, offset + type_.value.offset)
     elif isinstance(type_, Struct) and isinstance(value, dict) and not type_.field(next(iter(value), "")):
         inner = payload(type_)
         if inner is not None and value:

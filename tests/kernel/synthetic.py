@@ -10,7 +10,7 @@ import copy
 
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.cache import StaticTable
-from gdbplugin.layout.types import Array, Choice, Enumeration, Field, Scalar, Static, Struct
+from gdbplugin.layout.types import Array, Enumeration, Field, Option, Scalar, Static, Struct
 from gdbplugin.machine import BytesMachine
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
 
@@ -27,8 +27,8 @@ def alignment(type_):
         return alignment(type_.element)
     if isinstance(type_, Struct):
         return max((alignment(field.type) for field in type_.fields), default=1)
-    if isinstance(type_, Choice):
-        return max(alignment(variant.payload) for variant in type_.variants)
+    if isinstance(type_, Option):
+        return alignment(type_.value.type)
     return type_.size
 
 

@@ -20,7 +20,7 @@ from gdbplugin.kernel.stack_list import read_stack_list
 from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.kernel.target import Target
 from gdbplugin.layout.cache import StaticTable, dumps, loads
-from gdbplugin.layout.types import Array, Choice, Scalar, Static, Struct, held, locate_held
+from gdbplugin.layout.types import Array, Option, Scalar, Static, Struct, locate_held
 from gdbplugin.machine import BytesMachine
 from gdbplugin.render.style import Style
 from tests.commands.forms import text_of
@@ -96,7 +96,7 @@ def test_every_field_stays_where_it_is():
     type_ = mutex(option(manager()))
     found = recognised(Static("x::M", 0, type_))
     outer = type_.field("data").offset
-    inner = type_.field("data").type.fields[0].type.variants[1].payload.fields[0]
+    inner = type_.field("data").type.fields[0].type.value
     for name, ours in (("statistics", "stats"), ("enabled", "enabled"), ("lazy_allocator", "lazy_allocator")):
         field, doors = locate_held(found.type, ours)
         assert field.offset == outer + inner.offset + inner.type.field(name).offset
@@ -404,8 +404,8 @@ def with_field(type_, name, other):
     """A type with another type for every field of that name, and with one more field where it has none."""
     if isinstance(type_, Array):
         return Array(with_field(type_.element, name, other), type_.count)
-    if isinstance(type_, Choice):
-        return option(with_field(held(type_).type, name, other))
+    if isinstance(type_, Option):
+        return option(with_field(type_.value.type, name, other))
     if not isinstance(type_, Struct):
         return type_
     fields = {field.name: with_field(field.type, name, other) for field in type_.fields}

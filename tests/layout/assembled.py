@@ -1,4 +1,4 @@
-"""Small ELF files with DWARF put together byte by byte: forms and operations that no compiler here writes."""
+"""Small ELF files with hand-made DWARF: forms and operations that the compilers here do not write."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FORM = {
 }
 # fmt: on
 ADDRESSES = (0xFFFF_8000_0000_1000, 0xFFFF_8000_0000_2000, 0xFFFF_8000_0000_3000)
-"""What `.debug_addr` holds."""
+"""The contents of `.debug_addr`."""
 STRINGS = ("zero", "one", "two")
-"""What `.debug_str` holds, and `.debug_str_offsets` counts."""
+"""The contents of `.debug_str`, and the entries of `.debug_str_offsets`."""
 TYPE = object()
-"""In place of a reference's bytes: the unit's own `u32`."""
+"""Stands for a reference to the unit's own `u32`."""
 
 
 def uleb(number: int) -> bytes:
@@ -46,7 +46,7 @@ def string(text: str) -> bytes:
 
 
 def located(*operations: bytes) -> tuple[str, str, bytes]:
-    """The attribute that says where a variable is."""
+    """The location of a variable."""
     code = b"".join(operations)
     return "location", "exprloc", uleb(len(code)) + code
 
@@ -73,7 +73,7 @@ def namespace(name: str, *below: Entry) -> Entry:
 
 @dataclass
 class Unit:
-    """A compile unit of the crate `tinyos`, with `u32` and what is in it."""
+    """A compile unit of the crate `tinyos`: `u32`, and the entries `below`."""
 
     below: Sequence[Entry]
     version: int = 5
@@ -124,7 +124,7 @@ class _Assembler:
 
 
 def elf_with(*units: Unit, add: Sequence[Section] = (), without: Sequence[str] = ()) -> bytes:
-    """An AArch64 ELF file that has nothing but these units and the tables that they refer to."""
+    """An AArch64 ELF file with only these units and the tables that they refer to."""
     assembler = _Assembler()
     for unit in units:
         assembler.add(unit)
@@ -145,7 +145,7 @@ def elf_with(*units: Unit, add: Sequence[Section] = (), without: Sequence[str] =
 
 
 def elf_of(sections: Sequence[Section]) -> bytes:
-    """An AArch64 ELF file of these sections, none of which is loaded."""
+    """An AArch64 ELF file of these sections, none of them loaded."""
     content, table, names = bytearray(64), bytearray(64), bytearray(b"\0")
     for section in [*sections, Section(".shstrtab", b"", 3)]:
         name = len(names)

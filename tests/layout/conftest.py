@@ -1,4 +1,4 @@
-"""A program whose statics have every shape there is, compiled for the host."""
+"""A program whose statics have every kind of type, compiled for the host."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shapes_of(tmp_path_factory):
-    """Compiles `shapes.rs` with debug information, a build-id and more options; once for the same ones."""
+    """Compiles `shapes.rs` with debug information, a build-id and the given options, once for each set."""
     built = {}
 
     def build(*options):

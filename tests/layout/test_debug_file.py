@@ -1,4 +1,4 @@
-"""Debug information in a file of its own: found where GDB finds it, and only the one of that program."""
+"""Separate debug files: found where GDB finds them, and used only if they belong to the program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "shapes.debug"
 
 @pytest.fixture
 def program(shapes, tmp_path):
-    """A stripped program that names its debug file, which is nowhere yet."""
+    """A stripped program that names its debug file, which does not exist yet."""
     path = tmp_path / "bin" / "shapes"
     path.parent.mkdir()
     path.write_bytes(stripped(shapes.read_bytes(), [debug_link(NAME, debug_of(shapes))]))
@@ -26,7 +26,7 @@ def program(shapes, tmp_path):
 
 @pytest.fixture
 def system(tmp_path):
-    """In place of /usr/lib/debug."""
+    """Replaces /usr/lib/debug."""
     return tmp_path / "system"
 
 
@@ -40,12 +40,12 @@ def put(path: Path, content: bytes) -> Path:
     return path
 
 
-def test_a_program_with_debug_information_is_its_own(shapes, system):
+def test_a_program_with_debug_information_needs_no_file(shapes, system):
     assert find_debug_file(shapes, [system]) == shapes
 
 
 @pytest.mark.parametrize("place", ["{bin}/{name}", "{bin}/.debug/{name}", "{system}{bin}/{name}"])
-def test_the_named_file_is_found_at(shapes, program, system, place):
+def test_the_named_file_is_found(shapes, program, system, place):
     path = Path(place.format(bin=program.parent, system=system, name=NAME))
     put(path, debug_of(shapes))
     assert find_debug_file(program, [system]) == path
@@ -61,7 +61,7 @@ def test_a_file_is_found_by_build_id(shapes, program, system):
     assert find_debug_file(program, [system]) == path
 
 
-def test_a_file_beside_the_target_of_a_symbolic_link_is_found(shapes, program, system, tmp_path):
+def test_a_file_next_to_a_links_target_is_found(shapes, program, system, tmp_path):
     path = put(program.parent / NAME, debug_of(shapes))
     link = tmp_path / "elsewhere" / "kernel"
     link.parent.mkdir()
@@ -98,14 +98,14 @@ def test_a_missing_file_is_named_with_its_places(program, system):
 
 def test_a_program_that_names_no_file_says_so(shapes, program, system):
     program.write_bytes(stripped(shapes.read_bytes()))
-    assert "no debug file of it is at" in refused(program, system)
+    assert "no debug file is at" in refused(program, system)
 
 
 def test_a_file_with_another_checksum_is_not_used(shapes, program, system):
     wrong = put(program.parent / NAME, debug_of(shapes) + b"x")
     said = refused(program, system)
     assert f"{wrong} does not belong to {program}: its checksum is 0x" in said
-    # The next place is looked at all the same.
+    # The next place is still searched.
     right = put(program.parent / ".debug" / NAME, debug_of(shapes))
     assert find_debug_file(program, [system]) == right
 
@@ -122,7 +122,7 @@ def test_a_file_with_another_build_id_is_not_used(shapes, program, system):
     ("content", "words"),
     [(b"nothing", "is not a 64-bit little-endian ELF file"), (None, "has no debug information either")],
 )
-def test_a_useless_file_is_told(shapes, program, system, content, words):
+def test_an_unusable_file_is_named(shapes, program, system, content, words):
     put(program.parent / NAME, stripped(shapes.read_bytes()) if content is None else content)
     assert words in refused(program, system)
 
@@ -138,9 +138,9 @@ def test_a_name_that_no_file_can_have_is_missing(shapes, system, tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\0", b"name", b"name\0\0\0\0\1\2"])
-def test_a_malformed_link_is_none(shapes, system, tmp_path, data):
+def test_a_malformed_link_is_ignored(shapes, system, tmp_path, data):
     path = put(tmp_path / "program", stripped(shapes.read_bytes(), [Section(".gnu_debuglink", data)]))
-    assert "no debug file of it is at" in refused(path, system)
+    assert "no debug file is at" in refused(path, system)
 
 
 def test_the_build_id_is_read_from_both_of_a_pair(shapes, program):
@@ -148,7 +148,7 @@ def test_the_build_id_is_read_from_both_of_a_pair(shapes, program):
     assert build_id_of(debug) == build_id_of(program) == read_image(shapes).build_id
 
 
-def test_a_lost_debug_file_is_not_replaced_by_the_cache(shapes, program, system, tmp_path):
+def test_the_cache_does_not_replace_a_lost_debug_file(shapes, program, system, tmp_path):
     debug = put(program.parent / NAME, debug_of(shapes))
     cache.load(program, ("shapes",), tmp_path / "cache", [system])
     debug.unlink()
@@ -157,7 +157,7 @@ def test_a_lost_debug_file_is_not_replaced_by_the_cache(shapes, program, system,
 
 
 def test_the_cache_knows_the_file_with_the_dwarf(shapes, program, system, tmp_path):
-    # The program keeps its build-id; the debug file that its checksum asks for has another.
+    # The program keeps its build-id; the debug file with the right checksum has another.
     build_id = read_image(shapes).build_id
     other_id = bytes(byte ^ 0xFF for byte in build_id)
     cache.load(shapes, ("shapes",), tmp_path / "cache")
@@ -171,7 +171,7 @@ def test_the_cache_knows_the_file_with_the_dwarf(shapes, program, system, tmp_pa
     assert {file.name[:40] for file in (tmp_path / "cache").iterdir()} == {build_id.hex(), other_id.hex()}
 
 
-def test_what_is_read_in_part_is_not_cached(tmp_path):
+def test_a_layout_read_in_part_is_not_cached(tmp_path):
     from tests.layout.assembled import Unit, elf_with, namespace, variable
 
     note = b"\4\0\0\0\4\0\0\0\3\0\0\0GNU\0" + b"\1\2\3\4"

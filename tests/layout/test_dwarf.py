@@ -1,4 +1,4 @@
-"""Layouts from DWARF, and values decoded by them, over a program with every shape of type."""
+"""Layouts from DWARF, and values decoded by them, of a program with every kind of type."""
 
 import json
 import struct
@@ -6,14 +6,15 @@ import struct
 import pytest
 
 from gdbplugin.layout import cache
-from gdbplugin.layout.decode import Chosen, Columns, Invalid, value
+from gdbplugin.layout.decode import Columns, Invalid, presence, value
 from gdbplugin.layout.elf import ElfError, read_image
 from gdbplugin.layout.types import (
     Array,
-    Choice,
     Enumeration,
     Field,
     LayoutError,
+    Opaque,
+    Option,
     Scalar,
     Struct,
     locate,
@@ -28,7 +29,7 @@ def layout(shapes, tmp_path_factory):
 
 
 def loaded(program, address, size):
-    """Bytes of the file that are loaded at a virtual address."""
+    """The bytes that the file loads at a virtual address."""
     for segment in read_image(program).segments:
         offset = address - segment.virtual
         if 0 <= offset < segment.file_size:
@@ -56,19 +57,19 @@ def everything(layout, shapes):
         ("policies", ["Low", "High", "Low"]),
         ("uninit", 4),
         ("tuple", {"__0": 1, "__1": 2}),
-        ("point", "Point"),
-        ("line", Chosen("Line", {"__0": 3})),
-        ("rectangle", Chosen("Rectangle", {"width": 4, "height": 5})),
+        ("point", None),
+        ("line", None),
+        ("rectangle", None),
         ("nested_none", None),
-        ("nested_some", Chosen("Line", {"__0": 6})),
+        ("nested_some", None),
         ("signed", "Minus"),
         ("flag", True),
         ("letter", ord("x")),
         ("float", 1.5),
         ("negative", -7),
         ("matrix", [[1, 2], [3, 4], [5, 6]]),
-        ("good", Chosen("Ok", {"__0": 8})),
-        ("bad", Chosen("Err", {"__0": "High"})),
+        ("good", None),
+        ("bad", None),
         ("huge", 1 << 100),
         ("atomic", 42),
         ("name", b"abcd"),
@@ -95,17 +96,59 @@ def test_a_static_is_found_by_its_last_name_if_only_one_has_it(layout):
     assert layout.static("shapes::ABSENT") is None
 
 
-def test_impossible_values_are_data():
+def test_impossible_values_are_invalid():
     policy = Enumeration("Policy", 1, False, ((0, "Low"), (3, "High")))
     assert value(policy, b"\x07") == Invalid(7, "one of Low, High")
     assert value(Scalar("bool", 1, "boolean"), b"\x02") == Invalid(2, "0 or 1")
 
 
-def test_an_impossible_discriminant_is_data(layout):
-    shape = locate_path(layout.static("shapes::EVERYTHING").type, "point").type
-    assert isinstance(shape, Choice)
-    found = value(shape, b"\xff" * shape.size)
-    assert found == Invalid(0xFFFF, "one of Point, Line, Rectangle")
+def test_an_option_without_either_number_is_invalid(layout):
+    option = locate_path(layout.static("shapes::EVERYTHING").type, "tagged_some").type
+    assert isinstance(option, Option)
+    assert (option.none, option.some) == (0, 1)
+    ones = b"\xff" * option.size
+    expected = Invalid((1 << 8 * option.discriminant.type.size) - 1, "one of None, Some")
+    assert value(option, ones) == presence(option, ones) == expected
+
+
+def test_a_niche_stands_for_none(layout):
+    option = locate_path(layout.static("shapes::EVERYTHING").type, "policy_some").type
+    assert option.some is None
+    assert presence(option, bytes([option.none])) is False
+    assert presence(option, b"\3") is True
+    assert value(option, b"\7") == Invalid(7, "one of Low, High")
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [("point", "shapes::Shape"), ("good", "core::result::Result<u8, shapes::Policy>")]
+)
+def test_another_enum_with_payloads_is_opaque(layout, field, name):
+    type_ = locate_path(layout.static("shapes::EVERYTHING").type, field).type
+    assert type_ == Opaque(name, type_.size)
+    assert type_.size > 0
+    inside = locate_path(layout.static("shapes::EVERYTHING").type, "nested_some").type
+    assert isinstance(inside, Option)
+    assert inside.value.type.name == "shapes::Shape"
+
+
+@pytest.mark.parametrize("kernel", ["kernel_elf", "dwarf5_elf", "design_elf", "variant_elf"])
+def test_no_kernel_has_an_enum_that_is_not_decoded(request, kernel, tmp_path):
+    found = cache.load(request.getfixturevalue(kernel), None, tmp_path)
+    assert found.statics
+    assert found.problems == ()
+    assert [name for static in found.statics.values() for name in opaque_in(static.type)] == []
+
+
+def opaque_in(type_):
+    """The names of the types in a type that are not decoded."""
+    if isinstance(type_, Opaque):
+        return [type_.name]
+    if isinstance(type_, Array):
+        return opaque_in(type_.element)
+    if isinstance(type_, Option):
+        return opaque_in(type_.value.type)
+    fields = type_.fields if isinstance(type_, Struct) else ()
+    return [name for field in fields for name in opaque_in(field.type)]
 
 
 def test_too_little_data_is_an_error():
@@ -134,12 +177,12 @@ def test_a_broken_cache_entry_is_parsed_anew(shapes, layout, tmp_path, content):
 
 def test_a_user_without_a_home_has_no_cache(shapes, layout, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # As it does where nothing tells.
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # As it does without a home.
     assert cache.cache_directory() is None
     assert cache.load(shapes, ("shapes",)).statics == layout.statics
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(shapes, layout, tmp_path):
+def test_a_cache_that_cannot_be_written_is_ignored(shapes, layout, tmp_path):
     obstacle = tmp_path / "file"
     obstacle.write_text("")
     assert cache.load(shapes, ("shapes",), obstacle / "below").statics == layout.statics
@@ -162,7 +205,7 @@ def test_files_that_cannot_be_used_are_one_sentence(shapes, tmp_path):
         cache.load(half, ("shapes",), tmp_path)
 
 
-def test_a_stripped_file_is_said_to_be_one(stripped, tmp_path):
+def test_a_stripped_file_is_an_error(stripped, tmp_path):
     with pytest.raises(LayoutError, match="no debug information"):
         cache.load(stripped, ("shapes",), tmp_path)
 

@@ -1,4 +1,4 @@
-"""Each form and operation of DWARF by itself; what is not understood is named and hides nothing else."""
+"""Single forms and operations of DWARF; what is not understood is named, and everything else is read."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def unit(*below: Entry, **more: object) -> Unit:
     ],
     ids=["addr", "addrx-0", "addrx-2", "GNU_addr_index", "plus_uconst", "const4u-plus", "const8u"],
 )
-def test_an_address_is_found_by(read, operations, address):
+def test_the_address_is_found(read, operations, address):
     statics, problems = read(elf_with(unit(variable("HERE", located(*operations)))))
     assert statics == {"tinyos::HERE": Static("tinyos::HERE", address, U32)}
     assert problems == ()
@@ -81,7 +81,7 @@ def test_an_address_is_found_by(read, operations, address):
     ],
     ids=["GNU_tls", "tls", "stack_value", "implicit_value", "register", "optimised-out"],
 )
-def test_a_variable_without_fixed_address_is_no_static(read, operations):
+def test_a_variable_without_fixed_address_is_left_out(read, operations):
     statics, problems = read(elf_with(unit(variable("GONE", located(*operations)), variable("HERE"))))
     assert (list(statics), problems) == (["tinyos::HERE"], ())
 
@@ -109,7 +109,7 @@ def test_an_operation_not_understood_is_named(read, operation, name):
         ("addrx4", b"\1\0\0\0"),
     ],
 )
-def test_what_follows_an_address_of_form(read, form, data):
+def test_entries_after_an_address_form_are_read(read, form, data):
     function = Entry("function", [("name", "string", string("f")), ("low_pc", form, data)])
     statics, problems = read(elf_with(unit(function, variable("HERE"))))
     assert (list(statics), problems) == (["tinyos::HERE"], ())
@@ -125,7 +125,7 @@ def test_what_follows_an_address_of_form(read, form, data):
         ("strx4", b"\2\0\0\0"),
     ],
 )
-def test_a_name_is_read_of_form(read, form, data):
+def test_a_name_of_each_form_is_read(read, form, data):
     where = located(ADDRX + uleb(1))
     entry = Entry("variable", [("name", form, data), ("type", "ref4", TYPE), where])
     statics, problems = read(elf_with(unit(entry, variable("NEXT"))))
@@ -232,7 +232,7 @@ def test_a_file_without_the_crate_has_no_problem(read):
     assert read(elf_with(Unit([], top=[("name", "string", string("other.c"))]))) == ({}, ())
 
 
-def test_a_missing_static_is_not_told_from_an_unreadable_one(tmp_path: Path):
+def test_a_missing_static_may_be_an_unreadable_one(tmp_path: Path):
     path = tmp_path / "kernel.elf"
     path.write_bytes(elf_with(unit(variable("HERE")), unit(variable("B"), version=6)))
     table = cache.load(path, ("tinyos",), tmp_path)

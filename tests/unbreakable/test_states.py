@@ -81,7 +81,7 @@ def test_a_program_of_another_architecture(shared_machine, kernel_elf, tmp_path)
     given, errors = on(shared_machine, tmp_path, other)
     assert_unbroken(given, errors)
     for one in given:
-        assert "GDB takes the target for i386:x86-64" in one["error"], one
+        assert "GDB treats the target as i386:x86-64" in one["error"], one
 
 
 def test_another_build(shared_machine, kernel_elf, tmp_path):
