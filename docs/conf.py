@@ -18,6 +18,7 @@ myst_heading_anchors = 3
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
 autodoc_class_signature = "separated"
 autodoc_default_options = {"members": True, "undoc-members": False}
 # Options are written with two hyphens.

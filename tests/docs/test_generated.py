@@ -10,6 +10,7 @@ import pytest
 from gdbplugin.commands import COMMANDS
 from scripts.lib.docs import outputs, reference
 from scripts.lib.docs.blocks import Step, blocks, pages
+from scripts.lib.docs.extension import with_tables
 
 
 def test_every_part_is_used_once() -> None:
@@ -74,6 +75,16 @@ def test_the_kernels_interface_is_taken_whole() -> None:
 )
 def test_plain_text_becomes_markdown(text: str, expected: str) -> None:
     assert reference._escaped(text) == expected
+
+
+def test_a_table_in_a_docstring_becomes_a_list() -> None:
+    lines = ["Before.", "", "| what | of |", "| --- | --- |", "| `a` | `b` |", "", "After."]
+    assert with_tables(lines) == [
+        *("Before.", ""),
+        *(".. list-table::", "   :header-rows: 1", ""),
+        *("   * - what", "     - of", "   * - `a`", "     - `b`"),
+        *("", "After."),
+    ]
 
 
 # Outputs
