@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import pytest
 
 from gdbplugin import pytest_plugin
 from gdbplugin.commands import COMMANDS
@@ -94,7 +96,7 @@ def pytest_options() -> str:
         def getgroup(self, *_: str) -> Group:
             return Group()
 
-    pytest_plugin.pytest_addoption(Parser())
+    pytest_plugin.pytest_addoption(cast(pytest.Parser, Parser()))
     return _table(("option", "meaning"), options) + "\n"
 
 
@@ -248,8 +250,8 @@ def _without_rust_links(text: str) -> str:
 # Markdown
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines: list[Sequence[str]] = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
