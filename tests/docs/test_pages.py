@@ -94,6 +94,12 @@ def _usage(program: str) -> str:
     return (TOP / program).read_text()
 
 
+def test_every_file_named_exists() -> None:
+    for page in pages():
+        for path in re.findall(r"`((?:gdbplugin|scripts|tests|kernel|docs)/[\w./-]*)", page.read_text()):
+            assert (TOP / path).exists(), f"{page}: {path}"
+
+
 def test_every_command_is_in_the_tour() -> None:
     shown = {split(step.bare)[1] for step in _steps("(gdb) ") if step.bare.startswith("tinyos ")}
     assert set(WORDS) & shown >= {command.word for command in COMMANDS}
