@@ -103,14 +103,14 @@ def test_variables_for_other_programs_change_nothing(built: Sandbox) -> None:
 # The commands
 
 
-@pytest.mark.parametrize("script", ["setup", "build", "test", "systems"])
+@pytest.mark.parametrize("script", ["setup", "build", "test", "docs", "systems"])
 def test_help_names_what_the_command_does(script: str) -> None:
     result = subprocess.run([TOP / "scripts" / script, "--help"], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0
     assert result.stdout.startswith(f"usage: scripts/{script}")
 
 
-@pytest.mark.parametrize("script", ["setup", "build"])
+@pytest.mark.parametrize("script", ["setup", "build", "docs"])
 def test_an_unknown_argument_is_refused(script: str) -> None:
     result = subprocess.run([TOP / "scripts" / script, "--now"], capture_output=True, text=True, timeout=60)
     assert result.returncode == 2

@@ -1,0 +1,1 @@
+"""The documentation: blocks of commands, generated parts, and the Sphinx extension that puts them in."""
