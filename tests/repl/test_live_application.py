@@ -221,7 +221,7 @@ class _Watch:
 
 
 def _session(**state: object) -> TinyOS:
-    return SimpleNamespace(**{"running": True, "lost": None, "last_stop": None, **state})  # type: ignore[return-value]
+    return SimpleNamespace(**{"running": True, "ended": None, "last_stop": None, **state})  # type: ignore[return-value]
 
 
 def test_torn_snapshot_keeps_the_last_one_and_says_why() -> None:

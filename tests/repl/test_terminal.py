@@ -181,7 +181,7 @@ def test_scripts_run_opens_the_repl_and_a_signal_ends_all(
     console = [_TOP / "scripts" / "run", "--console"]
     environment = os.environ | {"TMPDIR": str(directory)}
     refused = subprocess.run(console, env=environment, capture_output=True, text=True, check=False)
-    assert "in tinyos-repl the command `console` is for that" in refused.stderr
+    assert "in tinyos-repl use the command `console`" in refused.stderr
     os.kill(main, signal.SIGTERM)
     wait_until_gone([main, *children])
     pane.see(lambda lines: f"status {128 + signal.SIGTERM}" in lines, "its exit status")
