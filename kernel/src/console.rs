@@ -4,14 +4,14 @@ use arm_pl011_uart::{DataBits, Interrupts, LineConfig, PL011Registers, Parity, S
 use core::fmt::{self, Write};
 use core::ptr::NonNull;
 use tinyos::memory::layout::DEVICE_OFFSET;
-use tinyos::sequence::SequenceCell;
+use tinyos::sequence_lock::SequenceLock;
 
 const UART_BASE: u64 = 0xfe20_1000;
 /// The firmware's default for the PL011, and what `init_uart_clock` sets.
 const UART_CLOCK_HZ: u32 = 48_000_000;
 const BAUD_RATE: u32 = 115_200;
 
-static UART: SequenceCell<Option<Uart<'static>>> = SequenceCell::new(None);
+static UART: SequenceLock<Option<Uart<'static>>> = SequenceLock::new(None);
 
 /// Takes the UART and lets it interrupt when something was typed.
 pub fn initialize() {
@@ -23,22 +23,22 @@ pub fn initialize() {
     // The baud rate fits this clock: `enable` fails only where it does not.
     let _ = uart.enable(line, BAUD_RATE, UART_CLOCK_HZ);
     uart.set_interrupt_masks(Interrupts::RXI | Interrupts::RTI);
-    *UART.change() = Some(uart);
+    *UART.write() = Some(uart);
 }
 
 /// What was typed next, if anything. Safe from the shell only: interrupts do not read.
 pub fn read() -> Option<u8> {
-    crate::scheduler::without_interrupts(|| UART.change().as_mut()?.read_word().ok().flatten())
+    crate::scheduler::without_interrupts(|| UART.write().as_mut()?.read_word().ok().flatten())
 }
 
 /// Whether something was typed.
 pub fn has_input() -> bool {
-    UART.change().as_ref().is_some_and(|uart| !uart.is_rx_fifo_empty())
+    UART.write().as_ref().is_some_and(|uart| !uart.is_rx_fifo_empty())
 }
 
 /// Silences the UART's interrupt until what was typed has been read.
 pub fn acknowledge() {
-    if let Some(uart) = UART.change().as_mut() {
+    if let Some(uart) = UART.write().as_mut() {
         uart.clear_interrupts(Interrupts::all());
     }
 }
@@ -48,14 +48,14 @@ pub fn acknowledge() {
 /// # Safety
 ///
 /// Nothing of the kernel but the failure runs from now on.
-pub unsafe fn seize() {
+pub unsafe fn force_release() {
     // SAFETY: by the caller's promise; a UART in the middle of a byte takes the next one as well.
-    unsafe { UART.seize() };
+    unsafe { UART.force_release() };
 }
 
 fn write_byte(byte: u8) {
     crate::scheduler::without_interrupts(|| {
-        if let Some(uart) = UART.change().as_mut() {
+        if let Some(uart) = UART.write().as_mut() {
             while uart.is_tx_fifo_full() {
                 core::hint::spin_loop();
             }

@@ -4,8 +4,8 @@
 //!
 //! | symbol | type |
 //! | --- | --- |
-//! | `DYNAMIC_MEMORY_MANAGER` | `SequenceCell<DynamicMemoryManager>`: stacks, lazy pages, pressure, address spaces, frames, events |
-//! | `SCHEDULER` | `SequenceCell<Scheduler>`: the tasks, their saved registers, which one runs |
+//! | `DYNAMIC_MEMORY_MANAGER` | `SequenceLock<DynamicMemoryManager>`: stacks, lazy pages, pressure, address spaces, frames, events |
+//! | `SCHEDULER` | `SequenceLock<Scheduler>`: the tasks, their saved registers, which one runs |
 //! | `FAILURE_RECORD` | [`FailureRecord`]: what stopped the kernel, if something did |
 //! | `DEBUGGER_INTERFACE` | [`DebuggerInterface`]: version, build and requests |
 //!
@@ -14,7 +14,7 @@
 //!
 //! # Reading while the kernel runs
 //!
-//! A [`crate::sequence::SequenceCell`] is `{ sequence: u64, value }`. `sequence` is odd while the value is being
+//! A [`crate::sequence_lock::SequenceLock`] is `{ sequence: u64, value }`. `sequence` is odd while the value is being
 //! changed. A snapshot is whole when `sequence` was even and the same before and after it was read; one of both managers
 //! when that holds for both counters around both reads. What the manager's records say of translation tables is changed
 //! together with these, so it covers them as well. A kernel that fails in the middle of a change leaves its counter odd:
@@ -50,7 +50,7 @@
 //!
 //! # As it happens
 //!
-//! Wherever the kernel records an event, and switches address spaces, the ELF file has a [mark](crate::marks): a place
+//! Wherever the kernel records an event, and switches address spaces, the ELF file has a [probe](crate::probes): a place
 //! for a debugger's breakpoint, by kind, with the registers that hold the event's figures there.
 //!
 //! # Requests

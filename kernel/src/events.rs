@@ -1,6 +1,6 @@
 //! The event ring: what the kernel's memory management did, newest overwriting oldest.
 
-use crate::marks::mark;
+use crate::probes::probe;
 
 /// Entries in the ring. A power of two, so that a position is a mask of the sequence number.
 pub const EVENT_CAPACITY: usize = 4096;
@@ -90,18 +90,18 @@ impl EventRing {
         self.recorded += 1;
         self.entries[slot] =
             Event { sequence: self.recorded, timestamp, core: 0, asid, kind, reserved: 0, first, second };
-        leave_mark(kind, first, second);
+        place_probe(kind, first, second);
     }
 }
 
-/// The mark of a kind. `kind` is a constant wherever this is compiled into: nothing is left of the choice.
+/// Adds the probe of a kind. `kind` is a constant at each call, so the compiler removes the `match`.
 #[inline(always)]
-fn leave_mark(kind: EventKind, first: u64, second: u64) {
+fn place_probe(kind: EventKind, first: u64, second: u64) {
     macro_rules! choose {
         ($($name:ident)*) => {
             match kind {
                 EventKind::None => {}
-                $(EventKind::$name => mark!(EventKind::$name, first, second),)*
+                $(EventKind::$name => probe!(EventKind::$name, first, second),)*
             }
         };
     }

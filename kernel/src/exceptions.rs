@@ -61,7 +61,7 @@ fn abort(context: &mut Context, syndrome: u64, class: u64) -> *mut Context {
     // The context is a task's: it lies in the table of tasks, which nobody changes now.
     let task = current();
     let fault = Fault { task, address, access, cause, stack_pointer: context.sp };
-    let resolved = DYNAMIC_MEMORY_MANAGER.change().handle_fault(fault);
+    let resolved = DYNAMIC_MEMORY_MANAGER.write().handle_fault(fault);
     match resolved {
         Ok(()) => context,
         Err(reason) => end_current(reason, syndrome, address),
@@ -69,7 +69,7 @@ fn abort(context: &mut Context, syndrome: u64, class: u64) -> *mut Context {
 }
 
 fn current() -> u16 {
-    SCHEDULER.look(|scheduler| scheduler.current)
+    SCHEDULER.read(|scheduler| scheduler.current)
 }
 
 #[inline]
@@ -80,27 +80,27 @@ fn call(context: &mut Context) -> *mut Context {
         EXIT => return end_current(EndReason::Exited, 0, argument),
         SLEEP => {
             let counts = argument.min(60_000) * interrupts::frequency() / 1000;
-            scheduler::sleep_current(&mut SCHEDULER.change(), hardware::now() + counts);
+            scheduler::sleep_current(&mut SCHEDULER.write(), hardware::now() + counts);
         }
         number => {
             memory_call(context, number);
             return context;
         }
     }
-    reschedule(&mut SCHEDULER.change())
+    reschedule(&mut SCHEDULER.write())
 }
 
 fn memory_call(context: &mut Context, number: u64) {
     let task = current();
     let argument = context.x[0];
-    let mut manager = DYNAMIC_MEMORY_MANAGER.change();
-    manager.note_stack_pointer(task, context.sp);
+    let mut manager = DYNAMIC_MEMORY_MANAGER.write();
+    manager.record_stack_pointer(task, context.sp);
     context.x[0] = match number {
         RESERVE => manager.reserve(task, u32::try_from(argument).unwrap_or(u32::MAX)).unwrap_or(0),
         RELEASE => !manager.release(task, argument) as u64,
         DISCARD => !manager.discard(task, argument) as u64,
         REPORT => {
-            SCHEDULER.change().tasks[task as usize].report = [argument, context.x[1]];
+            SCHEDULER.write().tasks[task as usize].report = [argument, context.x[1]];
             0
         }
         TRIM => manager.trim_stack(task) as u64,
@@ -111,14 +111,14 @@ fn memory_call(context: &mut Context, number: u64) {
 #[unsafe(no_mangle)]
 extern "C" fn task_interrupted(_context: &mut Context) -> *mut Context {
     interrupts::handle();
-    reschedule(&mut SCHEDULER.change())
+    reschedule(&mut SCHEDULER.write())
 }
 
 /// The shell was interrupted; its registers are on its own stack.
 #[unsafe(no_mangle)]
 extern "C" fn shell_interrupted(context: &mut Context) -> *mut Context {
     interrupts::handle();
-    let mut scheduler = SCHEDULER.change();
+    let mut scheduler = SCHEDULER.write();
     scheduler.shell_context = &raw mut *context as u64;
     reschedule(&mut scheduler)
 }

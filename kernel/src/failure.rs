@@ -82,13 +82,13 @@ fn fail(kind: u32, fill: impl FnOnce(&mut FailureRecord)) {
     record.timestamp = hardware::now();
     // The scheduler may be in the middle of a change: the number is read past its counter.
     let scheduler = (&raw const SCHEDULER).cast::<u64>().wrapping_add(1).cast::<u16>();
-    // SAFETY: `SequenceCell` is its counter and then the value, whose first field is the current task.
+    // SAFETY: `SequenceLock` is its counter and then the value, whose first field is the current task.
     record.task = unsafe { scheduler.read_volatile() } as u64;
     fill(record);
     record.magic = *b"FAILURE\0";
     let length = record.message.iter().position(|&byte| byte == 0).unwrap_or(record.message.len());
     // SAFETY: `HAS_FAILED` has let nobody else come here, and interrupts are masked.
-    unsafe { crate::console::seize() };
+    unsafe { crate::console::force_release() };
     println!();
     println!("KERNEL FAILURE: {}", core::str::from_utf8(&record.message[..length]).unwrap_or("?"));
 }

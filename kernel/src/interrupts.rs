@@ -5,7 +5,7 @@ use aarch64_cpu::registers::{CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_TVAL_EL0, Readable, 
 use arm_gic::gicv2::{GicV2, SgiTarget, SgiTargetListFilter};
 use arm_gic::{IntId, InterruptGroup};
 use tinyos::memory::layout::DEVICE_OFFSET;
-use tinyos::sequence::SequenceCell;
+use tinyos::sequence_lock::SequenceLock;
 
 const DISTRIBUTOR: u64 = 0xff84_1000 + DEVICE_OFFSET;
 const CPU_INTERFACE: u64 = 0xff84_2000 + DEVICE_OFFSET;
@@ -19,7 +19,7 @@ const YIELD: IntId = IntId::sgi(0);
 /// A tick is a task's turn.
 pub const TICKS_PER_SECOND: u64 = 250;
 
-static GIC: SequenceCell<Option<GicV2<'static>>> = SequenceCell::new(None);
+static GIC: SequenceLock<Option<GicV2<'static>>> = SequenceLock::new(None);
 
 /// Counts of the generic timer in a second.
 pub fn frequency() -> u64 {
@@ -38,7 +38,7 @@ pub fn initialize() {
             panic!("{error}");
         }
     }
-    *GIC.change() = Some(gic);
+    *GIC.write() = Some(gic);
     start_timer();
     // SAFETY: the vectors are in place.
     unsafe { core::arch::asm!("msr daifclr, #2", options(nostack)) };
@@ -52,14 +52,14 @@ fn start_timer() {
 /// Interrupts this core, so that the shell can give its turn away.
 pub fn interrupt_self() {
     let target = SgiTarget::List { target_list_filter: SgiTargetListFilter::ForwardSelfOnly, target_list: 0 };
-    if let Some(gic) = GIC.change().as_mut() {
+    if let Some(gic) = GIC.write().as_mut() {
         gic.send_sgi(YIELD, target);
     }
 }
 
 /// Takes the interrupts that are pending. What they make ready is for the scheduler to switch to.
 pub fn handle() {
-    let mut gic = GIC.change();
+    let mut gic = GIC.write();
     let Some(gic) = gic.as_mut() else { return };
     while let Some(interrupt) = gic.get_and_acknowledge_interrupt(InterruptGroup::Group0) {
         match interrupt {

@@ -6,8 +6,8 @@
 pub mod debugger;
 pub mod events;
 pub mod hardware;
-pub mod marks;
 pub mod memory;
-pub mod sequence;
+pub mod probes;
+pub mod sequence_lock;
 pub mod tasks;
 pub mod text;

@@ -35,7 +35,7 @@ extern "C" fn kernel_main(entered_at: u64) -> ! {
     println!();
     println!("TinyOS {}", env!("CARGO_PKG_VERSION"));
     println!("entered at EL{entered_at}, now at EL{}; {asid_bits}-bit ASIDs", CurrentEL.read(CurrentEL::EL));
-    if DYNAMIC_MEMORY_MANAGER.change().initialize(asid_bits).is_err() {
+    if DYNAMIC_MEMORY_MANAGER.write().initialize(asid_bits).is_err() {
         panic!("the pool has no room for the kernel's own pages");
     }
     hardware::invalidate_everything();

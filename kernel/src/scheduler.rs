@@ -10,7 +10,7 @@ use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, DynamicMemoryManager, Exha
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::layout::MAX_TASKS;
 use tinyos::memory::pressure::PressureLevel;
-use tinyos::sequence::SequenceCell;
+use tinyos::sequence_lock::SequenceLock;
 use tinyos::tasks::{Context, EndReason, Scheduler, Task, TaskState};
 
 /// Ticks between two runs of the ageing of lazy pages, and between two tries to relieve a pressure that stays.
@@ -19,7 +19,7 @@ const RELIEF_TICKS: u64 = 64;
 
 #[unsafe(no_mangle)]
 #[used]
-pub static SCHEDULER: SequenceCell<Scheduler> = SequenceCell::new(Scheduler::new());
+pub static SCHEDULER: SequenceLock<Scheduler> = SequenceLock::new(Scheduler::new());
 
 /// What a new task is started with.
 pub struct Start<'a> {
@@ -47,13 +47,13 @@ pub fn without_interrupts<T>(body: impl FnOnce() -> T) -> T {
 }
 
 /// What `look` makes of the memory manager, which stands still meanwhile. For the shell.
-pub fn look_at_memory<T>(look: impl FnOnce(&DynamicMemoryManager) -> T) -> T {
-    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.look(look))
+pub fn read_memory_manager<T>(look: impl FnOnce(&DynamicMemoryManager) -> T) -> T {
+    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.read(look))
 }
 
 /// Makes the shell task 0, running.
 pub fn initialize() {
-    let mut scheduler = SCHEDULER.change();
+    let mut scheduler = SCHEDULER.write();
     scheduler.tasks[0].name[..5].copy_from_slice(b"shell");
     scheduler.set_state(0, TaskState::Ready);
 }
@@ -61,7 +61,7 @@ pub fn initialize() {
 /// Starts a task; it is ready at once. Gives its number.
 pub fn spawn(start: Start) -> Result<u16, Exhausted> {
     without_interrupts(|| {
-        let mut scheduler = SCHEDULER.change();
+        let mut scheduler = SCHEDULER.write();
         let id = scheduler.free_slot().ok_or(Exhausted::Tasks)?;
         let stack = make_space(id, &start)?;
         let mut task = Task { id, stack: stack as u32 + 1, start_time: hardware::now(), ..Task::UNUSED };
@@ -72,17 +72,17 @@ pub fn spawn(start: Start) -> Result<u16, Exhausted> {
             task.context.x[0] = id as u64;
         }
         task.context.pc = start.program.entry as *const () as u64;
-        task.context.sp = DYNAMIC_MEMORY_MANAGER.change().stack_manager.stacks[stack].base_address;
+        task.context.sp = DYNAMIC_MEMORY_MANAGER.write().stack_manager.stacks[stack].base_address;
         scheduler.tasks[id as usize] = task;
         scheduler.set_state(id, TaskState::Ready);
-        DYNAMIC_MEMORY_MANAGER.change().record(id, EventKind::TaskStarted, id as u64, task.stack as u64);
+        DYNAMIC_MEMORY_MANAGER.write().record(id, EventKind::TaskStarted, id as u64, task.stack as u64);
         Ok(id)
     })
 }
 
 /// Address space and stack of a new task; nothing is left of them when there is no room for both.
 fn make_space(id: u16, start: &Start) -> Result<usize, Exhausted> {
-    let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+    let mut manager = DYNAMIC_MEMORY_MANAGER.write();
     let (text, pages) = kernel_map::programs();
     let made = manager
         .create_space(id, text, pages)
@@ -96,7 +96,7 @@ fn make_space(id: u16, start: &Start) -> Result<usize, Exhausted> {
 /// Ends a task that is not running, if it lives.
 pub fn kill(id: u16) -> bool {
     without_interrupts(|| {
-        let mut scheduler = SCHEDULER.change();
+        let mut scheduler = SCHEDULER.write();
         let is_alive = (1..=MAX_TASKS as u16).contains(&id) && scheduler.tasks[id as usize].is_alive();
         if is_alive {
             end(&mut scheduler, id, EndReason::Killed, 0, 0);
@@ -107,7 +107,7 @@ pub fn kill(id: u16) -> bool {
 
 /// Ends a task: everything that it has goes back.
 fn end(scheduler: &mut Scheduler, id: u16, reason: EndReason, syndrome: u64, address: u64) {
-    let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+    let mut manager = DYNAMIC_MEMORY_MANAGER.write();
     manager.record(id, EventKind::TaskEnded, id as u64, reason as u64);
     manager.end_space(id);
     let task = &mut scheduler.tasks[id as usize];
@@ -125,7 +125,7 @@ fn end(scheduler: &mut Scheduler, id: u16, reason: EndReason, syndrome: u64, add
 
 /// Ends the running task for `reason`; gives the registers to go on with.
 pub fn end_current(reason: EndReason, syndrome: u64, address: u64) -> *mut Context {
-    let mut scheduler = SCHEDULER.change();
+    let mut scheduler = SCHEDULER.write();
     let id = scheduler.current;
     end(&mut scheduler, id, reason, syndrome, address);
     reschedule(&mut scheduler)
@@ -136,9 +136,9 @@ pub fn end_current(reason: EndReason, syndrome: u64, address: u64) -> *mut Conte
 pub fn reschedule(scheduler: &mut Scheduler) -> *mut Context {
     let (former, next) = (scheduler.current, scheduler.next_ready());
     if former != next {
-        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let mut manager = DYNAMIC_MEMORY_MANAGER.write();
         if former != 0 {
-            manager.note_stack_pointer(former, scheduler.tasks[former as usize].context.sp);
+            manager.record_stack_pointer(former, scheduler.tasks[former as usize].context.sp);
         }
         manager.switch_to(next);
         scheduler.current = next;
@@ -156,7 +156,7 @@ pub fn sleep_current(scheduler: &mut Scheduler, until: u64) {
 
 /// What the timer brings: sleepers wake, lazy pages age, pressure that stays is answered again.
 pub fn tick() {
-    let mut scheduler = SCHEDULER.change();
+    let mut scheduler = SCHEDULER.write();
     scheduler.tick_count += 1;
     scheduler.tick_time = hardware::now();
     if crate::shell::has_request() {
@@ -169,10 +169,10 @@ pub fn tick() {
     }
     let ages = scheduler.tick_count.is_multiple_of(AGING_TICKS);
     if ages {
-        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let mut manager = DYNAMIC_MEMORY_MANAGER.write();
         let current = scheduler.current;
         if current != 0 {
-            manager.note_stack_pointer(current, scheduler.tasks[current as usize].context.sp);
+            manager.record_stack_pointer(current, scheduler.tasks[current as usize].context.sp);
         }
         manager.age();
         if scheduler.tick_count.is_multiple_of(RELIEF_TICKS) && manager.pressure_handler.level >= PressureLevel::High {
@@ -183,7 +183,7 @@ pub fn tick() {
 
 /// The shell has something to do: input came.
 pub fn wake_shell() {
-    SCHEDULER.change().set_state(0, TaskState::Ready);
+    SCHEDULER.write().set_state(0, TaskState::Ready);
 }
 
 /// Lets tasks run until `milliseconds` have passed or something is typed. For the shell.
@@ -202,9 +202,9 @@ fn shell_wait(until: u64) {
         if until == u64::MAX && crate::console::has_input() {
             return;
         }
-        sleep_current(&mut SCHEDULER.change(), until);
-        while SCHEDULER.look(|scheduler| scheduler.tasks[0].state) == TaskState::Sleeping {
-            if SCHEDULER.look(Scheduler::next_ready) != 0 {
+        sleep_current(&mut SCHEDULER.write(), until);
+        while SCHEDULER.read(|scheduler| scheduler.tasks[0].state) == TaskState::Sleeping {
+            if SCHEDULER.read(Scheduler::next_ready) != 0 {
                 interrupts::interrupt_self();
             } else {
                 // SAFETY: waits for an interrupt, which ends the wait although it is masked.
@@ -219,7 +219,7 @@ fn shell_wait(until: u64) {
 /// Holds all tasks still, or lets them go on.
 pub fn hold(held: bool) {
     without_interrupts(|| {
-        let mut scheduler = SCHEDULER.change();
+        let mut scheduler = SCHEDULER.write();
         scheduler.is_held = held;
         for id in 1..=MAX_TASKS as u16 {
             let state = scheduler.tasks[id as usize].state;
@@ -234,18 +234,18 @@ pub fn hold(held: bool) {
 
 /// Whether all tasks hold still.
 pub fn is_held() -> bool {
-    without_interrupts(|| SCHEDULER.look(|scheduler| scheduler.is_held))
+    without_interrupts(|| SCHEDULER.read(|scheduler| scheduler.is_held))
 }
 
 /// Reads a task's record. For the shell.
 pub fn task(id: u16) -> Task {
-    without_interrupts(|| SCHEDULER.look(|scheduler| scheduler.tasks[id as usize]))
+    without_interrupts(|| SCHEDULER.read(|scheduler| scheduler.tasks[id as usize]))
 }
 
 /// A task that ended on its own and was not told about yet.
 pub fn take_unannounced() -> Option<Task> {
     without_interrupts(|| {
-        let mut scheduler = SCHEDULER.change();
+        let mut scheduler = SCHEDULER.write();
         let word = scheduler.unannounced.iter().position(|&bits| bits != 0)?;
         let bit = scheduler.unannounced[word].trailing_zeros();
         scheduler.unannounced[word] &= !(1 << bit);

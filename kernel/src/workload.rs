@@ -3,17 +3,17 @@
 
 use crate::println;
 use crate::programs::{self, Program};
-use crate::scheduler::{self, Start, look_at_memory};
+use crate::scheduler::{self, Start, read_memory_manager};
 use crate::shell::verdict::Verdict;
 use crate::shell::{context_test, pool};
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::pressure::PressureLevel;
 
 /// Milliseconds that each part of the workload may take.
-const PATIENCE: u64 = 2_000;
+const STEP_TIMEOUT_MS: u64 = 2_000;
 
 /// Frames that the pool has beyond those in use while the pressure levels are visited.
-const ROOM: u32 = 512;
+const FREE_FRAMES: u32 = 512;
 
 /// Tasks that stay: program, arguments, policy.
 const RESIDENTS: [(&str, [u64; 3], GrowthPolicy); 6] = [
@@ -31,26 +31,28 @@ pub fn run() {
     for (name, arguments, policy) in RESIDENTS {
         start(name, arguments, policy);
     }
-    expect("every resident has reported", || (1..=RESIDENTS.len() as u16).all(|id| scheduler::task(id).report[0] > 0));
+    wait_for("every resident has reported", || {
+        (1..=RESIDENTS.len() as u16).all(|id| scheduler::task(id).report[0] > 0)
+    });
     visit_pressure();
     let verdict = context_test::run(4, 60, &mut |_, _| {}).verdict();
     if verdict != Verdict::Passed {
         println!("workload: context switching test: {verdict}");
     }
-    expect("the lowest pressure level is back", || level() == PressureLevel::Low);
+    wait_for("the lowest pressure level is back", || level() == PressureLevel::Low);
 }
 
 /// Shrinks the pool so that a task which writes page after page goes through every level, and ends it when it has.
 fn visit_pressure() {
-    let frames = look_at_memory(|manager| manager.frames.used_frames());
-    pool::set_limit(frames + ROOM);
+    let frames = read_memory_manager(|manager| manager.frames.used_frames());
+    pool::set_limit(frames + FREE_FRAMES);
     // More than there is room for: what the strategies win back is written as well.
-    if let Some(hog) = start("hog", [2 * ROOM as u64, 0, 0], GrowthPolicy::Conservative) {
-        expect("the pressure is critical", || level() == PressureLevel::Critical || !scheduler::task(hog).is_alive());
+    if let Some(hog) = start("hog", [2 * FREE_FRAMES as u64, 0, 0], GrowthPolicy::Conservative) {
+        wait_for("the pressure is critical", || level() == PressureLevel::Critical || !scheduler::task(hog).is_alive());
         scheduler::kill(hog);
     }
     pool::set_limit(u32::MAX);
-    let visited = look_at_memory(|manager| manager.pressure_handler.level_events.iter().all(|&events| events > 0));
+    let visited = read_memory_manager(|manager| manager.pressure_handler.level_events.iter().all(|&events| events > 0));
     if !visited {
         println!("workload: not every pressure level was visited");
     }
@@ -58,7 +60,7 @@ fn visit_pressure() {
 
 /// The level of memory pressure now.
 pub fn level() -> PressureLevel {
-    look_at_memory(|manager| manager.pressure_handler.level)
+    read_memory_manager(|manager| manager.pressure_handler.level)
 }
 
 fn start(name: &str, arguments: [u64; 3], policy: GrowthPolicy) -> Option<u16> {
@@ -71,9 +73,9 @@ fn start(name: &str, arguments: [u64; 3], policy: GrowthPolicy) -> Option<u16> {
 }
 
 /// Lets tasks run until `condition` holds; says so when it does not in time.
-fn expect(what: &str, condition: impl Fn() -> bool) {
-    if !wait_until(PATIENCE, condition) {
-        println!("workload: in vain waited until {what}");
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    if !wait_until(STEP_TIMEOUT_MS, condition) {
+        println!("workload: timed out waiting until {what}");
     }
 }
 

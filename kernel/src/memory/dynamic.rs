@@ -10,12 +10,12 @@ use super::switcher::{AddressSpace, HardwareContextSwitcher};
 use super::tables::{self, Attributes};
 use crate::events::{EventKind, EventRing};
 use crate::hardware;
-use crate::sequence::SequenceCell;
+use crate::sequence_lock::SequenceLock;
 
 /// The manager. A debugger finds everything of the kernel's memory from here; [`crate::debugger`] says how.
 #[unsafe(no_mangle)]
 #[used]
-pub static DYNAMIC_MEMORY_MANAGER: SequenceCell<DynamicMemoryManager> = SequenceCell::new(DynamicMemoryManager::new());
+pub static DYNAMIC_MEMORY_MANAGER: SequenceLock<DynamicMemoryManager> = SequenceLock::new(DynamicMemoryManager::new());
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl DynamicMemoryManager {
         let table = tables::create_table(&mut self.frames, 0, 0).ok_or(Exhausted::Frames)?;
         self.context_switcher.spaces[0] = AddressSpace { table, is_active: true, ..AddressSpace::UNUSED };
         self.context_switcher.restart_asids(asid_bits);
-        self.note_pressure();
+        self.check_pressure();
         Ok(())
     }
 
@@ -138,7 +138,7 @@ impl DynamicMemoryManager {
         unsafe { hardware::linear(frame).cast::<u64>().write(owner as u64) };
         hardware::write_descriptor(entry, Attributes::ReadWrite.page(frame));
         hardware::publish();
-        self.note_pressure();
+        self.check_pressure();
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl DynamicMemoryManager {
         self.context_switcher.spaces[owner as usize].stack = slot as u32 + 1;
         let mapped = self.add_stack_page(slot);
         self.stack_manager.stacks[slot].last_access_time = hardware::now();
-        self.note_pressure();
+        self.check_pressure();
         mapped.map(|()| slot)
     }
 
@@ -168,7 +168,7 @@ impl DynamicMemoryManager {
     pub fn discard(&mut self, owner: u16, address: u64) -> bool {
         let Some(entry) = self.lazy_allocator.range_at(owner, address) else { return false };
         self.empty_range(entry);
-        self.note_pressure();
+        self.check_pressure();
         true
     }
 
@@ -176,7 +176,7 @@ impl DynamicMemoryManager {
     pub fn release(&mut self, owner: u16, address: u64) -> bool {
         let Some(entry) = self.lazy_allocator.range_at(owner, address) else { return false };
         self.release_range(entry);
-        self.note_pressure();
+        self.check_pressure();
         true
     }
 
@@ -208,7 +208,7 @@ impl DynamicMemoryManager {
             self.context_switcher.asids.release(space.asid, space.generation);
             self.context_switcher.spaces[owner as usize] = AddressSpace::UNUSED;
         }
-        self.note_pressure();
+        self.check_pressure();
     }
 
     /// Sets how many frames of the pool may be used, and moves some pages out of the others; [`Self::evacuate_more`]
@@ -219,14 +219,14 @@ impl DynamicMemoryManager {
         self.pressure_handler.set_limit(self.frames.limit_frames);
         self.record(0, EventKind::PoolLimit, former as u64, self.frames.limit_frames as u64);
         self.evacuate();
-        self.note_pressure();
+        self.check_pressure();
     }
 
     /// Moves some more pages out of the frames beyond the pool's limit; gives how many. It is 0 when none is left
     /// there that can be moved, or no room is left within the limit.
     pub fn evacuate_more(&mut self) -> u32 {
         let moved = self.evacuate();
-        self.note_pressure();
+        self.check_pressure();
         moved
     }
 
@@ -245,7 +245,7 @@ impl DynamicMemoryManager {
     /// Keeps where the stack of task `owner` has come to. To be called before anything that may shrink stacks, and
     /// when the task is switched away from: what lies below the pointer is given back under pressure.
     #[inline]
-    pub fn note_stack_pointer(&mut self, owner: u16, stack_pointer: u64) {
+    pub fn record_stack_pointer(&mut self, owner: u16, stack_pointer: u64) {
         if let Some(slot) = (self.context_switcher.spaces[owner as usize].stack as usize).checked_sub(1) {
             let stack = &mut self.stack_manager.stacks[slot];
             stack.stack_pointer = stack_pointer;
@@ -258,15 +258,15 @@ impl DynamicMemoryManager {
     pub fn trim_stack(&mut self, owner: u16) -> u32 {
         let stack = self.context_switcher.spaces[owner as usize].stack as usize;
         let pages = stack.checked_sub(1).map_or(0, |slot| self.shrink_stack(slot));
-        self.note_pressure();
+        self.check_pressure();
         pages
     }
 
     /// Looks at the pool after frames were taken or given back: changes the level and answers a rise.
     #[inline]
-    pub fn note_pressure(&mut self) {
+    pub fn check_pressure(&mut self) {
         self.pressure_handler.free_frames = self.frames.free_frames;
-        if !self.pressure_handler.is_calm(self.frames.free_frames) && self.update_pressure() {
+        if !self.pressure_handler.keeps_level(self.frames.free_frames) && self.update_pressure() {
             self.relieve();
         }
     }
@@ -393,7 +393,7 @@ impl DynamicMemoryManager {
 
     fn release_range(&mut self, entry: usize) {
         self.empty_range(entry);
-        let range = self.lazy_allocator.forget(entry);
+        let range = self.lazy_allocator.remove_range(entry);
         self.stats.total_lazy_pages = self.lazy_allocator.reserved_pages;
         self.record(range.owner, EventKind::LazyRelease, address_of(range.first), range.pages as u64);
     }

@@ -47,7 +47,7 @@ pub struct Fault {
 impl DynamicMemoryManager {
     /// Resolves the fault, so that the task can try again; else the reason to end it for.
     pub fn handle_fault(&mut self, fault: Fault) -> Result<(), EndReason> {
-        self.note_stack_pointer(fault.task, fault.stack_pointer);
+        self.record_stack_pointer(fault.task, fault.stack_pointer);
         if fault.access != Access::Execute {
             if let Some(record) = lazy::record_of(fault.address) {
                 let page = &self.lazy_allocator.pages[record];
@@ -101,7 +101,7 @@ impl DynamicMemoryManager {
         let page = &mut self.lazy_allocator.pages[record];
         page.access_count = page.access_count.wrapping_add(1);
         self.stats.total_lazy_page_faults = self.stats.total_lazy_page_faults.wrapping_add(1);
-        self.note_pressure();
+        self.check_pressure();
         Ok(())
     }
 
@@ -188,7 +188,7 @@ impl DynamicMemoryManager {
         let wanted = pages_to_add(stack.policy, needed, room, stack.history(now));
         self.stack_manager.growing = stack.id;
         let grown = self.grow_stack(slot, needed, wanted, fault);
-        self.note_pressure();
+        self.check_pressure();
         self.stack_manager.growing = 0;
         grown
     }

@@ -120,7 +120,7 @@ impl LazyPageAllocator {
     }
 
     /// Drops the range at place `entry`. Its pages have been made pending before.
-    pub fn forget(&mut self, entry: usize) -> LazyRange {
+    pub fn remove_range(&mut self, entry: usize) -> LazyRange {
         let range = core::mem::replace(&mut self.ranges[entry], LazyRange { first: 0, pages: 0, owner: 0 });
         for record in range.first..range.first + range.pages {
             debug_assert!(!self.pages[record as usize].is_allocated);

@@ -94,9 +94,9 @@ pub struct MemoryPressureHandler {
     pub strategies: [StrategyRecord; 4],
     /// Generic timer count of the last change of level.
     pub last_change_time: u64,
-    /// While `calm_low <= free frames < calm_high` the level stays as it is.
-    calm_low: u32,
-    calm_high: u32,
+    /// While `level_kept_from <= free frames < level_kept_below` the level stays as it is.
+    level_kept_from: u32,
+    level_kept_below: u32,
 }
 
 impl MemoryPressureHandler {
@@ -109,8 +109,8 @@ impl MemoryPressureHandler {
             level_events: [0; 4],
             strategies: [StrategyRecord::EMPTY; 4],
             last_change_time: 0,
-            calm_low: 0,
-            calm_high: 0,
+            level_kept_from: 0,
+            level_kept_below: 0,
         }
     }
 
@@ -130,13 +130,13 @@ impl MemoryPressureHandler {
             threshold.enter_below = (limit_frames as u64 * enter as u64 / 100) as u32;
             threshold.leave_at = (limit_frames as u64 * leave as u64 / 100) as u32;
         }
-        self.set_calm();
+        self.update_kept_range();
     }
 
     /// Whether `free_frames` calls for [`Self::update`]: two comparisons, made on each allocation.
     #[inline(always)]
-    pub fn is_calm(&self, free_frames: u32) -> bool {
-        free_frames >= self.calm_low && free_frames < self.calm_high
+    pub fn keeps_level(&self, free_frames: u32) -> bool {
+        free_frames >= self.level_kept_from && free_frames < self.level_kept_below
     }
 
     /// Takes the level from the free frames; gives the former one when it changed.
@@ -149,7 +149,7 @@ impl MemoryPressureHandler {
         let former = core::mem::replace(&mut self.level, level);
         self.level_events[level as usize] += 1;
         self.last_change_time = now;
-        self.set_calm();
+        self.update_kept_range();
         Some(former)
     }
 
@@ -166,8 +166,8 @@ impl MemoryPressureHandler {
                 continue;
             }
             // One that never ran is tried before all others: what it can win is not known.
-            let promise = if record.run_count == 0 { u32::MAX } else { record.last_won };
-            chosen[count] = Some((promise, strategy));
+            let expected_gain = if record.run_count == 0 { u32::MAX } else { record.last_won };
+            chosen[count] = Some((expected_gain, strategy));
             count += 1;
         }
         // Stable, so that equals stay in the order of `allowed`: cheapest first.
@@ -182,7 +182,7 @@ impl MemoryPressureHandler {
     }
 
     /// Keeps what a run of `strategy` won.
-    pub fn note_run(&mut self, strategy: Strategy, won: u32, now: u64) {
+    pub fn record_run(&mut self, strategy: Strategy, won: u32, now: u64) {
         let record = &mut self.strategies[strategy as usize];
         record.run_count += 1;
         record.last_won = won;
@@ -192,10 +192,10 @@ impl MemoryPressureHandler {
         record.backoff_left = record.backoff;
     }
 
-    fn set_calm(&mut self) {
+    fn update_kept_range(&mut self) {
         let level = self.level as usize;
-        self.calm_low = self.thresholds.get(level).map_or(0, |next| next.enter_below);
-        self.calm_high = if level == 0 { u32::MAX } else { self.thresholds[level - 1].leave_at };
+        self.level_kept_from = self.thresholds.get(level).map_or(0, |next| next.enter_below);
+        self.level_kept_below = if level == 0 { u32::MAX } else { self.thresholds[level - 1].leave_at };
     }
 }
 

@@ -43,7 +43,7 @@ impl DynamicMemoryManager {
             Strategy::PageMigration => self.evacuate() + self.empty_sparsest_section(),
             Strategy::Defragmentation => self.compact(),
         };
-        self.pressure_handler.note_run(strategy, won, hardware::now());
+        self.pressure_handler.record_run(strategy, won, hardware::now());
         self.stats.optimization_events += 1;
         self.record(0, EventKind::StrategyRun, strategy as u64, won as u64);
         self.update_pressure();

@@ -3,7 +3,7 @@
 use super::asid::{Allocation, AsidAllocator};
 use super::layout::MAX_TASKS;
 use crate::hardware;
-use crate::marks::{SWITCH, mark};
+use crate::probes::{SWITCH, probe};
 
 /// A TTBR0 table and the ASID it is used with. Entry `n` belongs to task `n`; entry 0, an empty table with ASID 0,
 /// to the kernel.
@@ -81,7 +81,7 @@ impl HardwareContextSwitcher {
         self.switch_count += 1;
         self.fast_switch_count += fast as u64;
         hardware::write_ttbr0(ttbr0);
-        mark!(SWITCH, number as u64, ttbr0);
+        probe!(SWITCH, number as u64, ttbr0);
         rolled_over
     }
 

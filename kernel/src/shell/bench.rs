@@ -9,7 +9,7 @@ use crate::workload::wait_until;
 
 /// Each is measured that many times, and the best taken: a tick of the timer in between only adds.
 const RUNS: usize = 5;
-const PATIENCE: u64 = 5_000;
+const TIMEOUT_MS: u64 = 5_000;
 
 /// What is measured: its name, the program, how many of it run side by side.
 const MEASUREMENTS: [(&str, &str, usize); 4] = [
@@ -41,7 +41,7 @@ fn measure(program: &str, tasks: usize) -> Option<u64> {
     let start = || scheduler::spawn(Start::of(programs::find(program)?)).ok();
     let ids: [Option<u16>; 2] = core::array::from_fn(|place| if place < tasks { start() } else { None });
     let has_ended = |id: &u16| !scheduler::task(*id).is_alive();
-    let in_time = wait_until(PATIENCE, || ids.iter().flatten().all(has_ended));
+    let in_time = wait_until(TIMEOUT_MS, || ids.iter().flatten().all(has_ended));
     let [counts, operations] = scheduler::task(ids[0]?).report;
     ids.iter().flatten().for_each(|&id| {
         scheduler::kill(id);

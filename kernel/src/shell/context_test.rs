@@ -4,14 +4,14 @@
 use super::verdict::Verdict;
 use crate::println;
 use crate::programs;
-use crate::scheduler::{self, Start, look_at_memory};
+use crate::scheduler::{self, Start, read_memory_manager};
 use crate::workload::wait_until;
 use tinyos::memory::dynamic::Exhausted;
 use tinyos::memory::layout::MAX_TASKS;
 use tinyos::memory::switcher::Invalidations;
 use tinyos::tasks::EndReason;
 
-const PATIENCE: u64 = 10_000;
+const TIMEOUT_MS: u64 = 10_000;
 
 #[derive(Clone, Copy, Default)]
 struct Counters {
@@ -31,16 +31,16 @@ pub struct Outcome {
     /// Tasks that did not finish all their rounds, each with its own memory.
     failed: u32,
     /// Why not all tasks could be started.
-    lacking: Option<Exhausted>,
+    exhausted: Option<Exhausted>,
     before: Counters,
     after: Counters,
 }
 
 impl Outcome {
     pub fn verdict(&self) -> Verdict {
-        match self.lacking {
+        match self.exhausted {
             _ if self.failed > 0 => Verdict::Failed,
-            Some(lacking) => Verdict::NoRoom(lacking),
+            Some(exhausted) => Verdict::NoRoom(exhausted),
             None if self.started == self.asked => Verdict::Passed,
             None => Verdict::Failed,
         }
@@ -72,24 +72,24 @@ pub fn run(tasks: u32, rounds: u64, progress: &mut dyn FnMut(u32, u32)) -> Outco
     for place in ids.iter_mut().take(tasks as usize) {
         match scheduler::spawn(Start { arguments: [0, rounds, 0], ..Start::of(program) }) {
             Ok(id) => *place = id,
-            Err(lacking) => {
-                outcome.lacking = Some(lacking);
+            Err(exhausted) => {
+                outcome.exhausted = Some(exhausted);
                 break;
             }
         }
         outcome.started += 1;
     }
     let ids = &ids[..outcome.started as usize];
-    wait_until(PATIENCE, || {
+    wait_until(TIMEOUT_MS, || {
         let ended = ids.iter().filter(|&&id| !scheduler::task(id).is_alive()).count() as u32;
         progress(ended, tasks);
         ended == ids.len() as u32
     });
     for &id in ids {
         let task = scheduler::task(id);
-        let is_right = task.end_reason == EndReason::Exited && task.report == [rounds, 0];
+        let passed = task.end_reason == EndReason::Exited && task.report == [rounds, 0];
         outcome.rounds += task.report[0];
-        outcome.failed += !is_right as u32;
+        outcome.failed += !passed as u32;
         scheduler::kill(id);
     }
     outcome.after = counters();
@@ -97,7 +97,7 @@ pub fn run(tasks: u32, rounds: u64, progress: &mut dyn FnMut(u32, u32)) -> Outco
 }
 
 fn counters() -> Counters {
-    look_at_memory(|manager| {
+    read_memory_manager(|manager| {
         let switcher = &manager.context_switcher;
         Counters {
             switches: switcher.switch_count,

@@ -99,9 +99,9 @@ fn strategy(mut words: Words) -> Result<(), &'static str> {
         _ => return Err("cache, relief, migration or defragmentation"),
     };
     let (won, run) = without_interrupts(|| {
-        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let mut manager = DYNAMIC_MEMORY_MANAGER.write();
         let won = manager.run_strategy(strategy);
-        manager.note_pressure();
+        manager.check_pressure();
         (won, manager.frames.longest_free_run())
     });
     println!(
@@ -116,7 +116,7 @@ fn strategy(mut words: Words) -> Result<(), &'static str> {
 fn migrate(mut words: Words) -> Result<(), &'static str> {
     let (address, target) = (number(&mut words)?, number(&mut words)?);
     let (from, to) = without_interrupts(|| {
-        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let mut manager = DYNAMIC_MEMORY_MANAGER.write();
         let to = manager.frames.number(target).ok_or("that physical address is not in the pool")?;
         let (owner, from) = frame_of(&manager, address).ok_or("no task has a page of its own there")?;
         if !manager.move_frame(from, to) {
@@ -145,7 +145,7 @@ fn asid_bits(mut words: Words) -> Result<(), &'static str> {
     if !(2..=16).contains(&bits) {
         return Err("from 2 to 16 bits");
     }
-    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().context_switcher.restart_asids(bits as u32));
+    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.write().context_switcher.restart_asids(bits as u32));
     println!("ASIDs have {bits} bits");
     Ok(())
 }

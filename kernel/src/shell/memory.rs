@@ -53,7 +53,7 @@ pub fn help() {
 pub fn show(view: impl FnOnce(&DynamicMemoryManager, &Scheduler, &mut dyn Write) -> FormatResult) {
     without_interrupts(|| {
         DYNAMIC_MEMORY_MANAGER
-            .look(|manager| SCHEDULER.look(|scheduler| view(manager, scheduler, &mut Console)))
+            .read(|manager| SCHEDULER.read(|scheduler| view(manager, scheduler, &mut Console)))
             // The console takes all that is written to it.
             .unwrap_or_default()
     });

@@ -1,6 +1,5 @@
 //! The shell on the serial console.
 
-mod account;
 mod bench;
 pub mod context_test;
 mod control;
@@ -9,6 +8,7 @@ mod input;
 mod memory;
 pub mod pool;
 mod requests;
+mod snapshot;
 mod stress;
 pub mod verdict;
 

@@ -20,7 +20,7 @@ impl fmt::Display for Verdict {
             Verdict::Passed => out.write_str("passed"),
             Verdict::Failed => out.write_str("FAILED"),
             Verdict::Cancelled => out.write_str("cancelled; no harm done"),
-            Verdict::NoRoom(lacking) => write!(out, "no room for its tasks: {}", lacking.reason()),
+            Verdict::NoRoom(exhausted) => write!(out, "no room for its tasks: {}", exhausted.reason()),
         }
     }
 }

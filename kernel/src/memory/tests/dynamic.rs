@@ -152,7 +152,7 @@ fn take(machine: &mut Machine, step: Step) {
                 && !frames.info[to as usize].is_used();
             let moved = machine.kernel(|manager| {
                 let moved = manager.move_frame(from, to);
-                manager.note_pressure();
+                manager.check_pressure();
                 moved
             });
             assert_eq!(moved, possible, "{from} to {to}");

@@ -63,7 +63,7 @@ fn take(lazy: &mut LazyPageAllocator, model: &mut Vec<LazyRange>, step: Step) {
             if !model.is_empty() {
                 let range = model.swap_remove(choice % model.len());
                 let place = lazy.range_at(range.owner, address_of(range.first)).expect("it is known");
-                assert_eq!(lazy.forget(place), range);
+                assert_eq!(lazy.remove_range(place), range);
                 assert_eq!(lazy.range_at(range.owner, address_of(range.first)), None);
             }
         }
@@ -124,7 +124,7 @@ fn all_records_can_be_reserved_at_once_and_again() {
         assert_eq!(lazy.reserve(3, RECORDS), Some(0));
         assert_eq!((lazy.reserved_pages, lazy.reserve(3, 1)), (RECORDS, None));
         let place = place_of(&lazy, 0);
-        assert_eq!(lazy.forget(place), LazyRange { first: 0, pages: RECORDS, owner: 3 });
+        assert_eq!(lazy.remove_range(place), LazyRange { first: 0, pages: RECORDS, owner: 3 });
         assert_eq!(lazy.reserved_pages, 0);
     }
     assert_eq!((lazy.reserve(3, 0), lazy.reserve(3, RECORDS + 1), lazy.reserve(3, u32::MAX)), (None, None, None));
@@ -139,7 +139,7 @@ fn the_table_of_ranges_is_a_limit_of_its_own() {
     assert_eq!(lazy.reserve(1, 1), None);
     assert_eq!(lazy.reserved_pages as usize, 2 * MAX_LAZY_RANGES);
     let place = place_of(&lazy, 10);
-    lazy.forget(place);
+    lazy.remove_range(place);
     assert_eq!(lazy.reserve(1, 2), Some(MAX_LAZY_RANGES as u32 * 2), "a record is reused as late as may be");
 }
 
@@ -149,7 +149,7 @@ fn a_search_that_reaches_the_end_starts_over() {
     assert_eq!(lazy.reserve(1, 100), Some(0));
     assert_eq!(lazy.reserve(1, RECORDS - 150), Some(100));
     let place = place_of(&lazy, 0);
-    lazy.forget(place);
+    lazy.remove_range(place);
     assert_eq!(lazy.reserve(1, 60), Some(0), "50 are left behind, 100 before");
     assert_eq!(lazy.reserve(1, 60), None);
     assert_eq!(lazy.reserve(1, 50), Some(RECORDS - 50));

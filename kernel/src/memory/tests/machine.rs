@@ -123,7 +123,7 @@ impl Machine {
     pub fn kernel<T>(&mut self, function: impl FnOnce(&mut DynamicMemoryManager) -> T) -> T {
         let current = self.manager.context_switcher.current;
         if let Some(task) = self.tasks.get(&current) {
-            self.manager.note_stack_pointer(current, task.stack_pointer);
+            self.manager.record_stack_pointer(current, task.stack_pointer);
         }
         let result = function(&mut self.manager);
         self.follow_log();

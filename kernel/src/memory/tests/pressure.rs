@@ -61,7 +61,7 @@ proptest! {
         }
     }
 
-    /// `is_calm` is what the kernel asks on each allocation, in place of `update`: both have to agree.
+    /// `keeps_level` is what the kernel asks on each allocation, in place of `update`: both have to agree.
     #[test]
     fn calm_is_exactly_when_an_update_would_change_nothing(
         first in limit(), second in limit(), shares in prop::collection::vec(0..=1000u64, 1..30), at in 0..30usize,
@@ -76,13 +76,13 @@ proptest! {
             for free in borders.iter().flat_map(|&border| [border.saturating_sub(1), border]) {
                 if free < u32::MAX {
                     let changes = level_of(handler.level, free, &handler.thresholds) != handler.level;
-                    prop_assert_eq!(handler.is_calm(free), !changes, "{} free at {:?}", free, handler.level);
+                    prop_assert_eq!(handler.keeps_level(free), !changes, "{} free at {:?}", free, handler.level);
                 }
             }
             if free < u32::MAX {
-                let calm = handler.is_calm(free);
+                let calm = handler.keeps_level(free);
                 prop_assert_eq!(handler.update(free, 9).is_none(), calm);
-                prop_assert!(handler.is_calm(free), "not calm after an update");
+                prop_assert!(handler.keeps_level(free), "not calm after an update");
             }
         }
     }
@@ -139,9 +139,9 @@ fn levels_begin_and_end_at_their_borders() {
 #[test]
 fn a_new_limit_moves_the_borders() {
     let mut handler = with_limit(1000);
-    assert!(handler.is_calm(600) && !handler.is_calm(499));
+    assert!(handler.keeps_level(600) && !handler.keeps_level(499));
     handler.set_limit(2000);
-    assert!(!handler.is_calm(600));
+    assert!(!handler.keeps_level(600));
     assert_eq!(handler.update(600, 5), Some(Low));
     assert_eq!((handler.level, handler.limit_frames), (Medium, 2000));
 }
@@ -169,13 +169,13 @@ fn what_may_be_done_grows_with_the_level() {
 fn the_one_that_won_most_last_time_comes_first_and_a_new_one_before_all() {
     let mut handler = at_level(Critical);
     assert_eq!(handler.choose().collect::<Vec<_>>(), Answer::ALL);
-    handler.note_run(CacheOptimization, 10, 1);
-    handler.note_run(PressureRelief, 30, 1);
-    handler.note_run(PageMigration, 20, 1);
+    handler.record_run(CacheOptimization, 10, 1);
+    handler.record_run(PressureRelief, 30, 1);
+    handler.record_run(PageMigration, 20, 1);
     let order = [Defragmentation, PressureRelief, PageMigration, CacheOptimization];
     assert_eq!(handler.choose().collect::<Vec<_>>(), order);
-    handler.note_run(Defragmentation, 20, 2);
-    handler.note_run(CacheOptimization, 40, 2);
+    handler.record_run(Defragmentation, 20, 2);
+    handler.record_run(CacheOptimization, 40, 2);
     // Equals stay in the order of cost.
     let order = [CacheOptimization, PressureRelief, PageMigration, Defragmentation];
     assert_eq!(handler.choose().collect::<Vec<_>>(), order);
@@ -193,21 +193,21 @@ fn a_strategy_that_wins_nothing_is_passed_over_longer_each_time_until_it_wins() 
     let mut handler = at_level(High);
     let mut skipped = 0;
     for expected in [1, 2, 4, 8, BACKOFF_LIMIT as u32] {
-        handler.note_run(PressureRelief, 0, 1);
+        handler.record_run(PressureRelief, 0, 1);
         assert_eq!(passed_over(&mut handler, PressureRelief), expected);
         skipped += expected;
     }
     assert_eq!(handler.strategies[PressureRelief as usize].skip_count, skipped);
-    handler.note_run(PressureRelief, 1, 2);
+    handler.record_run(PressureRelief, 1, 2);
     assert_eq!(passed_over(&mut handler, PressureRelief), 0);
-    handler.note_run(PressureRelief, 0, 3);
+    handler.record_run(PressureRelief, 0, 3);
     assert_eq!(passed_over(&mut handler, PressureRelief), 1, "a win takes the backoff back");
 }
 
 #[test]
 fn a_level_that_does_not_allow_a_strategy_is_no_occasion_for_it() {
     let mut handler = at_level(High);
-    handler.note_run(Defragmentation, 0, 1);
+    handler.record_run(Defragmentation, 0, 1);
     handler.update(400, 2);
     for _ in 0..5 {
         assert!(handler.choose().all(|strategy| allowed(Medium).contains(&strategy)));
@@ -240,7 +240,7 @@ proptest! {
                 std::cmp::Reverse(if record.run_count == 0 { u32::MAX } else { record.last_won })
             });
             prop_assert_eq!(handler.choose().collect::<Vec<_>>(), expected);
-            handler.note_run(strategy, won, 5);
+            handler.record_run(strategy, won, 5);
         }
     }
 }

@@ -50,7 +50,7 @@ fn scatter(machine: &mut Machine, address: u64, to: u32) {
     let from = frame_of(machine, address);
     assert!(machine.kernel(|manager| {
         let moved = manager.move_frame(from, to);
-        manager.note_pressure();
+        manager.check_pressure();
         moved
     }));
 }
@@ -87,7 +87,7 @@ fn pages_of_stacks_and_of_tasks_move_as_well() {
     for (place, &from) in stack.iter().chain(&task).enumerate() {
         assert!(machine.kernel(|manager| manager.move_frame(from, 2000 + place as u32)));
     }
-    machine.kernel(|manager| manager.note_pressure());
+    machine.kernel(|manager| manager.check_pressure());
     audit(&machine);
     machine.read_task_page(1);
     for address in machine.tasks[&1].memory.keys().copied().collect::<Vec<_>>() {
@@ -164,7 +164,7 @@ fn pressure_relief_shrinks_stacks_to_their_pointer_and_keeps_what_lies_above() {
         machine.push(1, PAGE, false, page).unwrap();
     }
     machine.pop(1, 7 * PAGE - 16);
-    machine.kernel(|manager| manager.note_pressure());
+    machine.kernel(|manager| manager.check_pressure());
     let before = machine.invalidations[0];
     assert_eq!(run(&mut machine, Strategy::PressureRelief), 6);
     let stack = machine.manager.stack_manager.stacks[0];
@@ -209,7 +209,7 @@ fn a_stack_pointer_that_is_not_in_the_stack_does_no_harm() {
     machine.push(1, 8 * PAGE, false, 1).unwrap();
     let size = |machine: &Machine| machine.manager.stack_manager.stacks[0].current_size / PAGE_SIZE;
     for (pointer, pages) in [(0, 8), (0x7000_0000_0000, 8), (u64::MAX, 1)] {
-        machine.manager.note_stack_pointer(1, pointer);
+        machine.manager.record_stack_pointer(1, pointer);
         machine.manager.run_strategy(Strategy::PressureRelief);
         assert_eq!(size(&machine), pages, "{pointer:#x}");
     }
@@ -242,7 +242,7 @@ fn claim_below(machine: &mut Machine, end: u32) -> Vec<u32> {
 
 fn give_back(machine: &mut Machine, claimed: Vec<u32>) {
     claimed.into_iter().for_each(|frame| machine.manager.frames.release_to_pool(frame));
-    machine.kernel(|manager| manager.note_pressure());
+    machine.kernel(|manager| manager.check_pressure());
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn page_migration_empties_the_sparsest_section() {
     }
     assert_eq!((in_section(&machine, 3), in_section(&machine, 7)), (5, 7));
     machine.manager.frames.drain_cache();
-    machine.kernel(|manager| manager.note_pressure());
+    machine.kernel(|manager| manager.check_pressure());
     assert_eq!(run(&mut machine, Strategy::PageMigration), 5);
     assert_eq!((in_section(&machine, 3), in_section(&machine, 7)), (0, 7));
     assert_eq!(run(&mut machine, Strategy::PageMigration), 7);

@@ -1,6 +1,6 @@
 //! Address spaces, ASIDs and TLB invalidations.
 
-use super::note_hidden;
+use super::write_hidden_count;
 use crate::memory::dynamic::DynamicMemoryManager;
 use crate::memory::switcher::AddressSpace;
 use crate::tasks::Scheduler;
@@ -37,7 +37,7 @@ pub(super) fn up_to(manager: &DynamicMemoryManager, scheduler: &Scheduler, rows:
             space.switch_count
         )?;
     }
-    note_hidden(active().skip(rows).count(), out)
+    write_hidden_count(active().skip(rows).count(), out)
 }
 
 fn totals(manager: &DynamicMemoryManager, out: &mut dyn Write) -> Result {

@@ -1,6 +1,6 @@
 //! `*l`: the lazy pages, by range and by runs of equal state.
 
-use super::note_hidden;
+use super::write_hidden_count;
 use crate::memory::dynamic::DynamicMemoryManager;
 use crate::memory::lazy::{LazyPage, LazyPageAllocator, LazyRange, address_of};
 use crate::text::units::{Frames, Size};
@@ -92,7 +92,7 @@ pub(super) fn ranges(manager: &DynamicMemoryManager, rows: usize, out: &mut dyn 
             pages.iter().map(|page| page.access_count as u64).sum::<u64>()
         )?;
     }
-    note_hidden(in_use(lazy).skip(rows).count(), out)
+    write_hidden_count(in_use(lazy).skip(rows).count(), out)
 }
 
 fn runs(lazy: &LazyPageAllocator, out: &mut dyn Write) -> Result {
@@ -119,7 +119,7 @@ fn runs(lazy: &LazyPageAllocator, out: &mut dyn Write) -> Result {
             first += run.len() as u32;
         }
     }
-    note_hidden(shown.saturating_sub(MAX_RUNS), out)
+    write_hidden_count(shown.saturating_sub(MAX_RUNS), out)
 }
 
 fn in_use(lazy: &LazyPageAllocator) -> impl Iterator<Item = &LazyRange> {

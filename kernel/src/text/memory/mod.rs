@@ -35,7 +35,7 @@ pub fn report(manager: &DynamicMemoryManager, scheduler: &Scheduler, out: &mut d
 }
 
 /// Says how many rows of a table are missing, if any are.
-fn note_hidden(hidden: usize, out: &mut dyn Write) -> Result {
+fn write_hidden_count(hidden: usize, out: &mut dyn Write) -> Result {
     if hidden > 0 { writeln!(out, "rows not shown: {hidden}") } else { Ok(()) }
 }
 

@@ -152,8 +152,8 @@ mod tests {
     fn strategies_show_what_they_won_and_in_what() {
         let mut manager = fixtures::manager();
         let handler = &mut manager.pressure_handler;
-        handler.note_run(Strategy::PageMigration, 4_000_000_000, 9);
-        handler.note_run(Strategy::PageMigration, 0, 10);
+        handler.record_run(Strategy::PageMigration, 4_000_000_000, 9);
+        handler.record_run(Strategy::PageMigration, 0, 10);
         handler.strategies[3].skip_count = 8;
         let text = show(&manager);
         let row = |name: &str| {

@@ -1,6 +1,6 @@
 //! `*d`: the dynamic stacks.
 
-use super::note_hidden;
+use super::write_hidden_count;
 use crate::memory::dynamic::DynamicMemoryManager;
 use crate::memory::growth::GrowthPolicy;
 use crate::memory::stacks::DynamicStack;
@@ -59,7 +59,7 @@ pub(super) fn up_to(manager: &DynamicMemoryManager, rows: usize, out: &mut dyn W
     for stack in active().take(rows) {
         row(stack, out)?;
     }
-    note_hidden(active().skip(rows).count(), out)
+    write_hidden_count(active().skip(rows).count(), out)
 }
 
 fn row(stack: &DynamicStack, out: &mut dyn Write) -> Result {
