@@ -80,7 +80,7 @@ def find(value: gdb.Value, name: str) -> tuple[str, Callable[[gdb.Value], Any]]:
         return "atomic", _Atomic
     if value.type.strip_typedefs().code not in _WHOLE:
         return "enum", _Enumerator
-    return ("cell", _Cell) if "::SequenceCell<" in name else ("struct", _Record)
+    return ("lock", _Lock) if "::SequenceLock<" in name else ("struct", _Record)
 
 
 def short(name: str) -> str:
@@ -124,8 +124,8 @@ class _Atomic:
         return str(unwrapped(self._value))
 
 
-class _Cell:
-    """A `SequenceCell`: whether its value is being changed, and the value itself."""
+class _Lock:
+    """A `SequenceLock`: whether it is locked for writing, and the value itself."""
 
     def __init__(self, value: gdb.Value) -> None:
         self._value = value
@@ -133,11 +133,11 @@ class _Cell:
     def to_string(self) -> str:
         """GDB's call."""
         sequence = int(unwrapped(self._value["sequence"]))
-        state = ", now being changed" if sequence % 2 else ""
-        return f"SequenceCell (changed {sequence // 2:,} times{state})"
+        state = ", being written now" if sequence % 2 else ""
+        return f"SequenceLock (written {sequence // 2:,} times{state})"
 
     def children(self) -> Iterator[tuple[str, gdb.Value]]:
-        """GDB's call: past the cell, what it holds."""
+        """GDB's call: the value in the lock."""
         yield "value", unwrapped(self._value["value"])
 
 

@@ -1,7 +1,7 @@
-"""Stopping where the kernel does something: breakpoints at its marks, of whose kind and figures GDB sees to.
+"""Stop the target at a kernel event: breakpoints at the kernel's probes; GDB evaluates the conditions.
 
-Nothing is polled, and nothing of another kind stops the target: there is a mark for each, and what else must
-hold is a condition on registers, which GDB has at the stop already.
+Nothing is polled, and events of other kinds do not stop the target: each kind has its own probes. A condition
+is on registers, which GDB has read at the stop anyway.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from gdbplugin.kernel.events import Event, kind_numbers, read_events
 from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.spaces import AddressSpace, read_spaces
-from gdbplugin.layout.marks import SWITCH, Mark
+from gdbplugin.layout.probes import SWITCH, Probe
 from gdbplugin.session import mi
 from gdbplugin.session.errors import (
     CommandFailedError,
@@ -83,10 +83,10 @@ class EventBreakpoint:
         self._numbers: list[str] = []
         try:
             with session.reading() as target:
-                marks = _marks(session.kernel, target.required_kernel(), wanted)
+                probes = _probes(session.kernel, target.required_kernel(), wanted)
                 with deferred():  # One whose number nobody has noted could not be deleted.
-                    for mark in marks:
-                        self._numbers.append(_insert(session.debugger, mark, wanted.condition(mark)))
+                    for probe in probes:
+                        self._numbers.append(_insert(session.debugger, probe, wanted.condition(probe)))
         except BaseException:
             with contextlib.suppress(SessionError):  # What went wrong says more than this.
                 self.delete()
@@ -218,22 +218,22 @@ class Breakpoints:
                 raise
 
 
-def _marks(file: KernelFile, kernel: Kernel, wanted: Occurrence) -> list[Mark]:
-    """The kernel's marks of what is wanted; raises `KernelUnusableError` for a kernel that has none."""
+def _probes(file: KernelFile, kernel: Kernel, wanted: Occurrence) -> list[Probe]:
+    """The kernel's probes of what is wanted; raises `KernelUnusableError` for a kernel that has none."""
     known = {SWITCH_KIND: SWITCH, **kind_numbers(kernel)}
     numbers = {known.get(kind) for kind in wanted.kinds}
-    found = [mark for mark in file.marks if mark.kind in numbers]
+    found = [probe for probe in file.probes if probe.kind in numbers]
     if not found:
         raise KernelUnusableError(
-            f"{file.path} has no mark of {' or '.join(wanted.kinds)}: build a newer one"
+            f"{file.path} has no probe for {' or '.join(wanted.kinds)}: build a newer one"
         )
     return found
 
 
-def _insert(gdb: Gdb, mark: Mark, condition: str) -> str:
-    """GDB's number of a breakpoint at a mark."""
+def _insert(gdb: Gdb, probe: Probe, condition: str) -> str:
+    """GDB's number of a breakpoint at a probe."""
     options = f"-c {mi.quote(condition)} " if condition else ""
-    number: str = gdb.mi(f"-break-insert {options}*{mi.address(mark.address)}").payload["bkpt"]["number"]
+    number: str = gdb.mi(f"-break-insert {options}*{mi.address(probe.address)}").payload["bkpt"]["number"]
     return number
 
 

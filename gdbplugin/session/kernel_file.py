@@ -15,7 +15,7 @@ from gdbplugin.kernel.snapshot import NoMachine
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
-from gdbplugin.layout.marks import Mark, read_marks
+from gdbplugin.layout.probes import Probe, read_probes
 from gdbplugin.layout.types import Layout, LayoutError, Static, in_one_line
 from gdbplugin.machine import MachineError
 from gdbplugin.session import mi
@@ -109,13 +109,13 @@ class KernelFile:
         return True
 
     @functools.cached_property
-    def marks(self) -> tuple[Mark, ...]:
+    def probes(self) -> tuple[Probe, ...]:
         """Where in its code things happen that can be waited for; raises `KernelUnusableError`."""
         try:
-            return read_marks(self.path, self.debug)
+            return read_probes(self.path, self.debug)
         except LayoutError as error:
             if not self.is_ours:
-                lack = "this kernel has no marks for debuggers: it does not tell when something happens"
+                lack = "this kernel has no probes for debuggers: nothing can be waited for"
                 raise KernelUnusableError(lack) from error
             raise KernelUnusableError(f"{error}: {_BUILD}") from error
 

@@ -1,4 +1,4 @@
-"""What a session can wait for, by meaning: which of the kernel's marks tell of it, on what condition."""
+"""What a session can wait for: the kernel's probes of it, and the condition."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from gdbplugin.kernel.lazy import PAGE_BYTES
 from gdbplugin.kernel.pressure import LEVELS
-from gdbplugin.layout.marks import Mark
+from gdbplugin.layout.probes import Probe
 from gdbplugin.session.errors import SessionError
 
 SWITCH_KIND = "Switch"
-"""What stands here for the marks that are of no event."""
+"""The kind of the probes that do not belong to an event."""
 
 Words = Mapping[str, object]
 
@@ -22,8 +22,8 @@ class Occurrence:
 
     text: str
     kinds: tuple[str, ...]
-    condition: Callable[[Mark], str]
-    """GDB's expression that holds at a mark when this has happened; empty where it always has."""
+    condition: Callable[[Probe], str]
+    """GDB's expression that is true at a probe when this has happened; empty where it always is."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _lazy_fault(words: Words) -> Occurrence:
     return Occurrence(
         f"a lazy fault in {start:#x}..{end:#x}",
         kinds,
-        lambda mark: f"${mark.first} >= {start:#x} && ${mark.first} < {end:#x}",
+        lambda probe: f"${probe.first} >= {start:#x} && ${probe.first} < {end:#x}",
     )
 
 
@@ -105,7 +105,7 @@ def _switch(words: Words) -> Occurrence:
     return Occurrence(
         f"a switch to ASID {wanted}",
         (SWITCH_KIND,),
-        lambda mark: f"((${mark.second} >> 48) & 0xffff) == {wanted}",
+        lambda probe: f"((${probe.second} >> 48) & 0xffff) == {wanted}",
     )
 
 
@@ -115,12 +115,12 @@ def _task_ended(words: Words) -> Occurrence:
     return Occurrence(f"{which} to end", ("TaskEnded",), _equals("first", number))
 
 
-def _equals(figure: str, value: object) -> Callable[[Mark], str]:
+def _equals(figure: str, value: object) -> Callable[[Probe], str]:
     """The condition that a figure has a value; none where any will do."""
     if value is None:
         return lambda _: ""
     number = _integer("the number", value)
-    return lambda mark: f"${getattr(mark, figure)} == {number}"
+    return lambda probe: f"${getattr(probe, figure)} == {number}"
 
 
 def _integer(name: str, value: object) -> int:

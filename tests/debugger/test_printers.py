@@ -44,7 +44,7 @@ def test_names_are_short_and_addresses_hexadecimal(printed, shared_machine):
         (f"{MANAGER}.events.entries[0]", "Event = {sequence = "),
         ("tinyos::debugger::DEBUGGER_INTERFACE", 'DebuggerInterface = {magic = "TinyOSdb", version = 3,'),
         ("kernel::failure::FAILURE_RECORD", 'FailureRecord = {magic = "", kind = 0,'),
-        (SCHEDULER, "SequenceCell (changed "),
+        (SCHEDULER, "SequenceLock (written "),
         (f"{SCHEDULER}.value.value.tasks[0]", "Task = {context = Context = {"),
     ],
 )
@@ -57,7 +57,7 @@ def test_each_type(printed, expression, beginning):
 def test_what_wraps_a_value_is_seen_through(printed):
     assert '"worker"' in printed(f"{SCHEDULER}.value.value.tasks[1]")
     assert "request = 0, served = " in printed("tinyos::debugger::DEBUGGER_INTERFACE")
-    assert "SequenceCell (changed " in printed(SCHEDULER)
+    assert "SequenceLock (written " in printed(SCHEDULER)
     assert "= {value = Scheduler = {current = " in printed(SCHEDULER)
 
 

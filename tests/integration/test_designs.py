@@ -137,7 +137,7 @@ def test_what_it_has_not_is_said_in_one_line(design):
         shown(session, "tinyos events")
     with pytest.raises(KernelUnusableError, match="only a TinyOS that has can be watched"):
         session.watch()
-    with pytest.raises(KernelUnusableError, match=r"^this kernel has no marks for debuggers"):
+    with pytest.raises(KernelUnusableError, match=r"^this kernel has no probes for debuggers"):
         session.run_until("stack-growth", timeout=5)
 
 

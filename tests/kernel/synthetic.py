@@ -43,10 +43,10 @@ def record(name, /, **types):
     return Struct(name, size, tuple(fields))
 
 
-def cell(value):
-    """The shape of the kernel's sequence cell: an atomic counter beside an `UnsafeCell`."""
+def lock(value):
+    """The shape of the kernel's sequence lock: an atomic counter beside an `UnsafeCell`."""
     atomic = record("AtomicU64", v=record("UnsafeCell<u64>", value=U64))
-    return record(f"SequenceCell<{value.name}>", sequence=atomic, value=record("UnsafeCell<T>", value=value))
+    return record(f"SequenceLock<{value.name}>", sequence=atomic, value=record("UnsafeCell<T>", value=value))
 
 
 POOL_BASE, POOL_FRAMES = 0x0800_0000, 96
@@ -203,7 +203,7 @@ SCHEDULER_TYPE = record(
         4,
     ),
 )
-TYPES = {MANAGER: cell(MANAGER_TYPE), SCHEDULER: cell(SCHEDULER_TYPE)}
+TYPES = {MANAGER: lock(MANAGER_TYPE), SCHEDULER: lock(SCHEDULER_TYPE)}
 STATIC_VIRTUAL, STATIC_PHYSICAL = 0xFFFF_8000_0020_0000, 0x0020_0000
 PLACES = {MANAGER: 0x100, SCHEDULER: 0x8_0000}
 

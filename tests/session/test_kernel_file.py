@@ -86,7 +86,7 @@ def test_a_kernel_with_a_separate_debug_file_is_accepted(
     kernel, whole = KernelFile.open(pair), KernelFile.open(dwarf5_elf)
     assert (kernel.path, kernel.debug) == (pair, pair.with_name("kernel.debug"))
     assert kernel.image.fingerprint() == whole.image.fingerprint()
-    assert kernel.marks == whole.marks
+    assert kernel.probes == whole.probes
     manager = kernel.layout.static(MANAGER)
     assert manager is not None
     assert manager == whole.layout.static(MANAGER)
@@ -122,7 +122,7 @@ def test_a_debug_file_without_tinyos_is_told(tmp_path: Path, dwarf5_elf: Path) -
 
 
 @pytest.mark.parametrize("method", COMPRESSIONS)
-def test_a_compressed_kernel_has_the_same_marks(tmp_path: Path, kernel_elf: Path, method: str) -> None:
+def test_a_compressed_kernel_has_the_same_probes(tmp_path: Path, kernel_elf: Path, method: str) -> None:
     path = tmp_path / "kernel.elf"
     path.write_bytes(changed(kernel_elf.read_bytes(), COMPRESSIONS[method]))
-    assert KernelFile.open(path).marks == KernelFile.open(kernel_elf).marks
+    assert KernelFile.open(path).probes == KernelFile.open(kernel_elf).probes
