@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gdbplugin.kernel.events import event_names
+from gdbplugin.kernel.exports import STRATEGY_UNITS
 from gdbplugin.kernel.failure import FAILURE_RECORD, read_failure
 from gdbplugin.kernel.interface import INTERFACE
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
@@ -183,7 +184,7 @@ class Watch:
 
     def _statics(self) -> Iterator[Static]:
         """What a snapshot is decoded from."""
-        for name in (MANAGER, SCHEDULER, INTERFACE, FAILURE_RECORD):
+        for name in (MANAGER, SCHEDULER, INTERFACE, FAILURE_RECORD, STRATEGY_UNITS):
             static = self._layout.static(name)
             if static is not None:
                 yield static

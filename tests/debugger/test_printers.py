@@ -42,7 +42,7 @@ def test_names_are_short_and_addresses_hexadecimal(printed, shared_machine):
         (f"{MANAGER}.lazy_allocator.pages[0]", "LazyPage = {virtual_address = 0x200000000000,"),
         (f"{MANAGER}.pressure_handler.level", "Low"),
         (f"{MANAGER}.events.entries[0]", "Event = {sequence = "),
-        ("tinyos::debugger::DEBUGGER_INTERFACE", 'DebuggerInterface = {magic = "TinyOSdb", version = 3,'),
+        ("tinyos::debugger::DEBUGGER_INTERFACE", 'DebuggerInterface = {magic = "TinyOSdb", version = 4,'),
         ("kernel::failure::FAILURE_RECORD", 'FailureRecord = {magic = "", kind = 0,'),
         (SCHEDULER, "SequenceLock (written "),
         (f"{SCHEDULER}.value.value.tasks[0]", "Task = {context = Context = {"),
