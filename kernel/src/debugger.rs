@@ -69,8 +69,8 @@
 //! stress test ends the test early; the cancellation is not counted in `served`.
 //!
 //! The kernel calls [`debugger_request_changed`] whenever `active` has changed, a few times a second while `progress`
-//! does, and at the end. A debugger that waits sets a breakpoint at its first instruction. Core 0 makes the call at EL1,
-//! with no lock held. A kernel that fails makes it as well, from any state, after it has filled `FAILURE_RECORD`.
+//! does, and at the end. A debugger that waits sets a breakpoint at its first instruction. Core 0 makes the call at
+//! EL1, with no lock held. A kernel that fails makes it as well, from any state, after it has filled `FAILURE_RECORD`.
 
 use crate::memory::layout::{MEMORY_MAP, MemoryRange};
 use crate::memory::pressure::Strategy;

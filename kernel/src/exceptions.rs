@@ -21,7 +21,7 @@ const DATA_ABORT: u64 = 0x24;
 const WRITE: u64 = 1 << 6;
 const CACHE_MAINTENANCE: u64 = 1 << 8;
 
-/// Handles a synchronous exception of a task. `context` is in the task's record. Returns the registers to continue with.
+/// Handles a synchronous exception of a task. `context` is in the task's record. Returns the registers to go on with.
 #[unsafe(no_mangle)]
 extern "C" fn task_synchronous(context: &mut Context) -> *mut Context {
     let syndrome = ESR_EL1.get();

@@ -152,7 +152,7 @@ def test_the_kernels_output_and_a_long_command_while_a_line_is_typed(
         ),
         "the prompt again, and no progress",
     )
-    for line, answer in (("console go", "│ all tasks go on"), ("console *t", "│ tinyos> *t")):
+    for line, answer in (("console go", "│ all tasks continue"), ("console *t", "│ tinyos> *t")):
         pane.type(line)
         pane.see(
             lambda lines, answer=answer: answer in lines and "tinyos>" in lines[lines.index(answer) :],

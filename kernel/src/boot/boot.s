@@ -1,5 +1,5 @@
-// From the entry point to `kernel_main`, on every core: goes down to EL1, turns MMU and caches on, and jumps to the upper
-// half. Nothing is written to memory, and no Rust runs, before the caches are on.
+// From the entry point to `kernel_main`, on every core: goes down to EL1, turns MMU and caches on, and jumps to the
+// upper half. Nothing is written to memory, and no Rust runs, before the caches are on.
 
 .equ IMAGE_OFFSET, {image_offset}
 

@@ -1,5 +1,5 @@
-// Exception vectors. A task's registers are saved into its `Context` (tasks.rs): SP_EL1 points there while the task runs.
-// The kernel then uses its exception stack. The shell runs at EL1; its registers are saved on its own stack.
+// Exception vectors. A task's registers are saved into its `Context` (tasks.rs): SP_EL1 points there while the task
+// runs. The kernel then uses its exception stack. The shell runs at EL1; its registers are saved on its own stack.
 
 .equ CONTEXT_SIZE, {context_size}
 .equ CONTEXT_SP, {context_sp}
@@ -68,7 +68,7 @@
     b       resume
 .endm
 
-// An exception that the kernel does not expect: the stack pointer may be invalid, so it switches to the emergency stack.
+// An exception that the kernel does not expect: switches to the emergency stack, as the stack pointer may be invalid.
 .macro fatal number
     .balign 0x80
     msr     tpidr_el1, x0

@@ -143,7 +143,7 @@ impl MemoryPressureHandler {
         self.update_kept_range();
     }
 
-    /// Whether the level stays the same with `free_frames`; if not, call [`Self::update`]. Two comparisons, made on each
+    /// Whether the level stays the same with `free_frames`; if not, call [`Self::update`]. Two comparisons on each
     /// allocation.
     #[inline(always)]
     pub fn keeps_level(&self, free_frames: u32) -> bool {
@@ -164,8 +164,8 @@ impl MemoryPressureHandler {
         Some(former)
     }
 
-    /// The strategies to run now: those that the level allows and that are not backing off, ordered by the gain of their
-    /// last run, greatest first.
+    /// The strategies to run now: those that the level allows and that are not backing off, ordered by the gain of
+    /// their last run, greatest first.
     pub fn choose(&mut self) -> impl Iterator<Item = Strategy> + use<> {
         let mut chosen: [Option<(u32, Strategy)>; 4] = [None; 4];
         let mut count = 0;

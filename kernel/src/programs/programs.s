@@ -109,8 +109,8 @@ lost:
     mov     x0, #-1
     report_and_exit 1
 
-// Advances to the next page (X24), its number (X22) and its place in the six (X23); branches to `there` unless X19 pages
-// are done.
+// Advances to the next page (X24), its number (X22) and its place in the six (X23). Branches to `there` unless X19
+// pages are done.
 .macro next_of_six there
     add     x24, x24, #PAGE
     add     x22, x22, #1

@@ -1,5 +1,5 @@
-//! The context switching test: tasks that share every address but no page count in their memory, yield, and see
-//! whether their counts are still their own.
+//! The context switching test: tasks use the same addresses but different pages. They count in their memory, yield, and
+//! check that the counts are still theirs.
 
 use super::verdict::Verdict;
 use crate::println;
@@ -21,16 +21,16 @@ struct Counters {
     invalidations: Invalidations,
 }
 
-/// What a run of the test found.
+/// The outcome of a test.
 #[derive(Default)]
 pub struct Outcome {
     started: u32,
-    asked: u32,
-    /// Rounds in which a task found its own memory, of all tasks.
+    wanted: u32,
+    /// Correct rounds of all tasks.
     rounds: u64,
-    /// Tasks that did not finish all their rounds, each with its own memory.
+    /// Tasks that found wrong memory, or did not finish all rounds.
     failed: u32,
-    /// Why not all tasks could be started.
+    /// Why some tasks could not be started.
     exhausted: Option<Exhausted>,
     before: Counters,
     after: Counters,
@@ -41,14 +41,14 @@ impl Outcome {
         match self.exhausted {
             _ if self.failed > 0 => Verdict::Failed,
             Some(exhausted) => Verdict::NoRoom(exhausted),
-            None if self.started == self.asked => Verdict::Passed,
+            None if self.started == self.wanted => Verdict::Passed,
             None => Verdict::Failed,
         }
     }
 
     pub fn describe(&self) {
         println!("context switching test: {}", self.verdict());
-        println!("test_tasks: {} of {}", self.started, self.asked);
+        println!("test_tasks: {} of {}", self.started, self.wanted);
         println!("test_rounds: {}", self.rounds);
         println!("test_failures: {}", self.failed);
         println!("test_switches: {}", self.after.switches - self.before.switches);
@@ -64,9 +64,9 @@ impl Outcome {
     }
 }
 
-/// Runs the test with `tasks` tasks of `rounds` rounds each. `progress` is told how many have ended, of how many.
+/// Runs the test with `tasks` tasks of `rounds` rounds each. Calls `progress` with the numbers of ended and all tasks.
 pub fn run(tasks: u32, rounds: u64, progress: &mut dyn FnMut(u32, u32)) -> Outcome {
-    let mut outcome = Outcome { asked: tasks, before: counters(), ..Outcome::default() };
+    let mut outcome = Outcome { wanted: tasks, before: counters(), ..Outcome::default() };
     let Some(program) = programs::find("checker") else { return outcome };
     let mut ids = [0u16; MAX_TASKS];
     for place in ids.iter_mut().take(tasks as usize) {

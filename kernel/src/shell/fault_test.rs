@@ -1,4 +1,4 @@
-//! `faults N`: that many lazy page faults, and whether a frame was lost.
+//! `faults N`: takes N lazy page faults, and checks that no frame was lost.
 
 use super::Words;
 use super::snapshot::Snapshot;
@@ -10,13 +10,13 @@ use tinyos::memory::dynamic::Exhausted;
 use tinyos::tasks::EndReason;
 
 const MAX_FAULTS: u64 = 100_000_000;
-/// Milliseconds for each thousand faults: an emulator on a busy machine is slow.
+/// The most milliseconds for a thousand faults: an emulator on a busy machine is slow.
 const TIMEOUT_MS_PER_THOUSAND_FAULTS: u64 = 200;
 
 pub fn command(mut words: Words) -> Result<(), &'static str> {
     let count = super::number(&mut words)?;
     if !(1..=MAX_FAULTS).contains(&count) {
-        return Err("from 1 to 100000000 faults");
+        return Err("the number of faults must be from 1 to 100000000");
     }
     let program = programs::find("faults").ok_or("no such program")?;
     let before = Snapshot::take();

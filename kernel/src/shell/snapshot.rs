@@ -1,10 +1,10 @@
-//! What the tests of the shell judge by: the frames and the counters, before and after.
+//! The frames and counters before and after a test of the shell.
 
 use crate::scheduler::read_memory_manager;
 use tinyos::memory::audit::Audit;
 use tinyos::memory::dynamic::DynamicMemoryStats;
 
-/// The frames, and the counters of the manager, at one moment.
+/// The audit of the frames, and the manager's counters, at one moment.
 #[derive(Clone, Copy)]
 pub struct Snapshot {
     pub frames: Audit,
@@ -16,7 +16,7 @@ impl Snapshot {
         read_memory_manager(|manager| Snapshot { frames: manager.audit(), stats: manager.stats })
     }
 
-    /// By how much a counter has grown since `before`.
+    /// By how much a counter has increased since `before`.
     pub fn increase_since(&self, before: &Snapshot, counter: impl Fn(&DynamicMemoryStats) -> u32) -> u32 {
         counter(&self.stats).wrapping_sub(counter(&before.stats))
     }
