@@ -1,7 +1,7 @@
-//! Gives the linker the kernel's script, for the kernel alone.
+//! Passes the linker script to the linker, for the kernel binary only.
 
 fn main() {
-    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
+    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     println!("cargo::rustc-link-arg-bin=kernel=-T{folder}/link.ld");
     println!("cargo::rerun-if-changed=link.ld");
     println!("cargo::rerun-if-changed=src");

@@ -22,7 +22,7 @@ fn at_level(level: PressureLevel) -> MemoryPressureHandler {
     handler
 }
 
-/// The level by its definition: the highest that `free` enters, or that it was at and has not left.
+/// The level by its definition: the highest that `free` enters, or the current one if `free` does not leave it.
 fn naive_level(current: PressureLevel, free: u32, limit: u32) -> PressureLevel {
     let per_cent = |share: u32| (limit as u64 * share as u64 / 100) as u32;
     let holds = |level: &PressureLevel| {
@@ -61,7 +61,7 @@ proptest! {
         }
     }
 
-    /// `keeps_level` is what the kernel asks on each allocation, in place of `update`: both have to agree.
+    /// The kernel calls `keeps_level` on each allocation, and `update` only if it returns false: both must agree.
     #[test]
     fn calm_is_exactly_when_an_update_would_change_nothing(
         first in limit(), second in limit(), shares in prop::collection::vec(0..=1000u64, 1..30), at in 0..30usize,
@@ -82,7 +82,7 @@ proptest! {
             if free < u32::MAX {
                 let calm = handler.keeps_level(free);
                 prop_assert_eq!(handler.update(free, 9).is_none(), calm);
-                prop_assert!(handler.keeps_level(free), "not calm after an update");
+                prop_assert!(handler.keeps_level(free), "the level changes again after an update");
             }
         }
     }
@@ -109,7 +109,7 @@ proptest! {
 }
 
 #[test]
-fn levels_begin_and_end_at_their_borders() {
+fn levels_begin_and_end_at_their_thresholds() {
     let mut handler = with_limit(1000);
     let way = [
         (500, Low),
@@ -137,7 +137,7 @@ fn levels_begin_and_end_at_their_borders() {
 }
 
 #[test]
-fn a_new_limit_moves_the_borders() {
+fn a_new_limit_changes_the_thresholds() {
     let mut handler = with_limit(1000);
     assert!(handler.keeps_level(600) && !handler.keeps_level(499));
     handler.set_limit(2000);
@@ -147,7 +147,7 @@ fn a_new_limit_moves_the_borders() {
 }
 
 #[test]
-fn what_may_be_done_grows_with_the_level() {
+fn higher_levels_allow_more_strategies() {
     assert_eq!(allowed(Low), []);
     assert_eq!(allowed(Medium), [CacheOptimization, PageMigration]);
     for level in [High, Critical] {
@@ -166,7 +166,7 @@ fn what_may_be_done_grows_with_the_level() {
 }
 
 #[test]
-fn the_one_that_won_most_last_time_comes_first_and_a_new_one_before_all() {
+fn strategies_run_in_the_order_of_their_gain_new_ones_first() {
     let mut handler = at_level(Critical);
     assert_eq!(handler.choose().collect::<Vec<_>>(), Answer::ALL);
     handler.record_run(CacheOptimization, 10, 1);
@@ -176,20 +176,20 @@ fn the_one_that_won_most_last_time_comes_first_and_a_new_one_before_all() {
     assert_eq!(handler.choose().collect::<Vec<_>>(), order);
     handler.record_run(Defragmentation, 20, 2);
     handler.record_run(CacheOptimization, 40, 2);
-    // Equals stay in the order of cost.
+    // Equal ones stay in the order of cost.
     let order = [CacheOptimization, PressureRelief, PageMigration, Defragmentation];
     assert_eq!(handler.choose().collect::<Vec<_>>(), order);
     let record = handler.strategies[CacheOptimization as usize];
     assert_eq!((record.run_count, record.last_won, record.total_won, record.last_run_time), (2, 40, 50, 2));
 }
 
-/// Occasions on which `strategy` was passed over before it came up again.
+/// Number of calls of `choose` that skip `strategy`.
 fn passed_over(handler: &mut MemoryPressureHandler, strategy: Answer) -> u32 {
     (0..).find(|_| handler.choose().any(|chosen| chosen == strategy)).unwrap()
 }
 
 #[test]
-fn a_strategy_that_wins_nothing_is_passed_over_longer_each_time_until_it_wins() {
+fn a_strategy_without_gain_is_skipped_longer_each_time() {
     let mut handler = at_level(High);
     let mut skipped = 0;
     for expected in [1, 2, 4, 8, BACKOFF_LIMIT as u32] {
@@ -201,11 +201,11 @@ fn a_strategy_that_wins_nothing_is_passed_over_longer_each_time_until_it_wins() 
     handler.record_run(PressureRelief, 1, 2);
     assert_eq!(passed_over(&mut handler, PressureRelief), 0);
     handler.record_run(PressureRelief, 0, 3);
-    assert_eq!(passed_over(&mut handler, PressureRelief), 1, "a win takes the backoff back");
+    assert_eq!(passed_over(&mut handler, PressureRelief), 1, "a gain resets the backoff");
 }
 
 #[test]
-fn a_level_that_does_not_allow_a_strategy_is_no_occasion_for_it() {
+fn a_level_that_forbids_a_strategy_does_not_reduce_its_backoff() {
     let mut handler = at_level(High);
     handler.record_run(Defragmentation, 0, 1);
     handler.update(400, 2);
