@@ -38,7 +38,7 @@ class _Collection:
 
     def __init__(self) -> None:
         self.enabled = True
-        self.subprinters = [_Kind(name) for name in ("atomic", "cell", "enum", "struct")]
+        self.subprinters = [_Kind(name) for name in ("atomic", "enum", "lock", "struct")]
 
     def __call__(self, value: gdb.Value) -> Any:
         """A printer for the value; None where it is not TinyOS's, or no printer is enabled for it."""
