@@ -5,7 +5,7 @@ use crate::probes::probe;
 /// Entries in the ring. A power of two, so that a slot is found by masking the sequence number.
 pub const EVENT_CAPACITY: usize = 4096;
 
-/// What happened. The comment on each kind names the figures `first`; `second` of the [`Event`].
+/// What happened. The comment on each kind says what `first` and `second` of the [`Event`] are.
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {

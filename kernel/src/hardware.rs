@@ -55,7 +55,16 @@ mod platform {
         count
     }
 
-    /// Fills a frame with zeros, by `DC ZVA` of 64-byte blocks (boot checks `DCZID_EL0`).
+    /// Whether `DC ZVA` zeroes blocks of 64 bytes, as [`zero_frame`] needs (`DCZID_EL0`).
+    pub fn zeroes_blocks_of_64_bytes() -> bool {
+        let identification: u64;
+        // SAFETY: only reads an identification register.
+        unsafe { asm!("mrs {}, dczid_el0", out(reg) identification, options(nomem, nostack)) };
+        // DZP is 0: `DC ZVA` is permitted. BS is the logarithm of the number of words.
+        identification & 0x1f == 4
+    }
+
+    /// Fills a frame with zeros, by `DC ZVA` of 64-byte blocks.
     #[inline]
     pub fn zero_frame(frame: u64) {
         let mut address = linear(frame);

@@ -43,6 +43,7 @@ extern "C" fn kernel_main(entered_at: u64) -> ! {
     println!();
     println!("TinyOS {}", env!("CARGO_PKG_VERSION"));
     println!("entered at EL{entered_at}, now at EL{}; {asid_bits}-bit ASIDs", CurrentEL.read(CurrentEL::EL));
+    assert!(hardware::zeroes_blocks_of_64_bytes(), "DC ZVA must zero blocks of 64 bytes");
     if DYNAMIC_MEMORY_MANAGER.write().initialize(asid_bits).is_err() {
         panic!("the pool is too small for the kernel's own pages");
     }

@@ -105,7 +105,7 @@ fn strategy(mut words: Words) -> Result<(), &'static str> {
         manager.check_pressure();
         (won, manager.frames.longest_free_run())
     });
-    println!("{}: won {won} {}", tinyos::text::memory::strategy_name(strategy), strategy.unit());
+    println!("{}: gain {won} {}", tinyos::text::memory::strategy_name(strategy), strategy.unit());
     println!("longest_free_run: {run}");
     Ok(())
 }
