@@ -33,7 +33,7 @@ class Section:
 
     @property
     def is_debug(self) -> bool:
-        """As GNU's tools see it, which is why the kernel's `.debugger_marks` is one too."""
+        """As GNU's tools see it, which is why the kernel's `.debugger_probes` is one too."""
         return self.name.startswith((".debug", ".zdebug")) and not self.flags & SHF_ALLOC
 
 

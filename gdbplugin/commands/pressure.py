@@ -97,8 +97,6 @@ def _bar(state: PressureState, style: Style) -> list[str]:
 
 
 def _strategies(state: PressureState, style: Style) -> str:
-    from gdbplugin.kernel.pressure_state import UNITS
-
     rows = [
         (
             style.text(entry.strategy),
@@ -106,7 +104,7 @@ def _strategies(state: PressureState, style: Style) -> str:
             style.count(entry.skip_count),
             style.count(entry.last_won),
             style.count(entry.total_won),
-            UNITS.get(entry.strategy or "", ""),
+            state.units.get(entry.strategy or "", ""),
             style.duration(state.clock.ago(entry.last_run_time)),
         )
         for entry in state.pressure.strategies or ()

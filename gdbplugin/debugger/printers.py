@@ -26,7 +26,7 @@ class _Printers(gdb.printing.PrettyPrinter):
     """GDB calls this with every value that it prints. Each group of printers can be disabled separately."""
 
     def __init__(self) -> None:
-        groups = ("atomic", "cell", "enum", "struct")
+        groups = ("atomic", "enum", "lock", "struct")
         super().__init__("tinyos", [gdb.printing.SubPrettyPrinter(name) for name in groups])
 
     def __call__(self, value: gdb.Value) -> Any:
@@ -69,7 +69,7 @@ def find(value: gdb.Value, name: str) -> tuple[str, Callable[[gdb.Value], Any]]:
         return "atomic", _Atomic
     if value.type.strip_typedefs().code not in _WHOLE:
         return "enum", _Enumerator
-    return ("cell", _Cell) if "::SequenceCell<" in name else ("struct", _Record)
+    return ("lock", _Lock) if "::SequenceLock<" in name else ("struct", _Record)
 
 
 def short(name: str) -> str:
@@ -113,8 +113,8 @@ class _Atomic:
         return str(unwrapped(self._value))
 
 
-class _Cell:
-    """Prints a `SequenceCell`: whether its value is being changed, and the value."""
+class _Lock:
+    """Prints a `SequenceLock`: whether it is locked for writing, and the value."""
 
     def __init__(self, value: gdb.Value) -> None:
         self._value = value
@@ -122,8 +122,8 @@ class _Cell:
     def to_string(self) -> str:
         """Called by GDB: the text of the value."""
         sequence = int(unwrapped(self._value["sequence"]))
-        state = ", now being changed" if sequence % 2 else ""
-        return f"SequenceCell (changed {sequence // 2:,} times{state})"
+        state = ", being written now" if sequence % 2 else ""
+        return f"SequenceLock (written {sequence // 2:,} times{state})"
 
     def children(self) -> Iterator[tuple[str, gdb.Value]]:
         """Called by GDB: the value, without the `UnsafeCell` around it."""

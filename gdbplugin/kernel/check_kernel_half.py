@@ -1,8 +1,8 @@
-"""The kernel's own half of the address space, in TTBR1, held against what the kernel makes of it at boot.
+"""The kernel's own half of the address space, in TTBR1, compared with the memory map that the kernel exports.
 
-That is written in `kernel/src/kernel_map.rs`: the image by section and the linear map of RAM, each at a
-constant distance from physical addresses, and the devices; nothing that can be written can be executed,
-nothing is EL0's, and nothing else is mapped. None of it changes after boot.
+The image is mapped by section, the linear map of RAM and the devices as whole ranges, each at a constant
+distance from physical addresses. Nothing is both writable and executable, EL0 may access nothing, and nothing
+else is mapped. None of it changes after boot.
 """
 
 from __future__ import annotations
@@ -17,25 +17,16 @@ from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.memory_types import is_device, memory_type_at
 from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.walk import memory_of
+from gdbplugin.kernel.exports import DEVICES, IMAGE, LINEAR_MAP, MemoryRange, read_memory_map
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.memory_objects import (
-    DEVICES,
-    IMAGE,
-    LINEAR_MAP,
-    MemoryObject,
-    MemoryObjects,
-    image_objects,
-)
+from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects, image_objects
 from gdbplugin.kernel.target import Symbols
-from gdbplugin.machine import Machine
+from gdbplugin.machine import Machine, MachineError, MachineGoneError
 from gdbplugin.records import NamedTuple
 
 # The tables that the kernel has set aside for it are 24; its map has about a thousand leaves.
 _MAXIMUM_TABLES, _MAXIMUM_ENTRIES = 64, 20_000
 _BLOCK_BYTES = 2 << 20
-# What the firmware leaves to the Arm cores, as in the kernel's `RAM`.
-_RAM = ((0, 0x3B40_0000), (1 << 30, 2 << 30))
-_DEVICE_OFFSET = DEVICES[0] & ~0xFFFF_FFFF
 _OF_IMAGE = {"kernel text": "r-x", "kernel rodata": "r--", "programs as loaded": None}
 """What EL1 may do there; None where nothing is mapped. All else of the image is written to."""
 _SHAREABILITY = SHAREABILITY[3]
@@ -59,10 +50,12 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
     None, and a note, where the program's symbols do not tell what is to be expected, or the kernel has not
     got as far as its own tables.
     """
-    objects, expected = _expected(symbols)
     control = kernel.regime.upper
-    if control is None or not _uses_its_tables(kernel, control, symbols):
+    memory_map = _memory_map(kernel)
+    image = next((one for one in memory_map if one.kind == IMAGE), None)
+    if control is None or image is None or not _uses_its_tables(kernel, control, symbols, image):
         return None
+    objects, expected = _expected(memory_map, image, symbols)
     bounds = Bounds(_MAXIMUM_TABLES, _MAXIMUM_ENTRIES)
     walked = leaf_runs(memory_of(kernel.machine, kernel.regime), control, bounds)
     entries = list(mapped_ranges(kernel.regime, walked))
@@ -88,15 +81,28 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
     return sum(len(run.outputs) for entry in mapped for run in entry.runs)
 
 
-def _uses_its_tables(kernel: Kernel, control: TranslationControl, symbols: Symbols) -> bool:
+def _memory_map(kernel: Kernel) -> tuple[MemoryRange, ...]:
+    """The kernel's memory map; empty, and a finding, where it cannot be read."""
+    try:
+        return read_memory_map(kernel)
+    except MachineGoneError:
+        raise
+    except MachineError as error:
+        kernel.journal.find("the kernel's memory map", "readable", str(error))
+        return ()
+
+
+def _uses_its_tables(
+    kernel: Kernel, control: TranslationControl, symbols: Symbols, image: MemoryRange
+) -> bool:
     """Whether TTBR1 has the kernel's own tables, as it has from early in its boot on."""
     tables = symbols.address("KERNEL_TABLES")
     if tables is None or symbols.address("__image_end") is None:
         kernel.journal.note("the kernel's own half was not compared: the symbols do not tell how it is to be")
-    elif control.root_address != tables - IMAGE[0]:
+    elif control.root_address != tables - image.offset:
         kernel.journal.note(
             f"the kernel's own half was not compared: {control.name} has not the kernel's tables at "
-            f"{tables - IMAGE[0]:#x}, as early in its boot, but those at {control.root_address:#x}"
+            f"{tables - image.offset:#x}, as early in its boot, but those at {control.root_address:#x}"
         )
     else:
         return True
@@ -117,27 +123,28 @@ def _mair(machine: Machine, control: TranslationControl) -> int | None:
     return None
 
 
-def _expected(symbols: Symbols) -> tuple[MemoryObjects, dict[str, _Expected]]:
-    """What is to be where, and how each of that, by its name, is to be mapped."""
-    linear = LINEAR_MAP[0]
-    image_end = symbols.address("__image_end") or IMAGE[0]
-    # The blocks that the image lies in are only read there.
-    kept = -(-(image_end - IMAGE[0]) // _BLOCK_BYTES) * _BLOCK_BYTES
-    objects = [
-        MemoryObject(linear, linear + kept, "linear map", "linear map of the image"),
-        MemoryObject(linear + kept, linear + _RAM[0][1], "linear map", "linear map"),
-        MemoryObject(linear + _RAM[1][0], linear + _RAM[1][1], "linear map", "linear map"),
-        MemoryObject(*DEVICES, "device", "devices"),
-        *image_objects(symbols),
-    ]
-    expected = {
-        "linear map of the image": _Expected(linear, "r--"),
-        "linear map": _Expected(linear, "rw-"),
-        "devices": _Expected(_DEVICE_OFFSET, "rw-", device=True),
-    }
+def _expected(
+    memory_map: Sequence[MemoryRange], image: MemoryRange, symbols: Symbols
+) -> tuple[MemoryObjects, dict[str, _Expected]]:
+    """What must be mapped where, and how, by the object's name."""
+    expected = {}
+    objects = image_objects(symbols)
     for entry in objects:
         el1 = None if entry.kind == "guard" else _OF_IMAGE.get(entry.name, "rw-")
-        expected.setdefault(entry.name, _Expected(IMAGE[0], el1))
+        expected[entry.name] = _Expected(image.offset, el1)
+    for one in memory_map:
+        if one.kind == DEVICES:
+            objects.append(MemoryObject(one.start, one.end, "device", "devices"))
+            expected["devices"] = _Expected(one.offset, "rw-", device=True)
+        elif one.kind == LINEAR_MAP:
+            # The blocks that contain the image are read-only.
+            image_end = (symbols.address("__image_end") or image.start) - image.offset
+            writable = one.offset + -(-image_end // _BLOCK_BYTES) * _BLOCK_BYTES
+            if one.start < writable:
+                objects.append(MemoryObject(one.start, writable, "linear map", "linear map of the image"))
+            objects.append(MemoryObject(max(one.start, writable), one.end, "linear map", "linear map"))
+            expected["linear map of the image"] = _Expected(one.offset, "r--")
+            expected["linear map"] = _Expected(one.offset, "rw-")
     return MemoryObjects(objects), expected
 
 

@@ -8,18 +8,15 @@ is known, the kernel's own words for the timer's frequency and its last tick say
 
 from __future__ import annotations
 
-from gdbplugin.kernel.interface import INTERFACE
+from gdbplugin.kernel.exports import exported_number, ticks_per_second, timer_frequency
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.decode import value
-from gdbplugin.layout.types import Array, locate_path, unwrap
+from gdbplugin.layout.types import Array, unwrap
 from gdbplugin.records import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-# As in the kernel's `interrupts.rs`.
-_TICKS_PER_SECOND = 250
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Clock:
     frequency: int | None
     """Counts a second of the generic timer (CNTFRQ_EL0)."""
     now: int | None
-    """Its count at the stop, good to a tick of 4 ms."""
+    """Its count at the stop, good to a tick."""
 
     def seconds(self, counts: int | None) -> float | None:
         """Counts as seconds; None where either is not known."""
@@ -46,26 +43,19 @@ def read_clock(kernel: Kernel) -> Clock:
     """The clock by core 0's registers, else by the kernel's records and the newest event."""
     machine = kernel.machine
     core = machine.cores[0] if machine.cores else 0
-    frequency = machine.register("CNTFRQ_EL0", core) or _word(kernel, INTERFACE, "timer_frequency") or None
+    frequency = machine.register("CNTFRQ_EL0", core) or timer_frequency(kernel)
     count = machine.register("CNTVCT_EL0", core)
     if count is not None:
         return Clock(frequency, count)
     known = [_newest_event(kernel)]
     deadline = machine.register("CNTV_CVAL_EL0", core)
-    if deadline and frequency:
-        known.append(max(0, deadline - frequency // _TICKS_PER_SECOND))
-    if not deadline:
-        known.append(_word(kernel, SCHEDULER, "tick_time"))
+    rate = ticks_per_second(kernel) if deadline and frequency else None
+    if deadline and frequency and rate:
+        known.append(max(0, deadline - frequency // rate))
+    else:
+        known.append(exported_number(kernel, SCHEDULER, "tick_time"))
     times = [time for time in known if time is not None]
     return Clock(frequency, max(times) if times else None)
-
-
-def _word(kernel: Kernel, static_name: str, path: str) -> int | None:
-    """A number of the kernel's; None, and nothing noted, where an older one has none of that name."""
-    static = kernel.layout.static(static_name)
-    if static is None or locate_path(static.type, path) is None:
-        return None
-    return kernel.integer(static_name, path)
 
 
 def _newest_event(kernel: Kernel) -> int | None:

@@ -53,6 +53,8 @@ _SHAPES = {
     "SCHEDULER": ("tasks", "current"),
     "DEBUGGER_INTERFACE": ("magic", "request", "active"),
     "FAILURE_RECORD": ("magic", "kind", "syndrome"),
+    "DEBUGGER_MEMORY_MAP": (),
+    "DEBUGGER_STRATEGY_UNITS": (),
 }
 _LAST = MANAGER.rpartition("::")[2]
 NAMES = frozenset({_LAST, *_SHAPES})

@@ -8,17 +8,12 @@ from gdbplugin.aarch64 import evidence
 from gdbplugin.aarch64.faults import ExceptionRecord, Syndrome, explain_syndrome, read_exception
 from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.registers import exception_level, is_in_aarch32
+from gdbplugin.kernel.exports import STACKS, MemoryRange, range_of
 from gdbplugin.kernel.failure import EndedTask, FailureRecord, read_ended_tasks, read_failure
 from gdbplugin.kernel.fault_evidence import VECTOR_BYTES, Disassemble, Evidence, Instruction, Now
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.memory_objects import (
-    STACK_REGION,
-    Description,
-    describe,
-    objects_of_program,
-    read_objects,
-)
+from gdbplugin.kernel.memory_objects import Description, describe, objects_of_program, read_objects
 from gdbplugin.kernel.selection import choose_core
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
 from gdbplugin.kernel.target import NoSymbols, Symbols, Target
@@ -322,7 +317,9 @@ def _task_ends(kernel: Kernel, around: _Surroundings) -> list[TaskEnd]:
 def _description_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address: int) -> Description:
     """What lay at an address when a task ended; the record of its stack may be another task's by now."""
     now = around.describe(address)
-    if not STACK_REGION[0] <= address < STACK_REGION[1] or not task.stack:
+    none: MemoryRange | None = None
+    region = around.attempt(lambda: range_of(kernel, STACKS), none)
+    if region is None or not region.start <= address < region.end or not task.stack:
         return now
     nothing: tuple[DynamicStack, ...] = ()
     stacks = around.attempt(lambda: read_stacks(kernel).stacks, nothing)

@@ -7,6 +7,18 @@ from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import pairwise
 
+from gdbplugin.kernel.exports import (
+    DEVICES,
+    IMAGE,
+    LAZY_PAGES,
+    LINEAR_MAP,
+    PROGRAMS,
+    STACKS,
+    TASK_PAGE,
+    MemoryRange,
+    range_of,
+    read_memory_map,
+)
 from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRange, read_lazy_pages
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
@@ -21,14 +33,16 @@ if TYPE_CHECKING:
 
     PageState = Literal["pending", "zero", "allocated", "corrupt"]
 
-# As in the kernel's `memory/layout.rs`, whose virtual addresses are part of its documented memory map.
-PROGRAMS = (0x0040_0000, 0x0060_0000)
-TASK_PAGE = (0x0080_0000, 0x0080_1000)
-LAZY_REGION = (0x2000_0000_0000, 0x2000_0A00_0000)
-STACK_REGION = (0x7000_0000_0000, 0x7000_0C00_0000)
-LINEAR_MAP = (0xFFFF_0000_0000_0000, 0xFFFF_8000_0000_0000)
-IMAGE = (0xFFFF_8000_0000_0000, 0xFFFF_C000_0000_0000)
-DEVICES = (0xFFFF_C000_FE00_0000, 0xFFFF_C001_0000_0000)
+_RANGES = {
+    PROGRAMS: ("programs", "programs"),
+    TASK_PAGE: ("task page", "task page"),
+    LAZY_PAGES: ("unreserved", "unreserved, among the lazy pages"),
+    STACKS: ("unreserved", "unreserved, among the stacks"),
+    LINEAR_MAP: ("linear map", "linear map"),
+    IMAGE: ("kernel", "kernel image"),
+    DEVICES: ("device", "devices"),
+}
+"""Kind and name of the ranges of the kernel's memory map."""
 
 NULL_END = 0x1_0000
 """An address below this is what a null pointer with an offset reaches."""
@@ -125,12 +139,13 @@ def read_objects(kernel: Kernel, symbols: Symbols) -> MemoryObjects:
     """What TinyOS has on record, by virtual address, of all tasks: their addresses are never the same."""
     if not kernel.keeps_promises:
         return _objects_by_design(kernel, symbols)
+    lazy = range_of(kernel, LAZY_PAGES)
     return MemoryObjects(
         [
-            *_static_objects(),
+            *_map_objects(kernel),
             *image_objects(symbols),
             *_stack_objects(kernel),
-            *_lazy_objects(kernel),
+            *(_lazy_runs(kernel) if lazy is None else _lazy_objects(kernel, lazy)),
         ]
     )
 
@@ -152,22 +167,25 @@ def _objects_by_design(kernel: Kernel, symbols: Symbols) -> MemoryObjects:
 
     Not its stacks: the design does not say on which side of its base a stack lies.
     """
-    runs = list(kernel.beside(lambda: read_lazy_pages(kernel)).pages.runs())
-    lazy = [
-        MemoryObject(run.start, run.end, "lazy page", f"lazy pages, {run.state}") for run in runs if run.start
+    sections = [
+        MemoryObject(*entry[:2], "section", f"{entry[2]} of the program") for entry in symbols.sections()
     ]
-    return MemoryObjects([*_sections(symbols), *lazy])
+    return MemoryObjects([*sections, *_lazy_runs(kernel)])
 
 
-def _static_objects() -> list[MemoryObject]:
+def _map_objects(kernel: Kernel) -> list[MemoryObject]:
+    """The ranges of the kernel's memory map; one of a kind that is not known here has that as its name."""
     return [
-        MemoryObject(*PROGRAMS, "programs", "programs"),
-        MemoryObject(*TASK_PAGE, "task page", "task page"),
-        MemoryObject(*LAZY_REGION, "unreserved", "unreserved, among the lazy pages"),
-        MemoryObject(*STACK_REGION, "unreserved", "unreserved, among the stacks"),
-        MemoryObject(*LINEAR_MAP, "linear map", "linear map"),
-        MemoryObject(*IMAGE, "kernel", "kernel image"),
-        MemoryObject(*DEVICES, "device", "devices"),
+        MemoryObject(one.start, one.end, *_RANGES.get(one.kind, (one.kind, one.kind)))
+        for one in read_memory_map(kernel)
+    ]
+
+
+def _lazy_runs(kernel: Kernel) -> list[MemoryObject]:
+    """The lazy pages by their records alone, neighbours of the same state together."""
+    runs = kernel.beside(lambda: read_lazy_pages(kernel)).pages.runs()
+    return [
+        MemoryObject(run.start, run.end, "lazy page", f"lazy pages, {run.state}") for run in runs if run.start
     ]
 
 
@@ -226,7 +244,7 @@ def _objects_of_ended_stack(stack: DynamicStack) -> list[MemoryObject]:
     ]
 
 
-def _lazy_objects(kernel: Kernel) -> list[MemoryObject]:
+def _lazy_objects(kernel: Kernel, region: MemoryRange) -> list[MemoryObject]:
     """Reserved ranges. The address of record 0 tells those of all: a record's is found by a subtraction."""
     part = kernel.part(MANAGER, "lazy_allocator.ranges")
     found: list[MemoryObject] = []
@@ -236,9 +254,9 @@ def _lazy_objects(kernel: Kernel) -> list[MemoryObject]:
         reserved = kernel.record(LazyRange, entry, f"lazy range {slot}", number=slot)
         if not reserved.pages or reserved.first is None:
             continue
-        start = LAZY_REGION[0] + reserved.first * PAGE_BYTES
+        start = region.start + reserved.first * PAGE_BYTES
         end = start + reserved.pages * PAGE_BYTES
-        if end > LAZY_REGION[1]:
+        if end > region.end:
             kernel.journal.find(f"lazy range {slot}", "records that there are", f"{reserved.first} and on")
             continue
         found.append(MemoryObject(start, end, "lazy range", f"lazy range {slot}", slot, reserved.owner))
@@ -314,11 +332,15 @@ def _detail(found: MemoryObject, address: int, state: str | None) -> str:
 def lazy_state(kernel: Kernel, address: int) -> PageState | None:
     """The state of the lazy page at a virtual address, by its record: pending, zero, allocated, corrupt.
 
-    None for an address that is not a lazy page's, or whose record is not in use.
+    None for an address that is not a lazy page's, or whose record is not in use; None as well where the
+    kernel does not export where its lazy pages are.
     """
+    region = range_of(kernel, LAZY_PAGES)
     place = kernel.place(MANAGER, "lazy_allocator.pages")
     array = unwrap(place.type) if place else None
-    index = (address - LAZY_REGION[0]) // PAGE_BYTES
+    if region is None:
+        return None
+    index = (address - region.start) // PAGE_BYTES
     if place is None or not isinstance(array, Array) or not 0 <= index < array.count:
         return None
     size = array.element.size

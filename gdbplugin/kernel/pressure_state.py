@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.exports import read_strategy_units
 from gdbplugin.kernel.frames import Frames, read_frames
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.pressure import Pressure, read_pressure
 from gdbplugin.records import dataclass
-
-UNITS = {
-    "CacheOptimization": "frames",
-    "PressureRelief": "frames",
-    "PageMigration": "pages moved",
-    "Defragmentation": "frames of the longest free run",
-}
-"""What each strategy counts as won, as the kernel's `pressure.rs` has it."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +22,8 @@ class PressureState(Noticed):
     frames: Frames | None
     """The frame pool; null in a kernel that has none on record."""
     clock: Clock
-
-    @property
-    def units(self) -> dict[str, str]:
-        """What each strategy counts as its gain."""
-        return UNITS
+    units: dict[str, str]
+    """What each strategy counts as its gain; empty in a kernel that does not say."""
 
     @property
     def time(self) -> Clock:
@@ -56,5 +46,9 @@ def read_pressure_state(kernel: Kernel) -> PressureState:
     # Of our own kernel, what an older one has is shown as far as it goes.
     has_pool = kernel.keeps_promises or kernel.has(MANAGER, "frames")
     return PressureState(
-        read_pressure(kernel), frames if has_pool else None, read_clock(kernel), journal=kernel.journal
+        read_pressure(kernel),
+        frames if has_pool else None,
+        read_clock(kernel),
+        read_strategy_units(kernel),
+        journal=kernel.journal,
     )

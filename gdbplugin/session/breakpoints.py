@@ -1,8 +1,7 @@
-"""Breakpoints on kernel events: GDB evaluates their conditions, nothing is polled.
+"""Stop the target at a kernel event: breakpoints at the kernel's probes; GDB evaluates the conditions.
 
-The kernel has a probe for each kind of event: a place in its code, with two values in registers (in
-`kernel/src/marks.rs`, a mark). A breakpoint on an event is one of GDB's at each of its probes, with a
-condition on those registers, which GDB has at the stop already. So no other kind of event stops the target.
+Nothing is polled, and events of other kinds do not stop the target: each kind has its own probes. A condition
+is on registers, which GDB has read at the stop anyway.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import PAGE_BYTES
 from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.kernel.spaces import AddressSpace, read_spaces
-from gdbplugin.layout.marks import SWITCH, Mark
+from gdbplugin.layout.probes import SWITCH, Probe
 from gdbplugin.session import mi
 from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import (
@@ -50,7 +49,7 @@ class EventFilter:
     """For the error of a wait: what did not happen."""
     kinds: tuple[str, ...]
     """Kinds of events, or `_SWITCH_KIND`."""
-    condition: Callable[[Mark], str]
+    condition: Callable[[Probe], str]
     """GDB's expression for the condition at a probe; empty for every event of the kind."""
 
 
@@ -155,7 +154,7 @@ class EventBreakpoint:
         return read_events(kernel, 1).events[-1]
 
 
-def _probes(file: KernelFile, kernel: Kernel, wanted: EventFilter) -> list[Mark]:
+def _probes(file: KernelFile, kernel: Kernel, wanted: EventFilter) -> list[Probe]:
     """The kernel's probes for the events wanted; raises `KernelUnusableError` if it has none."""
     known = {_SWITCH_KIND: SWITCH, **kind_numbers(kernel)}
     numbers = {known.get(kind) for kind in wanted.kinds}
@@ -167,7 +166,7 @@ def _probes(file: KernelFile, kernel: Kernel, wanted: EventFilter) -> list[Mark]
     return found
 
 
-def _insert(gdb: Gdb, probe: Mark, condition: str) -> str:
+def _insert(gdb: Gdb, probe: Probe, condition: str) -> str:
     """Set a breakpoint at a probe; returns GDB's number for it."""
     options = f"-c {mi.quote(condition)} " if condition else ""
     number: str = gdb.mi(f"-break-insert {options}*{mi.address(probe.address)}").payload["bkpt"]["number"]
@@ -287,7 +286,7 @@ def _task_ended(words: Words) -> EventFilter:
     return EventFilter(f"{which} to end", ("TaskEnded",), _equals("first", words, "task"))
 
 
-def _equals(register: str, words: Words, name: str) -> Callable[[Mark], str]:
+def _equals(register: str, words: Words, name: str) -> Callable[[Probe], str]:
     """The condition that a probe's `first` or `second` register has the value of a word, if it is given."""
     if name not in words:
         return lambda _: ""

@@ -14,7 +14,7 @@ from gdbplugin.kernel.snapshot import NoMachine
 from gdbplugin.layout import cache
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
-from gdbplugin.layout.marks import Mark, read_marks
+from gdbplugin.layout.probes import Probe, read_probes
 from gdbplugin.layout.types import Layout, LayoutError, Static, in_one_line
 from gdbplugin.machine import MachineError
 from gdbplugin.session import mi
@@ -102,13 +102,13 @@ class KernelFile:
         return True
 
     @functools.cached_property
-    def probes(self) -> tuple[Mark, ...]:
-        """The places in its code where it does something that can be waited for; the kernel calls them marks.
+    def probes(self) -> tuple[Probe, ...]:
+        """The places in its code where something happens that can be waited for.
 
         Raises `KernelUnusableError` if there are none.
         """
         try:
-            return read_marks(self.path, self.debug)
+            return read_probes(self.path, self.debug)
         except LayoutError as error:
             if not self.is_ours:
                 lack = "this kernel has no probes for debuggers, so nothing can be waited for"

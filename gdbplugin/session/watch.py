@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gdbplugin.kernel.events import event_names
+from gdbplugin.kernel.exports import STRATEGY_UNITS
 from gdbplugin.kernel.failure import FAILURE_RECORD, read_failure
 from gdbplugin.kernel.interface import INTERFACE
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
@@ -173,7 +174,7 @@ class Watch:
 
     def _statics(self) -> Iterator[Static]:
         """The statics that a snapshot is decoded from."""
-        for name in (MANAGER, SCHEDULER, INTERFACE, FAILURE_RECORD):
+        for name in (MANAGER, SCHEDULER, INTERFACE, FAILURE_RECORD, STRATEGY_UNITS):
             static = self._layout.static(name)
             if static is not None:
                 yield static

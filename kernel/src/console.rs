@@ -1,61 +1,61 @@
-//! The serial console: the first PL011, polled for output, interrupting on input.
+//! The serial console: the first PL011. Output is polled; input raises an interrupt.
 
 use arm_pl011_uart::{DataBits, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart, UniqueMmioPointer};
 use core::fmt::{self, Write};
 use core::ptr::NonNull;
 use tinyos::memory::layout::DEVICE_OFFSET;
-use tinyos::sequence::SequenceCell;
+use tinyos::sequence_lock::SequenceLock;
 
 const UART_BASE: u64 = 0xfe20_1000;
-/// The firmware's default for the PL011, and what `init_uart_clock` sets.
+/// The firmware's default clock of the PL011 (`init_uart_clock` in `config.txt`).
 const UART_CLOCK_HZ: u32 = 48_000_000;
 const BAUD_RATE: u32 = 115_200;
 
-static UART: SequenceCell<Option<Uart<'static>>> = SequenceCell::new(None);
+static UART: SequenceLock<Option<Uart<'static>>> = SequenceLock::new(None);
 
-/// Takes the UART and lets it interrupt when something was typed.
+/// Sets up the UART and enables its input interrupt.
 pub fn initialize() {
     let registers = (UART_BASE + DEVICE_OFFSET) as *mut PL011Registers;
     let Some(registers) = NonNull::new(registers) else { return };
-    // SAFETY: mapped as device memory from now on, and nothing else uses these registers.
+    // SAFETY: these are the UART's registers, mapped as device memory; nothing else uses them.
     let mut uart = Uart::new(unsafe { UniqueMmioPointer::new(registers) });
     let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
-    // The baud rate fits this clock: `enable` fails only where it does not.
+    // `enable` fails only for a baud rate that the clock cannot produce; this one it can.
     let _ = uart.enable(line, BAUD_RATE, UART_CLOCK_HZ);
     uart.set_interrupt_masks(Interrupts::RXI | Interrupts::RTI);
-    *UART.change() = Some(uart);
+    *UART.write() = Some(uart);
 }
 
-/// What was typed next, if anything. Safe from the shell only: interrupts do not read.
+/// The next byte of input, if there is one. Only the shell reads input.
 pub fn read() -> Option<u8> {
-    crate::scheduler::without_interrupts(|| UART.change().as_mut()?.read_word().ok().flatten())
+    crate::scheduler::without_interrupts(|| UART.write().as_mut()?.read_word().ok().flatten())
 }
 
-/// Whether something was typed.
+/// Whether there is input.
 pub fn has_input() -> bool {
-    UART.change().as_ref().is_some_and(|uart| !uart.is_rx_fifo_empty())
+    UART.write().as_ref().is_some_and(|uart| !uart.is_rx_fifo_empty())
 }
 
-/// Silences the UART's interrupt until what was typed has been read.
+/// Acknowledges the UART's interrupt; the shell reads the input later.
 pub fn acknowledge() {
-    if let Some(uart) = UART.change().as_mut() {
+    if let Some(uart) = UART.write().as_mut() {
         uart.clear_interrupts(Interrupts::all());
     }
 }
 
-/// Takes the console away from whoever was writing: what a failure has to say comes first.
+/// Releases the console's lock for the failure message, even if its owner was writing.
 ///
 /// # Safety
 ///
-/// Nothing of the kernel but the failure runs from now on.
-pub unsafe fn seize() {
-    // SAFETY: by the caller's promise; a UART in the middle of a byte takes the next one as well.
-    unsafe { UART.seize() };
+/// From now on, no part of the kernel runs but the failure handler.
+pub unsafe fn force_release() {
+    // SAFETY: the caller promises that the owner does not run again. A UART that is sending a byte accepts the next.
+    unsafe { UART.force_release() };
 }
 
 fn write_byte(byte: u8) {
     crate::scheduler::without_interrupts(|| {
-        if let Some(uart) = UART.change().as_mut() {
+        if let Some(uart) = UART.write().as_mut() {
             while uart.is_tx_fifo_full() {
                 core::hint::spin_loop();
             }
@@ -64,7 +64,7 @@ fn write_byte(byte: u8) {
     });
 }
 
-/// The console as a place to write text to.
+/// Writes text to the console.
 pub struct Console;
 
 impl Write for Console {
@@ -79,7 +79,7 @@ impl Write for Console {
     }
 }
 
-/// Writes to the console. Nothing can be done about a console that fails, and it does not.
+/// Prints to the console, which never fails.
 pub fn print(arguments: fmt::Arguments) {
     let _ = Console.write_fmt(arguments);
 }

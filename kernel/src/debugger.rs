@@ -4,73 +4,83 @@
 //!
 //! | symbol | type |
 //! | --- | --- |
-//! | `DYNAMIC_MEMORY_MANAGER` | `SequenceCell<DynamicMemoryManager>`: stacks, lazy pages, pressure, address spaces, frames, events |
-//! | `SCHEDULER` | `SequenceCell<Scheduler>`: the tasks, their saved registers, which one runs |
-//! | `FAILURE_RECORD` | [`FailureRecord`]: what stopped the kernel, if something did |
-//! | `DEBUGGER_INTERFACE` | [`DebuggerInterface`]: version, build and requests |
+//! | `DYNAMIC_MEMORY_MANAGER` | `SequenceLock<DynamicMemoryManager>`: stacks, lazy pages, pressure, spaces, frames |
+//! | `SCHEDULER` | `SequenceLock<Scheduler>`: the tasks, their saved registers, the running task |
+//! | `FAILURE_RECORD` | [`FailureRecord`]: what stopped the kernel, if anything did |
+//! | `DEBUGGER_INTERFACE` | [`DebuggerInterface`]: version, time base and requests |
+//! | `DEBUGGER_MEMORY_MAP` | array of [`MemoryRange`]: what lies where in virtual memory |
+//! | `DEBUGGER_STRATEGY_UNITS` | array of [`StrategyUnit`]: the unit in which each strategy counts its gain |
 //!
-//! They exist under these names in every build. All types reached from them are `repr(C)`, enums `repr(u8)` or
-//! `repr(u16)` with their values written out, and the layout is in the DWARF of the ELF file.
+//! They have these names in every build. All types reached from them are `repr(C)`. Enums are `repr(u8)` or `repr(u16)`
+//! with explicit values. The layout is in the DWARF of the ELF file. Constants of the kernel that a debugger needs are
+//! exported here, so that a debugger does not keep copies of them.
 //!
 //! # Reading while the kernel runs
 //!
-//! A [`crate::sequence::SequenceCell`] is `{ sequence: u64, value }`. `sequence` is odd while the value is being
-//! changed. A snapshot is whole when `sequence` was even and the same before and after it was read; one of both managers
-//! when that holds for both counters around both reads. What the manager's records say of translation tables is changed
-//! together with these, so it covers them as well. A kernel that fails in the middle of a change leaves its counter odd:
-//! `FAILURE_RECORD` is filled then.
+//! A [`SequenceLock`](crate::sequence_lock::SequenceLock) is `{ sequence: u64, value }`. `sequence` is odd while the
+//! kernel writes the value. A snapshot is consistent when `sequence` was even, and was the same before and after the
+//! value was read. A snapshot of both the manager and the scheduler is consistent when that holds for both counters
+//! around both reads. The kernel writes the translation tables while it holds the manager's lock, so the manager's
+//! counter covers them as well. A kernel that fails during a write leaves the counter odd; `FAILURE_RECORD` is filled
+//! then.
 //!
-//! The exception vectors save the registers of the running task into its `Task.context`, and calls leave their results
-//! there, with no counter: of task `SCHEDULER.current`, a whole snapshot has no registers. Those of all others, and all
-//! else, it has.
+//! One thing is not covered by a counter: the exception vectors save the registers of the running task into its
+//! `Task.context`, and system calls store their results there. A consistent snapshot therefore has the registers of all
+//! tasks except task `SCHEDULER.current`.
 //!
-//! At a stop, an odd counter means that the kernel was stopped in the middle of a change: the value may not agree with
-//! itself then, nor with the translation tables.
+//! At a stop, an odd counter means that the kernel was stopped during a write: the value may contradict itself or the
+//! translation tables.
 //!
-//! # What holds when no change is under way
+//! # Invariants outside a write
 //!
-//! - `free + cached + retired + used frames == total_frames`; a frame is used exactly if its `usage` says so, and what
-//!   its `owner` and `index` name maps it.
-//! - A lazy page with `is_allocated` is mapped read-write to its `physical_address`; one with `is_zero_page` read-only
-//!   to `zero_frame`; any other is mapped nowhere. Its descriptor's access flag may be clear.
+//! - `free + cached + retired + used frames == total_frames`. A frame is used if and only if its `usage` says so, and
+//!   the page that its `owner` and `index` name is mapped to it.
+//! - A lazy page with `is_allocated` is mapped read-write to its `physical_address`; one with `is_zero_page` is mapped
+//!   read-only to `zero_frame`; any other is not mapped. The access flag of its descriptor may be clear.
 //! - A stack has exactly `current_size` bytes mapped below its `base_address`, and its guard page is not mapped.
-//! - Apart from `zero_frame` and the programs' text, no frame is mapped twice by TTBR0 tables.
+//! - Apart from `zero_frame` and the text of the programs, TTBR0 tables map no frame twice.
 //! - TTBR0 holds the table and ASID of space `context_switcher.current`.
+//! - The ranges of `DEBUGGER_MEMORY_MAP` do not overlap. Linear map, image and devices are at a constant distance from
+//!   physical memory. The linear map and the devices are mapped completely; in all other ranges single pages are.
 //!
 //! # Registers of a task
 //!
-//! While task `SCHEDULER.current` runs at EL0 they are in the CPU of core 0; at any other time, and for any other task,
-//! in its `Task.context`. Those of the shell (task 0) lie on its own stack, at `SCHEDULER.shell_context`.
+//! While task `SCHEDULER.current` runs at EL0, its registers are in the CPU of core 0. At any other time, and for any
+//! other task, they are in its `Task.context`. The registers of the shell (task 0) are on its own stack, at
+//! `SCHEDULER.shell_context`.
 //!
-//! # The time
+//! # Time
 //!
-//! All times are counts of the generic timer, `timer_frequency` a second. Who cannot read the timer's registers has the
-//! count at the latest tick in `SCHEDULER.tick_time`: the time now is not before that and the newest event, and at most a
-//! tick after it while the kernel takes interrupts.
+//! All times are counts of the generic timer, which makes `timer_frequency` counts a second. The scheduler's tick
+//! happens `ticks_per_second` times a second. A debugger that cannot read the timer's registers finds the count at the
+//! latest tick in `SCHEDULER.tick_time`: the time now is not before that tick nor before the newest event, and at most
+//! one tick later while the kernel takes interrupts.
 //!
-//! # As it happens
+//! # Probes
 //!
-//! Wherever the kernel records an event, and switches address spaces, the ELF file has a [mark](crate::marks): a place
-//! for a debugger's breakpoint, by kind, with the registers that hold the event's figures there.
+//! Wherever the kernel records an event or switches the address space, the ELF file has a [probe](crate::probes): an
+//! address for a debugger's breakpoint, with the kind of event and the registers that hold its figures.
 //!
 //! # Requests
 //!
-//! A debugger that writes a [`Request`] number to `DEBUGGER_INTERFACE.request` and lets the machine run has the shell's
-//! idle loop carry it out, from the next timer tick on: `request` is then 0 again and `active` the number. At the end
-//! `active` is 0, `served` one more, and `result` a [`RequestResult`]. Writing [`Request::Cancel`] meanwhile ends a
-//! stress test early; it is not counted in `served` then.
+//! A debugger writes a [`Request`] number to `DEBUGGER_INTERFACE.request` and lets the machine run. From the next timer
+//! tick on, the shell's idle loop carries it out: it sets `request` to 0 and `active` to the number. At the end it sets
+//! `active` to 0, adds one to `served`, and sets `result` to a [`RequestResult`]. Writing [`Request::Cancel`] during a
+//! stress test ends the test early; the cancellation is not counted in `served`.
 //!
-//! The kernel calls [`debugger_request_changed`] whenever `active` has changed, some times a second while `progress`
-//! does, and at the end: a debugger that waits sets a breakpoint at its first instruction. It is called by core 0 at
-//! EL1, with nothing being changed. A kernel that fails calls it as well, from any state, once `FAILURE_RECORD` is
-//! filled.
+//! The kernel calls [`debugger_request_changed`] whenever `active` has changed, a few times a second while `progress`
+//! does, and at the end. A debugger that waits sets a breakpoint at its first instruction. Core 0 makes the call at
+//! EL1, with no lock held. A kernel that fails makes it as well, from any state, after it has filled `FAILURE_RECORD`.
 
+use crate::memory::layout::{MEMORY_MAP, MemoryRange};
+use crate::memory::pressure::Strategy;
+use crate::tasks::TICKS_PER_SECOND;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-/// Raised when something that stands in this module's text changes.
-pub const INTERFACE_VERSION: u32 = 3;
+/// Raised when this module's description changes.
+pub const INTERFACE_VERSION: u32 = 4;
 
-/// What a debugger can ask the running kernel for.
+/// What a debugger can request from the running kernel.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -91,18 +101,18 @@ impl Request {
     }
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestResult {
     Success = 0,
-    /// The test found something wrong.
+    /// The test found an error.
     Failure = 1,
-    /// The number is no [`Request`].
+    /// The number is not a [`Request`].
     Unknown = 2,
-    /// It was ended early, and nothing was wrong until then.
+    /// It was ended early; there was no error until then.
     Cancelled = 3,
-    /// Not all tasks of the test could be started: there are no frames for them, or too many tasks already.
+    /// Some tasks of the test could not be started: too few free frames, or too many tasks.
     NoRoom = 4,
 }
 
@@ -111,23 +121,25 @@ pub struct DebuggerInterface {
     /// `b"TinyOSdb"`.
     pub magic: [u8; 8],
     pub version: u32,
-    /// A [`Request`] number, set back to 0 when it is taken up.
+    /// A [`Request`] number; set back to 0 when the kernel starts it.
     pub request: AtomicU32,
-    /// Requests carried out.
+    /// Number of requests carried out.
     pub served: AtomicU32,
-    /// Of the last one: a [`RequestResult`].
+    /// The [`RequestResult`] of the last one.
     pub result: AtomicU32,
-    /// Steps of the request under way that are done, and that there are.
+    /// Steps of the current request: those done, and all.
     pub progress: AtomicU32,
     pub progress_total: AtomicU32,
     /// 1 from the end of the boot workload.
     pub is_ready: AtomicU32,
     /// Number of the [`Request`] that is being carried out; 0 for none.
     pub active: AtomicU32,
-    /// Generic timer count at that moment.
+    /// Generic timer count when `is_ready` was set.
     pub ready_time: AtomicU64,
-    /// Counts of the generic timer in a second (`CNTFRQ_EL0`), from before `is_ready` on.
+    /// Counts of the generic timer in a second (`CNTFRQ_EL0`). Set before `is_ready`.
     pub timer_frequency: AtomicU64,
+    /// Ticks of the scheduler in a second.
+    pub ticks_per_second: u32,
 }
 
 #[unsafe(no_mangle)]
@@ -144,25 +156,58 @@ pub static DEBUGGER_INTERFACE: DebuggerInterface = DebuggerInterface {
     active: AtomicU32::new(0),
     ready_time: AtomicU64::new(0),
     timer_frequency: AtomicU64::new(0),
+    ticks_per_second: TICKS_PER_SECOND as u32,
 };
 
-/// Does nothing: a place for a debugger's breakpoint. See the module's text.
+/// The memory map; see [`crate::memory::layout`].
+#[unsafe(no_mangle)]
+#[used]
+pub static DEBUGGER_MEMORY_MAP: [MemoryRange; MEMORY_MAP.len()] = MEMORY_MAP;
+
+/// The unit in which a strategy counts its gain.
+#[repr(C)]
+pub struct StrategyUnit {
+    pub strategy: Strategy,
+    /// ASCII, padded with 0.
+    pub unit: [u8; 39],
+}
+
+impl StrategyUnit {
+    const fn of(strategy: Strategy) -> Self {
+        let text = strategy.unit().as_bytes();
+        let mut unit = [0; 39];
+        let (head, _) = unit.split_at_mut(text.len());
+        head.copy_from_slice(text);
+        StrategyUnit { strategy, unit }
+    }
+}
+
+#[unsafe(no_mangle)]
+#[used]
+pub static DEBUGGER_STRATEGY_UNITS: [StrategyUnit; 4] = [
+    StrategyUnit::of(Strategy::CacheOptimization),
+    StrategyUnit::of(Strategy::PressureRelief),
+    StrategyUnit::of(Strategy::PageMigration),
+    StrategyUnit::of(Strategy::Defragmentation),
+];
+
+/// Does nothing; a debugger sets a breakpoint here. See "Requests" above.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn debugger_request_changed() {
-    // SAFETY: no instruction at all; but without it, the calls would be found useless and left out.
+    // SAFETY: contains no instruction. It keeps the compiler from removing the calls.
     unsafe { core::arch::asm!("", options(nostack)) };
 }
 
-/// Left behind by an unexpected exception or a panic.
+/// Filled in by an unexpected exception or a panic.
 #[repr(C)]
 pub struct FailureRecord {
-    /// `b"FAILURE\0"` once there is one.
+    /// `b"FAILURE\0"` once it is filled in.
     pub magic: [u8; 8],
     /// 1: unexpected exception; 2: panic.
     pub kind: u32,
     pub core: u32,
-    /// Entry of the vector table (0 to 15) for an exception.
+    /// For an exception: the entry of the vector table (0 to 15).
     pub vector: u64,
     /// `ESR_EL1`, `FAR_EL1`, `ELR_EL1`, `SPSR_EL1` and the stack pointer at the exception.
     pub syndrome: u64,
@@ -175,7 +220,7 @@ pub struct FailureRecord {
     pub timestamp: u64,
     /// X0 to X30 at the exception.
     pub registers: [u64; 31],
-    /// What was printed first: UTF-8, filled up with 0.
+    /// The failure in one line: UTF-8, padded with 0.
     pub message: [u8; 192],
 }
 

@@ -1,25 +1,25 @@
-//! The event ring: what the kernel's memory management did, newest overwriting oldest.
+//! The event ring: a record of what memory management did. The newest event overwrites the oldest.
 
-use crate::marks::mark;
+use crate::probes::probe;
 
-/// Entries in the ring. A power of two, so that a position is a mask of the sequence number.
+/// Entries in the ring. A power of two, so that a slot is found by masking the sequence number.
 pub const EVENT_CAPACITY: usize = 4096;
 
-/// What happened. `first` and `second` of the [`Event`] are given behind each kind.
+/// What happened. The comment on each kind says what `first` and `second` of the [`Event`] are.
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// The slot was never written.
     None = 0,
-    /// Task id; stack id.
+    /// Task ID; stack ID.
     TaskStarted = 1,
-    /// Task id; the [`crate::tasks::EndReason`] as a number.
+    /// Task ID; the [`crate::tasks::EndReason`] as a number.
     TaskEnded = 2,
-    /// Stack id; pages added.
+    /// Stack ID; pages added.
     StackGrowth = 3,
-    /// Stack id; pages returned.
+    /// Stack ID; pages returned.
     StackShrink = 4,
-    /// Stack id; faulting address.
+    /// Stack ID; faulting address.
     StackOverflow = 5,
     /// First address; number of pages.
     LazyReserve = 6,
@@ -29,11 +29,11 @@ pub enum EventKind {
     LazyZero = 8,
     /// Address; physical address of the new frame.
     LazyAllocate = 9,
-    /// Address; physical address of the frame given up when the page was folded onto the zero page.
+    /// Address; physical address of the frame that was freed when the zero page took its place.
     LazyFold = 10,
     /// Former level; new level ([`crate::memory::pressure::PressureLevel`] as numbers).
     PressureChange = 11,
-    /// Strategy ([`crate::memory::pressure::Strategy`] as a number); what it won, in its unit.
+    /// Strategy ([`crate::memory::pressure::Strategy`] as a number); its gain, in its unit.
     StrategyRun = 12,
     /// Former physical address; new physical address.
     PageMoved = 13,
@@ -41,7 +41,7 @@ pub enum EventKind {
     AsidRollover = 14,
     /// Former limit; new limit, both in frames.
     PoolLimit = 15,
-    /// Task id; faulting address.
+    /// Task ID; faulting address.
     WildAccess = 16,
     /// Virtual address; free frames.
     OutOfMemory = 17,
@@ -57,7 +57,7 @@ pub struct Event {
     pub timestamp: u64,
     /// Core that ran the kernel.
     pub core: u16,
-    /// ASID of the address space it concerns; 0 for none.
+    /// ASID of the address space concerned; 0 for none.
     pub asid: u16,
     pub kind: EventKind,
     pub reserved: u16,
@@ -70,7 +70,7 @@ impl Event {
         Event { sequence: 0, timestamp: 0, core: 0, asid: 0, kind: EventKind::None, reserved: 0, first: 0, second: 0 };
 }
 
-/// The ring. Entry `n` (counted from 1) lies in slot `(n - 1) % EVENT_CAPACITY`.
+/// The ring. Event `n` (counted from 1) is in slot `(n - 1) % EVENT_CAPACITY`.
 #[repr(C)]
 pub struct EventRing {
     /// Events recorded since boot.
@@ -90,18 +90,18 @@ impl EventRing {
         self.recorded += 1;
         self.entries[slot] =
             Event { sequence: self.recorded, timestamp, core: 0, asid, kind, reserved: 0, first, second };
-        leave_mark(kind, first, second);
+        place_probe(kind, first, second);
     }
 }
 
-/// The mark of a kind. `kind` is a constant wherever this is compiled into: nothing is left of the choice.
+/// Adds the probe of a kind. `kind` is a constant at each call, so the compiler removes the `match`.
 #[inline(always)]
-fn leave_mark(kind: EventKind, first: u64, second: u64) {
+fn place_probe(kind: EventKind, first: u64, second: u64) {
     macro_rules! choose {
         ($($name:ident)*) => {
             match kind {
                 EventKind::None => {}
-                $(EventKind::$name => mark!(EventKind::$name, first, second),)*
+                $(EventKind::$name => probe!(EventKind::$name, first, second),)*
             }
         };
     }

@@ -1,6 +1,7 @@
-//! What the vectors call: exceptions of tasks, interrupts of tasks and of the shell.
+//! Handlers that the exception vectors call: exceptions of tasks, and interrupts of tasks and of the shell.
 
 use crate::interrupts;
+use crate::programs::calls;
 use crate::scheduler::{self, SCHEDULER, end_current, reschedule};
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
 use tinyos::hardware;
@@ -16,21 +17,11 @@ const SYSTEM_REGISTER: u64 = 0x18;
 const INSTRUCTION_ABORT: u64 = 0x20;
 const DATA_ABORT: u64 = 0x24;
 
-/// `ISS` of an abort: written, not read; a cache maintenance instruction (reported as a write).
+/// `ISS` of an abort: the access was a write; it was by a cache maintenance instruction (reported as a write).
 const WRITE: u64 = 1 << 6;
 const CACHE_MAINTENANCE: u64 = 1 << 8;
 
-/// Calls of tasks, as `programs.s` numbers them.
-const YIELD: u64 = 0;
-const EXIT: u64 = 1;
-const SLEEP: u64 = 2;
-const RESERVE: u64 = 3;
-const RELEASE: u64 = 4;
-const DISCARD: u64 = 5;
-const REPORT: u64 = 6;
-const TRIM: u64 = 7;
-
-/// A synchronous exception of a task. `context` is its own record's.
+/// Handles a synchronous exception of a task. `context` is in the task's record. Returns the registers to go on with.
 #[unsafe(no_mangle)]
 extern "C" fn task_synchronous(context: &mut Context) -> *mut Context {
     let syndrome = ESR_EL1.get();
@@ -58,10 +49,10 @@ fn abort(context: &mut Context, syndrome: u64, class: u64) -> *mut Context {
         3 => Cause::Permission,
         _ => Cause::Other,
     };
-    // The context is a task's: it lies in the table of tasks, which nobody changes now.
+    // `context` is in the table of tasks, which nothing else writes now.
     let task = current();
     let fault = Fault { task, address, access, cause, stack_pointer: context.sp };
-    let resolved = DYNAMIC_MEMORY_MANAGER.change().handle_fault(fault);
+    let resolved = DYNAMIC_MEMORY_MANAGER.write().handle_fault(fault);
     match resolved {
         Ok(()) => context,
         Err(reason) => end_current(reason, syndrome, address),
@@ -69,56 +60,57 @@ fn abort(context: &mut Context, syndrome: u64, class: u64) -> *mut Context {
 }
 
 fn current() -> u16 {
-    SCHEDULER.look(|scheduler| scheduler.current)
+    SCHEDULER.read(|scheduler| scheduler.current)
 }
 
 #[inline]
 fn call(context: &mut Context) -> *mut Context {
     let argument = context.x[0];
     match context.x[8] {
-        YIELD => {}
-        EXIT => return end_current(EndReason::Exited, 0, argument),
-        SLEEP => {
+        calls::YIELD => {}
+        calls::EXIT => return end_current(EndReason::Exited, 0, argument),
+        calls::SLEEP => {
             let counts = argument.min(60_000) * interrupts::frequency() / 1000;
-            scheduler::sleep_current(&mut SCHEDULER.change(), hardware::now() + counts);
+            scheduler::sleep_current(&mut SCHEDULER.write(), hardware::now() + counts);
         }
         number => {
             memory_call(context, number);
             return context;
         }
     }
-    reschedule(&mut SCHEDULER.change())
+    reschedule(&mut SCHEDULER.write())
 }
 
 fn memory_call(context: &mut Context, number: u64) {
     let task = current();
     let argument = context.x[0];
-    let mut manager = DYNAMIC_MEMORY_MANAGER.change();
-    manager.note_stack_pointer(task, context.sp);
+    let mut manager = DYNAMIC_MEMORY_MANAGER.write();
+    manager.record_stack_pointer(task, context.sp);
     context.x[0] = match number {
-        RESERVE => manager.reserve(task, u32::try_from(argument).unwrap_or(u32::MAX)).unwrap_or(0),
-        RELEASE => !manager.release(task, argument) as u64,
-        DISCARD => !manager.discard(task, argument) as u64,
-        REPORT => {
-            SCHEDULER.change().tasks[task as usize].report = [argument, context.x[1]];
+        calls::RESERVE => manager.reserve(task, u32::try_from(argument).unwrap_or(u32::MAX)).unwrap_or(0),
+        calls::RELEASE => !manager.release(task, argument) as u64,
+        calls::DISCARD => !manager.discard(task, argument) as u64,
+        calls::REPORT => {
+            SCHEDULER.write().tasks[task as usize].report = [argument, context.x[1]];
             0
         }
-        TRIM => manager.trim_stack(task) as u64,
+        calls::TRIM => manager.trim_stack(task) as u64,
         _ => u64::MAX,
     };
 }
 
+/// Handles an interrupt of a task.
 #[unsafe(no_mangle)]
 extern "C" fn task_interrupted(_context: &mut Context) -> *mut Context {
     interrupts::handle();
-    reschedule(&mut SCHEDULER.change())
+    reschedule(&mut SCHEDULER.write())
 }
 
-/// The shell was interrupted; its registers are on its own stack.
+/// Handles an interrupt of the shell, whose registers are on its own stack.
 #[unsafe(no_mangle)]
 extern "C" fn shell_interrupted(context: &mut Context) -> *mut Context {
     interrupts::handle();
-    let mut scheduler = SCHEDULER.change();
+    let mut scheduler = SCHEDULER.write();
     scheduler.shell_context = &raw mut *context as u64;
     reschedule(&mut scheduler)
 }

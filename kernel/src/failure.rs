@@ -1,5 +1,5 @@
-//! The end of the kernel: an exception that it does not expect, or a panic. Says what happened, leaves a record for
-//! the debugger, and halts.
+//! Kernel failures: an unexpected exception or a panic. Prints what happened, fills in a record for the debugger, and
+//! halts.
 
 use crate::console::Console;
 use crate::println;
@@ -20,7 +20,7 @@ const PANIC: u32 = 2;
 #[repr(transparent)]
 struct Record(UnsafeCell<FailureRecord>);
 
-// SAFETY: written only by the core that failed first, after which nothing runs.
+// SAFETY: only the core that fails first writes it, and nothing else runs after that.
 unsafe impl Sync for Record {}
 
 #[unsafe(no_mangle)]
@@ -32,7 +32,7 @@ static HAS_FAILED: AtomicBool = AtomicBool::new(false);
 const VECTORS: [&str; 4] = ["synchronous exception", "interrupt", "fast interrupt", "system error"];
 const SOURCES: [&str; 4] = ["the kernel on SP_EL0", "the kernel", "a task", "a task in AArch32"];
 
-/// What the vectors call for everything that the kernel does not expect. `context` lies on the emergency stack.
+/// Called by the vectors for an exception that the kernel does not expect. `context` is on the emergency stack.
 #[unsafe(no_mangle)]
 extern "C" fn fatal_exception(context: &Context, vector: u64) -> ! {
     let (syndrome, address) = (ESR_EL1.get(), FAR_EL1.get());
@@ -58,7 +58,7 @@ extern "C" fn fatal_exception(context: &Context, vector: u64) -> ! {
 #[panic_handler]
 fn panic(information: &PanicInfo) -> ! {
     let (here, frame): (u64, u64);
-    // SAFETY: reads where this is, for the record.
+    // SAFETY: only reads the program counter and the frame pointer.
     unsafe { core::arch::asm!("adr {}, .", "mov {}, x29", out(reg) here, out(reg) frame, options(nomem, nostack)) };
     fail(PANIC, |record| {
         record.link_address = here;
@@ -68,42 +68,42 @@ fn panic(information: &PanicInfo) -> ! {
     halted()
 }
 
-/// Fills the record and says what stands in it. A failure while failing only halts.
+/// Fills in the record and prints its message. A failure during a failure only halts.
 fn fail(kind: u32, fill: impl FnOnce(&mut FailureRecord)) {
-    // SAFETY: nothing of the kernel is to run any more.
+    // SAFETY: masks all exceptions: no other part of the kernel may run from now on.
     unsafe { core::arch::asm!("msr daifset, #0xf", options(nostack)) };
     if HAS_FAILED.swap(true, Ordering::Relaxed) {
         halted();
     }
-    // SAFETY: `HAS_FAILED` lets one in.
+    // SAFETY: `HAS_FAILED` lets only one failure through, so there is no other reference.
     let record = unsafe { &mut *FAILURE_RECORD.0.get() };
     record.kind = kind;
     record.core = (MPIDR_EL1.get() & 3) as u32;
     record.timestamp = hardware::now();
-    // The scheduler may be in the middle of a change: the number is read past its counter.
+    // The scheduler may be locked for writing: read the number of the task without the lock.
     let scheduler = (&raw const SCHEDULER).cast::<u64>().wrapping_add(1).cast::<u16>();
-    // SAFETY: `SequenceCell` is its counter and then the value, whose first field is the current task.
+    // SAFETY: a `SequenceLock` is its counter followed by the value, whose first field is the current task.
     record.task = unsafe { scheduler.read_volatile() } as u64;
     fill(record);
     record.magic = *b"FAILURE\0";
     let length = record.message.iter().position(|&byte| byte == 0).unwrap_or(record.message.len());
-    // SAFETY: `HAS_FAILED` has let nobody else come here, and interrupts are masked.
-    unsafe { crate::console::seize() };
+    // SAFETY: `HAS_FAILED` lets only one failure through, and interrupts are masked.
+    unsafe { crate::console::force_release() };
     println!();
     println!("KERNEL FAILURE: {}", core::str::from_utf8(&record.message[..length]).unwrap_or("?"));
 }
 
-/// Where a kernel that has failed stays.
+/// A failed kernel stays here.
 #[unsafe(no_mangle)]
 extern "C" fn halted() -> ! {
     debugger_request_changed();
     loop {
-        // SAFETY: interrupts are masked: this waits for a debugger.
+        // SAFETY: waits; interrupts are masked, so only a debugger changes anything.
         unsafe { core::arch::asm!("wfi", options(nomem, nostack)) };
     }
 }
 
-/// Writes into the record's message, as much as fits.
+/// Writes the record's message, as much as fits.
 struct Message<'a> {
     text: &'a mut [u8],
     length: usize,

@@ -1,5 +1,5 @@
-//! What memory management asks of the hardware. On a host, where its logic is tested, RAM is an arena and TLB
-//! operations are kept in a log.
+//! The hardware operations of memory management. On the host, where the logic is tested, RAM is an array and TLB
+//! operations are logged.
 
 pub use platform::*;
 
@@ -11,20 +11,20 @@ const PAGE_WORDS: usize = PAGE_SIZE / 8;
 /// Whether the frame at physical address `frame` holds only zeros.
 pub fn frame_is_zero(frame: u64) -> bool {
     let words = linear(frame) as *const u64;
-    // SAFETY: a frame of the pool is in the linear map, whole and aligned.
+    // SAFETY: the linear map contains every frame of the pool, and frames are aligned.
     (0..PAGE_WORDS).all(|word| unsafe { words.add(word).read() } == 0)
 }
 
-/// Copies the frame at physical address `from` to that at `to`.
+/// Copies the frame at physical address `from` to the frame at `to`.
 pub fn copy_frame(from: u64, to: u64) {
-    // SAFETY: both are frames of the pool, in the linear map, and not the same one.
+    // SAFETY: both are frames of the pool, which the linear map contains, and they differ.
     unsafe { core::ptr::copy_nonoverlapping(linear(from), linear(to), PAGE_SIZE) }
 }
 
 /// Reads the 64-bit descriptor at physical address `address`.
 #[inline(always)]
 pub fn read_descriptor(address: u64) -> u64 {
-    // SAFETY: tables are frames of the pool; aligned to 8 by construction.
+    // SAFETY: tables are frames of the pool; the address is a multiple of 8.
     unsafe { (linear(address) as *const u64).read_volatile() }
 }
 
@@ -40,7 +40,7 @@ mod platform {
     use crate::memory::layout::{LINEAR_OFFSET, PAGE_SHIFT};
     use core::arch::asm;
 
-    /// Where physical address `address` lies in the linear map.
+    /// The address of physical address `address` in the linear map.
     #[inline(always)]
     pub fn linear(address: u64) -> *mut u8 {
         (address + LINEAR_OFFSET) as *mut u8
@@ -50,18 +50,27 @@ mod platform {
     #[inline(always)]
     pub fn now() -> u64 {
         let count: u64;
-        // SAFETY: reads a counter.
+        // SAFETY: only reads a counter.
         unsafe { asm!("mrs {}, cntvct_el0", out(reg) count, options(nomem, nostack)) };
         count
     }
 
-    /// Fills a frame with zeros, by `DC ZVA` of 64-byte blocks (boot checks `DCZID_EL0`).
+    /// Whether `DC ZVA` zeroes blocks of 64 bytes, as [`zero_frame`] needs (`DCZID_EL0`).
+    pub fn zeroes_blocks_of_64_bytes() -> bool {
+        let identification: u64;
+        // SAFETY: only reads an identification register.
+        unsafe { asm!("mrs {}, dczid_el0", out(reg) identification, options(nomem, nostack)) };
+        // DZP is 0: `DC ZVA` is permitted. BS is the logarithm of the number of words.
+        identification & 0x1f == 4
+    }
+
+    /// Fills a frame with zeros, by `DC ZVA` of 64-byte blocks.
     #[inline]
     pub fn zero_frame(frame: u64) {
         let mut address = linear(frame);
         let end = address.wrapping_add(super::PAGE_SIZE);
         while address != end {
-            // SAFETY: eight blocks of a frame in the linear map.
+            // SAFETY: zeroes eight blocks of one frame in the linear map.
             unsafe {
                 asm!(
                     "dc zva, {a}", "add {a}, {a}, #64", "dc zva, {a}", "add {a}, {a}, #64",
@@ -73,14 +82,14 @@ mod platform {
         }
     }
 
-    /// Makes descriptors written before visible to the table walker.
+    /// Makes all descriptors written so far visible to the table walker.
     #[inline(always)]
     pub fn publish() {
-        // SAFETY: barriers.
+        // SAFETY: only barriers.
         unsafe { asm!("dsb ishst", "isb", options(nostack)) }
     }
 
-    /// Only core 0 uses TTBR0 spaces, so its own TLB is all there is to invalidate: no broadcast.
+    /// Invalidates one page of an ASID. Only core 0 uses TTBR0 spaces, so its own TLB is enough: no broadcast.
     #[inline(always)]
     pub fn invalidate_address(asid: u16, address: u64) {
         let operand = (asid as u64) << 48 | (address >> PAGE_SHIFT) & 0xfff_ffff_ffff;
@@ -88,6 +97,7 @@ mod platform {
         unsafe { asm!("dsb nshst", "tlbi vae1, {}", "dsb nsh", "isb", in(reg) operand, options(nostack)) }
     }
 
+    /// Invalidates all pages of an ASID on this core.
     #[inline(always)]
     pub fn invalidate_asid(asid: u16) {
         let operand = (asid as u64) << 48;
@@ -95,16 +105,17 @@ mod platform {
         unsafe { asm!("dsb nshst", "tlbi aside1, {}", "dsb nsh", "isb", in(reg) operand, options(nostack)) }
     }
 
+    /// Invalidates this core's whole TLB.
     #[inline(always)]
     pub fn invalidate_everything() {
         // SAFETY: as above.
         unsafe { asm!("dsb nshst", "tlbi vmalle1", "dsb nsh", "isb", options(nostack)) }
     }
 
-    /// Switches the lower half of the address space: table and ASID in one write.
+    /// Switches the lower half of the address space: sets table and ASID in one write.
     #[inline(always)]
     pub fn write_ttbr0(value: u64) {
-        // SAFETY: the kernel itself runs from TTBR1.
+        // SAFETY: the kernel runs in the upper half, which TTBR1 maps.
         unsafe { asm!("msr ttbr0_el1, {}", "isb", in(reg) value, options(nostack)) }
     }
 }
@@ -114,7 +125,7 @@ mod platform {
     use crate::memory::layout::{PAGE_SIZE, POOL_BASE, POOL_FRAMES};
     use std::cell::{Cell, RefCell};
 
-    /// A TLB or TTBR0 operation, as the host's log keeps it.
+    /// A TLB or TTBR0 operation in the host's log.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Operation {
         Address { asid: u16, address: u64 },
@@ -129,12 +140,12 @@ mod platform {
         static LOG: RefCell<Vec<Operation>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Takes the operations logged since the last call.
+    /// Returns the operations logged since the last call.
     pub fn take_log() -> Vec<Operation> {
         LOG.take()
     }
 
-    /// Moves the clock on by `counts`.
+    /// Advances the clock by `counts`.
     pub fn advance_clock(counts: u64) {
         CLOCK.set(CLOCK.get() + counts);
     }
@@ -156,7 +167,7 @@ mod platform {
     }
 
     pub fn zero_frame(frame: u64) {
-        // SAFETY: `linear` has checked that the frame is in the arena.
+        // SAFETY: `linear` has checked that the frame is in the array.
         unsafe { linear(frame).write_bytes(0, PAGE_SIZE) }
     }
 

@@ -1,21 +1,16 @@
-//! The kernel's own half of the address space, in TTBR1: the image by section, the linear map of RAM, the devices.
-//! Made once at boot; nothing of it changes afterwards.
+//! The kernel's half of the address space, in TTBR1: the image by section, the linear map of RAM, and the devices.
+//! It is built once at boot and does not change afterwards.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
-use tinyos::memory::layout::{DEVICE_OFFSET, IMAGE_OFFSET, LINEAR_OFFSET, PAGE_SIZE};
+use tinyos::memory::layout::{DEVICE_OFFSET, DEVICES, IMAGE_OFFSET, LINEAR_OFFSET, PAGE_SIZE, RAM};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// RAM that the firmware leaves to the Arm cores: below the VideoCore's part, and from 1 to 2 GiB.
-const RAM: [(u64, u64); 2] = [(0, 0x3b40_0000), (GIB, 2 * GIB)];
-/// Peripherals and interrupt controller.
-const DEVICES: (u64, u64) = (0xfe00_0000, 0x1_0000_0000);
-
-/// Descriptor bits that all have: valid, access flag, inner shareable, never executed at EL0.
+/// Descriptor bits common to all mappings: valid, access flag, inner shareable, never executed at EL0.
 const COMMON: u64 = 1 | 1 << 10 | 3 << 8 | 1 << 54;
 const EXECUTE_NEVER: u64 = 1 << 53;
 const READ_ONLY: u64 = 1 << 7;
@@ -31,14 +26,14 @@ const TABLE_COUNT: usize = 24;
 #[repr(C, align(4096))]
 struct Tables(UnsafeCell<[[u64; 512]; TABLE_COUNT]>);
 
-// SAFETY: written by `install` alone, once, before any other core is let in.
+// SAFETY: only `install` writes it, once, before the other cores use it.
 unsafe impl Sync for Tables {}
 
 /// The kernel's translation tables, the level 0 table first.
 #[unsafe(no_mangle)]
 static KERNEL_TABLES: Tables = Tables(UnsafeCell::new([[0; 512]; TABLE_COUNT]));
 
-/// Physical address of the level 0 table, once it can be used. `boot.s` waits for it on the other cores.
+/// Physical address of the level 0 table once it is complete, 0 before. The other cores wait for it in `boot.s`.
 #[unsafe(no_mangle)]
 #[used]
 static KERNEL_TABLE: AtomicU64 = AtomicU64::new(0);
@@ -67,7 +62,7 @@ linker_symbols!(
 
 macro_rules! address_of {
     ($name:ident) => {
-        // A symbol of the linker script has an address and no contents: nothing is read.
+        // A symbol of the linker script has an address but no contents: nothing is read.
         (&raw const $name) as u64
     };
 }
@@ -76,50 +71,50 @@ unsafe extern "C" {
     fn install_kernel_table(table: u64);
 }
 
-/// Physical address of the programs of tasks, and how many pages they are.
+/// Physical address of the tasks' programs, and their number of pages.
 pub fn programs() -> (u64, u32) {
-    // They are loaded between the kernel's own text and its read-only data.
+    // They are loaded between the kernel's text and its read-only data.
     let (start, end) = (address_of!(__text_end), address_of!(__rodata_start));
     (start - IMAGE_OFFSET, ((end - start) / PAGE) as u32)
 }
 
-/// Makes the tables, uses them on this core, and lets the other cores go on.
+/// Builds the tables, switches this core to them, and releases the other cores.
 pub fn install() {
     let mut builder = Builder { used: 1 };
     builder.map_image();
     builder.map_ram();
     builder.map(DEVICE_OFFSET + DEVICES.0, DEVICES.0, DEVICES.1 - DEVICES.0, READ_WRITE | DEVICE);
     let table = (&raw const KERNEL_TABLES) as u64 - IMAGE_OFFSET;
-    // SAFETY: the new tables map the image as it is now, less what must not be written or executed.
+    // SAFETY: the new tables map the image where the boot tables do, with fewer permissions.
     unsafe {
         core::arch::asm!("dsb ish", "isb");
         install_kernel_table(table);
     }
     KERNEL_TABLE.store(table, Ordering::Release);
-    // SAFETY: wakes the waiting cores.
+    // SAFETY: only wakes the waiting cores.
     unsafe { core::arch::asm!("dsb ish", "sev") };
 }
 
-/// Firmware that enters a flat image on core 0 keeps the others waiting, each for an address of its own to go to.
-/// Runs while the linear map is still writable there.
+/// Releases the cores that the firmware holds in its spin table when it enters a flat image on core 0: each waits for
+/// an address to jump to. To be called while the linear map is still writable there.
 pub fn release_secondaries_of_firmware() {
     const SPIN_TABLE: u64 = 0xd8;
     let entry = address_of!(__image_start) - IMAGE_OFFSET;
     for core in 1..4 {
         let slot = LINEAR_OFFSET + SPIN_TABLE + core * 8;
-        // SAFETY: the spin table is in RAM below the image and belongs to the firmware's waiting loop, whose caches
-        // are off: the value must reach memory.
+        // SAFETY: the spin table is in RAM below the image, and nothing else uses it. The cores in the spin loop have
+        // their caches off: the value must reach memory.
         unsafe {
             (slot as *mut u64).write_volatile(entry);
             core::arch::asm!("dc civac, {}", "dsb sy", in(reg) slot);
         }
     }
-    // SAFETY: wakes the waiting cores.
+    // SAFETY: only wakes the waiting cores.
     unsafe { core::arch::asm!("sev") };
 }
 
 struct Builder {
-    /// Tables given out.
+    /// Tables in use.
     used: usize,
 }
 
@@ -147,7 +142,7 @@ impl Builder {
         }
     }
 
-    /// The blocks that the image lies in are read-only here: nothing that is executable is writable elsewhere.
+    /// Maps RAM. The blocks that contain the image are read-only: executable memory has no second, writable mapping.
     fn map_ram(&mut self) {
         let image_end = (address_of!(__image_end) - IMAGE_OFFSET).next_multiple_of(2 * MIB);
         self.map(LINEAR_OFFSET, 0, image_end, READ);
@@ -155,7 +150,7 @@ impl Builder {
         self.map(LINEAR_OFFSET + RAM[1].0, RAM[1].0, RAM[1].1 - RAM[1].0, READ_WRITE);
     }
 
-    /// Maps `length` bytes with the largest blocks that fit.
+    /// Maps `length` bytes from physical address `output`, with the largest blocks that fit.
     fn map(&mut self, address: u64, output: u64, length: u64, attributes: u64) {
         let mut done = 0;
         while done < length {
@@ -170,16 +165,16 @@ impl Builder {
         }
     }
 
-    /// The descriptor of `address` at `level`; makes the tables above.
+    /// The descriptor of `address` at `level`; creates the tables above it.
     fn entry(&mut self, address: u64, level: u32) -> &mut u64 {
-        // SAFETY: `install` runs once, on one core, and this is the only reference.
+        // SAFETY: `install` runs once, on one core, and there is no other reference.
         let tables = unsafe { &mut *KERNEL_TABLES.0.get() };
         let first = (&raw const KERNEL_TABLES) as u64 - IMAGE_OFFSET;
         let mut table = 0;
         for above in 0..level {
             let index = index(address, above);
             if tables[table][index] == 0 {
-                assert!(self.used < TABLE_COUNT, "more kernel tables than were set aside");
+                assert!(self.used < TABLE_COUNT, "KERNEL_TABLES is too small for the kernel's map");
                 tables[table][index] = (first + (self.used * PAGE_SIZE) as u64) | 1 | TABLE_OR_PAGE;
                 self.used += 1;
             }

@@ -1,13 +1,13 @@
-//! TinyOS: the part of the kernel that does not depend on how it is started: memory management, events, and the
-//! binary interface to debuggers. The `kernel` binary adds boot, exceptions, tasks and the shell.
+//! TinyOS: memory management, events, and the binary interface to debuggers. This library runs on the host as well. The
+//! `kernel` binary adds boot, exceptions, tasks and the shell.
 
 #![cfg_attr(target_os = "none", no_std)]
 
 pub mod debugger;
 pub mod events;
 pub mod hardware;
-pub mod marks;
 pub mod memory;
-pub mod sequence;
+pub mod probes;
+pub mod sequence_lock;
 pub mod tasks;
 pub mod text;

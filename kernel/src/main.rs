@@ -15,15 +15,23 @@ mod workload;
 
 use aarch64_cpu::registers::{CurrentEL, ID_AA64MMFR0_EL1, Readable};
 use core::arch::global_asm;
+use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use tinyos::debugger::DEBUGGER_INTERFACE;
 use tinyos::hardware;
 use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
+use tinyos::memory::layout::IMAGE_OFFSET;
+use tinyos::tasks::Context;
 
-global_asm!(include_str!("boot/boot.s"));
-global_asm!(include_str!("boot/vectors.s"));
+global_asm!(include_str!("boot/boot.s"), image_offset = const IMAGE_OFFSET);
+global_asm!(
+    include_str!("boot/vectors.s"),
+    context_size = const size_of::<Context>(),
+    context_sp = const offset_of!(Context, sp),
+    context_pc = const offset_of!(Context, pc),
+);
 
-/// Where `boot.s` comes out: core 0 at EL1, MMU and caches on, on the shell's stack, interrupts masked.
+/// Called by `boot.s` on core 0: at EL1, with MMU and caches on, on the shell's stack, with interrupts masked.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(entered_at: u64) -> ! {
     let started = hardware::now();
@@ -35,8 +43,9 @@ extern "C" fn kernel_main(entered_at: u64) -> ! {
     println!();
     println!("TinyOS {}", env!("CARGO_PKG_VERSION"));
     println!("entered at EL{entered_at}, now at EL{}; {asid_bits}-bit ASIDs", CurrentEL.read(CurrentEL::EL));
-    if DYNAMIC_MEMORY_MANAGER.change().initialize(asid_bits).is_err() {
-        panic!("the pool has no room for the kernel's own pages");
+    assert!(hardware::zeroes_blocks_of_64_bytes(), "DC ZVA must zero blocks of 64 bytes");
+    if DYNAMIC_MEMORY_MANAGER.write().initialize(asid_bits).is_err() {
+        panic!("the pool is too small for the kernel's own pages");
     }
     hardware::invalidate_everything();
     scheduler::initialize();
@@ -49,7 +58,7 @@ extern "C" fn kernel_main(entered_at: u64) -> ! {
     shell::run()
 }
 
-/// 16 or 8, as `ID_AA64MMFR0_EL1.ASIDBits` says.
+/// The CPU's ASID size, 16 or 8 bits (`ID_AA64MMFR0_EL1.ASIDBits`).
 fn asid_bits() -> u32 {
     if ID_AA64MMFR0_EL1.matches_all(ID_AA64MMFR0_EL1::ASIDBits::Bits_16) { 16 } else { 8 }
 }

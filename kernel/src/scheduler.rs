@@ -1,4 +1,4 @@
-//! Tasks: starting, ending, and switching between them. The shell is task 0; it idles when no other is ready.
+//! Tasks: starting, ending, and switching between them. The shell is task 0; it idles when no other task is ready.
 
 use crate::interrupts;
 use crate::kernel_map;
@@ -10,18 +10,18 @@ use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, DynamicMemoryManager, Exha
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::layout::MAX_TASKS;
 use tinyos::memory::pressure::PressureLevel;
-use tinyos::sequence::SequenceCell;
+use tinyos::sequence_lock::SequenceLock;
 use tinyos::tasks::{Context, EndReason, Scheduler, Task, TaskState};
 
-/// Ticks between two runs of the ageing of lazy pages, and between two tries to relieve a pressure that stays.
+/// Ticks between two runs of the ageing, and between two runs of the strategies while the pressure stays high.
 const AGING_TICKS: u64 = 16;
 const RELIEF_TICKS: u64 = 64;
 
 #[unsafe(no_mangle)]
 #[used]
-pub static SCHEDULER: SequenceCell<Scheduler> = SequenceCell::new(Scheduler::new());
+pub static SCHEDULER: SequenceLock<Scheduler> = SequenceLock::new(Scheduler::new());
 
-/// What a new task is started with.
+/// The program of a new task, with its arguments and growth policy.
 pub struct Start<'a> {
     pub program: &'a Program,
     pub arguments: [u64; 3],
@@ -29,7 +29,7 @@ pub struct Start<'a> {
 }
 
 impl<'a> Start<'a> {
-    /// The program as its table has it.
+    /// The program with its default arguments and policy.
     pub fn of(program: &'a Program) -> Self {
         Start { program, arguments: program.arguments, policy: program.policy }
     }
@@ -38,30 +38,30 @@ impl<'a> Start<'a> {
 /// Runs `body` with interrupts masked.
 pub fn without_interrupts<T>(body: impl FnOnce() -> T) -> T {
     let daif: u64;
-    // SAFETY: masks interrupts and puts the mask back as it was.
+    // SAFETY: saves the interrupt mask, which is restored below, and masks interrupts.
     unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) daif, options(nostack)) };
     let result = body();
-    // SAFETY: as above.
+    // SAFETY: restores the saved mask.
     unsafe { asm!("msr daif, {}", in(reg) daif, options(nostack)) };
     result
 }
 
-/// What `look` makes of the memory manager, which stands still meanwhile. For the shell.
-pub fn look_at_memory<T>(look: impl FnOnce(&DynamicMemoryManager) -> T) -> T {
-    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.look(look))
+/// Calls `body` with the memory manager, with interrupts masked. For the shell.
+pub fn read_memory_manager<T>(body: impl FnOnce(&DynamicMemoryManager) -> T) -> T {
+    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.read(body))
 }
 
-/// Makes the shell task 0, running.
+/// Sets up the shell as task 0, which runs now.
 pub fn initialize() {
-    let mut scheduler = SCHEDULER.change();
+    let mut scheduler = SCHEDULER.write();
     scheduler.tasks[0].name[..5].copy_from_slice(b"shell");
     scheduler.set_state(0, TaskState::Ready);
 }
 
-/// Starts a task; it is ready at once. Gives its number.
+/// Starts a task, which is ready at once. Returns its number.
 pub fn spawn(start: Start) -> Result<u16, Exhausted> {
     without_interrupts(|| {
-        let mut scheduler = SCHEDULER.change();
+        let mut scheduler = SCHEDULER.write();
         let id = scheduler.free_slot().ok_or(Exhausted::Tasks)?;
         let stack = make_space(id, &start)?;
         let mut task = Task { id, stack: stack as u32 + 1, start_time: hardware::now(), ..Task::UNUSED };
@@ -72,17 +72,17 @@ pub fn spawn(start: Start) -> Result<u16, Exhausted> {
             task.context.x[0] = id as u64;
         }
         task.context.pc = start.program.entry as *const () as u64;
-        task.context.sp = DYNAMIC_MEMORY_MANAGER.change().stack_manager.stacks[stack].base_address;
+        task.context.sp = DYNAMIC_MEMORY_MANAGER.write().stack_manager.stacks[stack].base_address;
         scheduler.tasks[id as usize] = task;
         scheduler.set_state(id, TaskState::Ready);
-        DYNAMIC_MEMORY_MANAGER.change().record(id, EventKind::TaskStarted, id as u64, task.stack as u64);
+        DYNAMIC_MEMORY_MANAGER.write().record(id, EventKind::TaskStarted, id as u64, task.stack as u64);
         Ok(id)
     })
 }
 
-/// Address space and stack of a new task; nothing is left of them when there is no room for both.
+/// Creates address space and stack of a new task. Returns the stack's slot. If one of them fails, frees both.
 fn make_space(id: u16, start: &Start) -> Result<usize, Exhausted> {
-    let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+    let mut manager = DYNAMIC_MEMORY_MANAGER.write();
     let (text, pages) = kernel_map::programs();
     let made = manager
         .create_space(id, text, pages)
@@ -93,10 +93,10 @@ fn make_space(id: u16, start: &Start) -> Result<usize, Exhausted> {
     made
 }
 
-/// Ends a task that is not running, if it lives.
+/// Ends a task other than the running one. Returns whether it was alive.
 pub fn kill(id: u16) -> bool {
     without_interrupts(|| {
-        let mut scheduler = SCHEDULER.change();
+        let mut scheduler = SCHEDULER.write();
         let is_alive = (1..=MAX_TASKS as u16).contains(&id) && scheduler.tasks[id as usize].is_alive();
         if is_alive {
             end(&mut scheduler, id, EndReason::Killed, 0, 0);
@@ -105,9 +105,9 @@ pub fn kill(id: u16) -> bool {
     })
 }
 
-/// Ends a task: everything that it has goes back.
+/// Ends a task and frees everything that it has.
 fn end(scheduler: &mut Scheduler, id: u16, reason: EndReason, syndrome: u64, address: u64) {
-    let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+    let mut manager = DYNAMIC_MEMORY_MANAGER.write();
     manager.record(id, EventKind::TaskEnded, id as u64, reason as u64);
     manager.end_space(id);
     let task = &mut scheduler.tasks[id as usize];
@@ -118,27 +118,27 @@ fn end(scheduler: &mut Scheduler, id: u16, reason: EndReason, syndrome: u64, add
     scheduler.set_state(id, TaskState::Ended);
     if reason != EndReason::Killed && (reason != EndReason::Exited || address != 0) {
         scheduler.unannounced[id as usize / 64] |= 1 << (id % 64);
-        // The shell tells of it at once, not at the next key.
+        // Wakes the shell, which reports it at once.
         scheduler.set_state(0, TaskState::Ready);
     }
 }
 
-/// Ends the running task for `reason`; gives the registers to go on with.
+/// Ends the running task for `reason`. Returns the registers to continue with.
 pub fn end_current(reason: EndReason, syndrome: u64, address: u64) -> *mut Context {
-    let mut scheduler = SCHEDULER.change();
+    let mut scheduler = SCHEDULER.write();
     let id = scheduler.current;
     end(&mut scheduler, id, reason, syndrome, address);
     reschedule(&mut scheduler)
 }
 
-/// Switches to the next ready task, if that is another; gives the registers to go on with.
+/// Switches to the next ready task, if that is a different one. Returns the registers to continue with.
 #[inline]
 pub fn reschedule(scheduler: &mut Scheduler) -> *mut Context {
     let (former, next) = (scheduler.current, scheduler.next_ready());
     if former != next {
-        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let mut manager = DYNAMIC_MEMORY_MANAGER.write();
         if former != 0 {
-            manager.note_stack_pointer(former, scheduler.tasks[former as usize].context.sp);
+            manager.record_stack_pointer(former, scheduler.tasks[former as usize].context.sp);
         }
         manager.switch_to(next);
         scheduler.current = next;
@@ -154,9 +154,9 @@ pub fn sleep_current(scheduler: &mut Scheduler, until: u64) {
     scheduler.set_state(current, TaskState::Sleeping);
 }
 
-/// What the timer brings: sleepers wake, lazy pages age, pressure that stays is answered again.
+/// Handles a timer tick: wakes sleeping tasks, ages lazy pages, and runs the strategies again if the pressure is high.
 pub fn tick() {
-    let mut scheduler = SCHEDULER.change();
+    let mut scheduler = SCHEDULER.write();
     scheduler.tick_count += 1;
     scheduler.tick_time = hardware::now();
     if crate::shell::has_request() {
@@ -169,10 +169,10 @@ pub fn tick() {
     }
     let ages = scheduler.tick_count.is_multiple_of(AGING_TICKS);
     if ages {
-        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let mut manager = DYNAMIC_MEMORY_MANAGER.write();
         let current = scheduler.current;
         if current != 0 {
-            manager.note_stack_pointer(current, scheduler.tasks[current as usize].context.sp);
+            manager.record_stack_pointer(current, scheduler.tasks[current as usize].context.sp);
         }
         manager.age();
         if scheduler.tick_count.is_multiple_of(RELIEF_TICKS) && manager.pressure_handler.level >= PressureLevel::High {
@@ -181,18 +181,18 @@ pub fn tick() {
     }
 }
 
-/// The shell has something to do: input came.
+/// Wakes the shell, for there is input.
 pub fn wake_shell() {
-    SCHEDULER.change().set_state(0, TaskState::Ready);
+    SCHEDULER.write().set_state(0, TaskState::Ready);
 }
 
-/// Lets tasks run until `milliseconds` have passed or something is typed. For the shell.
+/// Lets tasks run until `milliseconds` have passed or there is input. For the shell.
 pub fn shell_sleep(milliseconds: u64) {
     let until = hardware::now() + milliseconds * interrupts::frequency() / 1000;
     shell_wait(until);
 }
 
-/// Lets tasks run until something is typed. For the shell.
+/// Lets tasks run until there is input. For the shell.
 pub fn shell_wait_for_input() {
     shell_wait(u64::MAX);
 }
@@ -202,24 +202,24 @@ fn shell_wait(until: u64) {
         if until == u64::MAX && crate::console::has_input() {
             return;
         }
-        sleep_current(&mut SCHEDULER.change(), until);
-        while SCHEDULER.look(|scheduler| scheduler.tasks[0].state) == TaskState::Sleeping {
-            if SCHEDULER.look(Scheduler::next_ready) != 0 {
+        sleep_current(&mut SCHEDULER.write(), until);
+        while SCHEDULER.read(|scheduler| scheduler.tasks[0].state) == TaskState::Sleeping {
+            if SCHEDULER.read(Scheduler::next_ready) != 0 {
                 interrupts::interrupt_self();
             } else {
-                // SAFETY: waits for an interrupt, which ends the wait although it is masked.
+                // SAFETY: waits for an interrupt; a masked one ends the wait as well.
                 unsafe { asm!("wfi", options(nostack)) };
             }
-            // SAFETY: lets the interrupt in, and with it the switch to another task.
+            // SAFETY: takes the interrupt, whose handler switches to another task.
             unsafe { asm!("msr daifclr, #2", "isb", "msr daifset, #2", options(nostack)) };
         }
     });
 }
 
-/// Holds all tasks still, or lets them go on.
+/// Stops all tasks, or lets them continue.
 pub fn hold(held: bool) {
     without_interrupts(|| {
-        let mut scheduler = SCHEDULER.change();
+        let mut scheduler = SCHEDULER.write();
         scheduler.is_held = held;
         for id in 1..=MAX_TASKS as u16 {
             let state = scheduler.tasks[id as usize].state;
@@ -232,20 +232,20 @@ pub fn hold(held: bool) {
     });
 }
 
-/// Whether all tasks hold still.
+/// Whether all tasks are stopped.
 pub fn is_held() -> bool {
-    without_interrupts(|| SCHEDULER.look(|scheduler| scheduler.is_held))
+    without_interrupts(|| SCHEDULER.read(|scheduler| scheduler.is_held))
 }
 
-/// Reads a task's record. For the shell.
+/// A copy of a task's record. For the shell.
 pub fn task(id: u16) -> Task {
-    without_interrupts(|| SCHEDULER.look(|scheduler| scheduler.tasks[id as usize]))
+    without_interrupts(|| SCHEDULER.read(|scheduler| scheduler.tasks[id as usize]))
 }
 
-/// A task that ended on its own and was not told about yet.
+/// Takes a task that ended by itself and was not reported yet.
 pub fn take_unannounced() -> Option<Task> {
     without_interrupts(|| {
-        let mut scheduler = SCHEDULER.change();
+        let mut scheduler = SCHEDULER.write();
         let word = scheduler.unannounced.iter().position(|&bits| bits != 0)?;
         let bit = scheduler.unannounced[word].trailing_zeros();
         scheduler.unannounced[word] &= !(1 << bit);

@@ -1,8 +1,11 @@
-//! What a task is to a debugger: its record, its saved registers, and why it ended.
+//! Tasks as a debugger sees them: the record of a task, its saved registers, and why it ended.
 
 use crate::memory::layout::MAX_TASKS;
 
-/// Registers of a task as the exception vectors save them. `vectors.s` knows the offsets.
+/// Ticks of the scheduler in a second. A task runs for one tick at a time.
+pub const TICKS_PER_SECOND: u64 = 250;
+
+/// Registers of a task as the exception vectors (`vectors.s`) save them.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
@@ -10,7 +13,7 @@ pub struct Context {
     pub x: [u64; 31],
     /// `SP_EL0`.
     pub sp: u64,
-    /// `ELR_EL1`: where it goes on.
+    /// `ELR_EL1`: where the task continues.
     pub pc: u64,
     /// `SPSR_EL1`.
     pub pstate: u64,
@@ -28,7 +31,7 @@ pub enum TaskState {
     Ready = 1,
     /// Until `wake_time`.
     Sleeping = 2,
-    /// Until the shell lets it go on.
+    /// Until the shell's command `go`.
     Stopped = 3,
     Ended = 4,
 }
@@ -40,19 +43,19 @@ pub enum EndReason {
     None = 0,
     /// It called `exit`.
     Exited = 1,
-    /// It pushed its stack beyond `max_size`, or into the guard.
+    /// It pushed beyond its stack's `max_size` or into the guard page.
     StackOverflow = 2,
-    /// It accessed an address that is not its own.
+    /// It accessed an address that does not belong to it.
     WildAccess = 3,
     /// It accessed a kernel address.
     KernelAccess = 4,
-    /// No frame could be had for it.
+    /// The pool had no frame for it.
     OutOfMemory = 5,
-    /// It executed an instruction that is undefined, or trapped.
+    /// It executed an undefined or trapped instruction.
     UndefinedInstruction = 6,
     /// Another exception.
     UnexpectedException = 7,
-    /// It was told to by the shell.
+    /// The shell killed it.
     Killed = 8,
 }
 
@@ -61,25 +64,25 @@ pub enum EndReason {
 #[derive(Clone, Copy, Debug)]
 pub struct Task {
     pub context: Context,
-    /// Number of the task.
+    /// Number of the task: its place in the table.
     pub id: u16,
     pub state: TaskState,
     pub end_reason: EndReason,
-    /// Id of its [`crate::memory::stacks::DynamicStack`]; 0 for none.
+    /// ID of its [`crate::memory::stacks::DynamicStack`]; 0 for none.
     pub stack: u32,
-    /// What its program is called: ASCII, filled up with 0.
+    /// Name of its program: ASCII, padded with 0.
     pub name: [u8; 16],
     /// Generic timer count at which a sleeping task is ready again.
     pub wake_time: u64,
-    /// Times that it was switched to.
+    /// Number of switches to it.
     pub switch_count: u64,
-    /// Generic timer count when it was started, and when it ended.
+    /// Generic timer counts when it was started and when it ended.
     pub start_time: u64,
     pub end_time: u64,
     /// `ESR_EL1` and `FAR_EL1` of the exception that ended it.
     pub end_syndrome: u64,
     pub end_address: u64,
-    /// What it last reported by the `report` call.
+    /// The values of its last `report` call.
     pub report: [u64; 2],
 }
 
@@ -100,7 +103,7 @@ impl Task {
         report: [0; 2],
     };
 
-    /// Its name as text.
+    /// The name as text.
     pub fn name(&self) -> &str {
         let length = self.name.iter().position(|&byte| byte == 0).unwrap_or(self.name.len());
         core::str::from_utf8(&self.name[..length]).unwrap_or("?")
@@ -116,13 +119,13 @@ impl Task {
 pub struct Scheduler {
     /// The task whose registers are in the CPU; 0 while the shell runs.
     pub current: u16,
-    /// The shell has told the tasks to hold still.
+    /// The shell's command `hold` has stopped all tasks.
     pub is_held: bool,
     /// Ticks of the timer since boot.
     pub tick_count: u64,
-    /// Where the shell's registers lie while a task runs: a [`Context`] on its own stack.
+    /// Address of the shell's registers while a task runs: a [`Context`] on the shell's stack.
     pub shell_context: u64,
-    /// Bit `n` of each pair stands for task `n`: ready; sleeping; ended and not yet told about on the console.
+    /// Bit `n` of each bit map stands for task `n`: ready; sleeping; ended, but not yet reported on the console.
     pub ready: [u64; TASK_WORDS],
     pub sleeping: [u64; TASK_WORDS],
     pub unannounced: [u64; TASK_WORDS],
@@ -149,7 +152,7 @@ impl Scheduler {
         }
     }
 
-    /// Gives a task another state, and keeps the bit maps in step.
+    /// Sets the state of a task, and updates the bit maps.
     #[inline]
     pub fn set_state(&mut self, task: u16, state: TaskState) {
         let (word, bit) = (task as usize / 64, 1u64 << (task % 64));
@@ -163,7 +166,7 @@ impl Scheduler {
         }
     }
 
-    /// The next ready task after the current one, in turn; 0, the shell, which idles, when there is none.
+    /// The next ready task after the current one (round robin); 0, the idling shell, when no task is ready.
     #[inline]
     pub fn next_ready(&self) -> u16 {
         let after = self.current as usize + 1;
@@ -181,7 +184,7 @@ impl Scheduler {
         0
     }
 
-    /// Makes the sleepers ready whose time has come, at generic timer count `now`.
+    /// Makes the sleeping tasks ready whose `wake_time` has come, at generic timer count `now`.
     pub fn wake(&mut self, now: u64) {
         for word in 0..TASK_WORDS {
             let mut bits = self.sleeping[word];
@@ -195,7 +198,7 @@ impl Scheduler {
         }
     }
 
-    /// A slot for a new task: one never used, else the one that ended first.
+    /// A slot for a new task: one that was never used, or else the one whose task ended first.
     pub fn free_slot(&self) -> Option<u16> {
         let tasks = self.tasks.iter().enumerate().skip(1);
         let unused = tasks.clone().find(|(_, task)| task.state == TaskState::Unused);
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_ready_task_goes_on_and_without_one_the_shell_idles() {
+    fn the_only_ready_task_continues_and_without_one_the_shell_idles() {
         let mut scheduler = with_ready(&[70]);
         scheduler.current = 70;
         assert_eq!(scheduler.next_ready(), 70);
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn sleepers_wake_when_their_time_has_come() {
+    fn sleeping_tasks_wake_at_their_time() {
         let mut scheduler = with_ready(&[]);
         for task in [2, 90] {
             scheduler.tasks[task as usize].wake_time = task as u64 * 10;
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_of_ended_tasks_are_used_again_oldest_first() {
+    fn slots_of_ended_tasks_are_reused_oldest_first() {
         let mut scheduler = with_ready(&[]);
         for task in 1..=MAX_TASKS as u16 {
             assert_eq!(scheduler.free_slot(), Some(task));

@@ -149,9 +149,9 @@ def with_skeletons(elf):
     """The kernel's file with only a skeleton of its debug information: the rest is in `kernel.dwo`."""
     skeleton = elf_with(Unit([], top=[("dwo_name", "string", string("kernel.dwo"))]))
     made = {one.name: one for one in sections_of(skeleton) if one.is_debug}
-    marks = ".debugger_marks"
+    probes = ".debugger_probes"
     return changed(
-        elf.read_bytes(), lambda one: one if not one.is_debug or one.name == marks else made.get(one.name)
+        elf.read_bytes(), lambda one: one if not one.is_debug or one.name == probes else made.get(one.name)
     )
 
 

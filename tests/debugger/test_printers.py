@@ -42,9 +42,9 @@ def test_names_are_short_and_addresses_hexadecimal(printed, shared_machine):
         (f"{MANAGER}.lazy_allocator.pages[0]", "LazyPage = {virtual_address = 0x200000000000,"),
         (f"{MANAGER}.pressure_handler.level", "Low"),
         (f"{MANAGER}.events.entries[0]", "Event = {sequence = "),
-        ("tinyos::debugger::DEBUGGER_INTERFACE", 'DebuggerInterface = {magic = "TinyOSdb", version = 3,'),
+        ("tinyos::debugger::DEBUGGER_INTERFACE", 'DebuggerInterface = {magic = "TinyOSdb", version = 4,'),
         ("kernel::failure::FAILURE_RECORD", 'FailureRecord = {magic = "", kind = 0,'),
-        (SCHEDULER, "SequenceCell (changed "),
+        (SCHEDULER, "SequenceLock (written "),
         (f"{SCHEDULER}.value.value.tasks[0]", "Task = {context = Context = {"),
     ],
 )
@@ -57,7 +57,7 @@ def test_each_type_is_printed(printed, expression, beginning):
 def test_wrappers_are_printed_as_their_value(printed):
     assert '"worker"' in printed(f"{SCHEDULER}.value.value.tasks[1]")
     assert "request = 0, served = " in printed("tinyos::debugger::DEBUGGER_INTERFACE")
-    assert "SequenceCell (changed " in printed(SCHEDULER)
+    assert "SequenceLock (written " in printed(SCHEDULER)
     assert "= {value = Scheduler = {current = " in printed(SCHEDULER)
 
 
@@ -77,8 +77,8 @@ def test_printers_can_be_disabled_and_load_nothing(kernel_elf):
     assert [line.strip() for line in listed.splitlines()[1:]] == [
         "tinyos",
         "atomic",
-        "cell",
         "enum",
+        "lock",
         "struct",
     ]
     outcome = gdb(

@@ -66,7 +66,7 @@ def _function(gdb: Gdb) -> str:
 @pytest.mark.parametrize(
     ("command", "kind", "said"),
     [
-        ("panic", 2, "asked for by the shell"),
+        ("panic", 2, "requested by the shell"),
         ("crash", 1, "unexpected synchronous exception of the kernel"),
         ("overflow", 1, "unexpected synchronous exception of the kernel"),
     ],

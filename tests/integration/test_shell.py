@@ -116,30 +116,30 @@ def test_an_empty_line_only_prompts_again(shared_machine: TinyOS) -> None:
 def test_any_line_end_ends_a_command_once(shared_machine: TinyOS, end: str) -> None:
     prompts = shared_machine.console.transcript.count("tinyos> ")
     shared_machine.console.send(f"hold{end}go{end}")
-    shared_machine.console.expect("all tasks hold still\ntinyos> go\nall tasks go on\ntinyos> $")
+    shared_machine.console.expect("all tasks are stopped\ntinyos> go\nall tasks continue\ntinyos> $")
     assert shared_machine.shell("uptime")
     assert shared_machine.console.transcript.count("tinyos> ") == prompts + 3
 
 
 def test_what_is_typed_can_be_mended(shared_machine: TinyOS) -> None:
     shared_machine.console.send("holx\x7fd\r")
-    assert "all tasks hold still" in shared_machine.console.wait_for_prompt()
+    assert "all tasks are stopped" in shared_machine.console.wait_for_prompt()
     shared_machine.console.send("nonsense\x15go\r")
-    assert "all tasks go on" in shared_machine.console.wait_for_prompt()
+    assert "all tasks continue" in shared_machine.console.wait_for_prompt()
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("spawn", "which program?"),
+        ("spawn", "a program is missing"),
         ("spawn nothing", "no such program"),
         ("kill", "a number is missing"),
         ("kill 95", "no such task"),
         ("kill 99999999999999999999999", "not a whole number"),
         ("pool 0", "from 1 MiB"),
         ("pool 100000", "from 1 MiB"),
-        ("asid-bits 1", "from 2 to 16 bits"),
-        ("asid-bits 17", "from 2 to 16 bits"),
+        ("asid-bits 1", "must be from 2 to 16"),
+        ("asid-bits 17", "must be from 2 to 16"),
         ("faults 0", "from 1 to"),
         ("migrate", "a number is missing"),
         ("migrate 0x1000", "a number is missing"),

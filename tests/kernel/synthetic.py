@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 
+from gdbplugin.kernel.exports import MEMORY_MAP, STRATEGY_UNITS
+from gdbplugin.kernel.interface import INTERFACE
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.cache import StaticTable
 from gdbplugin.layout.types import Array, Enumeration, Field, Option, Scalar, Static, Struct
@@ -43,10 +45,10 @@ def record(name, /, **types):
     return Struct(name, size, tuple(fields))
 
 
-def cell(value):
-    """The shape of the kernel's sequence cell: an atomic counter beside an `UnsafeCell`."""
+def lock(value):
+    """The shape of the kernel's sequence lock: an atomic counter beside an `UnsafeCell`."""
     atomic = record("AtomicU64", v=record("UnsafeCell<u64>", value=U64))
-    return record(f"SequenceCell<{value.name}>", sequence=atomic, value=record("UnsafeCell<T>", value=value))
+    return record(f"SequenceLock<{value.name}>", sequence=atomic, value=record("UnsafeCell<T>", value=value))
 
 
 POOL_BASE, POOL_FRAMES = 0x0800_0000, 96
@@ -203,9 +205,42 @@ SCHEDULER_TYPE = record(
         4,
     ),
 )
-TYPES = {MANAGER: cell(MANAGER_TYPE), SCHEDULER: cell(SCHEDULER_TYPE)}
+INTERFACE_TYPE = record("DebuggerInterface", magic=Array(U8, 8), version=U32, ticks_per_second=U32)
+RANGE_KIND = enum(
+    "RangeKind", 1, "Programs", "TaskPage", "LazyPages", "Stacks", "LinearMap", "Image", "Devices"
+)
+TYPES = {
+    MANAGER: lock(MANAGER_TYPE),
+    SCHEDULER: lock(SCHEDULER_TYPE),
+    INTERFACE: INTERFACE_TYPE,
+    MEMORY_MAP: Array(record("MemoryRange", start=U64, end=U64, physical=U64, kind=RANGE_KIND), 8),
+    STRATEGY_UNITS: Array(record("StrategyUnit", strategy=STRATEGY, unit=Array(U8, 39)), 4),
+}
+RANGES = (
+    (0x40_0000, 0x41_0000, 0, "Programs"),
+    (TASK_PAGE, TASK_PAGE + 0x1000, 0, "TaskPage"),
+    (LAZY_BASE, LAZY_BASE + 0x0A00_0000, 0, "LazyPages"),
+    (0x7000_0000_0000, 0x7000_0C00_0000, 0, "Stacks"),
+    (0xFFFF_0000_0000_0000, 0xFFFF_0000_3B40_0000, 0, "LinearMap"),
+    (0xFFFF_0000_4000_0000, 0xFFFF_0000_8000_0000, 0x4000_0000, "LinearMap"),
+    (0xFFFF_8000_0000_0000, 0xFFFF_8000_0800_0000, 0, "Image"),
+    (0xFFFF_C000_FE00_0000, 0xFFFF_C001_0000_0000, 0xFE00_0000, "Devices"),
+)
+"""The memory map: start, end, physical address of the start, kind."""
+UNITS = {
+    "CacheOptimization": "frames",
+    "PressureRelief": "frames",
+    "PageMigration": "pages moved",
+    "Defragmentation": "frames of the longest free run",
+}
 STATIC_VIRTUAL, STATIC_PHYSICAL = 0xFFFF_8000_0020_0000, 0x0020_0000
-PLACES = {MANAGER: 0x100, SCHEDULER: 0x8_0000}
+PLACES = {
+    MANAGER: 0x100,
+    SCHEDULER: 0x8_0000,
+    INTERFACE: 0x10_0000,
+    MEMORY_MAP: 0x10_1000,
+    STRATEGY_UNITS: 0x10_2000,
+}
 
 KERNEL_TABLES = 0x1_0000
 READ_WRITE = 0x0060_0000_0000_0F43
@@ -242,6 +277,10 @@ class World:
         self.extra = {}
         self.registers = {}
         self.types = dict(TYPES)
+        self.interface = {"magic": b"TinyOSdb", "version": 4, "ticks_per_second": 250}
+        names = ("start", "end", "physical", "kind")
+        self.memory_map = [dict(zip(names, one, strict=True)) for one in RANGES]
+        self.units = [{"strategy": name, "unit": unit.encode()} for name, unit in UNITS.items()]
         stacks = [self.stack(1, 1, 3, "Conservative"), self.stack(2, 2, 2, "Predictive")]
         pages = [self.lazy(0, 0), self.lazy(1, 0), self.lazy(2, 1), self.lazy(3, 2), self.lazy(4, 2)]
         self.manager = {
@@ -344,10 +383,16 @@ class World:
         frames.setdefault("info", infos)
         frames.setdefault("free_frames", POOL_FRAMES - len(self.frames))
         image = bytearray(0x20_0000)
-        for name, value in ((MANAGER, self.manager), (SCHEDULER, self.scheduler)):
-            encode(
-                self.types[name], {"sequence": self.sequence, "value": {"value": value}}, image, PLACES[name]
-            )
+        values = {
+            MANAGER: {"sequence": self.sequence, "value": {"value": self.manager}},
+            SCHEDULER: {"sequence": self.sequence, "value": {"value": self.scheduler}},
+            INTERFACE: self.interface,
+            MEMORY_MAP: self.memory_map,
+            STRATEGY_UNITS: self.units,
+        }
+        for name, value in values.items():
+            if name in self.types:
+                encode(self.types[name], value, image, PLACES[name])
         words = {
             KERNEL_TABLES: bytearray(4096),
             KERNEL_TABLES + 4096: bytearray(4096),

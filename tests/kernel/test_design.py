@@ -41,7 +41,7 @@ from tests.kernel.other_designs import (
     stack,
     ticketed,
 )
-from tests.kernel.synthetic import LEVEL, MANAGER_TYPE, STATIC_VIRTUAL, U8, U32, U64, World, cell, record
+from tests.kernel.synthetic import LEVEL, MANAGER_TYPE, STATIC_VIRTUAL, U8, U32, U64, World, lock, record
 from tests.schemas.test_schemas import READERS, shown
 from tests.schemas.validation import validate
 
@@ -104,7 +104,7 @@ def test_every_field_stays_where_it_is():
 
 
 def test_our_own_manager_is_as_it_was():
-    static = Static(MANAGER, STATIC_VIRTUAL, cell(MANAGER_TYPE))
+    static = Static(MANAGER, STATIC_VIRTUAL, lock(MANAGER_TYPE))
     assert recognised(static) is static
 
     def search(_names):

@@ -1,24 +1,15 @@
 """What lies at an address: by TinyOS's records, by symbols, or nothing."""
 
 import random
-import re
-from pathlib import Path
 
 import pytest
 
-from gdbplugin.kernel import memory_objects
-from gdbplugin.kernel.memory_objects import (
-    MemoryObject,
-    MemoryObjects,
-    describe,
-    lazy_state,
-    read_objects,
-)
+from gdbplugin.kernel.exports import MEMORY_MAP
+from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects, describe, lazy_state, read_objects
 from gdbplugin.kernel.target import NoSymbols
 from tests.kernel.stopped import Names
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, TASK_PAGE, World
 
-LAYOUT = Path(__file__).resolve().parents[2] / "kernel" / "src" / "memory" / "layout.rs"
 IMAGE = 0xFFFF_8000_0008_0000
 SYMBOLS = {
     "__image_start": IMAGE,
@@ -31,29 +22,6 @@ SYMBOLS = {
     "__shell_stack_top": IMAGE + 0xC000,
     "__exception_stack_top": IMAGE + 0xF000,
 }
-
-
-def constants():
-    """The kernel's memory layout, by name: every constant made of numbers and of constants before it."""
-    numbers = {}
-    for name, text in re.findall(r"pub const (\w+): \w+ = ([^;]+);", LAYOUT.read_text()):
-        plain = re.sub(r" as \w+|_(?=[0-9a-f])(?<=[0-9a-fx]_)", "", text)
-        plain = re.sub(r"\b[A-Z][A-Z_]+\b", lambda found: str(numbers.get(found[0], "?")), plain)
-        if re.fullmatch(r"[0-9a-fx()+* -]+", plain):
-            numbers[name] = eval(plain)
-    return numbers
-
-
-def test_the_regions_are_those_of_the_kernels_source():
-    numbers = constants()
-    assert memory_objects.PROGRAMS[0] == numbers["USER_TEXT_BASE"]
-    assert memory_objects.TASK_PAGE[0] == numbers["TASK_PAGE_BASE"]
-    assert (numbers["LAZY_REGION_BASE"], numbers["LAZY_REGION_END"]) == memory_objects.LAZY_REGION
-    assert (numbers["STACK_REGION_BASE"], numbers["STACK_REGION_END"]) == memory_objects.STACK_REGION
-    assert (numbers["LINEAR_OFFSET"], numbers["IMAGE_OFFSET"]) == memory_objects.LINEAR_MAP
-    assert memory_objects.IMAGE[0] == numbers["IMAGE_OFFSET"]
-    assert numbers["DEVICE_OFFSET"] <= memory_objects.DEVICES[0] < memory_objects.DEVICES[1]
-
 
 BASE = STACK_BASE + 0x20_0000
 """Of stack 1 of the small TinyOS: three pages mapped of sixteen, its guard below those."""
@@ -85,11 +53,40 @@ BASE = STACK_BASE + 0x20_0000
         (IMAGE + 0xB000, "shell stack"),
         (IMAGE + 0xC800, "guard of the kernel's exception stack: __shell_stack_top + 2048"),
         (IMAGE + 0x10_0000, "kernel image"),
+        (0xFFFF_0000_3B40_0000, "nothing that TinyOS has on record"),
+        (0xFFFF_0000_4000_0000, "linear map"),
     ],
 )
 def test_every_kind_of_object_is_told(address, text):
     kernel, names = World().kernel(), Names(SYMBOLS)
     assert describe(address, read_objects(kernel, names), names, kernel).text == text
+
+
+def test_a_kernel_without_a_memory_map_has_no_invented_ranges():
+    world = World()
+    del world.types[MEMORY_MAP]
+    kernel = world.kernel()
+    found = read_objects(kernel, Names(SYMBOLS))
+    for address in (TASK_PAGE, 0x40_0000, 0xFFFF_0000_1234_5678, 0xFFFF_C000_FE20_1000, STACK_BASE):
+        assert found.at(address) is None
+    assert found.at(BASE - 64).name == "stack 1"
+    assert found.at(LAZY_BASE).name == "lazy pages, pending"
+    assert found.at(IMAGE).name == "kernel text"
+    assert lazy_state(kernel, LAZY_BASE) is None
+    assert kernel.journal.notes == ["this kernel has no memory map for debuggers (DEBUGGER_MEMORY_MAP)"]
+
+
+def test_a_corrupt_range_of_the_memory_map_is_a_finding():
+    world = World()
+    world.memory_map[0]["kind"] = 9
+    world.memory_map[1]["end"] = 0
+    kernel = world.kernel()
+    found = read_objects(kernel, NoSymbols())
+    assert found.at(0x40_0000) is None
+    assert found.at(TASK_PAGE) is None
+    assert found.at(LAZY_BASE).name == "lazy range 0"
+    objects = [finding.object for finding in kernel.journal.findings]
+    assert objects == ["memory map, range 0: kind", "memory map, range 1"]
 
 
 def test_a_stack_that_ended_keeps_its_name():

@@ -11,12 +11,13 @@ from gdbplugin.kernel.events import Event, Events
 from gdbplugin.kernel.frames import Frames, FrameTable
 from gdbplugin.kernel.lazy import LazyPages, LazyRange, LazyTable
 from gdbplugin.kernel.pressure import LEVELS, Pressure, StrategyRecord, Threshold
-from gdbplugin.kernel.pressure_state import UNITS, PressureState
+from gdbplugin.kernel.pressure_state import PressureState
 from gdbplugin.kernel.snapshot import Snapshot
 from gdbplugin.kernel.spaces import AddressSpaces, AsidAllocator, Invalidations
 from gdbplugin.kernel.stacks import DynamicStack, Stacks
 from gdbplugin.kernel.statistics import Counters, DynamicMemoryStats
 from gdbplugin.kernel.tasks import Task, Tasks
+from tests.kernel.synthetic import UNITS
 
 FREQUENCY = 62_500_000
 USES = ("Free", "Cached", "Table", "LazyPage", "Stack", "ZeroPage", "Retired", "TaskPage", "Novel", None)
@@ -120,7 +121,7 @@ def _snapshot(stats, counters, clock, stacks, tasks, pressure, frames, events, f
         counters=Counters(stats, counters, clock, None, False),
         stacks=stacks,
         tasks=tasks,
-        pressure=PressureState(pressure, frames, clock),
+        pressure=PressureState(pressure, frames, clock, UNITS),
         spaces=AddressSpaces(0, 0, 0, Invalidations(0, 0, 0), (), AsidAllocator(16, 1, 0, 1)),
         events=Events(len(events), numbered),
         frame_table=frame_table,
@@ -215,6 +216,7 @@ def workload(step: int = 0) -> Snapshot:
             ),
             Frames(0x800_0000, 32_768, 32_768, free, 6, 0, 10_000, 9_000, 0),
             clock,
+            UNITS,
         ),
         spaces=AddressSpaces(0, 0, 0, Invalidations(0, 0, 0), (), AsidAllocator(16, 1, 0, 1)),
         events=Events(1099 + step, events),

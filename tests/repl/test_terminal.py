@@ -150,7 +150,7 @@ def test_kernel_output_and_progress_leave_the_typed_line_alone(
         ),
         "the prompt again, and no progress",
     )
-    for line, answer in (("console go", "│ all tasks go on"), ("console *t", "│ tinyos> *t")):
+    for line, answer in (("console go", "│ all tasks continue"), ("console *t", "│ tinyos> *t")):
         pane.type(line)
         pane.see(
             lambda lines, answer=answer: answer in lines and "tinyos>" in lines[lines.index(answer) :],

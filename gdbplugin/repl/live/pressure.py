@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from gdbplugin.kernel.pressure import LEVELS
-from gdbplugin.kernel.pressure_state import UNITS, PressureState
+from gdbplugin.kernel.pressure_state import PressureState
 from gdbplugin.kernel.tasks import task_names
 from gdbplugin.render.style import Style
 from gdbplugin.repl.live import pool
@@ -187,7 +187,7 @@ def _strategies(state: PressureState, width: int, style: Style) -> list[Line]:
             "skipped": words(style.count(entry.skip_count)),
             "last gain": words(style.count(entry.last_won)),
             "total gain": words(style.count(entry.total_won)),
-            "": words(_unit(entry.strategy)),
+            "": words(_unit(state.units, entry.strategy)),
             "last run": words(style.duration(state.clock.ago(entry.last_run_time))),
         }
         for entry in state.pressure.strategies
@@ -195,6 +195,6 @@ def _strategies(state: PressureState, width: int, style: Style) -> list[Line]:
     return table(_COLUMNS, rows, width)
 
 
-def _unit(strategy: str | None) -> str:
+def _unit(units: dict[str, str], strategy: str | None) -> str:
     """The unit of a strategy's gain; the longest one is shortened."""
-    return UNITS.get(strategy or "", "").replace("frames of the longest free run", "longest run")
+    return units.get(strategy or "", "").replace("frames of the longest free run", "longest run")

@@ -1,9 +1,9 @@
-// From the entry point to `kernel_main`, on every core: down to EL1, MMU and caches on, into the upper half.
-// Nothing is written to memory before the caches are on. No Rust runs before that.
+// From the entry point to `kernel_main`, on every core: goes down to EL1, turns MMU and caches on, and jumps to the
+// upper half. Nothing is written to memory, and no Rust runs, before the caches are on.
 
-.equ IMAGE_OFFSET_TOP, 0xffff8000
+.equ IMAGE_OFFSET, {image_offset}
 
-// The address, in 64 bits, that is linked into the upper half.
+// Loads the 64-bit address of a symbol in the upper half.
 .macro load_address register, symbol
     ldr     \register, =\symbol
 .endm
@@ -68,7 +68,7 @@ at_el1:
     ubfx    x2, x1, #4, #4          // ASIDBits
     cmp     x2, #2
     cset    x2, eq
-    orr     x0, x0, x2, lsl #36     // AS: 16-bit ASIDs where there are some
+    orr     x0, x0, x2, lsl #36     // AS: 16-bit ASIDs if the CPU has them
     msr     tcr_el1, x0
     adrp    x0, boot_table_low
     msr     ttbr0_el1, x0
@@ -89,7 +89,7 @@ at_el1:
 in_upper_half:
     load_address x0, exception_vectors
     msr     vbar_el1, x0
-    msr     cpacr_el1, xzr          // no floating point, neither here nor at EL0
+    msr     cpacr_el1, xzr          // floating point traps, at EL1 and EL0
     mov     x0, #2                  // CNTKCTL_EL1: EL0 may read the virtual counter
     msr     cntkctl_el1, x0
     msr     mdscr_el1, xzr
@@ -102,22 +102,22 @@ in_upper_half:
     load_address x0, __shell_stack_top
     mov     sp, x0
     load_address x0, __bss_start
-    load_address x1, __image_end    // the stacks as well: a debugger can tell how deep they were
+    load_address x1, __image_end    // the stacks as well, so that a debugger sees how much of them was used
 1:  stp     xzr, xzr, [x0], #16
     cmp     x0, x1
     b.lo    1b
     mov     x29, xzr
     mov     x30, xzr
-    lsr     x0, x19, #2             // the exception level it was entered at
+    lsr     x0, x19, #2             // the exception level at entry
     bl      kernel_main
 2:  wfi
     b       2b
 
-// Cores 1 to 3: wait for the kernel's own tables, use them, and stay.
+// Cores 1 to 3: wait for the kernel's final tables, switch to them, and park.
 secondary:
     load_address x0, __secondary_stack_top_1
     sub     x1, x1, #1
-    add     x0, x0, x1, lsl #13     // a stack and its guard are two pages
+    add     x0, x0, x1, lsl #13     // a stack with its guard has two pages
     mov     sp, x0
     load_address x20, KERNEL_TABLE
 1:  ldar    x0, [x20]
@@ -139,13 +139,11 @@ secondary_parked:
     wfi
     b       secondary_parked
 
-// x0: physical address of the table for TTBR1. From where TTBR0 maps one to one, so that no translation of the upper
-// half is in use while it changes.
+// Installs a table for TTBR1; x0: its physical address. The code runs in the identity map of TTBR0, so that no
+// translation of the upper half is in use while it changes.
 .global install_kernel_table
 install_kernel_table:
-    mov     x1, #(IMAGE_OFFSET_TOP >> 16)
-    lsl     x1, x1, #48
-    movk    x1, #(IMAGE_OFFSET_TOP & 0xffff), lsl #32
+    ldr     x1, =IMAGE_OFFSET
     adr     x2, 1f
     sub     x2, x2, x1
     load_address x3, boot_table_empty_physical
@@ -160,12 +158,11 @@ install_kernel_table:
     isb
     ret
 
-// What is mapped until the kernel has made its own tables: RAM from 0 to 1 GiB, one to one and at three offsets, and
-// the devices. Filled in by the linker.
+// The tables until the kernel has built its own: RAM from 0 to 1 GiB by identity map, linear map and image map, and the
+// devices. The linker fills them in.
 .equ TABLE, 3
 .equ NORMAL_BLOCK, 0x701            // access flag, inner shareable, MAIR entry 0, block
 .equ DEVICE_BLOCK, 0x60000000000405 // access flag, MAIR entry 1, execute-never at both levels, block
-.equ IMAGE_OFFSET, 0xffff800000000000
 
 .section .data.tables, "aw"
 .balign 4096

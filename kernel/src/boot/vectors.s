@@ -1,9 +1,9 @@
-// Exception vectors. A task's registers go straight into its `Context` (tasks.rs): SP_EL1 points there while the task
-// runs, and the kernel then works on one stack of its own. The shell, at EL1, is interrupted onto its own stack.
+// Exception vectors. A task's registers are saved into its `Context` (tasks.rs): SP_EL1 points there while the task
+// runs. The kernel then uses its exception stack. The shell runs at EL1; its registers are saved on its own stack.
 
-.equ CONTEXT_SIZE, 272
-.equ CONTEXT_SP, 248
-.equ CONTEXT_PC, 256
+.equ CONTEXT_SIZE, {context_size}
+.equ CONTEXT_SP, {context_sp}
+.equ CONTEXT_PC, {context_pc}
 
 .macro save_registers
     stp     x0, x1, [sp, #0]
@@ -29,7 +29,7 @@
     mov     x0, sp
 .endm
 
-// All but X0, X1, X30 and the stack pointer.
+// Restores all registers but X0, X1, X30 and the stack pointer.
 .macro restore_registers
     ldp     x2, x3, [sp, #16]
     ldp     x4, x5, [sp, #32]
@@ -47,7 +47,7 @@
     ldp     x28, x29, [sp, #224]
 .endm
 
-// A task was interrupted or faulted: into its context, on to the exception stack.
+// A task was interrupted or faulted: saves its registers in its context, and switches to the exception stack.
 .macro from_task handler
     .balign 0x80
     save_registers
@@ -59,7 +59,7 @@
     b       resume
 .endm
 
-// The shell was interrupted: a context on its own stack.
+// The shell was interrupted: saves its registers as a context on its own stack.
 .macro from_shell handler
     .balign 0x80
     sub     sp, sp, #CONTEXT_SIZE
@@ -68,7 +68,7 @@
     b       resume
 .endm
 
-// Nothing that the kernel expects: whatever the stack pointer is, on to the emergency stack.
+// An exception that the kernel does not expect: switches to the emergency stack, as the stack pointer may be invalid.
 .macro fatal number
     .balign 0x80
     msr     tpidr_el1, x0
@@ -98,7 +98,7 @@ exception_vectors:
     fatal 15
     .balign 0x80
 
-// x0: the context to go on with.
+// x0: the context to continue with.
 .global resume
 resume:
     mov     sp, x0

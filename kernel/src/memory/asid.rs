@@ -1,10 +1,10 @@
-//! The ASID allocator: identifiers with generations.
+//! The ASID allocator, which works by generations.
 //!
-//! An ASID is good as long as its generation is the current one. When all are taken, a new generation starts: the
-//! whole TLB is invalidated once, and every address space asks anew when it is next switched to. ASID 0 is the
-//! kernel's, with an empty table behind it.
+//! An ASID is valid while its generation is the current one. When all ASIDs are taken, a new generation begins: the
+//! whole TLB is invalidated once, and every address space gets a new ASID when it is next switched to. ASID 0 belongs to
+//! the kernel, whose TTBR0 table is empty.
 
-/// The most bits that an ASID has (`ID_AA64MMFR0_EL1.ASIDBits`).
+/// The most bits that an ASID can have (`ID_AA64MMFR0_EL1.ASIDBits`).
 pub const MAX_ASID_BITS: u32 = 16;
 const WORDS: usize = (1 << MAX_ASID_BITS) / 64;
 
@@ -12,22 +12,22 @@ const WORDS: usize = (1 << MAX_ASID_BITS) / 64;
 pub struct AsidAllocator {
     /// ASID bits in use.
     pub bits: u32,
-    /// Where the search for a free one starts.
+    /// Where the search for a free ASID starts.
     next: u32,
-    /// The current generation, from 1.
+    /// The current generation, counted from 1.
     pub generation: u64,
     /// Generations that ended because every ASID was taken.
     pub rollover_count: u64,
-    /// ASIDs handed out since boot.
+    /// ASIDs allocated since boot.
     pub allocation_count: u64,
     taken: [u64; WORDS],
 }
 
-/// What [`AsidAllocator::allocate`] gives.
+/// The result of [`AsidAllocator::allocate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocation {
     pub asid: u16,
-    /// A new generation began: the caller invalidates the whole TLB before the ASID is used.
+    /// A new generation began: the caller must invalidate the whole TLB before it uses the ASID.
     pub rolled_over: bool,
 }
 
@@ -36,13 +36,13 @@ impl AsidAllocator {
         Self { bits: 0, next: 0, generation: 0, rollover_count: 0, allocation_count: 0, taken: [0; WORDS] }
     }
 
-    /// Starts a new generation of `bits`-bit ASIDs (2 to 16). The caller invalidates the whole TLB.
+    /// Begins a new generation with ASIDs of `bits` bits (2 to 16). The caller must invalidate the whole TLB.
     pub fn restart(&mut self, bits: u32) {
         self.bits = bits.clamp(2, MAX_ASID_BITS);
         self.begin_generation();
     }
 
-    /// A free ASID of the current generation; begins the next one if there is none.
+    /// Allocates an ASID of the current generation, or begins the next generation if none is free.
     pub fn allocate(&mut self) -> Allocation {
         self.allocation_count += 1;
         if let Some(asid) = self.take_free() {
@@ -50,18 +50,18 @@ impl AsidAllocator {
         }
         self.rollover_count += 1;
         self.begin_generation();
-        // A generation that has just begun has at least three free ASIDs: `bits` is 2 or more.
+        // A new generation has at least three free ASIDs, as `bits` is at least 2.
         Allocation { asid: self.take_free().unwrap_or(1), rolled_over: true }
     }
 
-    /// Gives an ASID of the current generation back. The caller has invalidated its TLB entries.
+    /// Frees an ASID of the current generation. The caller has invalidated its TLB entries.
     pub fn release(&mut self, asid: u16, generation: u64) {
         if generation == self.generation && asid != 0 {
             self.taken[asid as usize / 64] &= !(1 << (asid % 64));
         }
     }
 
-    /// ASIDs taken in this generation, the kernel's 0 included.
+    /// ASIDs taken in this generation, including the kernel's 0.
     pub fn taken_count(&self) -> u32 {
         self.taken.iter().map(|word| word.count_ones()).sum()
     }
@@ -73,7 +73,7 @@ impl AsidAllocator {
         self.next = 1;
     }
 
-    /// Next fit, so that an ASID is reused as late as may be.
+    /// Takes the next free ASID (next fit), so that an ASID is reused as late as possible.
     fn take_free(&mut self) -> Option<u16> {
         let count = 1u32 << self.bits;
         let asid = self.first_free(self.next, count).or_else(|| self.first_free(1, self.next))?;

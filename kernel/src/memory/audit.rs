@@ -1,46 +1,46 @@
-//! Whether every frame is accounted for: what the reverse map says is held against the records and the tables.
+//! The frame audit: compares the reverse map with the records and the tables, so that no frame is lost.
 
 use super::dynamic::DynamicMemoryManager;
 use super::frames::FrameUse;
 use super::layout::PAGE_SIZE;
 use super::tables;
 
-/// Frames in use, by what the reverse map says, and by what the records and tables add up to.
+/// Frames by state, according to the reverse map, and frames by owner, according to records and tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
     pub total: u32,
     pub free: u32,
     pub cached: u32,
     pub retired: u32,
-    /// Counted in the reverse map.
+    /// Used frames, counted in the reverse map.
     pub used: u32,
     pub tables: u32,
     pub lazy_pages: u32,
     pub stack_pages: u32,
     pub task_pages: u32,
-    /// The zero page.
+    /// Always 1: the shared zero page.
     pub zero_pages: u32,
 }
 
 impl Audit {
-    /// Frames that something owns.
+    /// Frames that have an owner.
     pub fn owned(&self) -> u32 {
         self.tables + self.lazy_pages + self.stack_pages + self.task_pages + self.zero_pages
     }
 
-    /// Frames that are in use, and nothing owns them.
+    /// Used frames without an owner.
     pub fn lost(&self) -> u32 {
         self.used.saturating_sub(self.owned())
     }
 
-    /// Whether every frame is in exactly one state, and every one in use has an owner.
+    /// Whether every frame is in exactly one state, and every used frame has an owner.
     pub fn is_sound(&self) -> bool {
         self.used == self.owned() && self.free + self.cached + self.retired + self.used == self.total
     }
 }
 
 impl DynamicMemoryManager {
-    /// Counts all frames, and all that owns them.
+    /// Counts all frames, and their owners.
     pub fn audit(&self) -> Audit {
         let frames = &self.frames;
         let spaces = self.context_switcher.spaces.iter().filter(|space| space.is_active);

@@ -1,4 +1,4 @@
-//! The dynamic memory manager: one owner of frames, stacks, lazy pages, pressure and address spaces.
+//! The dynamic memory manager, which owns frames, stacks, lazy pages, pressure and address spaces.
 
 use super::frames::{FrameAllocator, FrameInfo, FrameUse};
 use super::growth::GrowthPolicy;
@@ -10,12 +10,12 @@ use super::switcher::{AddressSpace, HardwareContextSwitcher};
 use super::tables::{self, Attributes};
 use crate::events::{EventKind, EventRing};
 use crate::hardware;
-use crate::sequence::SequenceCell;
+use crate::sequence_lock::SequenceLock;
 
-/// The manager. A debugger finds everything of the kernel's memory from here; [`crate::debugger`] says how.
+/// The manager. A debugger starts here to find the kernel's memory objects; see [`crate::debugger`].
 #[unsafe(no_mangle)]
 #[used]
-pub static DYNAMIC_MEMORY_MANAGER: SequenceCell<DynamicMemoryManager> = SequenceCell::new(DynamicMemoryManager::new());
+pub static DYNAMIC_MEMORY_MANAGER: SequenceLock<DynamicMemoryManager> = SequenceLock::new(DynamicMemoryManager::new());
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct DynamicMemoryStats {
     pub total_stack_shrink_events: u32,
     /// Lazy pages reserved now.
     pub total_lazy_pages: u32,
-    /// Of them, those that have a frame of their own.
+    /// Lazy pages that have a frame of their own now.
     pub allocated_lazy_pages: u32,
     /// Faults that mapped, allocated or replaced a lazy page since boot.
     pub total_lazy_page_faults: u32,
@@ -50,32 +50,32 @@ pub struct DynamicMemoryManager {
     pub lazy_allocator: LazyPageAllocator,
 }
 
-/// What there was none left of.
+/// A resource that ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exhausted {
-    /// Frames of the pool, also after the pressure strategies ran.
+    /// Frames of the pool, even after the pressure strategies ran.
     Frames,
-    /// Records of tasks, each with an address space.
+    /// Task slots; each has an address space.
     Tasks,
-    /// Stacks.
+    /// Stack slots.
     Stacks,
-    /// Lazy pages side by side, or records of ranges of them.
+    /// Adjacent lazy pages, or records of ranges.
     LazyPages,
 }
 
 impl Exhausted {
-    /// What to tell a person.
+    /// The reason as text for the console.
     pub fn reason(self) -> &'static str {
         match self {
             Exhausted::Frames => "the pool has too few free frames",
-            Exhausted::Tasks => "as many tasks as there can be exist already",
-            Exhausted::Stacks => "no stack is left",
-            Exhausted::LazyPages => "no range of lazy pages is left",
+            Exhausted::Tasks => "too many tasks",
+            Exhausted::Stacks => "no free stack slot",
+            Exhausted::LazyPages => "no free range of lazy pages",
         }
     }
 }
 
-/// A range above this many pages is dropped from the TLB by ASID, not page by page.
+/// Ranges of more pages than this are invalidated by ASID instead of page by page.
 const INVALIDATE_BY_ADDRESS_LIMIT: u32 = 32;
 
 impl DynamicMemoryManager {
@@ -102,7 +102,7 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Takes the pool, makes the zero page and the kernel's own empty space, and starts with `asid_bits`-bit ASIDs.
+    /// Sets up the pool, the zero page, the kernel's own empty space, and ASIDs of `asid_bits` bits.
     pub fn initialize(&mut self, asid_bits: u32) -> Result<(), Exhausted> {
         self.frames.initialize();
         self.pressure_handler.initialize(self.frames.limit_frames);
@@ -112,18 +112,18 @@ impl DynamicMemoryManager {
         let table = tables::create_table(&mut self.frames, 0, 0).ok_or(Exhausted::Frames)?;
         self.context_switcher.spaces[0] = AddressSpace { table, is_active: true, ..AddressSpace::UNUSED };
         self.context_switcher.restart_asids(asid_bits);
-        self.note_pressure();
+        self.check_pressure();
         Ok(())
     }
 
-    /// Records an event that concerns the space of task `owner`.
+    /// Records an event of the space of task `owner`.
     #[inline(always)]
     pub fn record(&mut self, owner: u16, kind: EventKind, first: u64, second: u64) {
         let asid = self.context_switcher.asid_of(owner);
         self.events.record(hardware::now(), asid, kind, first, second);
     }
 
-    /// Makes the address space of task `owner`, with the `text_pages` pages of programs at physical address `text`.
+    /// Creates the address space of task `owner`, and maps the programs: `text_pages` pages at physical address `text`.
     pub fn create_space(&mut self, owner: u16, text: u64, text_pages: u32) -> Result<(), Exhausted> {
         debug_assert!((1..=MAX_TASKS as u16).contains(&owner));
         let table = self.with_relief(|manager| tables::create_table(&mut manager.frames, owner, 0))?;
@@ -134,15 +134,15 @@ impl DynamicMemoryManager {
             hardware::write_descriptor(entry, Attributes::ReadExecute.page(text + offset));
         }
         let (frame, entry) = self.frame_for(owner, TASK_PAGE_BASE, FrameInfo::new(FrameUse::TaskPage, owner, 0))?;
-        // SAFETY: a frame that was just given out for this.
+        // SAFETY: the frame was allocated just now, for this page.
         unsafe { hardware::linear(frame).cast::<u64>().write(owner as u64) };
         hardware::write_descriptor(entry, Attributes::ReadWrite.page(frame));
         hardware::publish();
-        self.note_pressure();
+        self.check_pressure();
         Ok(())
     }
 
-    /// Makes a stack for task `owner`, its topmost page mapped; gives its slot.
+    /// Creates a stack for task `owner` and maps its topmost page. Returns its slot.
     pub fn create_stack(&mut self, owner: u16, policy: GrowthPolicy, max_size: usize) -> Result<usize, Exhausted> {
         let slot = self.stack_manager.create(owner, policy, max_size).ok_or(Exhausted::Stacks)?;
         self.stats.total_dynamic_stacks += 1;
@@ -150,11 +150,11 @@ impl DynamicMemoryManager {
         self.context_switcher.spaces[owner as usize].stack = slot as u32 + 1;
         let mapped = self.add_stack_page(slot);
         self.stack_manager.stacks[slot].last_access_time = hardware::now();
-        self.note_pressure();
+        self.check_pressure();
         mapped.map(|()| slot)
     }
 
-    /// Reserves a lazy range of `pages` for task `owner`: maps nothing. Gives its address.
+    /// Reserves a lazy range of `pages` pages for task `owner`, without mapping any. Returns its address.
     pub fn reserve(&mut self, owner: u16, pages: u32) -> Result<u64, Exhausted> {
         let first = self.lazy_allocator.reserve(owner, pages).ok_or(Exhausted::LazyPages)?;
         self.stats.total_lazy_pages = self.lazy_allocator.reserved_pages;
@@ -163,24 +163,24 @@ impl DynamicMemoryManager {
         Ok(address)
     }
 
-    /// Makes the pages of the range of `owner` that starts at `address` pending again: their frames go back, their
-    /// contents are gone. False when it has no such range.
+    /// Discards the contents of the range of `owner` that starts at `address`: its frames are freed and its pages are
+    /// pending again. Returns false if there is no such range.
     pub fn discard(&mut self, owner: u16, address: u64) -> bool {
         let Some(entry) = self.lazy_allocator.range_at(owner, address) else { return false };
         self.empty_range(entry);
-        self.note_pressure();
+        self.check_pressure();
         true
     }
 
-    /// Ends a reservation made by [`Self::reserve`]. False when `owner` has no range that starts at `address`.
+    /// Releases a range made by [`Self::reserve`]. Returns false if `owner` has no range that starts at `address`.
     pub fn release(&mut self, owner: u16, address: u64) -> bool {
         let Some(entry) = self.lazy_allocator.range_at(owner, address) else { return false };
         self.release_range(entry);
-        self.note_pressure();
+        self.check_pressure();
         true
     }
 
-    /// Takes back all that task `owner` has: ranges, stack, tables, ASID.
+    /// Frees everything that task `owner` has: ranges, stack, tables, ASID.
     pub fn end_space(&mut self, owner: u16) {
         if self.context_switcher.current == owner {
             self.switch_to(0);
@@ -208,29 +208,29 @@ impl DynamicMemoryManager {
             self.context_switcher.asids.release(space.asid, space.generation);
             self.context_switcher.spaces[owner as usize] = AddressSpace::UNUSED;
         }
-        self.note_pressure();
+        self.check_pressure();
     }
 
-    /// Sets how many frames of the pool may be used, and moves some pages out of the others; [`Self::evacuate_more`]
-    /// moves the rest.
+    /// Limits the pool to `frames` frames, and moves some of the pages beyond the limit; [`Self::evacuate_more`] moves
+    /// the rest.
     pub fn set_pool_limit(&mut self, frames: u32) {
         let former = self.frames.limit_frames;
         self.frames.set_limit(frames);
         self.pressure_handler.set_limit(self.frames.limit_frames);
         self.record(0, EventKind::PoolLimit, former as u64, self.frames.limit_frames as u64);
         self.evacuate();
-        self.note_pressure();
+        self.check_pressure();
     }
 
-    /// Moves some more pages out of the frames beyond the pool's limit; gives how many. It is 0 when none is left
-    /// there that can be moved, or no room is left within the limit.
+    /// Moves more pages out of the frames beyond the pool's limit. Returns how many: 0 if the rest cannot be moved, or
+    /// if no frame within the limit is free.
     pub fn evacuate_more(&mut self) -> u32 {
         let moved = self.evacuate();
-        self.note_pressure();
+        self.check_pressure();
         moved
     }
 
-    /// Puts the space of task `owner` (0: the kernel's) into TTBR0.
+    /// Switches to the space of task `owner` (0: the kernel's).
     #[inline]
     pub fn switch_to(&mut self, owner: u16) {
         let rolled_over = self.context_switcher.switch_to(owner);
@@ -242,10 +242,10 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Keeps where the stack of task `owner` has come to. To be called before anything that may shrink stacks, and
-    /// when the task is switched away from: what lies below the pointer is given back under pressure.
+    /// Records the stack pointer of task `owner`. To be called before anything that may shrink stacks, and when the
+    /// kernel switches away from the task: under pressure, pages below the stack pointer are freed.
     #[inline]
-    pub fn note_stack_pointer(&mut self, owner: u16, stack_pointer: u64) {
+    pub fn record_stack_pointer(&mut self, owner: u16, stack_pointer: u64) {
         if let Some(slot) = (self.context_switcher.spaces[owner as usize].stack as usize).checked_sub(1) {
             let stack = &mut self.stack_manager.stacks[slot];
             stack.stack_pointer = stack_pointer;
@@ -253,25 +253,24 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Gives back the pages of task `owner`'s stack below its stack pointer, which it says that it does not need now.
-    /// Gives how many.
+    /// Frees the pages of task `owner`'s stack below its stack pointer, at the task's request. Returns how many.
     pub fn trim_stack(&mut self, owner: u16) -> u32 {
         let stack = self.context_switcher.spaces[owner as usize].stack as usize;
         let pages = stack.checked_sub(1).map_or(0, |slot| self.shrink_stack(slot));
-        self.note_pressure();
+        self.check_pressure();
         pages
     }
 
-    /// Looks at the pool after frames were taken or given back: changes the level and answers a rise.
+    /// Updates the pressure level after frames were allocated or freed; runs the strategies if the level rose.
     #[inline]
-    pub fn note_pressure(&mut self) {
+    pub fn check_pressure(&mut self) {
         self.pressure_handler.free_frames = self.frames.free_frames;
-        if !self.pressure_handler.is_calm(self.frames.free_frames) && self.update_pressure() {
+        if !self.pressure_handler.keeps_level(self.frames.free_frames) && self.update_pressure() {
             self.relieve();
         }
     }
 
-    /// The level taken anew; whether it rose.
+    /// Computes the level. Returns whether it rose.
     #[cold]
     pub(super) fn update_pressure(&mut self) -> bool {
         let Some(former) = self.pressure_handler.update(self.frames.free_frames, hardware::now()) else {
@@ -283,16 +282,16 @@ impl DynamicMemoryManager {
         level > former
     }
 
-    /// Physical address of the level 3 descriptor of `address` in the space of `owner`; makes tables as needed.
+    /// Physical address of the level 3 descriptor of `address` in the space of `owner`; creates tables as needed.
     #[inline]
     pub(super) fn entry_for(&mut self, owner: u16, address: u64) -> Result<u64, Exhausted> {
         let root = self.context_switcher.spaces[owner as usize].table;
         self.with_relief(|manager| tables::find_or_create(root, address, &mut manager.frames, owner))
     }
 
-    /// A frame filled with zeros for `address` in the space of `owner`, and the physical address of the level 3
-    /// descriptor that is to map it. The pressure strategies help out if need be: they may give empty tables back, so
-    /// the descriptor is looked up after them.
+    /// Allocates a frame filled with zeros for `address` in the space of `owner`. Returns its physical address, and
+    /// that of the level 3 descriptor to map it with. The pressure strategies may run on the way and free empty tables,
+    /// so the descriptor is looked up after them.
     #[inline]
     pub(super) fn frame_for(&mut self, owner: u16, address: u64, info: FrameInfo) -> Result<(u64, u64), Exhausted> {
         let root = self.context_switcher.spaces[owner as usize].table;
@@ -310,8 +309,7 @@ impl DynamicMemoryManager {
         Ok((frame, entry))
     }
 
-    /// What `attempt` takes from the pool; where it finds too little there, the pressure strategies run, and it is
-    /// made once more.
+    /// Calls `attempt`, which allocates from the pool. If that fails, runs the pressure strategies and tries once more.
     #[inline(always)]
     fn with_relief<T>(&mut self, attempt: impl Fn(&mut Self) -> Option<T>) -> Result<T, Exhausted> {
         for is_last in [false, true] {
@@ -325,7 +323,7 @@ impl DynamicMemoryManager {
         Err(Exhausted::Frames)
     }
 
-    /// Maps one more page below what stack `slot` has.
+    /// Maps one more page at the lower end of stack `slot`.
     pub(super) fn add_stack_page(&mut self, slot: usize) -> Result<(), Exhausted> {
         let stack = &self.stack_manager.stacks[slot];
         let page = (stack.current_size / PAGE_SIZE) as u32;
@@ -340,7 +338,7 @@ impl DynamicMemoryManager {
         Ok(())
     }
 
-    /// Unmaps the lowest `pages` of stack `slot` and gives their frames back.
+    /// Unmaps the lowest `pages` pages of stack `slot` and frees their frames.
     pub(super) fn remove_stack_pages(&mut self, slot: usize, pages: u32) {
         let owner = self.stack_manager.stacks[slot].owner;
         let root = self.context_switcher.spaces[owner as usize].table;
@@ -351,7 +349,7 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Unmaps one page and gives its frame back, unless that is the shared zero page.
+    /// Unmaps one page and frees its frame, unless that is the shared zero page.
     fn unmap(&mut self, root: u64, owner: u16, address: u64, invalidate: bool) {
         let Some(entry) = tables::find(root, address) else { return };
         let descriptor = hardware::read_descriptor(entry);
@@ -393,7 +391,7 @@ impl DynamicMemoryManager {
 
     fn release_range(&mut self, entry: usize) {
         self.empty_range(entry);
-        let range = self.lazy_allocator.forget(entry);
+        let range = self.lazy_allocator.remove_range(entry);
         self.stats.total_lazy_pages = self.lazy_allocator.reserved_pages;
         self.record(range.owner, EventKind::LazyRelease, address_of(range.first), range.pages as u64);
     }

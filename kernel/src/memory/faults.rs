@@ -1,4 +1,4 @@
-//! Faults of tasks: which of them memory management resolves, and how.
+//! Faults of tasks: how memory management resolves them, or why it ends the task.
 
 use super::dynamic::DynamicMemoryManager;
 use super::frames::{FrameInfo, FrameUse};
@@ -10,12 +10,12 @@ use crate::events::EventKind;
 use crate::hardware;
 use crate::tasks::EndReason;
 
-/// A store with pre-indexed writeback faults before the stack pointer has moved: `STP` of a pair by at most 512 bytes
-/// (its immediate's range), and a compiler may store to a frame that it makes room for afterwards. What lies further
-/// below the stack pointer than this is not a push.
+/// An access further below the stack pointer than this many bytes is not a push. A store with pre-indexed writeback
+/// faults before the stack pointer has moved: `STP` moves it by at most 512 bytes (the range of its immediate). A
+/// compiler may also store to a frame before it moves the stack pointer.
 pub const PUSH_REACH: u64 = 1024;
 
-/// What the task was doing, from `ESR_EL1`.
+/// Kind of access, from `ESR_EL1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Read,
@@ -23,7 +23,7 @@ pub enum Access {
     Execute,
 }
 
-/// Why it could not, from the fault status code.
+/// Kind of fault, from the fault status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     Translation,
@@ -32,7 +32,7 @@ pub enum Cause {
     Other,
 }
 
-/// An exception of a task at EL0 by an address.
+/// A data or instruction abort of a task at EL0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub task: u16,
@@ -45,9 +45,9 @@ pub struct Fault {
 }
 
 impl DynamicMemoryManager {
-    /// Resolves the fault, so that the task can try again; else the reason to end it for.
+    /// Resolves the fault, so that the task can repeat the access; else returns the reason to end the task.
     pub fn handle_fault(&mut self, fault: Fault) -> Result<(), EndReason> {
-        self.note_stack_pointer(fault.task, fault.stack_pointer);
+        self.record_stack_pointer(fault.task, fault.stack_pointer);
         if fault.access != Access::Execute {
             if let Some(record) = lazy::record_of(fault.address) {
                 let page = &self.lazy_allocator.pages[record];
@@ -65,7 +65,8 @@ impl DynamicMemoryManager {
         Err(if fault.address >> 63 == 1 { EndReason::KernelAccess } else { EndReason::WildAccess })
     }
 
-    /// The pressure strategies may run meanwhile: they leave this page alone, or the access would fault once more.
+    /// Resolves a fault on a lazy page. The pressure strategies may run on the way; they must not fold this page, or
+    /// the access would fault again.
     #[inline]
     fn lazy_fault(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
         self.lazy_allocator.faulting = record as u32 + 1;
@@ -91,7 +92,7 @@ impl DynamicMemoryManager {
                 self.allocate_page(record, fault)?;
             }
             (Cause::Permission, Access::Write) if page.is_zero_page => self.replace_zero_page(record, fault)?,
-            // Mapped meanwhile as the access needs it: the TLB was behind, and trying again finds it.
+            // The page is mapped as the access needs it, so the TLB entry is stale. The access is repeated.
             (Cause::Translation, _) => {
                 self.context_switcher.invalidate_address(fault.task, fault.address);
                 return Ok(());
@@ -101,7 +102,7 @@ impl DynamicMemoryManager {
         let page = &mut self.lazy_allocator.pages[record];
         page.access_count = page.access_count.wrapping_add(1);
         self.stats.total_lazy_page_faults = self.stats.total_lazy_page_faults.wrapping_add(1);
-        self.note_pressure();
+        self.check_pressure();
         Ok(())
     }
 
@@ -120,7 +121,7 @@ impl DynamicMemoryManager {
         Ok(())
     }
 
-    /// First write to a pending page.
+    /// Resolves the first write to a pending page.
     #[inline]
     fn allocate_page(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
         self.give_frame(record, fault)?;
@@ -128,7 +129,8 @@ impl DynamicMemoryManager {
         Ok(())
     }
 
-    /// First write to a page that was read before: break before make, for the output address changes.
+    /// Resolves the first write to a page that was only read before. The output address changes, which needs
+    /// break-before-make.
     fn replace_zero_page(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
         self.give_frame(record, fault)?;
         self.lazy_allocator.zero_pages -= 1;
@@ -157,7 +159,8 @@ impl DynamicMemoryManager {
         Ok(())
     }
 
-    /// A descriptor whose access flag is clear is never in the TLB: setting it needs no invalidation.
+    /// Sets the access flag of a page. The TLB never holds a descriptor whose access flag is clear, so nothing is
+    /// invalidated.
     fn set_access_flag(&mut self, task: u16, address: u64) {
         let root = self.context_switcher.spaces[task as usize].table;
         if let Some(entry) = tables::find(root, address) {
@@ -188,12 +191,12 @@ impl DynamicMemoryManager {
         let wanted = pages_to_add(stack.policy, needed, room, stack.history(now));
         self.stack_manager.growing = stack.id;
         let grown = self.grow_stack(slot, needed, wanted, fault);
-        self.note_pressure();
+        self.check_pressure();
         self.stack_manager.growing = 0;
         grown
     }
 
-    /// Adds `wanted` pages, and is content with `needed` when memory is short.
+    /// Adds `wanted` pages, or at least `needed` if the pool runs out of frames.
     fn grow_stack(&mut self, slot: usize, needed: u32, wanted: u32, fault: Fault) -> Result<(), EndReason> {
         let mut added = 0;
         while added < wanted {
@@ -218,7 +221,7 @@ impl DynamicMemoryManager {
 
     #[cold]
     fn out_of_memory(&mut self, fault: Fault) -> EndReason {
-        // The attempt may have taken frames for tables.
+        // The failed attempt may have used frames for tables.
         self.update_pressure();
         let free = self.frames.free_frames as u64;
         self.record(fault.task, EventKind::OutOfMemory, fault.address, free);

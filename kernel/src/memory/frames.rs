@@ -1,11 +1,12 @@
-//! The frame allocator: one bit a frame, a summary above, a small cache in front, and a reverse map behind.
+//! The frame allocator: a bit map with one bit for each frame, a summary of the bit map, a small cache of frames, and a
+//! reverse map.
 //!
-//! Each frame is in exactly one state: free, cached, retired (beyond the limit) or used, so
-//! `free + cached + retired + used == total` at every moment.
+//! Each frame is in exactly one state: free, cached, retired (beyond the limit) or used. So
+//! `free + cached + retired + used == total` always holds.
 
 use super::layout::{PAGE_SHIFT, POOL_BASE, POOL_FRAMES};
 
-/// Frames that the cache holds at the most.
+/// The most frames in the cache.
 pub const CACHE_FRAMES: usize = 64;
 const WORDS: usize = POOL_FRAMES / 64;
 const SUMMARY_WORDS: usize = WORDS.div_ceil(64);
@@ -15,9 +16,9 @@ const SUMMARY_WORDS: usize = WORDS.div_ceil(64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameUse {
     Free = 0,
-    /// In the frame cache: given out first.
+    /// In the frame cache, which is used first.
     Cached = 1,
-    /// A translation table of the task `owner`.
+    /// A translation table of task `owner`.
     Table = 2,
     /// The lazy page whose record is `index`.
     LazyPage = 3,
@@ -27,11 +28,11 @@ pub enum FrameUse {
     ZeroPage = 5,
     /// Free, but beyond the pool's limit.
     Retired = 6,
-    /// The page at `TASK_PAGE_BASE` of the task `owner`.
+    /// The page at `TASK_PAGE_BASE` of task `owner`.
     TaskPage = 7,
 }
 
-/// The reverse map's entry of one frame: how to find what maps it.
+/// The reverse map's entry of a frame: how to find the page that is mapped to it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameInfo {
@@ -49,12 +50,12 @@ impl FrameInfo {
 
     const FREE: FrameInfo = FrameInfo::new(FrameUse::Free, 0, 0);
 
-    /// Whether something else than free, cached or retired.
+    /// Whether the frame is used: not free, cached or retired.
     pub fn is_used(&self) -> bool {
         !matches!(self.usage, FrameUse::Free | FrameUse::Cached | FrameUse::Retired)
     }
 
-    /// Whether the reverse map says what maps the frame, so that it can be moved.
+    /// Whether the reverse map tells which page is mapped to the frame, so that the page can be moved.
     pub fn is_movable(&self) -> bool {
         matches!(self.usage, FrameUse::LazyPage | FrameUse::Stack | FrameUse::TaskPage)
     }
@@ -67,21 +68,21 @@ pub struct FrameAllocator {
     pub base: u64,
     /// Frames of the pool.
     pub total_frames: u32,
-    /// Frames from this number on are not given out.
+    /// Frames from this number on are not allocated.
     pub limit_frames: u32,
     pub free_frames: u32,
     pub cached_frames: u32,
     pub retired_frames: u32,
-    /// Frames handed out since boot.
+    /// Frames allocated since boot.
     pub allocation_count: u64,
-    /// Frames taken back since boot.
+    /// Frames released since boot.
     pub release_count: u64,
-    /// Requests that found no frame.
+    /// Allocations that found no free frame.
     pub failure_count: u32,
     cache: [u32; CACHE_FRAMES],
-    /// One bit a word of `free_map`: set when the word is not 0.
+    /// One bit for each word of `free_map`: set when the word is not 0.
     summary: [u64; SUMMARY_WORDS],
-    /// One bit a frame: set when free.
+    /// One bit for each frame: set when it is free.
     pub free_map: [u64; WORDS],
     pub info: [FrameInfo; POOL_FRAMES],
 }
@@ -121,7 +122,7 @@ impl FrameAllocator {
         self.base + ((frame as u64) << PAGE_SHIFT)
     }
 
-    /// Number of the frame that holds physical address `address`, if it is in the pool.
+    /// Number of the frame that contains physical address `address`, if that is in the pool.
     #[inline]
     pub fn number(&self, address: u64) -> Option<u32> {
         let number = address.checked_sub(self.base)? >> PAGE_SHIFT;
@@ -133,13 +134,13 @@ impl FrameAllocator {
         self.total_frames - self.free_frames - self.cached_frames - self.retired_frames
     }
 
-    /// Frames that a request can be given: free or cached.
+    /// Frames that can be allocated: free or cached.
     #[inline]
     pub fn available_frames(&self) -> u32 {
         self.free_frames + self.cached_frames
     }
 
-    /// Gives out a frame: the most recently returned one of the cache, else the lowest free one.
+    /// Allocates a frame: the one last put in the cache, else the lowest free one.
     #[inline]
     pub fn allocate(&mut self, info: FrameInfo) -> Option<u32> {
         let frame = if self.cached_frames > 0 {
@@ -162,7 +163,7 @@ impl FrameAllocator {
         Some(frame)
     }
 
-    /// Gives out that very frame, if it is free or cached.
+    /// Allocates frame `frame` if it is free or cached. Returns whether it was.
     pub fn claim(&mut self, frame: u32, info: FrameInfo) -> bool {
         match self.info.get(frame as usize).map(|known| known.usage) {
             Some(FrameUse::Free) if frame < self.limit_frames => self.take_from_pool(frame),
@@ -179,7 +180,7 @@ impl FrameAllocator {
         true
     }
 
-    /// Takes a used frame back, into the cache while that has room.
+    /// Releases a used frame: into the cache, or into the pool if the cache is full.
     #[inline]
     pub fn release(&mut self, frame: u32) {
         if (self.cached_frames as usize) < CACHE_FRAMES && frame < self.limit_frames {
@@ -193,7 +194,7 @@ impl FrameAllocator {
         }
     }
 
-    /// Takes a used frame back, past the cache.
+    /// Releases a used frame into the pool, not into the cache.
     pub fn release_to_pool(&mut self, frame: u32) {
         debug_assert!(self.info[frame as usize].is_used(), "frame released twice");
         self.release_count += 1;
@@ -205,7 +206,7 @@ impl FrameAllocator {
         }
     }
 
-    /// Gives the cached frames back to the pool; returns how many.
+    /// Returns all cached frames to the pool. Returns how many.
     pub fn drain_cache(&mut self) -> u32 {
         let held = core::mem::take(&mut self.cached_frames);
         for place in 0..held as usize {
@@ -214,8 +215,8 @@ impl FrameAllocator {
         held
     }
 
-    /// Sets how many frames of the pool may be given out. Frames in use beyond a lowered limit stay in use until
-    /// they are released or moved.
+    /// Limits the pool to its first `limit` frames. Frames in use beyond the limit stay in use until their pages are
+    /// released or moved.
     pub fn set_limit(&mut self, limit: u32) {
         let limit = limit.min(self.total_frames);
         self.drain_cache();

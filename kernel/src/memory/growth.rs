@@ -1,4 +1,4 @@
-//! How many pages a stack grows by when it is pushed past its mapped part.
+//! Growth policies: by how many pages a stack grows when a push goes below its mapped part.
 
 /// A stack's growth policy.
 #[repr(u8)]
@@ -8,18 +8,18 @@ pub enum GrowthPolicy {
     Conservative = 0,
     /// Several pages at a time.
     Aggressive = 1,
-    /// As many as the stack's own history lets expect.
+    /// As many as the stack's history suggests.
     Predictive = 2,
 }
 
 /// Pages that [`GrowthPolicy::Aggressive`] adds at a time.
 pub const AGGRESSIVE_PAGES: u32 = 4;
-/// The most that [`GrowthPolicy::Predictive`] adds at a time, in pages.
+/// The most pages that [`GrowthPolicy::Predictive`] adds at a time.
 pub const PREDICTIVE_LIMIT: u32 = 16;
-/// Growths that follow within this many counts of the generic timer belong to one descent (10 ms at 62.5 MHz).
+/// Growths no further apart than this many counts of the generic timer are one descent (10 ms at 62.5 MHz).
 pub const DESCENT_COUNTS: u64 = 625_000;
 
-/// What the predictive policy knows of a stack.
+/// The history of a stack, for the predictive policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
     /// Pages mapped now.
@@ -32,8 +32,8 @@ pub struct History {
     pub since_last: u64,
 }
 
-/// Pages to add, at least `needed` (what reaches the faulting page) and at most `room` (what `max_size` leaves).
-/// The caller has seen that `needed <= room`.
+/// Pages to add: at least `needed`, to reach the faulting page, and at most `room`, to stay within `max_size`. The
+/// caller has checked that `needed <= room`.
 pub fn pages_to_add(policy: GrowthPolicy, needed: u32, room: u32, history: History) -> u32 {
     let wanted = match policy {
         GrowthPolicy::Conservative => 1,
@@ -43,8 +43,8 @@ pub fn pages_to_add(policy: GrowthPolicy, needed: u32, room: u32, history: Histo
     wanted.max(needed).min(room)
 }
 
-/// A stack that was deeper before will probably go there again: halfway at once. One that is growing for the first
-/// time doubles its step while the descent lasts, and starts over with one page after a pause.
+/// A stack that was deeper before will probably get there again: it grows halfway to that depth. A stack that is deeper
+/// than ever before doubles its step while the descent lasts, and starts with one page after a pause.
 fn predict(history: History) -> u32 {
     let below_high_water = history.high_water.saturating_sub(history.mapped);
     if below_high_water > 1 {

@@ -1,7 +1,7 @@
-//! Where things lie, in physical and in virtual memory.
+//! The memory map: where things are in physical and in virtual memory.
 //!
-//! Virtual addresses of stacks and lazy pages are unique in the whole machine, not only in their address space: the
-//! record of an address is found by a subtraction, and an address alone tells a person what it belongs to.
+//! Virtual addresses of stacks and lazy pages are unique in the whole machine, not only in their address space. So the
+//! record of an address is found by a subtraction, and the address alone tells a person what it belongs to.
 
 /// Bytes of a page and of a frame.
 pub const PAGE_SIZE: usize = 4096;
@@ -15,7 +15,12 @@ pub const LINEAR_OFFSET: u64 = 0xffff_0000_0000_0000;
 /// Device registers: virtual address = physical address + this.
 pub const DEVICE_OFFSET: u64 = 0xffff_c000_0000_0000;
 
-/// Physical address of the first frame of the dynamic pool.
+/// Start and end of the RAM that the firmware leaves to the Arm cores: below the VideoCore's part, and from 1 to 2 GiB.
+pub const RAM: [(u64, u64); 2] = [(0, 0x3b40_0000), (0x4000_0000, 0x8000_0000)];
+/// Start and end of the peripherals and the interrupt controller in physical memory.
+pub const DEVICES: (u64, u64) = (0xfe00_0000, 0x1_0000_0000);
+
+/// Physical address of the first frame of the dynamic pool. The image ends below it (`link.ld`).
 pub const POOL_BASE: u64 = 0x0800_0000;
 /// Size of the dynamic pool in MiB; set at build time by the environment variable `TINYOS_POOL_MIB`.
 pub const POOL_MIB: usize = pool_mib(option_env!("TINYOS_POOL_MIB"));
@@ -31,22 +36,82 @@ pub const MAX_LAZY_PAGES: usize = 40_960;
 /// Lazy ranges at once.
 pub const MAX_LAZY_RANGES: usize = 256;
 
-/// The programs of tasks, shared by all of them: read and execute at EL0.
+/// The programs, shared by all tasks: read and execute at EL0.
 pub const USER_TEXT_BASE: u64 = 0x0000_0000_0040_0000;
-/// A page of each task's own, at the same address in every space: what tells that a switch really switched.
+/// One past the last address that the programs may have (`link.ld`).
+pub const USER_TEXT_END: u64 = USER_TEXT_BASE + 0x1_0000;
+/// One page of each task's own, at the same address in every space: shows whether a switch changed the space.
 pub const TASK_PAGE_BASE: u64 = 0x0000_0000_0080_0000;
-/// First address of lazy page record 0.
+/// Address of lazy page record 0.
 pub const LAZY_REGION_BASE: u64 = 0x0000_2000_0000_0000;
 /// One past the last lazy page.
 pub const LAZY_REGION_END: u64 = LAZY_REGION_BASE + (MAX_LAZY_PAGES * PAGE_SIZE) as u64;
-/// First address of the region of stack slot 0.
+/// First address of stack slot 0.
 pub const STACK_REGION_BASE: u64 = 0x0000_7000_0000_0000;
-/// Virtual bytes set aside for each stack slot; the stack ends (its `base_address`) at the upper end of its slot.
+/// Virtual bytes of each stack slot; the stack ends (its `base_address`) at the upper end of its slot.
 pub const STACK_SLOT_SIZE: u64 = 2 * 1024 * 1024;
 /// One past the last stack slot.
 pub const STACK_REGION_END: u64 = STACK_REGION_BASE + MAX_STACKS as u64 * STACK_SLOT_SIZE;
-/// The largest `max_size` of a stack: the slot less the guard page and a page that parts it from its neighbour.
+/// The largest `max_size` of a stack: the slot without the guard page and one page between it and the next slot.
 pub const STACK_LIMIT: usize = STACK_SLOT_SIZE as usize - 2 * PAGE_SIZE;
+
+/// What a range of virtual memory is for.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeKind {
+    /// The programs, the same in every task's space.
+    Programs = 0,
+    /// One page of each task's own.
+    TaskPage = 1,
+    /// Lazy pages: record `n` is page `n` of the range.
+    LazyPages = 2,
+    /// Dynamic stacks.
+    Stacks = 3,
+    /// RAM, by physical address.
+    LinearMap = 4,
+    /// The kernel's image lies in this range.
+    Image = 5,
+    /// Device registers, by physical address.
+    Devices = 6,
+}
+
+/// A range of virtual addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRange {
+    /// First address.
+    pub start: u64,
+    /// One past the last address.
+    pub end: u64,
+    /// Physical address of `start` in the linear map, the image and the devices; 0 in the other ranges, whose pages may
+    /// be anywhere in the pool.
+    pub physical: u64,
+    pub kind: RangeKind,
+}
+
+/// The map of virtual memory, as `DEBUGGER_MEMORY_MAP` exports it.
+pub const MEMORY_MAP: [MemoryRange; 8] = [
+    MemoryRange { start: USER_TEXT_BASE, end: USER_TEXT_END, physical: 0, kind: RangeKind::Programs },
+    MemoryRange {
+        start: TASK_PAGE_BASE,
+        end: TASK_PAGE_BASE + PAGE_SIZE as u64,
+        physical: 0,
+        kind: RangeKind::TaskPage,
+    },
+    MemoryRange { start: LAZY_REGION_BASE, end: LAZY_REGION_END, physical: 0, kind: RangeKind::LazyPages },
+    MemoryRange { start: STACK_REGION_BASE, end: STACK_REGION_END, physical: 0, kind: RangeKind::Stacks },
+    MemoryRange::at_offset(LINEAR_OFFSET, RAM[0], RangeKind::LinearMap),
+    MemoryRange::at_offset(LINEAR_OFFSET, RAM[1], RangeKind::LinearMap),
+    MemoryRange::at_offset(IMAGE_OFFSET, (0, POOL_BASE), RangeKind::Image),
+    MemoryRange::at_offset(DEVICE_OFFSET, DEVICES, RangeKind::Devices),
+];
+
+impl MemoryRange {
+    /// The range that maps physical memory from `start` to `end` at a constant offset.
+    const fn at_offset(offset: u64, (start, end): (u64, u64), kind: RangeKind) -> Self {
+        MemoryRange { start: start + offset, end: end + offset, physical: start, kind }
+    }
+}
 
 const fn pool_mib(setting: Option<&str>) -> usize {
     let Some(text) = setting else { return 128 };
@@ -54,10 +119,10 @@ const fn pool_mib(setting: Option<&str>) -> usize {
     let mut value = 0;
     let mut index = 0;
     while index < digits.len() {
-        assert!(digits[index].is_ascii_digit(), "TINYOS_POOL_MIB is a whole number of MiB");
+        assert!(digits[index].is_ascii_digit(), "TINYOS_POOL_MIB must be a whole number of MiB");
         value = value * 10 + (digits[index] - b'0') as usize;
         index += 1;
     }
-    assert!(value >= 8 && value <= 512, "TINYOS_POOL_MIB is from 8 to 512");
+    assert!(value >= 8 && value <= 512, "TINYOS_POOL_MIB must be from 8 to 512");
     value
 }

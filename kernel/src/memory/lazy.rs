@@ -1,26 +1,26 @@
-//! Lazy pages: reserved ranges whose pages exist only once touched.
+//! Lazy pages: reserved ranges whose pages get memory only when they are touched.
 //!
-//! Record `n` is the page at `LAZY_REGION_BASE + n * PAGE_SIZE`, so that a fault finds its record by a subtraction.
+//! Record `n` is the page at `LAZY_REGION_BASE + n * PAGE_SIZE`, so a fault finds its record by a subtraction.
 
 use super::layout::{LAZY_REGION_BASE, LAZY_REGION_END, MAX_LAZY_PAGES, MAX_LAZY_RANGES, PAGE_SIZE};
 
-/// A reserved page. Pending: neither `is_allocated` nor `is_zero_page`, and mapped nowhere.
+/// A reserved page. It is pending, and not mapped, while neither `is_allocated` nor `is_zero_page` is set.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LazyPage {
     /// 0 in a record that is not in use.
     pub virtual_address: u64,
-    /// Of its own frame, or of the shared zero page; 0 while pending.
+    /// Physical address of its own frame, or of the shared zero page; 0 while pending.
     pub physical_address: u64,
-    /// It has a frame of its own, mapped read-write.
+    /// The page has a frame of its own, mapped read-write.
     pub is_allocated: bool,
-    /// The shared zero page is mapped there, read-only.
+    /// The page is mapped to the shared zero page, read-only.
     pub is_zero_page: bool,
     /// Task that reserved it.
     pub owner: u16,
-    /// Faults resolved here, and times that its cleared access flag was hit.
+    /// Faults resolved on this page, including access flag faults.
     pub access_count: u32,
-    /// Generic timer count when it was given its frame; 0 before.
+    /// Generic timer count when its frame was allocated; 0 before.
     pub allocation_time: u64,
 }
 
@@ -36,13 +36,13 @@ impl LazyPage {
     };
 }
 
-/// A range as it was reserved.
+/// A reserved range.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LazyRange {
-    /// Its first record.
+    /// Number of its first record.
     pub first: u32,
-    /// Its pages; 0 in an entry that is not in use.
+    /// Number of its pages; 0 in an entry that is not in use.
     pub pages: u32,
     /// Task that reserved it.
     pub owner: u16,
@@ -52,23 +52,23 @@ pub struct LazyRange {
 pub struct LazyPageAllocator {
     /// Physical address of the shared zero page.
     pub zero_frame: u64,
-    /// Pages reserved now; those of them with a frame of their own; those on the zero page.
+    /// Pages now: reserved; with a frame of their own; mapped to the zero page.
     pub reserved_pages: u32,
     pub allocated_pages: u32,
     pub zero_pages: u32,
-    /// Faults by what they did: mapped the zero page, allocated for a pending page, replaced the zero page.
+    /// Faults by kind: mapped the zero page; allocated a frame for a pending page; replaced the zero page.
     pub zero_fault_count: u64,
     pub allocate_fault_count: u64,
     pub upgrade_fault_count: u64,
-    /// Accesses that hit a cleared access flag.
+    /// Access flag faults: accesses to a page whose access flag was clear.
     pub access_flag_count: u64,
-    /// Pages folded back onto the zero page.
+    /// Pages that contained only zeros and were mapped to the zero page again.
     pub fold_count: u64,
-    /// Where the next search for a free run starts, and where the ageing and the folding scan go on.
+    /// Records at which the next search for a free run, the ageing, and the folding continue.
     next_free: u32,
     pub(super) aging_hand: u32,
     pub(super) folding_hand: u32,
-    /// Record + 1 of the page whose fault is being resolved, which is not folded; 0 for none.
+    /// Number + 1 of the record whose fault is being resolved, which must not be folded; 0 for none.
     pub(super) faulting: u32,
     pub ranges: [LazyRange; MAX_LAZY_RANGES],
     pub pages: [LazyPage; MAX_LAZY_PAGES],
@@ -95,8 +95,8 @@ impl LazyPageAllocator {
         }
     }
 
-    /// Reserves `pages` for task `owner`; gives the range's first record. None when no run of that many records is
-    /// free, or no range entry is.
+    /// Reserves `pages` pages for task `owner`. Returns the number of the range's first record, or None if no run of
+    /// that many records or no range entry is free.
     pub fn reserve(&mut self, owner: u16, pages: u32) -> Option<u32> {
         if pages == 0 || pages as usize > MAX_LAZY_PAGES {
             return None;
@@ -112,15 +112,15 @@ impl LazyPageAllocator {
         Some(first)
     }
 
-    /// The range of `owner` that starts at `address`, by its place in `ranges`.
+    /// Index in `ranges` of the range of `owner` that starts at `address`.
     pub fn range_at(&self, owner: u16, address: u64) -> Option<usize> {
         self.ranges
             .iter()
             .position(|range| range.pages > 0 && range.owner == owner && address_of(range.first) == address)
     }
 
-    /// Drops the range at place `entry`. Its pages have been made pending before.
-    pub fn forget(&mut self, entry: usize) -> LazyRange {
+    /// Removes the range at index `entry`, whose pages must be pending. Returns the range.
+    pub fn remove_range(&mut self, entry: usize) -> LazyRange {
         let range = core::mem::replace(&mut self.ranges[entry], LazyRange { first: 0, pages: 0, owner: 0 });
         for record in range.first..range.first + range.pages {
             debug_assert!(!self.pages[record as usize].is_allocated);
@@ -148,7 +148,7 @@ impl Default for LazyPageAllocator {
     }
 }
 
-/// The number of the record whose page holds `address`.
+/// Number of the record whose page contains `address`.
 #[inline]
 pub fn record_of(address: u64) -> Option<usize> {
     (LAZY_REGION_BASE..LAZY_REGION_END)
@@ -156,7 +156,7 @@ pub fn record_of(address: u64) -> Option<usize> {
         .then(|| ((address - LAZY_REGION_BASE) / PAGE_SIZE as u64) as usize)
 }
 
-/// The address of a record's page.
+/// Address of a record's page.
 #[inline]
 pub fn address_of(record: u32) -> u64 {
     LAZY_REGION_BASE + record as u64 * PAGE_SIZE as u64

@@ -1,7 +1,6 @@
 //! Memory management: physical frames, translation tables, dynamic stacks, lazy pages, pressure, address spaces.
 //!
-//! Everything here runs on the host as well (`cargo test --lib`): what touches the hardware goes through
-//! [`crate::hardware`].
+//! All of it runs on the host as well (`cargo test --lib`): it uses the hardware only through [`crate::hardware`].
 
 pub mod asid;
 pub mod audit;

@@ -1,4 +1,4 @@
-//! Memory pressure: its level from the pool's free frames, and which strategy answers it.
+//! Memory pressure: the level, which follows from the pool's free frames, and the choice of strategies against it.
 
 /// How scarce free frames are.
 #[repr(u8)]
@@ -15,49 +15,59 @@ impl PressureLevel {
         [PressureLevel::Low, PressureLevel::Medium, PressureLevel::High, PressureLevel::Critical];
 }
 
-/// What can be done about it.
+/// A strategy against memory pressure.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// Gives cached frames back and folds lazy pages that hold only zeros onto the zero page. Wins frames.
+    /// Returns cached frames to the pool, and maps the zero page in place of lazy pages that contain only zeros.
     CacheOptimization = 0,
-    /// Shrinks stacks to what lies above their stack pointer and releases empty tables. Wins frames.
+    /// Unmaps stack pages below the stack pointer, and releases empty translation tables.
     PressureRelief = 1,
-    /// Moves pages out of frames beyond the pool's limit, then out of the sparsest section of 2 MiB. Wins pages moved.
+    /// Moves pages out of frames beyond the pool's limit, then out of the 2 MiB section with the fewest pages.
     PageMigration = 2,
-    /// Moves frames down into holes, so that the free ones form one run. Wins frames of the longest free run.
+    /// Moves pages into the lowest free frames, so that the free frames form one run.
     Defragmentation = 3,
 }
 
 impl Strategy {
     pub const ALL: [Strategy; 4] =
         [Strategy::CacheOptimization, Strategy::PressureRelief, Strategy::PageMigration, Strategy::Defragmentation];
+
+    /// The unit in which the strategy counts its gain.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Strategy::CacheOptimization | Strategy::PressureRelief => "frames",
+            Strategy::PageMigration => "pages moved",
+            Strategy::Defragmentation => "frames of the longest free run",
+        }
+    }
 }
 
-/// One level's border, in free frames.
+/// The threshold of a level, in free frames.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold {
-    /// The level begins when fewer frames than this are free.
+    /// The level is entered when fewer frames than this are free.
     pub enter_below: u32,
-    /// It ends when at least this many are free again.
+    /// The level is left when at least this many are free again.
     pub leave_at: u32,
 }
 
-/// A strategy's runs and what they won.
+/// The runs of a strategy and their gain.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct StrategyRecord {
     pub strategy: Strategy,
-    /// Times it was passed over because it had won nothing before.
+    /// Number of times that it was skipped because its last run had no gain.
     pub skip_count: u32,
     pub run_count: u32,
-    /// What the last run won, in the strategy's unit.
+    /// Gain of the last run, in the strategy's unit.
     pub last_won: u32,
+    /// Total gain.
     pub total_won: u64,
     /// Generic timer count of the last run.
     pub last_run_time: u64,
-    /// Occasions to pass over before the next try, and how many of them are left.
+    /// Calls of `choose` that skip the strategy before its next run, and how many of them are left.
     pub backoff: u8,
     pub backoff_left: u8,
 }
@@ -75,28 +85,28 @@ impl StrategyRecord {
     };
 }
 
-/// Occasions that a strategy which keeps winning nothing is passed over at the most.
+/// The most calls of `choose` in a row that skip a strategy without gain.
 pub const BACKOFF_LIMIT: u8 = 8;
-/// Where Medium, High and Critical begin and end, in per cent of the pool's limit.
+/// Where Medium, High and Critical are entered and left, in per cent of the pool's limit.
 pub const THRESHOLD_PERCENT: [(u32, u32); 3] = [(50, 55), (25, 30), (10, 15)];
 
 #[repr(C)]
 pub struct MemoryPressureHandler {
     pub level: PressureLevel,
-    /// Free frames that the level was last taken from.
+    /// Free frames at the last check.
     pub free_frames: u32,
-    /// Frames that count as all: the pool's limit.
+    /// The pool's limit in frames: 100 per cent for the thresholds.
     pub limit_frames: u32,
     /// Of Medium, High and Critical.
     pub thresholds: [Threshold; 3],
-    /// Times that each level was entered.
+    /// Number of times that each level was entered.
     pub level_events: [u32; 4],
     pub strategies: [StrategyRecord; 4],
     /// Generic timer count of the last change of level.
     pub last_change_time: u64,
-    /// While `calm_low <= free frames < calm_high` the level stays as it is.
-    calm_low: u32,
-    calm_high: u32,
+    /// The level does not change while `level_kept_from <= free frames < level_kept_below`.
+    level_kept_from: u32,
+    level_kept_below: u32,
 }
 
 impl MemoryPressureHandler {
@@ -109,13 +119,13 @@ impl MemoryPressureHandler {
             level_events: [0; 4],
             strategies: [StrategyRecord::EMPTY; 4],
             last_change_time: 0,
-            calm_low: 0,
-            calm_high: 0,
+            level_kept_from: 0,
+            level_kept_below: 0,
         }
     }
 
-    /// Names the strategies' records. Apart from [`Self::new`], so that the manager is all zeros until boot and takes
-    /// no room in the image.
+    /// Sets up the strategies' records and the thresholds. [`Self::new`] leaves this out, so that the manager is all
+    /// zeros until boot and takes no space in the image.
     pub fn initialize(&mut self, limit_frames: u32) {
         for (record, strategy) in self.strategies.iter_mut().zip(Strategy::ALL) {
             record.strategy = strategy;
@@ -123,23 +133,24 @@ impl MemoryPressureHandler {
         self.set_limit(limit_frames);
     }
 
-    /// Takes the thresholds anew from the pool's limit, in frames.
+    /// Computes the thresholds from the pool's limit, in frames.
     pub fn set_limit(&mut self, limit_frames: u32) {
         self.limit_frames = limit_frames;
         for (threshold, (enter, leave)) in self.thresholds.iter_mut().zip(THRESHOLD_PERCENT) {
             threshold.enter_below = (limit_frames as u64 * enter as u64 / 100) as u32;
             threshold.leave_at = (limit_frames as u64 * leave as u64 / 100) as u32;
         }
-        self.set_calm();
+        self.update_kept_range();
     }
 
-    /// Whether `free_frames` calls for [`Self::update`]: two comparisons, made on each allocation.
+    /// Whether the level stays the same with `free_frames`; if not, call [`Self::update`]. Two comparisons on each
+    /// allocation.
     #[inline(always)]
-    pub fn is_calm(&self, free_frames: u32) -> bool {
-        free_frames >= self.calm_low && free_frames < self.calm_high
+    pub fn keeps_level(&self, free_frames: u32) -> bool {
+        free_frames >= self.level_kept_from && free_frames < self.level_kept_below
     }
 
-    /// Takes the level from the free frames; gives the former one when it changed.
+    /// Computes the level from the free frames. Returns the former level if it changed.
     pub fn update(&mut self, free_frames: u32, now: u64) -> Option<PressureLevel> {
         self.free_frames = free_frames;
         let level = level_of(self.level, free_frames, &self.thresholds);
@@ -149,12 +160,12 @@ impl MemoryPressureHandler {
         let former = core::mem::replace(&mut self.level, level);
         self.level_events[level as usize] += 1;
         self.last_change_time = now;
-        self.set_calm();
+        self.update_kept_range();
         Some(former)
     }
 
-    /// The strategies to run now, in order: those that the level allows and that are not backing off, the ones that
-    /// won most in their last run first. Each call is one occasion.
+    /// The strategies to run now: those that the level allows and that are not backing off, ordered by the gain of
+    /// their last run, greatest first.
     pub fn choose(&mut self) -> impl Iterator<Item = Strategy> + use<> {
         let mut chosen: [Option<(u32, Strategy)>; 4] = [None; 4];
         let mut count = 0;
@@ -165,12 +176,12 @@ impl MemoryPressureHandler {
                 record.skip_count += 1;
                 continue;
             }
-            // One that never ran is tried before all others: what it can win is not known.
-            let promise = if record.run_count == 0 { u32::MAX } else { record.last_won };
-            chosen[count] = Some((promise, strategy));
+            // A strategy that never ran comes first: its gain is not known yet.
+            let expected_gain = if record.run_count == 0 { u32::MAX } else { record.last_won };
+            chosen[count] = Some((expected_gain, strategy));
             count += 1;
         }
-        // Stable, so that equals stay in the order of `allowed`: cheapest first.
+        // A stable sort: equal ones stay in the order of `allowed`, cheapest first.
         for end in 1..count {
             let mut place = end;
             while place > 0 && chosen[place - 1].map(|c| c.0) < chosen[place].map(|c| c.0) {
@@ -181,8 +192,8 @@ impl MemoryPressureHandler {
         chosen.into_iter().flatten().map(|(_, strategy)| strategy)
     }
 
-    /// Keeps what a run of `strategy` won.
-    pub fn note_run(&mut self, strategy: Strategy, won: u32, now: u64) {
+    /// Records a run of `strategy` at timer count `now` with the gain `won`.
+    pub fn record_run(&mut self, strategy: Strategy, won: u32, now: u64) {
         let record = &mut self.strategies[strategy as usize];
         record.run_count += 1;
         record.last_won = won;
@@ -192,10 +203,10 @@ impl MemoryPressureHandler {
         record.backoff_left = record.backoff;
     }
 
-    fn set_calm(&mut self) {
+    fn update_kept_range(&mut self) {
         let level = self.level as usize;
-        self.calm_low = self.thresholds.get(level).map_or(0, |next| next.enter_below);
-        self.calm_high = if level == 0 { u32::MAX } else { self.thresholds[level - 1].leave_at };
+        self.level_kept_from = self.thresholds.get(level).map_or(0, |next| next.enter_below);
+        self.level_kept_below = if level == 0 { u32::MAX } else { self.thresholds[level - 1].leave_at };
     }
 }
 
@@ -205,8 +216,8 @@ impl Default for MemoryPressureHandler {
     }
 }
 
-/// The level for `free` frames, coming from `current`: up as soon as a threshold is passed, down only when its
-/// `leave_at` is reached.
+/// The level for `free` frames, starting from level `current`: up as soon as `free` is below a threshold's
+/// `enter_below`, down only when it reaches `leave_at`.
 pub fn level_of(current: PressureLevel, free: u32, thresholds: &[Threshold; 3]) -> PressureLevel {
     let mut level = current as usize;
     while level < 3 && free < thresholds[level].enter_below {
@@ -218,7 +229,7 @@ pub fn level_of(current: PressureLevel, free: u32, thresholds: &[Threshold; 3]) 
     PressureLevel::ALL[level]
 }
 
-/// What may be done at a level, cheapest first.
+/// The strategies allowed at a level, cheapest first.
 pub fn allowed(level: PressureLevel) -> &'static [Strategy] {
     match level {
         PressureLevel::Low => &[],

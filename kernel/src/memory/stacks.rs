@@ -1,12 +1,12 @@
-//! Dynamic stacks: their records, and where each lies.
+//! Dynamic stacks: their records, and their addresses.
 //!
-//! A stack grows down from `base_address`. `[base_address - current_size, base_address)` is mapped; below that, down
-//! to `base_address - max_size`, lies what it may grow into; the page below that is its guard and never mapped.
+//! A stack grows down from `base_address`. `[base_address - current_size, base_address)` is mapped. The stack may grow
+//! down to `base_address - max_size`. The page below that is its guard page, which is never mapped.
 
 use super::growth::{GrowthPolicy, History};
 use super::layout::{MAX_STACKS, PAGE_SIZE, STACK_LIMIT, STACK_REGION_BASE, STACK_REGION_END, STACK_SLOT_SIZE};
 
-/// A dynamic stack. The record of an ended one is kept until its slot is used again.
+/// A dynamic stack. The record of an ended stack is kept until its slot is reused.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct DynamicStack {
@@ -16,17 +16,17 @@ pub struct DynamicStack {
     pub policy: GrowthPolicy,
     /// Task that runs on it.
     pub owner: u16,
-    /// One past its highest byte.
+    /// One past the highest byte of the stack.
     pub base_address: u64,
     /// Bytes mapped.
     pub current_size: usize,
-    /// Bytes that it may grow to.
+    /// The most bytes that may be mapped.
     pub max_size: usize,
     pub growth_count: u32,
     pub shrink_count: u32,
-    /// Generic timer count when it was last grown, shrunk, or left by a switch.
+    /// Generic timer count when the stack last grew, shrank, or was left by a switch.
     pub last_access_time: u64,
-    /// `SP_EL0` when its task last entered the kernel by a fault here or was switched away from.
+    /// `SP_EL0` when the kernel last recorded it: at a fault or a system call of its task, or at a switch away from it.
     pub stack_pointer: u64,
     /// The most bytes that were ever mapped.
     pub high_water_mark: usize,
@@ -36,7 +36,7 @@ pub struct DynamicStack {
     pub last_growth_time: u64,
     /// Pages added by the last growth; 0 before the first.
     pub last_growth_pages: u32,
-    /// Pages given back by shrinking, in all.
+    /// Total number of pages freed by shrinking.
     pub pages_returned: u32,
 }
 
@@ -65,12 +65,12 @@ impl DynamicStack {
         self.base_address - self.current_size as u64
     }
 
-    /// The lowest address that it may grow to.
+    /// The lowest address that the stack may grow to.
     pub fn lowest_allowed(&self) -> u64 {
         self.base_address - self.max_size as u64
     }
 
-    /// What the predictive policy goes by, at generic timer count `now`.
+    /// The input of the predictive policy, at generic timer count `now`.
     pub fn history(&self, now: u64) -> History {
         History {
             mapped: (self.current_size / PAGE_SIZE) as u32,
@@ -83,7 +83,7 @@ impl DynamicStack {
 
 #[repr(C)]
 pub struct DynamicStackManager {
-    /// Id of the stack that is being grown: the pressure strategies leave it alone. 0 for none.
+    /// ID of the stack that is growing now, which the pressure strategies do not shrink; 0 for none.
     pub growing: u32,
     pub stacks: [DynamicStack; MAX_STACKS],
 }
@@ -93,7 +93,7 @@ impl DynamicStackManager {
         Self { growing: 0, stacks: [DynamicStack::EMPTY; MAX_STACKS] }
     }
 
-    /// A free slot made into a stack of nothing mapped; its slot number, or None when all are taken.
+    /// Creates a stack without mapping a page. Returns its slot, or None if all slots are taken.
     pub fn create(&mut self, owner: u16, policy: GrowthPolicy, max_size: usize) -> Option<usize> {
         let slot = self.stacks.iter().position(|stack| !stack.is_active)?;
         let base_address = STACK_REGION_BASE + (slot as u64 + 1) * STACK_SLOT_SIZE;
@@ -123,7 +123,7 @@ impl Default for DynamicStackManager {
     }
 }
 
-/// The stack slot whose region holds `address`.
+/// The stack slot that contains `address`.
 #[inline]
 pub fn slot_of(address: u64) -> Option<usize> {
     (STACK_REGION_BASE..STACK_REGION_END)

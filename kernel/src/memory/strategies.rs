@@ -1,5 +1,4 @@
-//! What is done about memory pressure. Each strategy changes real frames and descriptors, is bounded, and reports
-//! what it won.
+//! The strategies against memory pressure. Each run of a strategy does a bounded amount of work and returns its gain.
 
 use super::dynamic::DynamicMemoryManager;
 use super::frames::FrameUse;
@@ -10,20 +9,20 @@ use super::{layout, lazy};
 use crate::events::EventKind;
 use crate::hardware;
 
-/// Frames of a section: what one block descriptor of level 2 would map.
+/// Frames of a section: the size that one block descriptor of level 2 maps.
 pub const SECTION_FRAMES: u32 = 512;
-/// The most pages that a section holds for migration to empty it.
+/// The most pages in a section that migration empties.
 const SPARSE_SECTION: u32 = 64;
-/// Pages moved by one run at the most.
+/// The most pages that one run moves.
 const MOVE_LIMIT: u32 = 512;
-/// Allocated lazy pages that one run of the folding looks into at the most.
+/// The most allocated lazy pages that one run of the folding examines.
 const FOLD_LIMIT: u32 = 4096;
-/// Access flags cleared by one run of the ageing, and records that it looks at.
+/// The most access flags that one run of the ageing clears, and the records that it examines.
 const AGE_LIMIT: u32 = 32;
 const AGE_SCAN: u32 = 256;
 
 impl DynamicMemoryManager {
-    /// Runs the strategies that the level allows, most promising first, until the pressure is gone.
+    /// Runs the strategies that the level allows, in the order of their last gain, until the level is Low.
     #[cold]
     pub fn relieve(&mut self) {
         self.update_pressure();
@@ -35,7 +34,7 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Runs one strategy now and takes the level anew; gives what the strategy won, in its unit.
+    /// Runs one strategy and updates the level. Returns the gain, in the strategy's unit.
     pub fn run_strategy(&mut self, strategy: Strategy) -> u32 {
         let won = match strategy {
             Strategy::CacheOptimization => self.optimize_caches(),
@@ -43,15 +42,15 @@ impl DynamicMemoryManager {
             Strategy::PageMigration => self.evacuate() + self.empty_sparsest_section(),
             Strategy::Defragmentation => self.compact(),
         };
-        self.pressure_handler.note_run(strategy, won, hardware::now());
+        self.pressure_handler.record_run(strategy, won, hardware::now());
         self.stats.optimization_events += 1;
         self.record(0, EventKind::StrategyRun, strategy as u64, won as u64);
         self.update_pressure();
         won
     }
 
-    /// Moves the page in frame `from` to the free frame `to`: unmaps it, drops it from the TLB, copies it, maps it
-    /// there. False when `from` is not a task's page or `to` is not free.
+    /// Moves the page in frame `from` to the free frame `to`: unmaps it, invalidates its TLB entry, copies it, and maps
+    /// it again. Returns false if `from` does not have a movable page or `to` is not free.
     pub fn move_frame(&mut self, from: u32, to: u32) -> bool {
         let info = self.frames.info[from as usize];
         let Some(address) = self.mapped_address(from) else { return false };
@@ -77,7 +76,8 @@ impl DynamicMemoryManager {
         true
     }
 
-    /// Clears the access flag of some lazy pages, so that the next access to each is seen. The hand goes round.
+    /// Clears the access flags of some lazy pages, so that the next access to each causes a fault and is counted. Each
+    /// run continues where the last one stopped.
     pub fn age(&mut self) {
         let mut cleared = 0;
         for _ in 0..AGE_SCAN {
@@ -101,7 +101,7 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Moves pages out of the frames beyond the pool's limit; gives how many. Tables stay where they are.
+    /// Moves pages out of the frames beyond the pool's limit. Returns how many. Tables are not moved.
     pub(super) fn evacuate(&mut self) -> u32 {
         let mut moved = 0;
         for from in self.frames.limit_frames..self.frames.total_frames {
@@ -116,7 +116,7 @@ impl DynamicMemoryManager {
         moved
     }
 
-    /// The address that the page in a movable frame is mapped at.
+    /// Virtual address of the page in a movable frame.
     fn mapped_address(&self, frame: u32) -> Option<u64> {
         let info = self.frames.info[frame as usize];
         match info.usage {
@@ -130,7 +130,8 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Cache Optimization: gives the cached frames back, and folds lazy pages that hold only zeros onto the zero page.
+    /// Cache Optimization: returns cached frames to the pool, and folds lazy pages that contain only zeros. Returns the
+    /// frames gained.
     fn optimize_caches(&mut self) -> u32 {
         let mut won = self.frames.drain_cache();
         let mut seen = 0;
@@ -152,8 +153,8 @@ impl DynamicMemoryManager {
         won
     }
 
-    /// Maps the zero page where a lazy page of only zeros was, and takes its frame back. No task runs meanwhile, so
-    /// nothing is written between the look and the change.
+    /// Folds a lazy page that contains only zeros: maps the zero page in its place and frees its frame. No task runs
+    /// now, so nothing was written since the contents were checked.
     fn fold(&mut self, record: usize) -> bool {
         let page = self.lazy_allocator.pages[record];
         let root = self.context_switcher.spaces[page.owner as usize].table;
@@ -182,7 +183,7 @@ impl DynamicMemoryManager {
         true
     }
 
-    /// Pressure Relief: gives back the pages of stacks that lie wholly below the stack pointer, and empty tables.
+    /// Pressure Relief: frees stack pages below the stack pointer, and empty tables. Returns the frames gained.
     fn shrink_and_release(&mut self) -> u32 {
         let before = self.frames.available_frames();
         for slot in 0..layout::MAX_STACKS {
@@ -200,13 +201,13 @@ impl DynamicMemoryManager {
         won
     }
 
-    /// Gives back the pages of a stack below the one that its stack pointer is in. Gives how many.
+    /// Frees the pages of a stack below the page of its stack pointer. Returns how many.
     pub fn shrink_stack(&mut self, slot: usize) -> u32 {
         let stack = self.stack_manager.stacks[slot];
         if !stack.is_active || stack.id == self.stack_manager.growing {
             return 0;
         }
-        // A stack pointer at the very top still has its first push in the topmost page.
+        // With the stack pointer at the base, the first push goes to the topmost page: that page is kept.
         let pointer = stack.stack_pointer.clamp(stack.lowest_allowed(), stack.base_address - 1);
         let kept = (stack.base_address - pointer).div_ceil(PAGE_SIZE as u64) as u32;
         let pages = ((stack.current_size / PAGE_SIZE) as u32).saturating_sub(kept);
@@ -225,8 +226,8 @@ impl DynamicMemoryManager {
         pages
     }
 
-    /// Page Migration within the limit: empties the sparsest section of 2 MiB into holes of others. Gives the pages
-    /// moved; none when no section is sparse or the others have no room.
+    /// Page Migration within the limit: moves the pages of the 2 MiB section with the fewest pages into free frames of
+    /// other sections. Returns the pages moved: 0 if no section has few enough pages, or the others are full.
     fn empty_sparsest_section(&mut self) -> u32 {
         let sections = self.frames.limit_frames / SECTION_FRAMES;
         let sparsest = (0..sections)
@@ -249,7 +250,7 @@ impl DynamicMemoryManager {
         moved
     }
 
-    /// Used frames of a section, if all of them can be moved.
+    /// Number of used frames in a section; None if one of them cannot be moved.
     fn movable_in(&self, section: u32) -> Option<u32> {
         let first = (section * SECTION_FRAMES) as usize;
         let mut used = 0;
@@ -264,7 +265,7 @@ impl DynamicMemoryManager {
         Some(used)
     }
 
-    /// The first free frame from `from` on in a section that holds something, other than `section`.
+    /// The first free frame from `from` on that is in a section with used frames other than `section`.
     fn hole_outside(&self, section: u32, from: u32) -> Option<u32> {
         let mut frame = from;
         while frame < self.frames.limit_frames {
@@ -282,8 +283,8 @@ impl DynamicMemoryManager {
         None
     }
 
-    /// Defragmentation: moves the highest pages into the lowest holes. Gives by how many frames the longest free run
-    /// grew.
+    /// Defragmentation: moves the highest pages into the lowest free frames. Returns by how many frames the longest
+    /// free run grew.
     fn compact(&mut self) -> u32 {
         self.frames.drain_cache();
         let before = self.frames.longest_free_run();

@@ -1,25 +1,25 @@
-//! Address spaces, and the switch from one to another by TTBR0 and ASID.
+//! Address spaces, and switching between them by TTBR0 and ASID.
 
 use super::asid::{Allocation, AsidAllocator};
 use super::layout::MAX_TASKS;
 use crate::hardware;
-use crate::marks::{SWITCH, mark};
+use crate::probes::{SWITCH, probe};
 
-/// A TTBR0 table and the ASID it is used with. Entry `n` belongs to task `n`; entry 0, an empty table with ASID 0,
-/// to the kernel.
+/// An address space: a TTBR0 table and its ASID. Entry `n` is the space of task `n`. Entry 0, an empty table with ASID
+/// 0, is the kernel's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AddressSpace {
     /// Physical address of its level 0 table; 0 in an entry that is not in use.
     pub table: u64,
-    /// Good while `generation` is the allocator's.
+    /// Valid while `generation` is the allocator's current one.
     pub asid: u16,
     pub is_active: bool,
-    /// Id of the stack that its task runs on; 0 for none.
+    /// ID of the stack of its task; 0 for none.
     pub stack: u32,
-    /// Generation that `asid` is of; 0 before it ever had one.
+    /// Generation of `asid`; 0 before the first.
     pub generation: u64,
-    /// Switches to it.
+    /// Number of switches to this space.
     pub switch_count: u64,
 }
 
@@ -32,11 +32,11 @@ impl AddressSpace {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Invalidations {
-    /// `TLBI VAE1`, `VAAE1`: of one page.
+    /// One page: `TLBI VAE1`.
     pub by_address: u64,
-    /// `TLBI ASIDE1`: of one address space.
+    /// One address space: `TLBI ASIDE1`.
     pub by_asid: u64,
-    /// `TLBI VMALLE1`: of everything.
+    /// The whole TLB: `TLBI VMALLE1`.
     pub everything: u64,
 }
 
@@ -46,7 +46,7 @@ pub struct HardwareContextSwitcher {
     pub current: u16,
     /// Switches since boot.
     pub switch_count: u64,
-    /// Of them, those that found their ASID of the current generation and so invalidated nothing.
+    /// Switches to a space whose ASID was of the current generation, so that nothing was invalidated.
     pub fast_switch_count: u64,
     pub invalidations: Invalidations,
     pub spaces: [AddressSpace; MAX_TASKS + 1],
@@ -65,8 +65,8 @@ impl HardwareContextSwitcher {
         }
     }
 
-    /// Puts space `number` into TTBR0, with an ASID of the current generation. Nothing is invalidated unless the
-    /// ASIDs roll over. Gives whether they did.
+    /// Switches to space `number`, with an ASID of the current generation. Invalidates nothing unless a new generation
+    /// begins. Returns whether one did.
     #[inline]
     pub fn switch_to(&mut self, number: u16) -> bool {
         let (mut fast, mut rolled_over) = (true, false);
@@ -81,11 +81,11 @@ impl HardwareContextSwitcher {
         self.switch_count += 1;
         self.fast_switch_count += fast as u64;
         hardware::write_ttbr0(ttbr0);
-        mark!(SWITCH, number as u64, ttbr0);
+        probe!(SWITCH, number as u64, ttbr0);
         rolled_over
     }
 
-    /// Starts a new generation of `bits`-bit ASIDs; the current space gets one at once.
+    /// Begins a new generation with ASIDs of `bits` bits. The current space gets a new ASID at once.
     pub fn restart_asids(&mut self, bits: u32) {
         self.asids.restart(bits);
         self.invalidate_everything();
@@ -94,18 +94,18 @@ impl HardwareContextSwitcher {
         hardware::write_ttbr0(space.table | (space.asid as u64) << 48);
     }
 
-    /// Drops what the TLB holds of one page of space `number`.
+    /// Invalidates the TLB entry of one page of space `number`.
     #[inline]
     pub fn invalidate_address(&mut self, number: u16, address: u64) {
         let space = &self.spaces[number as usize];
-        // An ASID of an older generation has had its entries dropped with that generation.
+        // Entries of older generations were invalidated when the current one began.
         if space.generation == self.asids.generation {
             self.invalidations.by_address += 1;
             hardware::invalidate_address(space.asid, address);
         }
     }
 
-    /// Drops all that the TLB holds of space `number`.
+    /// Invalidates all TLB entries of space `number`.
     pub fn invalidate_space(&mut self, number: u16) {
         let space = &self.spaces[number as usize];
         if space.generation == self.asids.generation {
@@ -114,23 +114,23 @@ impl HardwareContextSwitcher {
         }
     }
 
-    /// The ASID of space `number`, as events name it: 0 when it has none of the current generation.
+    /// The ASID of space `number` for an event: 0 if it is not of the current generation.
     #[inline]
     pub fn asid_of(&self, number: u16) -> u16 {
         let space = &self.spaces[number as usize];
         if space.generation == self.asids.generation { space.asid } else { 0 }
     }
 
-    /// Drops all that the TLB holds, with the kernel's empty table in TTBR0: were the former space still there, the
-    /// CPU could walk for it between this and the switch, and keep what it finds under an ASID that another space is
-    /// given in the new generation.
+    /// Invalidates the whole TLB, with the kernel's empty table in TTBR0. With the old space in TTBR0, the CPU could
+    /// walk its tables before the switch, and cache entries under an ASID that the new generation gives to another
+    /// space.
     fn invalidate_everything(&mut self) {
         hardware::write_ttbr0(self.spaces[0].table);
         self.invalidations.everything += 1;
         hardware::invalidate_everything();
     }
 
-    /// Gives space `number` an ASID of the current generation, or of a new one; gives whether it is of a new one.
+    /// Gives space `number` an ASID of the current generation, or of a new one. Returns whether a new one began.
     #[cold]
     fn renew_asid(&mut self, number: u16) -> bool {
         let (mut asid, mut rolled_over) = (0, false);

@@ -22,13 +22,13 @@ const EL0: u64 = 1 << 6;
 const READ_ONLY: u64 = 1 << 7;
 const PRIVILEGED_EXECUTE_NEVER: u64 = 1 << 53;
 const UNPRIVILEGED_EXECUTE_NEVER: u64 = 1 << 54;
-/// `MAIR_EL1` entry 0 is normal write-back memory.
+/// Entry 0 of `MAIR_EL1`: normal write-back memory.
 const NORMAL: u64 = 0;
 
 const COMMON: u64 =
     TABLE_OR_PAGE | ACCESS_FLAG | NOT_GLOBAL | INNER_SHAREABLE | EL0 | NORMAL << 2 | PRIVILEGED_EXECUTE_NEVER;
 
-/// How a page of a task is mapped. The kernel never executes it, and it belongs to one ASID.
+/// How a page of a task is mapped. EL1 never executes it, and it belongs to one ASID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attributes {
     ReadWrite,
@@ -37,7 +37,7 @@ pub enum Attributes {
 }
 
 impl Attributes {
-    /// The page descriptor that maps `frame` so.
+    /// The page descriptor that maps `frame` with these attributes.
     #[inline(always)]
     pub const fn page(self, frame: u64) -> u64 {
         frame
@@ -66,7 +66,7 @@ fn index(address: u64, level: u32) -> u64 {
     address >> (PAGE_SHIFT + 9 * (3 - level)) & 0x1ff
 }
 
-/// Physical address of the level 3 descriptor of `address`, if there is a table for it.
+/// Physical address of the level 3 descriptor of `address`; None if a table is missing.
 #[inline]
 pub fn find(root: u64, address: u64) -> Option<u64> {
     let mut table = root;
@@ -80,7 +80,7 @@ pub fn find(root: u64, address: u64) -> Option<u64> {
     Some(table + index(address, 3) * 8)
 }
 
-/// As [`find`], and makes the tables that are missing, for task `owner`. None when no frame can be had for one.
+/// As [`find`], but creates missing tables, for task `owner`. None if there is no frame for a table.
 #[inline]
 pub fn find_or_create(root: u64, address: u64, frames: &mut FrameAllocator, owner: u16) -> Option<u64> {
     let mut table = root;
@@ -98,24 +98,24 @@ pub fn find_or_create(root: u64, address: u64, frames: &mut FrameAllocator, owne
     Some(table + index(address, 3) * 8)
 }
 
-/// An empty table for `level`.
+/// Creates an empty table for `level`. Returns its physical address.
 #[cold]
 pub fn create_table(frames: &mut FrameAllocator, owner: u16, level: u32) -> Option<u64> {
     let frame = frames.allocate(FrameInfo::new(FrameUse::Table, owner, level))?;
     let address = frames.address(frame);
     hardware::zero_frame(address);
-    // The zeros are seen before a descriptor that points to them.
+    // The table walker must see the zeros before it sees a descriptor that points to the table.
     hardware::publish();
     Some(address)
 }
 
-/// Gives back the tables below `root` that map nothing, or with `all` every one (the pages have been unmapped or are
-/// shared). `root` itself stays. Returns how many. The caller invalidates the space when it is not 0.
+/// Frees the tables below `root` that map nothing, or with `all` every table (its pages have been unmapped or are
+/// shared). Keeps `root` itself. Returns how many; if it is not 0, the caller must invalidate the space.
 pub fn prune(root: u64, frames: &mut FrameAllocator, all: bool) -> u32 {
     prune_level(root, 0, frames, all).1
 }
 
-/// Whether the table is empty afterwards, and how many tables below it were given back.
+/// Returns whether the table is empty afterwards, and how many tables below it were freed.
 fn prune_level(table: u64, level: u32, frames: &mut FrameAllocator, all: bool) -> (bool, u32) {
     let (mut is_empty, mut released) = (true, 0);
     for entry in (table..table + PAGE_SIZE as u64).step_by(8) {
@@ -143,7 +143,7 @@ fn prune_level(table: u64, level: u32, frames: &mut FrameAllocator, all: bool) -
     (is_empty, released)
 }
 
-/// Tables below the level 0 table `root`.
+/// Number of tables below the level 0 table `root`.
 pub fn count_below(root: u64) -> u32 {
     count_level(root, 0)
 }

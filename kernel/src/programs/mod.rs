@@ -1,16 +1,31 @@
-//! The programs that tasks run, and what each is for.
+//! The programs that tasks run.
+
+pub mod calls;
 
 use core::arch::global_asm;
 use tinyos::memory::growth::GrowthPolicy;
+use tinyos::memory::layout::{PAGE_SIZE, TASK_PAGE_BASE};
 
-global_asm!(include_str!("programs.s"));
+global_asm!(
+    include_str!("programs.s"),
+    task_page = const TASK_PAGE_BASE,
+    page = const PAGE_SIZE,
+    call_yield = const calls::YIELD,
+    call_exit = const calls::EXIT,
+    call_sleep = const calls::SLEEP,
+    call_reserve = const calls::RESERVE,
+    call_release = const calls::RELEASE,
+    call_discard = const calls::DISCARD,
+    call_report = const calls::REPORT,
+    call_trim = const calls::TRIM,
+);
 
-/// A program, and what it is started with unless told otherwise.
+/// A program, with its default arguments and growth policy.
 #[derive(Clone, Copy)]
 pub struct Program {
     pub name: &'static str,
     pub about: &'static str,
-    /// Its address, where tasks see it.
+    /// Its address in the address space of a task.
     pub entry: unsafe extern "C" fn() -> !,
     pub arguments: [u64; 3],
     pub policy: GrowthPolicy,
@@ -35,18 +50,18 @@ macro_rules! programs {
 }
 
 programs! {
-    program_worker "worker" [100, 40, 3], Conservative, 256 KiB, "descends its stack and comes back, again and again";
+    program_worker "worker" [100, 40, 3], Conservative, 256 KiB, "descends its stack and returns, again and again";
     program_lazy "lazy" [96, 40, 0], Conservative, 64 KiB, "reads and writes some of its lazy pages, and checks them";
-    program_hog "hog" [1024, 1, 0], Conservative, 64 KiB, "writes lazy pages, one after the other";
-    program_checker "checker" [0, 100, 0], Conservative, 64 KiB, "sees whether its memory is its own after each switch";
+    program_hog "hog" [1024, 1, 0], Conservative, 64 KiB, "writes lazy pages, one after another";
+    program_checker "checker" [0, 100, 0], Conservative, 64 KiB, "checks after each switch that its memory is its own";
     program_faults "faults" [100_000, 0, 0], Conservative, 64 KiB, "takes lazy page faults and discards the pages";
     program_reserver "reserver" [512, 100, 0], Conservative, 64 KiB, "reserves lazy pages and writes the first";
-    program_measure_switch "measure-switch" [1000, 0, 0], Conservative, 64 KiB, "yields, and measures it";
+    program_measure_switch "measure-switch" [1000, 0, 0], Conservative, 64 KiB, "measures yields";
     program_measure_read "measure-read" [257, 0, 0], Conservative, 64 KiB, "measures first reads of lazy pages";
     program_measure_write "measure-write" [257, 0, 0], Conservative, 64 KiB, "measures first writes of lazy pages";
-    program_measure_growth "measure-growth" [128, 0, 0], Conservative, 1024 KiB, "measures growths of its stack by a page";
-    program_runaway "runaway" [0, 0, 0], Aggressive, 128 KiB, "recurses without end";
-    program_wild "wild" [0, 0, 0], Conservative, 64 KiB, "reads an address that is nobody's";
+    program_measure_growth "measure-growth" [128, 0, 0], Conservative, 1024 KiB, "measures stack growths by one page";
+    program_runaway "runaway" [0, 0, 0], Aggressive, 128 KiB, "recurses forever";
+    program_wild "wild" [0, 0, 0], Conservative, 64 KiB, "reads an address that belongs to nobody";
     program_kernel_write "kernel-write" [0, 0, 0], Conservative, 64 KiB, "writes to the kernel's image";
     program_undefined "undefined" [0, 0, 0], Conservative, 64 KiB, "executes an undefined instruction";
     program_guard "guard" [0x10000, 0, 0], Conservative, 64 KiB, "pushes into the guard page of its stack";

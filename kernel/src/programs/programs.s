@@ -1,17 +1,17 @@
 // The programs that tasks run at EL0. Each starts with its arguments in X0 to X2, its task page at TASK_PAGE, and its
-// stack pointer at the top of its dynamic stack. Calls: `svc #0`, number in X8, arguments and results from X0 on.
+// stack pointer at the top of its dynamic stack. The system calls are described in `calls.rs`.
 
-.equ TASK_PAGE, 0x800000
-.equ PAGE, 4096
+.equ TASK_PAGE, {task_page}
+.equ PAGE, {page}
 
-.equ CALL_YIELD, 0      // -
-.equ CALL_EXIT, 1       // code
-.equ CALL_SLEEP, 2      // milliseconds
-.equ CALL_RESERVE, 3    // pages -> address, or 0
-.equ CALL_RELEASE, 4    // address -> 0, or 1
-.equ CALL_DISCARD, 5    // address -> 0, or 1
-.equ CALL_REPORT, 6     // two values, kept in the task's record
-.equ CALL_TRIM, 7       // -> pages of the stack below its pointer that were given back
+.equ CALL_YIELD, {call_yield}
+.equ CALL_EXIT, {call_exit}
+.equ CALL_SLEEP, {call_sleep}
+.equ CALL_RESERVE, {call_reserve}
+.equ CALL_RELEASE, {call_release}
+.equ CALL_DISCARD, {call_discard}
+.equ CALL_REPORT, {call_report}
+.equ CALL_TRIM, {call_trim}
 
 .macro call number
     mov     x8, #\number
@@ -24,8 +24,7 @@
     b.ne    99b
 .endm
 
-// Takes and leaves a page of stack beyond the one that a task begins with: the stacks of programs that hardly need one
-// grow as well.
+// Uses one page of stack beyond the first, and returns: so the stacks of small programs grow as well.
 .macro use_stack
     sub     sp, sp, #PAGE
     stp     xzr, xzr, [sp, #-16]!
@@ -33,15 +32,15 @@
     add     sp, sp, #PAGE
 .endm
 
-// Reports X0 and X1, and ends with the exit code.
+// Reports X0 and X1, and exits with the code.
 .macro report_and_exit code
     call    CALL_REPORT
     mov     x0, #\code
     call    CALL_EXIT
 .endm
 
-// What lies between these two is measured: reports the counts of the generic timer that it took, and the operations
-// that are in X20, and ends.
+// The code between these two is measured. `end_measurement` reports the counts of the generic timer that it took and
+// the number of operations (X20), and exits.
 .macro begin_measurement
     isb
     mrs     x21, cntvct_el0
@@ -56,9 +55,9 @@
 
 .section .user, "ax"
 
-// worker: X0 levels of 512 bytes to descend, X1 milliseconds to pause, X2 descents at full depth before it contents
-// itself with an eighth of it. Checks on the way up that each level still holds what it wrote. Gives back the stack that
-// it does not need while it pauses after every 16 descents, so that it goes on to grow.
+// worker: X0 levels of 512 bytes to descend, X1 milliseconds to pause, X2 descents to the full depth; later ones go to
+// an eighth of it. On the way up it checks that each level still holds what it wrote. After every 16 descents it gives
+// back the stack that it does not need, so that the stack keeps growing.
 .global program_worker
 program_worker:
     mov     x19, x0
@@ -104,13 +103,14 @@ descend:
     add     sp, sp, #512
     ret
 
-// What a program wrote is not there any more: says where, and ends.
+// Something that the program wrote is lost: reports where (X29), and exits.
 lost:
     mov     x1, x29
     mov     x0, #-1
     report_and_exit 1
 
-// To the next page (X24) and its number (X22) and place in the six (X23), and there unless X19 pages are done.
+// Advances to the next page (X24), its number (X22) and its place in the six (X23). Branches to `there` unless X19
+// pages are done.
 .macro next_of_six there
     add     x24, x24, #PAGE
     add     x22, x22, #1
@@ -122,7 +122,7 @@ lost:
 .endm
 
 // lazy: X0 pages to reserve, X1 milliseconds to pause. Of each six pages it leaves two pending, reads two, writes a
-// pattern to one and zeros to one; then checks them again and again.
+// pattern to one and zeros to one. Then it checks them again and again.
 .global program_lazy
 program_lazy:
     use_stack
@@ -183,8 +183,8 @@ no_memory:
     mov     x1, x19
     report_and_exit 2
 
-// hog: X0 pages to reserve and write one after the other, X1 milliseconds to pause after each 64. Reports how far it
-// has come; checks them when it has written all.
+// hog: X0 pages to reserve and write one after another, X1 milliseconds to pause after each 64. Reports the number of
+// pages written. When it has written all, it checks them again and again.
 .global program_hog
 program_hog:
     use_stack
@@ -223,8 +223,8 @@ program_hog:
     call    CALL_SLEEP
     b       3b
 
-// checker: X0 its task number, X1 rounds. Counts in its task page and in its stack, yields, and sees whether both are
-// still its own. Reports the rounds that were right.
+// checker: X0 its task number, X1 rounds. Counts in its task page and on its stack, yields, and checks that both counts
+// are still there. Reports the number of correct rounds.
 .global program_checker
 program_checker:
     use_stack
@@ -253,7 +253,7 @@ program_checker:
     mov     x1, #1
     report_and_exit 1
 
-// faults: X0 faults to take. Each round reads and then writes 256 fresh pages, and discards them.
+// faults: X0 faults to take. Each round reads and then writes 256 pending pages, and discards them.
 .global program_faults
 program_faults:
     use_stack
@@ -287,7 +287,7 @@ program_faults:
     mov     x0, #0
     call    CALL_EXIT
 
-// reserver: X0 pages to reserve, of which it writes the first, X1 milliseconds to pause.
+// reserver: X0 pages to reserve, of which it writes only the first, X1 milliseconds to pause.
 .global program_reserver
 program_reserver:
     use_stack
@@ -304,7 +304,7 @@ program_reserver:
     call    CALL_SLEEP
     b       1b
 
-// measure_switch: X0 yields, measured in counts of the generic timer. Two of them measure the way from one to the other.
+// measure_switch: X0 yields to measure. Two tasks that run it measure the switch from one to the other.
 .global program_measure_switch
 program_measure_switch:
     mov     x19, x0
@@ -317,7 +317,7 @@ program_measure_switch:
     b.ne    1b
     end_measurement
 
-// measure_read, measure_write: X0 pages that are touched for the first time.
+// measure_read, measure_write: X0 pages to touch for the first time.
 .global program_measure_read
 program_measure_read:
     mov     x23, #0
@@ -330,7 +330,7 @@ measure_touch:
     call    CALL_RESERVE
     cbz     x0, no_memory
     mov     x24, x0
-    // The first page of the range makes the tables: not what is measured.
+    // The first page of the range creates the tables, which are not to be measured.
     str     xzr, [x24]
     add     x24, x24, #PAGE
     sub     x19, x19, #1
@@ -348,7 +348,7 @@ measure_touch:
     b.ne    2b
 3:  end_measurement
 
-// measure_growth: X0 pages that its stack is pushed down by, one at a time.
+// measure_growth: X0 pages to grow its stack by, one at a time.
 .global program_measure_growth
 program_measure_growth:
     mov     x19, x0
@@ -360,9 +360,9 @@ program_measure_growth:
     b.ne    1b
     end_measurement
 
-// What must end a task and nothing else.
+// Programs that must end their own task and nothing else.
 
-// runaway: recursion without end.
+// runaway: recurses forever.
 .global program_runaway
 program_runaway:
     stp     x29, x30, [sp, #-64]!
@@ -382,12 +382,12 @@ program_kernel_write:
     str     xzr, [x9]
     b       program_kernel_write
 
-// undefined: an instruction that does not exist.
+// undefined: executes an undefined instruction.
 .global program_undefined
 program_undefined:
     udf     #0
 
-// guard: writes below its stack's range with the stack pointer just above it.
+// guard: pushes into the guard page; X0 is the size of the stack.
 .global program_guard
 program_guard:
     mov     x9, sp
@@ -396,7 +396,7 @@ program_guard:
     str     xzr, [sp, #-16]!
     b       program_guard
 
-// below: reads within its stack's range, but far below the stack pointer: not a push.
+// below: reads within its stack's range, but too far below the stack pointer for a push.
 .global program_below
 program_below:
     sub     x9, sp, #0x4000

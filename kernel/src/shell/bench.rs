@@ -1,5 +1,5 @@
-//! `bench`: what the kernel's hot paths cost, in counts of the generic timer. Under QEMU's `-icount shift=4` a count is
-//! 16 ns and so an instruction.
+//! `bench`: the cost of the kernel's hot paths in counts of the generic timer. With QEMU's `-icount shift=4` a count is
+//! 16 ns, which is one instruction.
 
 use super::Words;
 use crate::println;
@@ -7,11 +7,11 @@ use crate::programs;
 use crate::scheduler::{self, Start};
 use crate::workload::wait_until;
 
-/// Each is measured that many times, and the best taken: a tick of the timer in between only adds.
+/// Runs of each measurement, of which the fastest counts: a timer tick can only add time.
 const RUNS: usize = 5;
-const PATIENCE: u64 = 5_000;
+const TIMEOUT_MS: u64 = 5_000;
 
-/// What is measured: its name, the program, how many of it run side by side.
+/// The measurements: name, program, number of tasks that run it at the same time.
 const MEASUREMENTS: [(&str, &str, usize); 4] = [
     ("context switch", "measure-switch", 2),
     ("lazy read fault", "measure-read", 1),
@@ -22,7 +22,7 @@ const MEASUREMENTS: [(&str, &str, usize); 4] = [
 pub fn command(_: Words) -> Result<(), &'static str> {
     let was_held = scheduler::is_held();
     scheduler::hold(true);
-    println!("counts of the generic timer each; under -icount shift=4 a count is an instruction");
+    println!("counts of the generic timer for each; with -icount shift=4 a count is an instruction");
     for (name, program, tasks) in MEASUREMENTS {
         let best = (0..RUNS).filter_map(|_| measure(program, tasks)).min();
         match best {
@@ -36,12 +36,12 @@ pub fn command(_: Words) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Tenths of counts that one operation took; None when a task did not finish.
+/// The time of one operation in tenths of counts; None if a task did not finish.
 fn measure(program: &str, tasks: usize) -> Option<u64> {
     let start = || scheduler::spawn(Start::of(programs::find(program)?)).ok();
     let ids: [Option<u16>; 2] = core::array::from_fn(|place| if place < tasks { start() } else { None });
     let has_ended = |id: &u16| !scheduler::task(*id).is_alive();
-    let in_time = wait_until(PATIENCE, || ids.iter().flatten().all(has_ended));
+    let in_time = wait_until(TIMEOUT_MS, || ids.iter().flatten().all(has_ended));
     let [counts, operations] = scheduler::task(ids[0]?).report;
     ids.iter().flatten().for_each(|&id| {
         scheduler::kill(id);

@@ -1,17 +1,17 @@
-//! The context switching test: tasks that share every address but no page count in their memory, yield, and see
-//! whether their counts are still their own.
+//! The context switching test: tasks use the same addresses but different pages. They count in their memory, yield, and
+//! check that the counts are still theirs.
 
 use super::verdict::Verdict;
 use crate::println;
 use crate::programs;
-use crate::scheduler::{self, Start, look_at_memory};
+use crate::scheduler::{self, Start, read_memory_manager};
 use crate::workload::wait_until;
 use tinyos::memory::dynamic::Exhausted;
 use tinyos::memory::layout::MAX_TASKS;
 use tinyos::memory::switcher::Invalidations;
 use tinyos::tasks::EndReason;
 
-const PATIENCE: u64 = 10_000;
+const TIMEOUT_MS: u64 = 10_000;
 
 #[derive(Clone, Copy, Default)]
 struct Counters {
@@ -21,34 +21,34 @@ struct Counters {
     invalidations: Invalidations,
 }
 
-/// What a run of the test found.
+/// The outcome of a test.
 #[derive(Default)]
 pub struct Outcome {
     started: u32,
-    asked: u32,
-    /// Rounds in which a task found its own memory, of all tasks.
+    wanted: u32,
+    /// Correct rounds of all tasks.
     rounds: u64,
-    /// Tasks that did not finish all their rounds, each with its own memory.
+    /// Tasks that found wrong memory, or did not finish all rounds.
     failed: u32,
-    /// Why not all tasks could be started.
-    lacking: Option<Exhausted>,
+    /// Why some tasks could not be started.
+    exhausted: Option<Exhausted>,
     before: Counters,
     after: Counters,
 }
 
 impl Outcome {
     pub fn verdict(&self) -> Verdict {
-        match self.lacking {
+        match self.exhausted {
             _ if self.failed > 0 => Verdict::Failed,
-            Some(lacking) => Verdict::NoRoom(lacking),
-            None if self.started == self.asked => Verdict::Passed,
+            Some(exhausted) => Verdict::NoRoom(exhausted),
+            None if self.started == self.wanted => Verdict::Passed,
             None => Verdict::Failed,
         }
     }
 
     pub fn describe(&self) {
         println!("context switching test: {}", self.verdict());
-        println!("test_tasks: {} of {}", self.started, self.asked);
+        println!("test_tasks: {} of {}", self.started, self.wanted);
         println!("test_rounds: {}", self.rounds);
         println!("test_failures: {}", self.failed);
         println!("test_switches: {}", self.after.switches - self.before.switches);
@@ -64,32 +64,32 @@ impl Outcome {
     }
 }
 
-/// Runs the test with `tasks` tasks of `rounds` rounds each. `progress` is told how many have ended, of how many.
+/// Runs the test with `tasks` tasks of `rounds` rounds each. Calls `progress` with the numbers of ended and all tasks.
 pub fn run(tasks: u32, rounds: u64, progress: &mut dyn FnMut(u32, u32)) -> Outcome {
-    let mut outcome = Outcome { asked: tasks, before: counters(), ..Outcome::default() };
+    let mut outcome = Outcome { wanted: tasks, before: counters(), ..Outcome::default() };
     let Some(program) = programs::find("checker") else { return outcome };
     let mut ids = [0u16; MAX_TASKS];
     for place in ids.iter_mut().take(tasks as usize) {
         match scheduler::spawn(Start { arguments: [0, rounds, 0], ..Start::of(program) }) {
             Ok(id) => *place = id,
-            Err(lacking) => {
-                outcome.lacking = Some(lacking);
+            Err(exhausted) => {
+                outcome.exhausted = Some(exhausted);
                 break;
             }
         }
         outcome.started += 1;
     }
     let ids = &ids[..outcome.started as usize];
-    wait_until(PATIENCE, || {
+    wait_until(TIMEOUT_MS, || {
         let ended = ids.iter().filter(|&&id| !scheduler::task(id).is_alive()).count() as u32;
         progress(ended, tasks);
         ended == ids.len() as u32
     });
     for &id in ids {
         let task = scheduler::task(id);
-        let is_right = task.end_reason == EndReason::Exited && task.report == [rounds, 0];
+        let passed = task.end_reason == EndReason::Exited && task.report == [rounds, 0];
         outcome.rounds += task.report[0];
-        outcome.failed += !is_right as u32;
+        outcome.failed += !passed as u32;
         scheduler::kill(id);
     }
     outcome.after = counters();
@@ -97,7 +97,7 @@ pub fn run(tasks: u32, rounds: u64, progress: &mut dyn FnMut(u32, u32)) -> Outco
 }
 
 fn counters() -> Counters {
-    look_at_memory(|manager| {
+    read_memory_manager(|manager| {
         let switcher = &manager.context_switcher;
         Counters {
             switches: switcher.switch_count,

@@ -1,4 +1,4 @@
-//! Commands that start, stop and change things.
+//! Commands of the main menu.
 
 use super::{Command, Words, bench, fault_test, number, pool};
 use crate::programs::{self, PROGRAMS};
@@ -13,11 +13,11 @@ use tinyos::memory::tables;
 
 pub const COMMANDS: &[Command] = &[
     Command { name: "tasks", usage: "tasks", about: "every task", run: tasks },
-    Command { name: "programs", usage: "programs", about: "what can be spawned", run: list_programs },
+    Command { name: "programs", usage: "programs", about: "every program that spawn can start", run: list_programs },
     Command { name: "spawn", usage: "spawn PROGRAM [POLICY] [ARGUMENT ...]", about: "start a task", run: spawn },
     Command { name: "kill", usage: "kill TASK", about: "end a task", run: kill },
-    Command { name: "hold", usage: "hold", about: "hold all tasks still", run: hold },
-    Command { name: "go", usage: "go", about: "let them go on", run: go },
+    Command { name: "hold", usage: "hold", about: "stop all tasks", run: hold },
+    Command { name: "go", usage: "go", about: "let them continue", run: go },
     Command { name: "pool", usage: "pool [MIB | all]", about: "how much of the pool may be used", run: pool::command },
     Command { name: "run", usage: "run STRATEGY", about: "cache, relief, migration or defragmentation", run: strategy },
     Command { name: "migrate", usage: "migrate ADDRESS FRAME", about: "move a task's page to a frame", run: migrate },
@@ -43,7 +43,8 @@ fn list_programs(_: Words) -> Result<(), &'static str> {
 }
 
 fn spawn(mut words: Words) -> Result<(), &'static str> {
-    let program = programs::find(words.next().ok_or("which program?")?).ok_or("no such program; see programs")?;
+    let program = programs::find(words.next().ok_or("a program is missing; see programs")?)
+        .ok_or("no such program; see programs")?;
     let mut start = Start::of(program);
     let mut place = 0;
     for word in words {
@@ -80,13 +81,13 @@ fn kill(mut words: Words) -> Result<(), &'static str> {
 
 fn hold(_: Words) -> Result<(), &'static str> {
     scheduler::hold(true);
-    println!("all tasks hold still");
+    println!("all tasks are stopped");
     Ok(())
 }
 
 fn go(_: Words) -> Result<(), &'static str> {
     scheduler::hold(false);
-    println!("all tasks go on");
+    println!("all tasks continue");
     Ok(())
 }
 
@@ -96,19 +97,15 @@ fn strategy(mut words: Words) -> Result<(), &'static str> {
         Some("relief") => Strategy::PressureRelief,
         Some("migration") => Strategy::PageMigration,
         Some("defragmentation") => Strategy::Defragmentation,
-        _ => return Err("cache, relief, migration or defragmentation"),
+        _ => return Err("use cache, relief, migration or defragmentation"),
     };
     let (won, run) = without_interrupts(|| {
-        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
+        let mut manager = DYNAMIC_MEMORY_MANAGER.write();
         let won = manager.run_strategy(strategy);
-        manager.note_pressure();
+        manager.check_pressure();
         (won, manager.frames.longest_free_run())
     });
-    println!(
-        "{}: won {won} {}",
-        tinyos::text::memory::strategy_name(strategy),
-        tinyos::text::memory::strategy_unit(strategy)
-    );
+    println!("{}: gain {won} {}", tinyos::text::memory::strategy_name(strategy), strategy.unit());
     println!("longest_free_run: {run}");
     Ok(())
 }
@@ -116,11 +113,11 @@ fn strategy(mut words: Words) -> Result<(), &'static str> {
 fn migrate(mut words: Words) -> Result<(), &'static str> {
     let (address, target) = (number(&mut words)?, number(&mut words)?);
     let (from, to) = without_interrupts(|| {
-        let mut manager = DYNAMIC_MEMORY_MANAGER.change();
-        let to = manager.frames.number(target).ok_or("that physical address is not in the pool")?;
-        let (owner, from) = frame_of(&manager, address).ok_or("no task has a page of its own there")?;
+        let mut manager = DYNAMIC_MEMORY_MANAGER.write();
+        let to = manager.frames.number(target).ok_or("the physical address is not in the pool")?;
+        let (owner, from) = frame_of(&manager, address).ok_or("no task has a page of its own at that address")?;
         if !manager.move_frame(from, to) {
-            return Err("that frame is not free, or the page cannot be moved");
+            return Err("the frame is not free, or the page cannot be moved");
         }
         debug_assert_eq!(frame_of(&manager, address), Some((owner, to)));
         Ok((manager.frames.address(from), manager.frames.address(to)))
@@ -129,7 +126,7 @@ fn migrate(mut words: Words) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The first task that has a page of the pool at `address`, and the frame's number.
+/// The first task that has a movable page at `address`, and the number of its frame.
 fn frame_of(manager: &DynamicMemoryManager, address: u64) -> Option<(u16, u32)> {
     (1..=MAX_TASKS as u16).find_map(|owner| {
         let space = manager.context_switcher.spaces[owner as usize];
@@ -143,9 +140,9 @@ fn frame_of(manager: &DynamicMemoryManager, address: u64) -> Option<(u16, u32)> 
 fn asid_bits(mut words: Words) -> Result<(), &'static str> {
     let bits = number(&mut words)?;
     if !(2..=16).contains(&bits) {
-        return Err("from 2 to 16 bits");
+        return Err("the number of bits must be from 2 to 16");
     }
-    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().context_switcher.restart_asids(bits as u32));
+    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.write().context_switcher.restart_asids(bits as u32));
     println!("ASIDs have {bits} bits");
     Ok(())
 }
@@ -156,11 +153,11 @@ fn uptime(_: Words) -> Result<(), &'static str> {
 }
 
 fn stop_by_panic(_: Words) -> Result<(), &'static str> {
-    panic!("asked for by the shell")
+    panic!("requested by the shell")
 }
 
 fn stop_by_wild_access(_: Words) -> Result<(), &'static str> {
-    // SAFETY: not safe at all: the page at the top of the address space is not mapped, and that is the point.
+    // SAFETY: not safe: the page at the top of the address space is not mapped, and the read is meant to fail.
     unsafe { (0xffff_ffff_ffff_f000 as *const u64).read_volatile() };
     Ok(())
 }
@@ -170,7 +167,7 @@ fn stop_by_overflow(_: Words) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Fills the shell's stack until it meets the guard page.
+/// Recurses until the shell's stack reaches its guard page.
 #[inline(never)]
 fn descend(depth: u64) -> u64 {
     let frame = core::hint::black_box([depth; 64]);

@@ -1,7 +1,7 @@
-//! `faults N`: that many lazy page faults, and whether a frame was lost.
+//! `faults N`: takes N lazy page faults, and checks that no frame was lost.
 
 use super::Words;
-use super::account::Account;
+use super::snapshot::Snapshot;
 use crate::println;
 use crate::programs;
 use crate::scheduler::{self, Start};
@@ -9,27 +9,27 @@ use crate::workload::wait_until;
 use tinyos::memory::dynamic::Exhausted;
 use tinyos::tasks::EndReason;
 
-const MOST: u64 = 100_000_000;
-/// Milliseconds for each thousand faults: an emulator on a busy machine is slow.
-const PATIENCE_PER_THOUSAND: u64 = 200;
+const MAX_FAULTS: u64 = 100_000_000;
+/// The most milliseconds for a thousand faults: an emulator on a busy machine is slow.
+const TIMEOUT_MS_PER_THOUSAND_FAULTS: u64 = 200;
 
 pub fn command(mut words: Words) -> Result<(), &'static str> {
     let count = super::number(&mut words)?;
-    if !(1..=MOST).contains(&count) {
-        return Err("from 1 to 100000000 faults");
+    if !(1..=MAX_FAULTS).contains(&count) {
+        return Err("the number of faults must be from 1 to 100000000");
     }
     let program = programs::find("faults").ok_or("no such program")?;
-    let before = Account::now();
+    let before = Snapshot::take();
     let start = Start { arguments: [count, 0, 0], ..Start::of(program) };
     let id = scheduler::spawn(start).map_err(Exhausted::reason)?;
-    wait_until(count / 1000 * PATIENCE_PER_THOUSAND + 2_000, || !scheduler::task(id).is_alive());
+    wait_until(count / 1000 * TIMEOUT_MS_PER_THOUSAND_FAULTS + 2_000, || !scheduler::task(id).is_alive());
     let task = scheduler::task(id);
     scheduler::kill(id);
-    let after = Account::now();
-    let is_right = task.end_reason == EndReason::Exited && task.report[0] >= count && after.frames.is_sound();
-    println!("fault test: {}", if is_right { "passed" } else { "FAILED" });
+    let after = Snapshot::take();
+    let passed = task.end_reason == EndReason::Exited && task.report[0] >= count && after.frames.is_sound();
+    println!("fault test: {}", if passed { "passed" } else { "FAILED" });
     println!("faults_taken: {}", task.report[0]);
-    println!("faults_counted: {}", after.growth(&before, |stats| stats.total_lazy_page_faults));
+    println!("faults_counted: {}", after.increase_since(&before, |stats| stats.total_lazy_page_faults));
     println!("frames_used: {} before, {} after", before.frames.used, after.frames.used);
     println!("frames_lost: {}", after.frames.lost());
     Ok(())

@@ -1,4 +1,4 @@
-//! Editing of the line that is being typed.
+//! The line editor.
 
 use crate::{console, print, println};
 
@@ -11,7 +11,7 @@ const ERASE_LINE: u8 = 0x15;
 pub struct Line {
     bytes: [u8; CAPACITY],
     length: usize,
-    /// The last byte was a carriage return: a line feed right behind it belongs to it.
+    /// Whether the last byte was a carriage return: a line feed after it is ignored.
     after_return: bool,
 }
 
@@ -21,7 +21,7 @@ impl Line {
     }
 
     pub fn text(&self) -> &str {
-        // Only printable ASCII is taken in.
+        // The line has only printable ASCII.
         core::str::from_utf8(&self.bytes[..self.length]).unwrap_or("")
     }
 
@@ -29,7 +29,7 @@ impl Line {
         self.length = 0;
     }
 
-    /// Takes what was typed; gives the line once it is ended.
+    /// Reads the input so far. Returns the line when it is complete.
     pub fn read(&mut self) -> Option<&str> {
         while let Some(byte) = console::read() {
             let follows_return = core::mem::replace(&mut self.after_return, byte == b'\r');

@@ -1,4 +1,4 @@
-//! The `*` submenu: dynamic memory.
+//! The `*` submenu: commands for dynamic memory.
 
 use super::{Words, context_test, stress};
 use crate::console::Console;
@@ -12,7 +12,7 @@ use tinyos::text::memory;
 const CONTEXT_TEST_TASKS: u32 = 8;
 const CONTEXT_TEST_ROUNDS: u64 = 200;
 
-/// Carries out the command of a letter or its name.
+/// Runs a command by its letter or name.
 pub fn run(name: &str, _words: Words) -> Result<(), &'static str> {
     match name {
         "s" | "stats" => show(|manager, _, out| memory::statistics(manager, out)),
@@ -37,24 +37,24 @@ pub fn run(name: &str, _words: Words) -> Result<(), &'static str> {
 pub fn help() {
     for (letter, about) in [
         ("*s", "dynamic memory statistics"),
-        ("*d", "every dynamic stack"),
+        ("*d", "dynamic stacks"),
         ("*l", "lazy pages"),
         ("*p", "memory pressure: level, thresholds, strategies"),
-        ("*c", "test context switching; address spaces"),
-        ("*t", "stress test: to critical pressure and back"),
-        ("*r", "report of everything"),
-        ("*h", "these lines; q leaves the submenu"),
+        ("*c", "context switching test; address spaces"),
+        ("*t", "stress test: to Critical pressure and back"),
+        ("*r", "report of all of these"),
+        ("*h", "this list; q leaves the submenu"),
     ] {
         println!("  {letter:<26} {about}");
     }
 }
 
-/// Writes to the console what `view` makes of a state that stands still meanwhile.
+/// Prints `view` of the state of the kernel, with interrupts masked.
 pub fn show(view: impl FnOnce(&DynamicMemoryManager, &Scheduler, &mut dyn Write) -> FormatResult) {
     without_interrupts(|| {
         DYNAMIC_MEMORY_MANAGER
-            .look(|manager| SCHEDULER.look(|scheduler| view(manager, scheduler, &mut Console)))
-            // The console takes all that is written to it.
+            .read(|manager| SCHEDULER.read(|scheduler| view(manager, scheduler, &mut Console)))
+            // The console never fails.
             .unwrap_or_default()
     });
 }

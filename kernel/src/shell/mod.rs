@@ -1,6 +1,5 @@
 //! The shell on the serial console.
 
-mod account;
 mod bench;
 pub mod context_test;
 mod control;
@@ -9,6 +8,7 @@ mod input;
 mod memory;
 pub mod pool;
 mod requests;
+mod snapshot;
 mod stress;
 pub mod verdict;
 
@@ -26,15 +26,15 @@ pub struct Command {
     pub name: &'static str,
     pub usage: &'static str,
     pub about: &'static str,
-    /// Carries it out; gives what to say when its words are not right.
+    /// Runs the command. Returns an error message if its words are wrong.
     pub run: fn(Words) -> Result<(), &'static str>,
 }
 
-/// All commands but the submenu's.
+/// All commands except those of the submenu.
 const COMMANDS: &[&[Command]] =
     &[&[Command { name: "help", usage: "help", about: "this list (also h, ?)", run: help }], control::COMMANDS];
 
-/// Where lines are read: the main menu, or the `*` submenu.
+/// The current menu: the main menu, or the `*` submenu.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Menu {
     Main,
@@ -50,7 +50,7 @@ impl Menu {
     }
 }
 
-/// Reads lines and carries them out, for ever.
+/// Reads lines and runs them as commands, forever.
 pub fn run() -> ! {
     let mut menu = Menu::Main;
     let mut line = Line::new();
@@ -58,7 +58,7 @@ pub fn run() -> ! {
     print!("{}", menu.prompt());
     loop {
         if let Some(text) = line.read() {
-            menu = carry_out(menu, text.trim());
+            menu = run_line(menu, text.trim());
             line.clear();
             announce_ends();
             print!("{}", menu.prompt());
@@ -73,7 +73,7 @@ pub fn run() -> ! {
 
 pub use requests::is_pending as has_request;
 
-fn carry_out(menu: Menu, text: &str) -> Menu {
+fn run_line(menu: Menu, text: &str) -> Menu {
     let mut words = text.split_ascii_whitespace();
     let Some(name) = words.next() else { return menu };
     if menu == Menu::Memory && matches!(name, "q" | "quit" | "exit" | "..") {
@@ -107,19 +107,19 @@ fn help(_: Words) -> Result<(), &'static str> {
     for command in COMMANDS.iter().copied().flatten() {
         println!("{:<28} {}", command.usage, command.about);
     }
-    println!("{:<28} {}", "*", "dynamic memory submenu; its commands also as one word:");
+    println!("{:<28} {}", "*", "dynamic memory submenu; its commands work here as well:");
     memory::help();
     Ok(())
 }
 
-/// Tells of the tasks that ended on their own.
+/// Reports the tasks that ended by themselves.
 fn announce_ends() {
     while let Some(task) = scheduler::take_unannounced() {
         let _ = describe_end(&task, &mut Console);
     }
 }
 
-/// As [`announce_ends`], with a prompt already on the line; whether it said anything.
+/// As [`announce_ends`], when the line has a prompt already. Returns whether it reported anything.
 fn announce_ends_below_prompt() -> bool {
     let Some(task) = scheduler::take_unannounced() else { return false };
     println!();
@@ -128,12 +128,12 @@ fn announce_ends_below_prompt() -> bool {
     true
 }
 
-/// A whole number from `words`.
+/// Takes a whole number from `words`.
 pub fn number(words: &mut Words) -> Result<u64, &'static str> {
     parse(words.next().ok_or("a number is missing")?)
 }
 
-/// A whole number, decimal or behind `0x` hexadecimal.
+/// Parses a whole number: decimal, or hexadecimal with the prefix `0x`.
 pub fn parse(word: &str) -> Result<u64, &'static str> {
     let parsed = match word.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),

@@ -1,19 +1,19 @@
-//! The pool's limit at run time.
+//! `pool`: the limit of the pool at run time.
 
 use crate::println;
-use crate::scheduler::{look_at_memory, without_interrupts};
+use crate::scheduler::{read_memory_manager, without_interrupts};
 use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
 use tinyos::memory::layout::{PAGE_SIZE, POOL_FRAMES};
 use tinyos::text::units::Size;
 
 const FRAMES_PER_MIB: u64 = (1024 * 1024 / PAGE_SIZE) as u64;
 
-/// Sets how many frames of the pool may be used (more than there are: all), and moves pages out of the others until
-/// none is left there that can be moved. Gives how many stay in use beyond the limit.
+/// Limits the pool to `frames` frames (or all, if there are fewer), and moves pages out of the frames beyond the limit
+/// until no more can be moved. Returns how many frames beyond the limit stay in use.
 pub fn set_limit(frames: u32) -> u32 {
-    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().set_pool_limit(frames));
-    while without_interrupts(|| DYNAMIC_MEMORY_MANAGER.change().evacuate_more()) > 0 {}
-    look_at_memory(|manager| {
+    without_interrupts(|| DYNAMIC_MEMORY_MANAGER.write().set_pool_limit(frames));
+    while without_interrupts(|| DYNAMIC_MEMORY_MANAGER.write().evacuate_more()) > 0 {}
+    read_memory_manager(|manager| {
         let beyond = &manager.frames.info[manager.frames.limit_frames as usize..];
         beyond.iter().filter(|info| info.is_used()).count() as u32
     })
@@ -27,15 +27,15 @@ pub fn command(mut words: super::Words) -> Result<(), &'static str> {
         Some(word) => {
             let mib = super::parse(word)?;
             if !(1..=POOL_FRAMES as u64 / FRAMES_PER_MIB).contains(&mib) {
-                return Err("the pool's limit is from 1 MiB to the whole pool");
+                return Err("the limit must be from 1 MiB to the size of the pool");
             }
             set_limit((mib * FRAMES_PER_MIB) as u32)
         }
     };
-    let (limit, total) = look_at_memory(|manager| (manager.frames.limit_frames, manager.frames.total_frames));
+    let (limit, total) = read_memory_manager(|manager| (manager.frames.limit_frames, manager.frames.total_frames));
     println!("pool: {} of {} may be used", Size::of_pages(limit as u64), Size::of_pages(total as u64));
     if stuck > 0 {
-        println!("pool: {stuck} frames beyond the limit stay in use: tables, or pages for which there is no room");
+        println!("pool: {stuck} frames beyond the limit stay in use: tables, or pages that do not fit below it");
     }
     Ok(())
 }

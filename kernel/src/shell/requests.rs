@@ -1,4 +1,4 @@
-//! What a debugger asks for by `DEBUGGER_INTERFACE.request`.
+//! Requests of a debugger, made by `DEBUGGER_INTERFACE.request`.
 
 use super::{context_test, stress};
 use crate::{interrupts, println};
@@ -7,13 +7,13 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use tinyos::debugger::{DEBUGGER_INTERFACE as INTERFACE, Request, RequestResult, debugger_request_changed};
 use tinyos::hardware;
 
-/// Of progress, at the most. Each stops the machine for a debugger that waits: at every step that would take longer than
-/// the test, and what its user types in the very instant of a stop, Ctrl-C, goes by a machine that stands already.
+/// The most announcements of progress in a second. Each stops the machine for a debugger that waits: at every step that
+/// would take longer than the test, and a Ctrl-C that arrives while the machine is stopped is lost.
 const ANNOUNCEMENTS_PER_SECOND: u64 = 4;
-/// Generic timer count after the last announcement.
+/// Generic timer count at the last announcement.
 static ANNOUNCED: AtomicU64 = AtomicU64::new(0);
 
-/// Carries out the request, if there is one; whether there was.
+/// Carries out the request, if there is one. Returns whether there was.
 pub fn serve() -> bool {
     let number = INTERFACE.request.load(Acquire);
     if number == 0 {
@@ -22,16 +22,16 @@ pub fn serve() -> bool {
     begin(number);
     let result = match Request::from_number(number) {
         Some(Request::ContextTest) => {
-            let outcome = context_test::run(8, 200, &mut note);
+            let outcome = context_test::run(8, 200, &mut report_progress);
             outcome.describe();
             outcome.verdict().into()
         }
         Some(Request::StressTest) => {
-            let outcome = stress::run(&mut note, &is_cancelled);
+            let outcome = stress::run(&mut report_progress, &is_cancelled);
             outcome.describe();
             outcome.verdict().into()
         }
-        // There was nothing to cancel, or it ended just then.
+        // Nothing was running, or it has just ended.
         Some(Request::Cancel | Request::None) => RequestResult::Success,
         None => RequestResult::Unknown,
     };
@@ -39,7 +39,7 @@ pub fn serve() -> bool {
     true
 }
 
-/// Whether there is one: asked at each tick.
+/// Whether there is a request. Called at each tick.
 pub fn is_pending() -> bool {
     INTERFACE.request.load(Relaxed) != 0
 }
@@ -63,7 +63,7 @@ fn end(result: RequestResult) {
     announce();
 }
 
-fn note(done: u32, total: u32) {
+fn report_progress(done: u32, total: u32) {
     let before = INTERFACE.progress.load(Relaxed);
     INTERFACE.progress_total.store(total, Relaxed);
     INTERFACE.progress.store(done, Relaxed);

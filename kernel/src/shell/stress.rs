@@ -1,39 +1,40 @@
-//! The stress test: the pool is shrunk, tasks write pages until the pressure is critical, end, and the pool is given
-//! back. No frame may be lost on the way, and no task may lose what it wrote.
+//! The stress test: shrinks the pool, lets tasks write pages until the pressure is Critical, ends the tasks, and
+//! restores the pool. No frame may be lost, and no task may lose what it wrote.
 
-use super::account::Account;
 use super::pool;
+use super::snapshot::Snapshot;
 use super::verdict::Verdict;
 use crate::println;
 use crate::programs;
-use crate::scheduler::{self, Start, look_at_memory};
+use crate::scheduler::{self, Start, read_memory_manager};
 use crate::workload::{level, wait_until};
 use tinyos::memory::dynamic::{DynamicMemoryStats, Exhausted};
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::pressure::PressureLevel;
 use tinyos::tasks::EndReason;
 
-/// Frames that the shrunk pool has beyond those in use, where there are as many.
-const ROOM: u32 = 4096;
-/// With fewer frames the tasks' tables and stacks are too large a part of them for the pressure to become critical.
-const LEAST_ROOM: u32 = 1024;
-/// Tasks that write.
+/// Free frames in the shrunk pool, if there are that many.
+const FREE_FRAMES: u32 = 4096;
+/// With fewer free frames, the tables and stacks of the tasks would need so many of them that the pressure would not
+/// become Critical.
+const MIN_FREE_FRAMES: u32 = 1024;
+/// Number of tasks that write.
 const HOGS: usize = 6;
-/// Tables, stack and task page of each, at the most.
+/// The most frames for the tables, stack and task page of one task.
 const FRAMES_PER_HOG: u32 = 24;
-const PATIENCE: u64 = 20_000;
+const TIMEOUT_MS: u64 = 20_000;
 /// Steps that `progress` counts.
 const STEPS: u32 = 100;
 
-/// What a run of the test found.
+/// The outcome of a test.
 pub struct Outcome {
-    before: Account,
-    after: Account,
+    before: Snapshot,
+    after: Snapshot,
     peak: PressureLevel,
     last: PressureLevel,
     started: usize,
-    /// Why not all tasks could be started.
-    lacking: Option<Exhausted>,
+    /// Why some tasks could not be started.
+    exhausted: Option<Exhausted>,
     pages_written: u64,
     failed_tasks: usize,
     was_cancelled: bool,
@@ -41,9 +42,9 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn verdict(&self) -> Verdict {
-        match self.lacking {
+        match self.exhausted {
             _ if self.failed_tasks > 0 || !self.after.frames.is_sound() => Verdict::Failed,
-            Some(lacking) => Verdict::NoRoom(lacking),
+            Some(exhausted) => Verdict::NoRoom(exhausted),
             None if self.last != PressureLevel::Low => Verdict::Failed,
             None if self.was_cancelled => Verdict::Cancelled,
             None if self.peak == PressureLevel::Critical => Verdict::Passed,
@@ -68,28 +69,28 @@ impl Outcome {
     }
 
     fn grew(&self, counter: impl Fn(&DynamicMemoryStats) -> u32) -> u32 {
-        self.after.growth(&self.before, counter)
+        self.after.increase_since(&self.before, counter)
     }
 }
 
-/// Runs the test. `progress` is told how many of how many steps are done; `cancelled` is asked whether to stop.
+/// Runs the test. Calls `progress` with the numbers of done and of all steps; stops when `cancelled` returns true.
 pub fn run(progress: &mut dyn FnMut(u32, u32), cancelled: &dyn Fn() -> bool) -> Outcome {
-    let before = Account::now();
-    let limit_before = look_at_memory(|manager| manager.frames.limit_frames);
-    let room = ROOM.min(limit_before.saturating_sub(before.frames.used));
+    let before = Snapshot::take();
+    let limit_before = read_memory_manager(|manager| manager.frames.limit_frames);
+    let room = FREE_FRAMES.min(limit_before.saturating_sub(before.frames.used));
     pool::set_limit(before.frames.used + room);
-    // Enough to be critical, not to run out.
+    // Enough for Critical pressure, but not so much that frames run out.
     let demand = (room - room / 32).saturating_sub(HOGS as u32 * FRAMES_PER_HOG) as u64;
-    let hogs = if room < LEAST_ROOM { Hogs::NO_ROOM } else { Hogs::start(demand.div_ceil(HOGS as u64)) };
+    let hogs = if room < MIN_FREE_FRAMES { Hogs::NO_ROOM } else { Hogs::start(demand.div_ceil(HOGS as u64)) };
     let mut peak = level();
-    if hogs.lacking.is_none() {
-        wait_until(PATIENCE, || {
+    if hogs.exhausted.is_none() {
+        wait_until(TIMEOUT_MS, || {
             let written = hogs.pages_written();
             peak = peak.max(level());
             progress((written * (STEPS as u64 - 1) / demand.max(1)).min(STEPS as u64 - 1) as u32, STEPS);
             written >= demand || hogs.have_ended() || cancelled()
         });
-        // A last turn of the tasks: each looks whether all that it wrote is still there.
+        // The tasks run once more: each checks everything that it wrote.
         scheduler::shell_sleep(60);
         peak = peak.max(level());
     }
@@ -99,38 +100,38 @@ pub fn run(progress: &mut dyn FnMut(u32, u32), cancelled: &dyn Fn() -> bool) -> 
     progress(STEPS, STEPS);
     Outcome {
         before,
-        after: Account::now(),
+        after: Snapshot::take(),
         peak,
         last: level(),
         started: hogs.started,
-        lacking: hogs.lacking,
+        exhausted: hogs.exhausted,
         pages_written,
         failed_tasks,
         was_cancelled: cancelled(),
     }
 }
 
-/// The tasks that write.
+/// The tasks that write pages.
 struct Hogs {
     ids: [u16; HOGS],
     started: usize,
-    lacking: Option<Exhausted>,
+    exhausted: Option<Exhausted>,
 }
 
 impl Hogs {
-    const NO_ROOM: Hogs = Hogs { ids: [0; HOGS], started: 0, lacking: Some(Exhausted::Frames) };
+    const NO_ROOM: Hogs = Hogs { ids: [0; HOGS], started: 0, exhausted: Some(Exhausted::Frames) };
 
-    /// Starts them, as many as there is room for, each to write `share` pages.
+    /// Starts as many tasks as possible; each writes `share` pages.
     fn start(share: u64) -> Self {
         let policies = [GrowthPolicy::Conservative, GrowthPolicy::Aggressive, GrowthPolicy::Predictive];
-        let mut hogs = Hogs { ids: [0; HOGS], started: 0, lacking: None };
+        let mut hogs = Hogs { ids: [0; HOGS], started: 0, exhausted: None };
         let Some(program) = programs::find("hog") else { return hogs };
         for number in 0..HOGS {
             let policy = policies[number % policies.len()];
             match scheduler::spawn(Start { program, arguments: [share, 0, 0], policy }) {
                 Ok(id) => hogs.ids[number] = id,
-                Err(lacking) => {
-                    hogs.lacking = Some(lacking);
+                Err(exhausted) => {
+                    hogs.exhausted = Some(exhausted);
                     break;
                 }
             }
@@ -147,12 +148,12 @@ impl Hogs {
         self.ids().all(|id| !scheduler::task(id).is_alive())
     }
 
-    /// Pages that they have reported; what is no number of pages is how a task says that it fails.
+    /// Number of pages that the tasks have reported. A task that failed reports a larger number, which is left out.
     fn pages_written(&self) -> u64 {
         self.ids().map(|id| scheduler::task(id).report[0]).filter(|&pages| pages < 1 << 32).sum()
     }
 
-    /// Ends them; gives how many had ended before, which none does unless it fails.
+    /// Ends the tasks. Returns how many had ended already: a task ends only if it fails.
     fn end(&self) -> usize {
         let failed = self.ids().filter(|&id| scheduler::task(id).end_reason != EndReason::None).count();
         self.ids().for_each(|id| {

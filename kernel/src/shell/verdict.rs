@@ -1,4 +1,4 @@
-//! What came of a test of the kernel's own.
+//! The verdict of one of the kernel's tests.
 
 use core::fmt;
 use tinyos::debugger::RequestResult;
@@ -8,9 +8,9 @@ use tinyos::memory::dynamic::Exhausted;
 pub enum Verdict {
     Passed,
     Failed,
-    /// Ended early; nothing was wrong until then.
+    /// Ended early; there was no error until then.
     Cancelled,
-    /// Not all of its tasks could be started.
+    /// Some of its tasks could not be started.
     NoRoom(Exhausted),
 }
 
@@ -19,8 +19,8 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Passed => out.write_str("passed"),
             Verdict::Failed => out.write_str("FAILED"),
-            Verdict::Cancelled => out.write_str("cancelled; no harm done"),
-            Verdict::NoRoom(lacking) => write!(out, "no room for its tasks: {}", lacking.reason()),
+            Verdict::Cancelled => out.write_str("cancelled; no error until then"),
+            Verdict::NoRoom(exhausted) => write!(out, "no room for its tasks: {}", exhausted.reason()),
         }
     }
 }

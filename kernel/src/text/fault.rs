@@ -7,7 +7,7 @@ use core::fmt::{self, Display, Formatter};
 pub struct Fault(pub u64);
 
 impl Fault {
-    /// What failed, and at which level of the table walk if at one.
+    /// The kind of fault, and the level of the table walk, if there is one.
     pub fn parts(self) -> (&'static str, Option<i8>) {
         let level = Some((self.0 & 0b11) as i8);
         match self.0 {

@@ -1,13 +1,13 @@
-//! What the kernel's console shows, as pure functions from the kernel's state to text.
+//! The text on the kernel's console, as pure functions of the kernel's state.
 //!
-//! The forms, so that a program reads them as easily as a person:
+//! The format, which programs and people can read:
 //!
-//! - a figure by itself is a line `name: value`, where the name is the field's; frames carry their size behind the
-//!   number, in parentheses;
-//! - a table is a header line and rows of the same columns, parted by spaces; a size is two words, the number and its
-//!   unit; only the first or the last column may hold more words than its header;
-//! - numbers are decimal, addresses hexadecimal with `0x` and without leading zeros; `-` is a value that does not exist;
-//! - lines end with `\n` and are at most 100 columns wide.
+//! - a single figure is a line `name: value` with the name of the field; a number of frames is followed by its size in
+//!   parentheses;
+//! - a table is a header line and rows with the same columns, separated by spaces; a size is two words, the number and
+//!   the unit; only the first or the last column may have more words than its header;
+//! - numbers are decimal, addresses are hexadecimal with `0x` and without leading zeros; `-` stands for no value;
+//! - lines end with `\n` and have at most 100 columns.
 
 pub mod fault;
 pub mod memory;
@@ -16,7 +16,7 @@ pub mod syndrome;
 pub mod tasks;
 pub mod units;
 
-/// A kernel state to be filled by a test. Boxed without a copy on the stack, where it has no room.
+/// Kernel states for tests. They are too large for the stack, so they are allocated in a box.
 #[cfg(test)]
 mod fixtures {
     use crate::memory::dynamic::DynamicMemoryManager;
@@ -26,9 +26,9 @@ mod fixtures {
     ///
     /// # Safety
     ///
-    /// They must be a value of that type.
+    /// All zeros must be a valid value of the type.
     unsafe fn zeroed<T>() -> Box<T> {
-        // SAFETY: no type here is of size 0, and what is allocated has the layout that the box will free.
+        // SAFETY: no type here has size 0, and the allocation has the layout that the box frees.
         unsafe {
             let bytes = std::alloc::alloc_zeroed(std::alloc::Layout::new::<T>());
             assert!(!bytes.is_null());
@@ -37,7 +37,7 @@ mod fixtures {
     }
 
     pub fn manager() -> Box<DynamicMemoryManager> {
-        // SAFETY: all fields are integers, enums that have a variant 0, and arrays of them.
+        // SAFETY: all fields are integers, enums with a variant 0, or arrays of them.
         let mut manager = unsafe { zeroed::<DynamicMemoryManager>() };
         manager.frames.initialize();
         manager.pressure_handler.initialize(manager.frames.limit_frames);
@@ -45,7 +45,7 @@ mod fixtures {
     }
 
     pub fn scheduler(names: &[&str]) -> Box<Scheduler> {
-        // SAFETY: as above; a false `is_held` is 0.
+        // SAFETY: as above; `false` is 0.
         let mut scheduler = unsafe { zeroed::<Scheduler>() };
         for (id, name) in names.iter().enumerate() {
             let mut task = Task { id: id as u16, state: TaskState::Ready, stack: id as u32, ..Task::UNUSED };
@@ -55,7 +55,7 @@ mod fixtures {
         scheduler
     }
 
-    /// Fails on what a console could not show well; gives the text's lines.
+    /// Checks that a console can show the text. Returns its lines.
     pub fn lines(text: &str) -> Vec<&str> {
         assert!(text.is_ascii() && text.ends_with('\n'), "{text}");
         for line in text.lines() {
@@ -65,12 +65,12 @@ mod fixtures {
         text.lines().collect()
     }
 
-    /// The value of the line `name: value`.
+    /// Returns the value of the line `name: value`.
     pub fn value<'a>(text: &'a str, name: &str) -> &'a str {
         let prefix = format!("{name}: ");
         let mut found = text.lines().filter_map(|line| line.strip_prefix(prefix.as_str()));
         let value = found.next().unwrap_or_else(|| panic!("no line {name} in:\n{text}"));
-        assert_eq!(found.next(), None, "{name} stands there twice");
+        assert_eq!(found.next(), None, "two lines {name}");
         value
     }
 }

@@ -1,22 +1,20 @@
-//! What an address belongs to, told from the address alone.
+//! Names what an address belongs to, from the address alone.
 
 use crate::memory::layout::{
     DEVICE_OFFSET, IMAGE_OFFSET, LINEAR_OFFSET, PAGE_SIZE, STACK_REGION_BASE, STACK_SLOT_SIZE, TASK_PAGE_BASE,
-    USER_TEXT_BASE,
+    USER_TEXT_BASE, USER_TEXT_END,
 };
 use crate::memory::lazy::record_of;
 use crate::memory::stacks::slot_of;
 use core::fmt::{self, Display, Formatter};
 
-/// A page at address 0 up to this is what a null pointer with an offset reaches.
+/// Addresses below this are taken for a null pointer with an offset.
 const NULL_END: u64 = 0x1_0000;
-/// Addresses from [`USER_TEXT_BASE`] that can be programs' text: one level 3 table's reach.
-const USER_TEXT_SPAN: u64 = 2 * 1024 * 1024;
-/// End of the lower half, begin of the upper: 48 bits of input address.
+/// End of the lower half and start of the upper half: 48 bits of input address.
 const LOWER_END: u64 = 1 << 48;
 const UPPER_BASE: u64 = 0xffff << 48;
 
-/// A virtual address, to be shown as the place that it names: `stack 3, 24576 bytes below its end`.
+/// A virtual address, displayed as what lies there: `stack 3, 24576 bytes below its end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(pub u64);
 
@@ -32,7 +30,7 @@ impl Display for Place {
         }
         formatter.write_str(match address {
             0..NULL_END => "null",
-            _ if (USER_TEXT_BASE..USER_TEXT_BASE + USER_TEXT_SPAN).contains(&address) => "program text",
+            _ if (USER_TEXT_BASE..USER_TEXT_END).contains(&address) => "program text",
             _ if (TASK_PAGE_BASE..TASK_PAGE_BASE + PAGE_SIZE as u64).contains(&address) => "task page",
             NULL_END..LOWER_END => "user half",
             LOWER_END..UPPER_BASE => "neither half",

@@ -1,11 +1,11 @@
-//! `ESR_EL1` for people. Arm Architecture Reference Manual, "ESR_EL1, Exception Syndrome Register (EL1)".
+//! `ESR_EL1` as text. Arm Architecture Reference Manual, "ESR_EL1, Exception Syndrome Register (EL1)".
 
 use super::fault::Fault;
 use super::place::Place;
 use crate::tasks::EndReason;
 use core::fmt::{self, Display, Formatter, Write};
 
-/// Fault status of a synchronous external abort that is not on a table walk: the only one with an FnV bit.
+/// Fault status of a synchronous external abort not on a table walk: the only one for which the FnV bit is defined.
 const EXTERNAL_ABORT: u64 = 0b01_0000;
 
 /// An exception syndrome: the value of `ESR_EL1`.
@@ -23,7 +23,7 @@ impl Syndrome {
         self.0 & 0x1ff_ffff
     }
 
-    /// ESR_EL1.IL: whether the instruction that was trapped is 32 bits long. Set, too, where there is none.
+    /// ESR_EL1.IL: whether the trapped instruction has 32 bits. Also set if there is no such instruction.
     pub fn is_32_bit(self) -> bool {
         self.0 & 1 << 25 != 0
     }
@@ -40,7 +40,7 @@ impl Syndrome {
         self.is_instruction_abort() || self.is_data_abort()
     }
 
-    /// Whether `FAR_EL1` holds the address concerned.
+    /// Whether `FAR_EL1` holds the faulting address.
     pub fn has_fault_address(self) -> bool {
         if self.is_abort() {
             let not_valid = self.0 & 1 << 10 != 0;
@@ -50,7 +50,7 @@ impl Syndrome {
         matches!(self.class(), 0x22 | 0x34 | 0x35)
     }
 
-    /// What was being done when an abort happened; None for other exceptions.
+    /// The access that an abort is about; None for other exceptions.
     pub fn access(self) -> Option<&'static str> {
         if self.is_instruction_abort() {
             return Some("instruction fetch");
@@ -72,7 +72,7 @@ impl Syndrome {
         self.is_abort().then(|| Fault(self.status()))
     }
 
-    /// DFSC or IFSC, which have the same place.
+    /// DFSC or IFSC, which are the same bits.
     fn status(self) -> u64 {
         self.0 & 0x3f
     }
@@ -148,7 +148,7 @@ impl Display for SystemAccess {
     }
 }
 
-/// An exception as the failure printout shows it: `ESR_EL1`, `FAR_EL1` and `ELR_EL1`, with what each says.
+/// Writes an exception for the failure message: `ESR_EL1`, `FAR_EL1` and `ELR_EL1`, each with its meaning.
 pub fn describe_exception(out: &mut dyn Write, esr: u64, far: u64, elr: u64) -> fmt::Result {
     let syndrome = Syndrome(esr);
     let length = if syndrome.is_32_bit() { 32 } else { 16 };
@@ -168,22 +168,22 @@ pub fn describe_exception(out: &mut dyn Write, esr: u64, far: u64, elr: u64) -> 
     writeln!(out, "ELR_EL1: {elr:#018x} {}", Place(elr))
 }
 
-/// Why a task ended, in one line.
+/// The reason for the end of a task.
 pub fn end_reason(reason: EndReason) -> &'static str {
     match reason {
         EndReason::None => "not ended",
         EndReason::Exited => "exited",
-        EndReason::StackOverflow => "stack overflow: pushed beyond its maximum or into the guard page",
-        EndReason::WildAccess => "wild access: an address that is not its own",
+        EndReason::StackOverflow => "stack overflow: a push beyond the maximum or into the guard page",
+        EndReason::WildAccess => "wild access: an address that does not belong to the task",
         EndReason::KernelAccess => "kernel access: an address of the kernel",
-        EndReason::OutOfMemory => "out of memory: no frame could be had",
+        EndReason::OutOfMemory => "out of memory: no free frame",
         EndReason::UndefinedInstruction => "undefined or trapped instruction",
         EndReason::UnexpectedException => "unexpected exception",
         EndReason::Killed => "killed by the shell",
     }
 }
 
-/// Whether a task that ended so did by an exception, so that its `end_syndrome` says something.
+/// Whether the reason is an exception, so that the task's `end_syndrome` is valid.
 pub fn is_by_exception(reason: EndReason) -> bool {
     !matches!(reason, EndReason::None | EndReason::Exited | EndReason::Killed)
 }
@@ -196,7 +196,7 @@ mod tests {
         Syndrome(esr).to_string()
     }
 
-    /// Syndromes as cores and QEMU give them.
+    /// Syndromes from real cores and from QEMU.
     #[test]
     fn syndromes_are_named() {
         let cases = [

@@ -1,4 +1,4 @@
-//! The `tasks` table, and why a task ended.
+//! The table of `tasks`, and the end of a task.
 
 use super::place::Place;
 use super::syndrome::{Syndrome, end_reason, is_by_exception};
@@ -22,7 +22,7 @@ pub fn state_name(state: TaskState) -> &'static str {
     }
 }
 
-/// The end of a task with its exception, on lines of their own; nothing for a task that has not ended.
+/// Writes the end of a task and its exception, one line each; nothing for a task that has not ended.
 pub fn describe_end(task: &Task, out: &mut dyn Write) -> fmt::Result {
     if task.state != TaskState::Ended {
         return Ok(());
@@ -38,14 +38,14 @@ pub fn describe_end(task: &Task, out: &mut dyn Write) -> fmt::Result {
     end_place(task).map_or(Ok(()), |address| writeln!(out, "  at {address:#x}, {}", Place(address)))
 }
 
-/// The address that a task's end has to do with: what it accessed, or else the instruction that it was at.
+/// The address of a task's end: the address that it accessed, or else that of the instruction.
 fn end_place(task: &Task) -> Option<u64> {
     let syndrome = Syndrome(task.end_syndrome);
     let is_known = is_by_exception(task.end_reason) && (syndrome.has_fault_address() || !syndrome.is_abort());
     is_known.then_some(task.end_address)
 }
 
-/// `tasks`: what the scheduler is doing, and a row for each task. Entry 0 is the shell.
+/// `tasks`: the state of the scheduler, and a row for each task. Task 0 is the shell.
 pub fn tasks(scheduler: &Scheduler, out: &mut dyn Write) -> fmt::Result {
     let used = || scheduler.tasks.iter().filter(|task| task.state != TaskState::Unused);
     writeln!(out, "current_task: {}", scheduler.current)?;
@@ -61,7 +61,7 @@ pub fn tasks(scheduler: &Scheduler, out: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
-/// A task's end in the table's last column: `stack overflow at 0x70000001eff0`.
+/// The end of a task for the table's last column: `stack overflow at 0x70000001eff0`.
 struct ShortEnd<'a>(&'a Task);
 
 impl Display for ShortEnd<'_> {
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(
             fixtures::lines(&text),
             [
-                "task 2 (sixteen-letters-) ended: stack overflow: pushed beyond its maximum or into the guard page",
+                "task 2 (sixteen-letters-) ended: stack overflow: a push beyond the maximum or into the guard page",
                 "  data abort from EL0: write, translation fault, level 3",
                 "  at 0x7000001feff0, stack 1, 4112 bytes below its end",
             ]
@@ -150,7 +150,7 @@ mod tests {
         let mut text = String::new();
         describe_end(task, &mut text).unwrap();
         assert!(text.ends_with("\n  undefined instruction\n  at 0x400128, program text\n"), "{text}");
-        // A fault address register that is not valid says nothing.
+        // An invalid fault address register is not shown.
         (task.end_reason, task.end_syndrome) = (EndReason::UnexpectedException, 0x9200_0410);
         assert_eq!(ShortEnd(task).to_string(), "unexpected exception");
     }

@@ -6,7 +6,8 @@ use core::fmt::{self, Display, Formatter, Write};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * 1024;
 
-/// Bytes, exactly: in the largest of B, KiB and MiB that takes at most one decimal (`12 KiB`, `1.5 MiB`, `2040 KiB`).
+/// A number of bytes, exact, in the largest of B, KiB and MiB that needs at most one half (`12 KiB`, `1.5 MiB`,
+/// `2040 KiB`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
 
@@ -55,7 +56,7 @@ impl Display for Count<'_> {
     }
 }
 
-/// A number of which 0 says that there is none: shown as `-`.
+/// A number for which 0 means no value, shown as `-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrDash(pub u64);
 
@@ -65,7 +66,8 @@ impl Display for OrDash {
     }
 }
 
-/// A part of a whole as a bar of `width` places: `[###-----]`. It is empty only for nothing and full only for all.
+/// A part of a whole as a bar of `width` characters: `[###-----]`. Only 0 gives an empty bar, and only the whole a full
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauge {
     pub part: u64,
@@ -74,7 +76,7 @@ pub struct Gauge {
 }
 
 impl Gauge {
-    /// Places to fill.
+    /// Number of filled characters.
     fn filled(&self) -> u32 {
         if self.part == 0 || self.whole == 0 {
             return 0;
@@ -98,22 +100,21 @@ impl Display for Gauge {
     }
 }
 
-/// A span of the generic timer: `12.345 ms`, or `7.250 us` below one millisecond. Digits beyond the third decimal are
-/// cut off.
+/// A time in counts of the generic timer: `12.345 ms`, or `7.250 us` below one millisecond. Further digits are cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time {
     pub counts: u64,
-    /// Counts a second: `CNTFRQ_EL0`. With 0, which firmware may leave there, the counts themselves are shown.
+    /// Counts in a second: `CNTFRQ_EL0`. If it is 0, as some firmware leaves it, the counts are shown.
     pub frequency: u64,
 }
 
 impl Time {
-    /// Whole nanoseconds; None when the frequency is not known.
+    /// The time in whole nanoseconds; None if the frequency is unknown.
     pub fn nanoseconds(&self) -> Option<u64> {
         const BILLION: u64 = 1_000_000_000;
         let seconds = self.counts.checked_div(self.frequency)?;
         let rest = self.counts % self.frequency;
-        // The rest is less than the frequency, which is 1 GHz at the most (Arm ARM, "The Generic Timer").
+        // The rest is less than the frequency, which is at most 1 GHz (Arm ARM, "The Generic Timer").
         let part = rest.saturating_mul(BILLION) / self.frequency;
         Some(seconds.saturating_mul(BILLION).saturating_add(part))
     }
@@ -131,7 +132,7 @@ impl Display for Time {
     }
 }
 
-/// Up to `N` bytes of text, for what is made of parts and then padded as a whole.
+/// Up to `N` bytes of text, for text that is made of parts and then padded as a whole.
 pub(super) struct Text<const N: usize> {
     bytes: [u8; N],
     length: usize,
@@ -148,7 +149,7 @@ impl<const N: usize> Text<N> {
 }
 
 impl<const N: usize> Write for Text<N> {
-    /// An error when there is no room for all of `text`: nothing is cut off unseen.
+    /// Returns an error if `text` does not fit: it is never cut off.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_shows_nothing_and_all_only_for_those() {
+    fn only_0_is_an_empty_gauge_and_only_the_whole_a_full_one() {
         let show = |part, whole| Gauge { part, whole, width: 4 }.to_string();
         assert_eq!(show(0, 1000), "[----]");
         assert_eq!(show(1, 1000), "[#---]");

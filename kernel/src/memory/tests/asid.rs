@@ -1,4 +1,4 @@
-//! The ASID allocator against a set of the ASIDs that spaces hold.
+//! The ASID allocator, compared with a set of the ASIDs that spaces have.
 
 use super::support::{cases, in_heap};
 use crate::memory::asid::{AsidAllocator, MAX_ASID_BITS};
@@ -14,7 +14,7 @@ fn started(bits: u32) -> Box<AsidAllocator> {
 #[derive(Clone, Debug)]
 enum Step {
     Allocate,
-    /// Of the spaces that hold an ASID of any generation.
+    /// Chooses among the spaces that have an ASID of any generation.
     Release(usize),
     Restart(u32),
 }
@@ -27,7 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The spaces that live, with the ASID and generation that each was given last.
+/// The existing spaces, with the last ASID and generation of each.
 #[derive(Default)]
 struct Model {
     spaces: Vec<(u16, u64)>,
@@ -53,10 +53,13 @@ fn take(asids: &mut AsidAllocator, model: &mut Model, step: Step) {
             let was_full = model.is_full();
             let allocation = asids.allocate();
             model.allocations += 1;
-            assert_eq!(allocation.rolled_over, was_full, "a rollover when not full, or none when full");
+            assert_eq!(
+                allocation.rolled_over, was_full,
+                "a rollover when an ASID was free, or none when all were taken"
+            );
             model.generation += was_full as u64;
             model.rollovers += was_full as u64;
-            assert_ne!(allocation.asid, 0, "the kernel's ASID was given out");
+            assert_ne!(allocation.asid, 0, "the kernel's ASID was allocated");
             assert!((allocation.asid as u32) < 1 << model.bits, "an ASID of too many bits");
             assert!(!model.live().contains(&allocation.asid), "two spaces with ASID {}", allocation.asid);
             model.spaces.push((allocation.asid, model.generation));
@@ -93,7 +96,7 @@ proptest! {
 }
 
 #[test]
-fn it_rolls_over_exactly_when_every_asid_is_taken() {
+fn it_rolls_over_exactly_when_all_asids_are_taken() {
     for bits in 2..=MAX_ASID_BITS {
         let mut asids = started(bits);
         let mut seen = vec![false; 1 << bits];
@@ -111,7 +114,7 @@ fn it_rolls_over_exactly_when_every_asid_is_taken() {
 }
 
 #[test]
-fn the_one_that_was_given_back_is_found_before_a_rollover() {
+fn a_released_asid_is_found_before_a_rollover() {
     for bits in 2..=MAX_ASID_BITS {
         let mut asids = started(bits);
         let last = (1u32 << bits) - 1;
@@ -127,22 +130,22 @@ fn the_one_that_was_given_back_is_found_before_a_rollover() {
 }
 
 #[test]
-fn one_of_an_older_generation_is_not_taken_back() {
+fn an_asid_of_an_older_generation_is_not_released() {
     let mut asids = started(2);
     for _ in 0..3 {
         asids.allocate();
     }
     let allocation = asids.allocate();
     asids.release(allocation.asid, 1);
-    assert_eq!(asids.taken_count(), 2, "a former generation took an ASID from the current one");
+    assert_eq!(asids.taken_count(), 2, "an older generation released an ASID of the current one");
     asids.release(allocation.asid, 2);
     assert_eq!(asids.taken_count(), 1);
     asids.release(0, 2);
-    assert_eq!(asids.taken_count(), 1, "the kernel's ASID was given back");
+    assert_eq!(asids.taken_count(), 1, "the kernel's ASID was released");
 }
 
 #[test]
-fn an_asid_is_reused_as_late_as_may_be() {
+fn an_asid_is_reused_as_late_as_possible() {
     let mut asids = started(4);
     for expected in 1..=15 {
         let allocation = asids.allocate();
@@ -153,7 +156,7 @@ fn an_asid_is_reused_as_late_as_may_be() {
 }
 
 #[test]
-fn bits_are_kept_within_what_the_architecture_has() {
+fn asid_bits_are_limited_to_those_of_the_architecture() {
     assert_eq!(started(0).bits, 2);
     assert_eq!(started(40).bits, MAX_ASID_BITS);
 }

@@ -1,5 +1,5 @@
-//! What has to hold of the manager whenever no change is under way: its records against the translation tables that
-//! the hardware sees, the frames that these account for, and the TLB.
+//! The invariants of the manager outside a write: compares its records with the translation tables, the frames and the
+//! TLB.
 
 use super::machine::{
     ACCESS_FLAG, EXECUTE_NEVER, Machine, OUTPUT, PAGE, READ_ONLY, TEXT, TEXT_PAGES, VALID, walk, word,
@@ -12,19 +12,19 @@ use crate::memory::layout::{
 use crate::memory::lazy::LazyPage;
 use std::collections::BTreeMap;
 
-/// What is found by following every descriptor from every root.
+/// The result of following every descriptor from every root.
 #[derive(Default)]
 struct Found {
-    /// Frames of the pool that are in use, as their reverse map should say.
+    /// Used frames of the pool, with the entries that the reverse map should have.
     frames: BTreeMap<u32, FrameInfo>,
     /// Page descriptors by space and address.
     pages: BTreeMap<(u16, u64), u64>,
 }
 
-/// Frames that [`audit_touched`] looks at: no limit of the random tests is above.
+/// Number of frames that [`audit_touched`] checks: the limits of the random tests are not above it.
 const TOUCHED_FRAMES: usize = 1024;
 
-/// Looks at every record and every frame.
+/// Checks every record and every frame.
 pub fn audit(machine: &Machine) {
     audit_up_to(machine, POOL_FRAMES);
     check_own_audit(machine);
@@ -38,12 +38,12 @@ pub fn audit(machine: &Machine) {
     }
 }
 
-/// The same at a tenth of the cost: not the records that no range covers, nor the frames beyond the limit.
+/// The same at a tenth of the cost: leaves out records outside all ranges, and frames beyond the limit.
 pub fn audit_touched(machine: &Machine) {
     audit_up_to(machine, TOUCHED_FRAMES);
 }
 
-/// The kernel's own audit, which the stress test goes by, against what was counted here.
+/// Compares the kernel's own audit, which the stress test uses, with the counts made here.
 fn check_own_audit(machine: &Machine) {
     let own = machine.manager.audit();
     assert!(own.is_sound() && own.lost() == 0, "{own:?}");
@@ -72,7 +72,7 @@ fn audit_up_to(machine: &Machine, frames: usize) {
     check_hardware(machine);
     let handler = &machine.manager.pressure_handler;
     let free = machine.manager.frames.free_frames;
-    assert!(handler.is_calm(free), "level {:?} with {free} frames free", handler.level);
+    assert!(handler.keeps_level(free), "level {:?} with {free} frames free", handler.level);
     assert_eq!((handler.free_frames, handler.limit_frames), (free, machine.manager.frames.limit_frames));
     assert!(frame_is_zero(zero), "the zero page was written to");
 }
@@ -102,7 +102,7 @@ impl Found {
         }
     }
 
-    /// The frame and the permissions of a page that has to be mapped: read-only, execute-never.
+    /// Takes a page that must be mapped. Returns its frame, and whether it is read-only and execute-never.
     fn take(&mut self, owner: u16, address: u64) -> (u64, bool, bool) {
         let descriptor = self.pages.remove(&(owner, address));
         let descriptor = descriptor.unwrap_or_else(|| panic!("{address:#x} of task {owner} is not mapped"));
@@ -124,7 +124,7 @@ fn check_text_and_task_pages(machine: &Machine, found: &mut Found) {
     }
 }
 
-/// Owner, first record and pages of each range that a task has.
+/// Owner, first record and number of pages of each range of a task.
 fn ranges(machine: &Machine) -> impl Iterator<Item = (u16, usize, usize)> {
     machine.tasks.iter().flat_map(|(&number, task)| {
         let record = |address| ((address - LAZY_REGION_BASE) / PAGE) as usize;
@@ -182,7 +182,7 @@ fn check_stacks(machine: &Machine, found: &mut Found) {
     }
 }
 
-/// Every frame is accounted for: used as the tables say, or free, cached, retired as the counters say.
+/// Checks that every frame has one state: used, as the tables show; or free, cached or retired, as the counters show.
 fn check_frames(machine: &Machine, found: &Found, end: usize) {
     let frames = &machine.manager.frames;
     let (mut free, mut cached, mut retired) = (0, 0, (POOL_FRAMES - end) as u32);
@@ -221,7 +221,7 @@ fn check_statistics(machine: &Machine) {
     assert_eq!([counted.by_address, counted.by_asid, counted.everything], machine.invalidations);
 }
 
-/// TTBR0 holds the current space, no two spaces share an ASID, and the TLB knows nothing that the tables do not say.
+/// Checks that TTBR0 holds the current space, that no two spaces share an ASID, and that no TLB entry is stale.
 fn check_hardware(machine: &Machine) {
     let switcher = &machine.manager.context_switcher;
     let current = &switcher.spaces[switcher.current as usize];
@@ -236,6 +236,6 @@ fn check_hardware(machine: &Machine) {
     for (&(asid, address), &descriptor) in &machine.tlb {
         let root = roots.get(&asid).unwrap_or_else(|| panic!("the TLB knows {address:#x} of ASID {asid}: nobody's"));
         assert!(descriptor & ACCESS_FLAG != 0);
-        assert_eq!(descriptor, walk(*root, address), "the TLB is behind at {address:#x} of ASID {asid}");
+        assert_eq!(descriptor, walk(*root, address), "the TLB entry is stale at {address:#x} of ASID {asid}");
     }
 }

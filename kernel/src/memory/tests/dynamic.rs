@@ -1,4 +1,4 @@
-//! The whole manager, by random operations on a simulated machine.
+//! The whole manager: random operations on a simulated machine.
 
 use super::audit::{audit, audit_touched};
 use super::machine::{Machine, PAGE};
@@ -12,10 +12,10 @@ use crate::tasks::EndReason;
 use proptest::prelude::*;
 
 const POLICIES: [GrowthPolicy; 3] = [GrowthPolicy::Conservative, GrowthPolicy::Aggressive, GrowthPolicy::Predictive];
-/// Task numbers in play: more than there are ASIDs of 2 or 3 bits.
+/// Number of tasks: more than there are ASIDs of 2 or 3 bits.
 const TASKS: u16 = 9;
 
-/// What is done to the machine. A number of type `usize` chooses among what there is at the time.
+/// An operation. A number of type `usize` chooses among the objects that exist at the time.
 #[derive(Clone, Debug)]
 enum Step {
     Start(u16, usize, usize),
@@ -66,7 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Task, first address of a page of one of its ranges, and the pages that follow in it.
+/// A task, the address of a page in one of its ranges, and the number of pages after it in the range.
 fn page_of(machine: &Machine, task: usize, range: usize, page: usize) -> Option<(u16, u64, u32)> {
     let number = task_of(machine, task)?;
     let ranges = &machine.tasks[&number].ranges;
@@ -79,7 +79,7 @@ fn task_of(machine: &Machine, choice: usize) -> Option<u16> {
     machine.tasks.keys().nth(choice % machine.tasks.len().max(1)).copied()
 }
 
-/// A task that the manager says is to end ends; it may say so for want of memory only when there is none.
+/// Ends a task if the manager says so. Out of memory is a valid reason only when no frame is available.
 fn obey(machine: &mut Machine, number: u16, result: Result<(), EndReason>, allowed: &[EndReason]) {
     let Err(reason) = result else { return };
     assert!(reason == EndReason::OutOfMemory || allowed.contains(&reason), "task {number}: {reason:?}");
@@ -127,7 +127,7 @@ fn take(machine: &mut Machine, step: Step) {
     match step {
         Step::Start(number, policy, pages) => {
             if !machine.tasks.contains_key(&number) {
-                // Whether memory is short is for the manager to know; either way no frame may be lost.
+                // The manager may be out of memory or not; in both cases no frame may be lost.
                 let _ = machine.start(number, POLICIES[policy], pages * PAGE_SIZE);
             }
         }
@@ -152,7 +152,7 @@ fn take(machine: &mut Machine, step: Step) {
                 && !frames.info[to as usize].is_used();
             let moved = machine.kernel(|manager| {
                 let moved = manager.move_frame(from, to);
-                manager.note_pressure();
+                manager.check_pressure();
                 moved
             });
             assert_eq!(moved, possible, "{from} to {to}");
@@ -195,7 +195,7 @@ fn take_of_task(machine: &mut Machine, number: u16, step: Step) {
             let task = &machine.tasks[&number];
             let known: Vec<u64> = task.memory.range(task.stack_pointer..).map(|(&address, _)| address).collect();
             if !known.is_empty() {
-                machine.read(number, known[place % known.len()]).expect("what lies above the stack pointer is mapped");
+                machine.read(number, known[place % known.len()]).expect("memory above the stack pointer is mapped");
             }
         }
         Step::Wild(_, address) => wild(machine, number, address),
@@ -216,7 +216,7 @@ proptest! {
             audit_touched(&machine);
         }
         audit(&machine);
-        // What every task wrote is still there, and nothing is left when all have ended.
+        // Everything that the tasks wrote is still there, and no frame is used when all have ended.
         for number in machine.tasks.keys().copied().collect::<Vec<_>>() {
             let known: Vec<u64> = machine.tasks[&number].memory.keys().copied().collect();
             for address in known {
@@ -232,7 +232,7 @@ proptest! {
 }
 
 #[test]
-fn as_many_stacks_and_lazy_pages_as_are_promised() {
+fn the_promised_numbers_of_stacks_and_lazy_pages_fit() {
     const PROMISED: (u16, u32) = (64, 512);
     let mut machine = Machine::new(8);
     for number in 1..=PROMISED.0 {

@@ -1,4 +1,4 @@
-//! Faults of tasks: which are resolved and how, and which end the task for what.
+//! Faults of tasks: how they are resolved, and for which reasons they end the task.
 
 use super::audit::audit;
 use super::machine::{Machine, PAGE};
@@ -37,7 +37,7 @@ fn last_event(machine: &Machine) -> (EventKind, u64, u64) {
 }
 
 #[test]
-fn a_first_read_maps_the_zero_page_and_a_first_write_then_replaces_it() {
+fn a_read_maps_the_zero_page_and_a_write_then_replaces_it() {
     let mut machine = with_task(Conservative, 4);
     let address = machine.reserve(1, 3).unwrap() + PAGE;
     assert_eq!(lazy_page(&machine, address), LazyPage { virtual_address: address, owner: 1, ..LazyPage::UNUSED });
@@ -64,7 +64,7 @@ fn a_first_read_maps_the_zero_page_and_a_first_write_then_replaces_it() {
 }
 
 #[test]
-fn a_first_write_allocates_a_page_of_zeros_even_from_a_dirty_frame() {
+fn a_first_write_gets_zeros_even_from_a_dirty_frame() {
     let mut machine = with_task(Conservative, 4);
     let first = machine.reserve(1, 1).unwrap();
     for word in 0..512 {
@@ -82,7 +82,7 @@ fn a_first_write_allocates_a_page_of_zeros_even_from_a_dirty_frame() {
 }
 
 #[test]
-fn an_access_that_finds_its_access_flag_cleared_is_counted_once() {
+fn an_access_to_a_page_with_a_clear_access_flag_counts_once() {
     let mut machine = with_task(Conservative, 4);
     let first = machine.reserve(1, 2).unwrap();
     machine.write(1, first, 5).unwrap();
@@ -95,7 +95,7 @@ fn an_access_that_finds_its_access_flag_cleared_is_counted_once() {
     assert_eq!((lazy_page(&machine, first).access_count, lazy_page(&machine, first + PAGE).access_count), (2, 2));
     assert_eq!(machine.manager.lazy_allocator.access_flag_count, 2);
     assert_eq!(machine.manager.stats.total_lazy_page_faults, 2);
-    // The flag comes before the permission: both are resolved.
+    // The access flag is checked before the permissions: both faults are resolved.
     for _ in 0..MAX_ROUNDS {
         machine.kernel(|manager| manager.age());
     }
@@ -104,11 +104,11 @@ fn an_access_that_finds_its_access_flag_cleared_is_counted_once() {
     audit(&machine);
 }
 
-/// Runs of the ageing that are sure to come to each record once.
+/// Number of runs of the ageing that reach each record at least once.
 const MAX_ROUNDS: usize = crate::memory::layout::MAX_LAZY_PAGES / 256 + 1;
 
 #[test]
-fn a_translation_that_the_tlb_was_behind_with_is_dropped_and_tried_again() {
+fn a_stale_tlb_entry_is_invalidated_and_the_access_repeated() {
     let mut machine = with_task(Conservative, 4);
     let address = machine.reserve(1, 1).unwrap();
     machine.write(1, address, 9).unwrap();
@@ -142,7 +142,7 @@ fn each_policy_grows_its_stack_by_its_step() {
 }
 
 #[test]
-fn a_growth_is_an_event_and_in_the_record() {
+fn a_growth_is_recorded_as_an_event_and_in_the_stack() {
     let mut machine = with_task(Aggressive, 40);
     hardware::advance_clock(1000);
     machine.push(1, PAGE + 16, false, 1).unwrap();
@@ -164,7 +164,7 @@ fn one_push_may_skip_pages() {
 }
 
 #[test]
-fn a_store_before_the_pointer_moves_is_a_push_and_one_further_below_is_not() {
+fn a_store_just_below_the_pointer_is_a_push_one_further_is_not() {
     for (distance, expected) in [(PUSH_REACH, Ok(())), (PUSH_REACH + 8, Err(EndReason::WildAccess))] {
         let mut machine = with_task(Conservative, 40);
         machine.push(1, PAGE, false, 1).unwrap();
@@ -198,7 +198,7 @@ fn a_push_over_the_guard_overflows_too() {
 }
 
 #[test]
-fn what_is_not_the_tasks_own_is_a_wild_access() {
+fn an_access_to_memory_of_others_is_a_wild_access() {
     let mut machine = with_task(Conservative, 6);
     machine.start(2, Conservative, 6 * PAGE_SIZE).unwrap();
     let (own, others) = (machine.reserve(1, 2).unwrap(), machine.reserve(2, 2).unwrap());
@@ -228,20 +228,24 @@ fn what_is_not_the_tasks_own_is_a_wild_access() {
 }
 
 #[test]
-fn a_lazy_range_cannot_be_executed_nor_a_stack_reached_past_its_pointer() {
+fn executing_lazy_pages_and_reading_below_the_pointer_fail() {
     let mut machine = with_task(Conservative, 100);
     let own = machine.reserve(1, 1).unwrap();
     machine.write(1, own, 1).unwrap();
     assert_eq!(machine.access(1, own, Access::Execute), Err(EndReason::WildAccess));
     let below = machine.tasks[&1].stack_pointer - 50 * PAGE;
-    assert_eq!(machine.access(1, below, Access::Read), Err(EndReason::WildAccess), "no push reaches that far");
+    assert_eq!(machine.access(1, below, Access::Read), Err(EndReason::WildAccess), "too far for a push");
     let fault = |cause| Fault { task: 1, address: own, access: Access::Write, cause, stack_pointer: below };
     assert_eq!(machine.manager.handle_fault(fault(Cause::Other)), Err(EndReason::WildAccess));
-    assert_eq!(machine.manager.handle_fault(fault(Cause::Permission)), Err(EndReason::WildAccess), "it has a frame");
+    assert_eq!(
+        machine.manager.handle_fault(fault(Cause::Permission)),
+        Err(EndReason::WildAccess),
+        "the page has a frame"
+    );
 }
 
 #[test]
-fn without_frames_a_task_ends_for_want_of_memory_and_nothing_is_lost() {
+fn without_frames_a_task_ends_and_no_frame_is_lost() {
     let mut machine = with_task(Conservative, 100);
     let first = machine.reserve(1, 1000).unwrap();
     machine.kernel(|manager| manager.set_pool_limit(100));
@@ -264,7 +268,7 @@ fn without_frames_a_task_ends_for_want_of_memory_and_nothing_is_lost() {
     audit(&machine);
 }
 
-/// With a task, and exactly `available` frames to be had.
+/// A machine with a task and exactly `available` available frames.
 fn with_available(available: u32) -> Machine {
     let mut machine = with_task(Conservative, 4);
     machine.reserve(1, 1).unwrap();
@@ -275,11 +279,11 @@ fn with_available(available: u32) -> Machine {
 }
 
 #[test]
-fn a_page_whose_tables_cannot_be_had_is_not_lost() {
+fn a_frame_is_not_lost_when_its_tables_cannot_be_allocated() {
     for available in 0..5 {
         let mut machine = with_available(available);
         let first = machine.tasks[&1].ranges[0].0;
-        // The first page of the region takes three tables besides its frame.
+        // The first page of the region needs three tables and its frame.
         let expected = if available < 4 { Err(EndReason::OutOfMemory) } else { Ok(()) };
         assert_eq!(machine.write(1, first, 5), expected, "{available} frames");
         audit(&machine);
@@ -291,7 +295,7 @@ fn a_page_whose_tables_cannot_be_had_is_not_lost() {
 }
 
 #[test]
-fn what_there_is_none_left_of_is_named() {
+fn an_exhausted_resource_is_named() {
     let mut machine = with_available(0);
     assert_eq!(machine.start(2, Conservative, PAGE_SIZE), Err(Exhausted::Frames));
     assert_eq!(machine.manager.reserve(1, MAX_LAZY_PAGES as u32), Err(Exhausted::LazyPages), "one is reserved already");
@@ -302,7 +306,7 @@ fn what_there_is_none_left_of_is_named() {
 }
 
 #[test]
-fn a_task_that_cannot_be_made_leaves_nothing_behind() {
+fn a_task_that_cannot_be_created_leaves_no_frame_used() {
     let mut made = 0;
     for available in 0..20 {
         let mut machine = with_available(available);

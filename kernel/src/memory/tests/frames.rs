@@ -1,4 +1,4 @@
-//! The frame allocator against sets of frame numbers.
+//! The frame allocator, compared with sets of frame numbers.
 
 use super::support::{cases, in_heap};
 use crate::memory::frames::{CACHE_FRAMES, FrameAllocator, FrameInfo, FrameUse};
@@ -15,7 +15,7 @@ fn fresh() -> Box<FrameAllocator> {
     frames
 }
 
-/// What is asked of the allocator. Numbers choose among what there is at the time.
+/// An operation. Numbers choose among the frames that are in use at the time.
 #[derive(Clone, Debug)]
 enum Step {
     Allocate(u16),
@@ -26,7 +26,7 @@ enum Step {
     SetLimit(u32),
 }
 
-/// Most limits are a few words of the bit map, so that the pool runs out and whole words fill up.
+/// Mostly limits of a few words of the bit map, so that the pool runs out and whole words fill up.
 fn limit() -> impl Strategy<Value = u32> {
     prop_oneof![6 => 0..400u32, 1 => 4000..4300u32, 1 => TOTAL - 3..TOTAL + 3]
 }
@@ -42,11 +42,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The same pool, naively.
+/// A naive model of the pool.
 struct Model {
     limit: u32,
     free: BTreeSet<u32>,
-    /// The last one is given out first.
+    /// The last one is allocated first.
     cached: Vec<u32>,
     used: BTreeMap<u32, FrameInfo>,
 }
@@ -68,7 +68,7 @@ impl Model {
 
     fn claim(&mut self, frame: u32, info: FrameInfo) -> bool {
         let held = self.cached.len();
-        // The last one takes the claimed one's place in the cache.
+        // The last frame takes the claimed frame's place in the cache.
         if let Some(place) = self.cached.iter().position(|&cached| cached == frame) {
             self.cached.swap(place, held - 1);
             self.cached.pop();
@@ -111,7 +111,7 @@ fn take(frames: &mut FrameAllocator, model: &mut Model, step: Step) {
             let info = FrameInfo::new(FrameUse::LazyPage, owner, owner as u32 * 3);
             let failures = frames.failure_count;
             let given = frames.allocate(info);
-            assert!(given.is_none_or(|frame| !model.used.contains_key(&frame)), "frame {given:?} given out twice");
+            assert!(given.is_none_or(|frame| !model.used.contains_key(&frame)), "frame {given:?} allocated twice");
             assert_eq!(given, model.allocate(info));
             assert_eq!(frames.failure_count, failures + given.is_none() as u32);
         }
@@ -139,7 +139,7 @@ fn take(frames: &mut FrameAllocator, model: &mut Model, step: Step) {
     }
 }
 
-/// What can be seen after each step without looking at each frame.
+/// Compares after each step, without checking each frame.
 fn compare(frames: &FrameAllocator, model: &Model) {
     let [free, cached, used] = [model.free.len(), model.cached.len(), model.used.len()].map(|count| count as u32);
     assert_eq!((frames.free_frames, frames.cached_frames, frames.used_frames()), (free, cached, used));
@@ -151,7 +151,7 @@ fn compare(frames: &FrameAllocator, model: &Model) {
     assert_eq!(frames.allocation_count - frames.release_count, used as u64);
 }
 
-/// The reverse map and the bit map of every frame.
+/// Compares the reverse map and the bit map for every frame.
 fn compare_each(frames: &FrameAllocator, model: &Model) {
     for frame in 0..TOTAL {
         let info = frames.info[frame as usize];
@@ -203,7 +203,7 @@ proptest! {
 }
 
 #[test]
-fn every_frame_is_given_out_once_and_lowest_first() {
+fn every_frame_is_allocated_once_the_lowest_first() {
     let mut frames = fresh();
     for expected in 0..TOTAL {
         assert_eq!(frames.allocate(STACK), Some(expected));
@@ -219,14 +219,14 @@ fn every_frame_is_given_out_once_and_lowest_first() {
 }
 
 #[test]
-fn nothing_beyond_the_limit_is_given_out_until_it_is_raised_again() {
+fn frames_beyond_the_limit_are_not_allocated_until_it_is_raised() {
     let mut frames = fresh();
     assert!(frames.claim(100, STACK));
     frames.set_limit(64);
     assert_eq!((frames.free_frames, frames.retired_frames, frames.used_frames()), (64, TOTAL - 65, 1));
-    assert!(!frames.claim(64, STACK), "a retired frame was given out");
+    assert!(!frames.claim(64, STACK), "a retired frame was allocated");
     assert!(frames.claim(63, STACK));
-    // In use beyond the limit: it stays until it is released, and is not cached then.
+    // A used frame beyond the limit stays in use until it is released, and is not cached then.
     frames.release(100);
     assert_eq!((frames.cached_frames, frames.info[100].usage), (0, FrameUse::Retired));
     frames.set_limit(u32::MAX);
@@ -234,7 +234,7 @@ fn nothing_beyond_the_limit_is_given_out_until_it_is_raised_again() {
 }
 
 #[test]
-fn addresses_and_numbers_belong_together() {
+fn addresses_and_numbers_correspond() {
     let frames = fresh();
     let last = POOL_BASE + (POOL_FRAMES as u64 - 1) * PAGE_SIZE as u64;
     assert_eq!((frames.address(0), frames.address(TOTAL - 1)), (POOL_BASE, last));
@@ -244,7 +244,7 @@ fn addresses_and_numbers_belong_together() {
 }
 
 #[test]
-fn only_pages_of_stacks_and_lazy_ranges_can_be_moved() {
+fn only_pages_of_tasks_can_be_moved() {
     let of = |usage| FrameInfo::new(usage, 1, 0);
     for usage in [FrameUse::LazyPage, FrameUse::Stack] {
         assert!(of(usage).is_movable() && of(usage).is_used());
@@ -259,7 +259,7 @@ fn only_pages_of_stacks_and_lazy_ranges_can_be_moved() {
 
 #[test]
 #[should_panic(expected = "released twice")]
-fn releasing_a_cached_frame_is_noticed() {
+fn releasing_a_cached_frame_panics() {
     let mut frames = fresh();
     let frame = frames.allocate(STACK).unwrap();
     frames.release(frame);
@@ -268,6 +268,6 @@ fn releasing_a_cached_frame_is_noticed() {
 
 #[test]
 #[should_panic(expected = "released twice")]
-fn releasing_a_free_frame_is_noticed() {
+fn releasing_a_free_frame_panics() {
     fresh().release_to_pool(5);
 }

@@ -57,12 +57,12 @@ fn each_policy_has_its_step() {
     assert_eq!(pages_to_add(Conservative, 1, 100, first(3)), 1);
     assert_eq!(pages_to_add(Aggressive, 1, 100, first(3)), AGGRESSIVE_PAGES);
     assert_eq!(pages_to_add(Predictive, 1, 100, first(3)), 1);
-    // Several is more than one, and prediction can do better than that.
+    // Aggressive adds more than one page, and Predictive can add more than Aggressive.
     const { assert!(AGGRESSIVE_PAGES > 1 && PREDICTIVE_LIMIT > AGGRESSIVE_PAGES) };
 }
 
 #[test]
-fn a_push_that_skips_pages_and_a_stack_with_little_room() {
+fn needed_pages_are_a_minimum_and_the_room_is_a_maximum() {
     for policy in [Conservative, Aggressive, Predictive] {
         assert_eq!(pages_to_add(policy, 30, 100, first(3)), 30);
         assert_eq!(pages_to_add(policy, 2, 2, first(3)), 2);
@@ -70,7 +70,7 @@ fn a_push_that_skips_pages_and_a_stack_with_little_room() {
     assert_eq!(pages_to_add(Aggressive, 1, 3, first(3)), 3);
 }
 
-/// A recursion that touches page after page, seen as the manager sees it.
+/// The steps of a stack whose recursion touches page after page.
 fn descend(since_last: u64, growths: usize) -> Vec<u32> {
     let mut history = first(1);
     let mut steps = Vec::new();
@@ -89,15 +89,15 @@ fn a_descent_doubles_its_step_up_to_the_limit() {
 }
 
 #[test]
-fn after_a_pause_it_starts_over_with_one_page() {
+fn after_a_pause_the_step_is_one_page_again() {
     assert_eq!(descend(DESCENT_COUNTS, 4), [1, 1, 1, 1]);
 }
 
 #[test]
-fn one_page_below_the_high_water_mark_is_no_prediction() {
+fn one_page_below_the_high_water_mark_predicts_nothing() {
     let history = History { mapped: 5, high_water: 6, last_growth: 0, since_last: LONG_AGO };
     assert_eq!(pages_to_add(Predictive, 1, 100, history), 1);
-    // It is still part of a descent.
+    // The descent still lasts.
     let history = History { last_growth: 2, since_last: 10, ..history };
     assert_eq!(pages_to_add(Predictive, 1, 100, history), 4);
 }

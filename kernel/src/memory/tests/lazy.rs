@@ -12,7 +12,7 @@ fn empty() -> Box<LazyPageAllocator> {
     in_heap(LazyPageAllocator::new)
 }
 
-/// The place in `ranges` of the range whose first record is `first`.
+/// Index in `ranges` of the range whose first record is `first`.
 fn place_of(lazy: &LazyPageAllocator, first: u32) -> usize {
     lazy.ranges.iter().position(|range| range.pages > 0 && range.first == first).expect("a range starts there")
 }
@@ -31,7 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The longest run of records that no range covers.
+/// Length of the longest run of records that are in no range.
 fn longest_gap(ranges: &[LazyRange]) -> u32 {
     let mut sorted: Vec<(u32, u32)> = ranges.iter().map(|range| (range.first, range.pages)).collect();
     sorted.push((RECORDS, 0));
@@ -63,7 +63,7 @@ fn take(lazy: &mut LazyPageAllocator, model: &mut Vec<LazyRange>, step: Step) {
             if !model.is_empty() {
                 let range = model.swap_remove(choice % model.len());
                 let place = lazy.range_at(range.owner, address_of(range.first)).expect("it is known");
-                assert_eq!(lazy.forget(place), range);
+                assert_eq!(lazy.remove_range(place), range);
                 assert_eq!(lazy.range_at(range.owner, address_of(range.first)), None);
             }
         }
@@ -72,7 +72,7 @@ fn take(lazy: &mut LazyPageAllocator, model: &mut Vec<LazyRange>, step: Step) {
     assert_eq!(lazy.reserved_pages, model.iter().map(|range| range.pages).sum::<u32>());
 }
 
-/// Each record is in use exactly when a range covers it.
+/// Checks that a record is in use if and only if it is in a range.
 fn compare_each(lazy: &LazyPageAllocator, model: &[LazyRange]) {
     let mut owners = vec![None; MAX_LAZY_PAGES];
     for range in model {
@@ -108,7 +108,7 @@ proptest! {
 }
 
 #[test]
-fn addresses_outside_have_no_record() {
+fn addresses_outside_the_region_have_no_record() {
     assert_eq!((address_of(0), record_of(LAZY_REGION_BASE)), (LAZY_REGION_BASE, Some(0)));
     assert_eq!(address_of(RECORDS - 1), LAZY_REGION_END - PAGE);
     assert_eq!(record_of(LAZY_REGION_END - 1), Some(MAX_LAZY_PAGES - 1));
@@ -124,14 +124,14 @@ fn all_records_can_be_reserved_at_once_and_again() {
         assert_eq!(lazy.reserve(3, RECORDS), Some(0));
         assert_eq!((lazy.reserved_pages, lazy.reserve(3, 1)), (RECORDS, None));
         let place = place_of(&lazy, 0);
-        assert_eq!(lazy.forget(place), LazyRange { first: 0, pages: RECORDS, owner: 3 });
+        assert_eq!(lazy.remove_range(place), LazyRange { first: 0, pages: RECORDS, owner: 3 });
         assert_eq!(lazy.reserved_pages, 0);
     }
     assert_eq!((lazy.reserve(3, 0), lazy.reserve(3, RECORDS + 1), lazy.reserve(3, u32::MAX)), (None, None, None));
 }
 
 #[test]
-fn the_table_of_ranges_is_a_limit_of_its_own() {
+fn the_number_of_ranges_is_limited() {
     let mut lazy = empty();
     for number in 0..MAX_LAZY_RANGES as u32 {
         assert_eq!(lazy.reserve(1, 2), Some(number * 2));
@@ -139,18 +139,18 @@ fn the_table_of_ranges_is_a_limit_of_its_own() {
     assert_eq!(lazy.reserve(1, 1), None);
     assert_eq!(lazy.reserved_pages as usize, 2 * MAX_LAZY_RANGES);
     let place = place_of(&lazy, 10);
-    lazy.forget(place);
-    assert_eq!(lazy.reserve(1, 2), Some(MAX_LAZY_RANGES as u32 * 2), "a record is reused as late as may be");
+    lazy.remove_range(place);
+    assert_eq!(lazy.reserve(1, 2), Some(MAX_LAZY_RANGES as u32 * 2), "a record is reused as late as possible");
 }
 
 #[test]
-fn a_search_that_reaches_the_end_starts_over() {
+fn a_search_continues_at_the_start_after_the_end() {
     let mut lazy = empty();
     assert_eq!(lazy.reserve(1, 100), Some(0));
     assert_eq!(lazy.reserve(1, RECORDS - 150), Some(100));
     let place = place_of(&lazy, 0);
-    lazy.forget(place);
-    assert_eq!(lazy.reserve(1, 60), Some(0), "50 are left behind, 100 before");
+    lazy.remove_range(place);
+    assert_eq!(lazy.reserve(1, 60), Some(0), "50 records are free at the end, 100 at the start");
     assert_eq!(lazy.reserve(1, 60), None);
     assert_eq!(lazy.reserve(1, 50), Some(RECORDS - 50));
     assert_eq!(lazy.reserve(1, 40), Some(60));

@@ -1,5 +1,5 @@
 //! A simulated machine: tasks that touch memory, a CPU that translates by the manager's tables, and a TLB that keeps
-//! every translation until the manager drops it.
+//! every translation until the manager invalidates it.
 
 use super::support::in_heap;
 use crate::hardware::{self, Operation};
@@ -11,25 +11,25 @@ use crate::tasks::EndReason;
 use std::collections::BTreeMap;
 
 pub const PAGE: u64 = PAGE_SIZE as u64;
-/// Physical address and pages of the programs: outside the pool.
+/// Physical address and number of pages of the programs, which are outside the pool.
 pub const TEXT: u64 = 0x20_0000;
 pub const TEXT_PAGES: u32 = 2;
 
-// Descriptor bits, as the architecture has them: not taken from the code under test.
+// Descriptor bits from the architecture, not from the code under test.
 pub const VALID: u64 = 1;
 pub const READ_ONLY: u64 = 1 << 7;
 pub const ACCESS_FLAG: u64 = 1 << 10;
 pub const EXECUTE_NEVER: u64 = 1 << 54;
 pub const OUTPUT: u64 = 0x0000_ffff_ffff_f000;
 
-/// A task as it sees itself.
+/// The state of a task as the task knows it.
 pub struct Task {
     pub slot: usize,
     pub stack_pointer: u64,
     pub max_size: u64,
-    /// First address and pages of its lazy ranges.
+    /// Address and number of pages of its lazy ranges.
     pub ranges: Vec<(u64, u32)>,
-    /// What it wrote: by 8-byte aligned address.
+    /// The words that it wrote, by 8-byte aligned address.
     pub memory: BTreeMap<u64, u64>,
 }
 
@@ -39,9 +39,9 @@ pub struct Machine {
     /// Page descriptors by ASID and page address.
     pub tlb: BTreeMap<(u16, u64), u64>,
     pub ttbr0: u64,
-    /// The root that the walker has used, or may have, with each ASID since its entries were dropped last.
+    /// The root that the walker may have used with each ASID since the ASID was last invalidated.
     walked: BTreeMap<u16, u64>,
-    /// Invalidations seen: by address, by ASID, of everything.
+    /// Number of invalidations: by address, by ASID, of everything.
     pub invalidations: [u64; 3],
     pub growths: u32,
 }
@@ -82,7 +82,7 @@ impl Machine {
         machine
     }
 
-    /// As [`Self::new`], with `limit` frames to be had.
+    /// As [`Self::new`], with `limit` available frames.
     pub fn with_limit(asid_bits: u32, limit: u32) -> Machine {
         let mut machine = Machine::new(asid_bits);
         machine.manager.set_pool_limit(limit);
@@ -90,8 +90,8 @@ impl Machine {
         machine
     }
 
-    /// Does to the TLB what the manager did to the hardware. In the time between two operations the CPU may walk for
-    /// the table that is in TTBR0, whether or not a task runs.
+    /// Applies the logged operations to the TLB. Between two operations the CPU may walk the table in TTBR0, even if no
+    /// task runs.
     fn follow_log(&mut self) {
         for operation in hardware::take_log() {
             match operation {
@@ -114,16 +114,16 @@ impl Machine {
             if self.ttbr0 != 0 {
                 let (asid, root) = ((self.ttbr0 >> 48) as u16, self.ttbr0 & OUTPUT);
                 let before = *self.walked.entry(asid).or_insert(root);
-                assert_eq!(before, root, "ASID {asid} went from one table to another and was not invalidated");
+                assert_eq!(before, root, "ASID {asid} was used with another table without invalidation");
             }
         }
     }
 
-    /// Enters the kernel from whatever runs, and calls `function` there.
+    /// Enters the kernel and calls `function`.
     pub fn kernel<T>(&mut self, function: impl FnOnce(&mut DynamicMemoryManager) -> T) -> T {
         let current = self.manager.context_switcher.current;
         if let Some(task) = self.tasks.get(&current) {
-            self.manager.note_stack_pointer(current, task.stack_pointer);
+            self.manager.record_stack_pointer(current, task.stack_pointer);
         }
         let result = function(&mut self.manager);
         self.follow_log();
@@ -136,7 +136,7 @@ impl Machine {
         }
     }
 
-    /// Starts task `number` with a stack of at most `max_size` bytes; leaves nothing behind when memory is short.
+    /// Starts task `number` with a stack of at most `max_size` bytes. If that fails, nothing is allocated.
     pub fn start(&mut self, number: u16, policy: GrowthPolicy, max_size: usize) -> Result<(), Exhausted> {
         let made = self.kernel(|manager| {
             manager.create_space(number, TEXT, TEXT_PAGES)?;
@@ -182,7 +182,7 @@ impl Machine {
         }
     }
 
-    /// One access of the CPU by the TLB and the tables.
+    /// One access of the CPU, through the TLB and the tables.
     fn translate(&mut self, address: u64, access: Access) -> Result<u64, Cause> {
         let entry = ((self.ttbr0 >> 48) as u16, address & !(PAGE - 1));
         if !self.tlb.contains_key(&entry) {
@@ -204,8 +204,8 @@ impl Machine {
         if descriptor & forbidden == 0 { Ok((descriptor & OUTPUT) + address % PAGE) } else { Err(Cause::Permission) }
     }
 
-    /// Task `number` accesses `address`: gives the physical address. A fault that the manager says is resolved must
-    /// not come again.
+    /// Task `number` accesses `address`. Returns the physical address. A fault that the manager has resolved must not
+    /// happen again.
     pub fn access(&mut self, number: u16, address: u64, access: Access) -> Result<u64, EndReason> {
         self.switch_to(number);
         let mut causes = Vec::new();
@@ -214,7 +214,7 @@ impl Machine {
                 Ok(physical) => return Ok(physical),
                 Err(cause) => cause,
             };
-            // The access flag is looked at before the permissions; one fault gives the access what else it needs.
+            // The access flag is checked before the permissions: an access may take one fault of each.
             let again = causes.iter().any(|&before| (before == Cause::AccessFlag) == (cause == Cause::AccessFlag));
             assert!(!again, "{access:?} of {address:#x}: {cause:?} after {causes:?} were resolved");
             causes.push(cause);
@@ -232,7 +232,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Reads and checks that it is what the task wrote there last, or 0.
+    /// Reads a word, and checks that it is the one that the task wrote last, or 0.
     pub fn read(&mut self, number: u16, address: u64) -> Result<(), EndReason> {
         let physical = self.access(number, address, Access::Read)?;
         let expected = self.tasks[&number].memory.get(&address).copied().unwrap_or(0);
@@ -240,13 +240,13 @@ impl Machine {
         Ok(())
     }
 
-    /// Reads the page that has the same address in every space.
+    /// Reads the task page, which has the same address in every space.
     pub fn read_task_page(&mut self, number: u16) {
         let physical = self.access(number, TASK_PAGE_BASE, Access::Read).expect("the task page is mapped");
         assert_eq!(word(physical), number as u64, "task {number} saw another's memory");
     }
 
-    /// Stores below the stack pointer and moves it there: in one instruction (`STP …, [SP, #-bytes]!`), or the
+    /// Pushes: stores below the stack pointer and moves it there, in one instruction (`STP …, [SP, #-bytes]!`) or the
     /// pointer first.
     pub fn push(&mut self, number: u16, bytes: u64, in_one: bool, value: u64) -> Result<(), EndReason> {
         let slot = self.tasks[&number].slot;

@@ -1,4 +1,4 @@
-//! Tests of memory management on the host: each module against a naive model of what it promises.
+//! Tests of memory management on the host. Most compare a module with a naive model of it.
 
 mod audit;
 mod machine;

@@ -22,7 +22,7 @@ fn at_level(level: PressureLevel) -> MemoryPressureHandler {
     handler
 }
 
-/// The level by its definition: the highest that `free` enters, or that it was at and has not left.
+/// The level by its definition: the highest that `free` enters, or the current one if `free` does not leave it.
 fn naive_level(current: PressureLevel, free: u32, limit: u32) -> PressureLevel {
     let per_cent = |share: u32| (limit as u64 * share as u64 / 100) as u32;
     let holds = |level: &PressureLevel| {
@@ -61,7 +61,7 @@ proptest! {
         }
     }
 
-    /// `is_calm` is what the kernel asks on each allocation, in place of `update`: both have to agree.
+    /// The kernel calls `keeps_level` on each allocation, and `update` only if it returns false: both must agree.
     #[test]
     fn calm_is_exactly_when_an_update_would_change_nothing(
         first in limit(), second in limit(), shares in prop::collection::vec(0..=1000u64, 1..30), at in 0..30usize,
@@ -76,13 +76,13 @@ proptest! {
             for free in borders.iter().flat_map(|&border| [border.saturating_sub(1), border]) {
                 if free < u32::MAX {
                     let changes = level_of(handler.level, free, &handler.thresholds) != handler.level;
-                    prop_assert_eq!(handler.is_calm(free), !changes, "{} free at {:?}", free, handler.level);
+                    prop_assert_eq!(handler.keeps_level(free), !changes, "{} free at {:?}", free, handler.level);
                 }
             }
             if free < u32::MAX {
-                let calm = handler.is_calm(free);
+                let calm = handler.keeps_level(free);
                 prop_assert_eq!(handler.update(free, 9).is_none(), calm);
-                prop_assert!(handler.is_calm(free), "not calm after an update");
+                prop_assert!(handler.keeps_level(free), "the level changes again after an update");
             }
         }
     }
@@ -109,7 +109,7 @@ proptest! {
 }
 
 #[test]
-fn levels_begin_and_end_at_their_borders() {
+fn levels_begin_and_end_at_their_thresholds() {
     let mut handler = with_limit(1000);
     let way = [
         (500, Low),
@@ -137,17 +137,17 @@ fn levels_begin_and_end_at_their_borders() {
 }
 
 #[test]
-fn a_new_limit_moves_the_borders() {
+fn a_new_limit_changes_the_thresholds() {
     let mut handler = with_limit(1000);
-    assert!(handler.is_calm(600) && !handler.is_calm(499));
+    assert!(handler.keeps_level(600) && !handler.keeps_level(499));
     handler.set_limit(2000);
-    assert!(!handler.is_calm(600));
+    assert!(!handler.keeps_level(600));
     assert_eq!(handler.update(600, 5), Some(Low));
     assert_eq!((handler.level, handler.limit_frames), (Medium, 2000));
 }
 
 #[test]
-fn what_may_be_done_grows_with_the_level() {
+fn higher_levels_allow_more_strategies() {
     assert_eq!(allowed(Low), []);
     assert_eq!(allowed(Medium), [CacheOptimization, PageMigration]);
     for level in [High, Critical] {
@@ -166,48 +166,48 @@ fn what_may_be_done_grows_with_the_level() {
 }
 
 #[test]
-fn the_one_that_won_most_last_time_comes_first_and_a_new_one_before_all() {
+fn strategies_run_in_the_order_of_their_gain_new_ones_first() {
     let mut handler = at_level(Critical);
     assert_eq!(handler.choose().collect::<Vec<_>>(), Answer::ALL);
-    handler.note_run(CacheOptimization, 10, 1);
-    handler.note_run(PressureRelief, 30, 1);
-    handler.note_run(PageMigration, 20, 1);
+    handler.record_run(CacheOptimization, 10, 1);
+    handler.record_run(PressureRelief, 30, 1);
+    handler.record_run(PageMigration, 20, 1);
     let order = [Defragmentation, PressureRelief, PageMigration, CacheOptimization];
     assert_eq!(handler.choose().collect::<Vec<_>>(), order);
-    handler.note_run(Defragmentation, 20, 2);
-    handler.note_run(CacheOptimization, 40, 2);
-    // Equals stay in the order of cost.
+    handler.record_run(Defragmentation, 20, 2);
+    handler.record_run(CacheOptimization, 40, 2);
+    // Equal ones stay in the order of cost.
     let order = [CacheOptimization, PressureRelief, PageMigration, Defragmentation];
     assert_eq!(handler.choose().collect::<Vec<_>>(), order);
     let record = handler.strategies[CacheOptimization as usize];
     assert_eq!((record.run_count, record.last_won, record.total_won, record.last_run_time), (2, 40, 50, 2));
 }
 
-/// Occasions on which `strategy` was passed over before it came up again.
+/// Number of calls of `choose` that skip `strategy`.
 fn passed_over(handler: &mut MemoryPressureHandler, strategy: Answer) -> u32 {
     (0..).find(|_| handler.choose().any(|chosen| chosen == strategy)).unwrap()
 }
 
 #[test]
-fn a_strategy_that_wins_nothing_is_passed_over_longer_each_time_until_it_wins() {
+fn a_strategy_without_gain_is_skipped_longer_each_time() {
     let mut handler = at_level(High);
     let mut skipped = 0;
     for expected in [1, 2, 4, 8, BACKOFF_LIMIT as u32] {
-        handler.note_run(PressureRelief, 0, 1);
+        handler.record_run(PressureRelief, 0, 1);
         assert_eq!(passed_over(&mut handler, PressureRelief), expected);
         skipped += expected;
     }
     assert_eq!(handler.strategies[PressureRelief as usize].skip_count, skipped);
-    handler.note_run(PressureRelief, 1, 2);
+    handler.record_run(PressureRelief, 1, 2);
     assert_eq!(passed_over(&mut handler, PressureRelief), 0);
-    handler.note_run(PressureRelief, 0, 3);
-    assert_eq!(passed_over(&mut handler, PressureRelief), 1, "a win takes the backoff back");
+    handler.record_run(PressureRelief, 0, 3);
+    assert_eq!(passed_over(&mut handler, PressureRelief), 1, "a gain resets the backoff");
 }
 
 #[test]
-fn a_level_that_does_not_allow_a_strategy_is_no_occasion_for_it() {
+fn a_level_that_forbids_a_strategy_does_not_reduce_its_backoff() {
     let mut handler = at_level(High);
-    handler.note_run(Defragmentation, 0, 1);
+    handler.record_run(Defragmentation, 0, 1);
     handler.update(400, 2);
     for _ in 0..5 {
         assert!(handler.choose().all(|strategy| allowed(Medium).contains(&strategy)));
@@ -240,7 +240,7 @@ proptest! {
                 std::cmp::Reverse(if record.run_count == 0 { u32::MAX } else { record.last_won })
             });
             prop_assert_eq!(handler.choose().collect::<Vec<_>>(), expected);
-            handler.note_run(strategy, won, 5);
+            handler.record_run(strategy, won, 5);
         }
     }
 }

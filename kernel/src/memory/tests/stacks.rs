@@ -1,4 +1,4 @@
-//! Records of dynamic stacks, and where they lie.
+//! Records and addresses of dynamic stacks.
 
 use super::support::{cases, in_heap};
 use crate::memory::growth::GrowthPolicy::{Aggressive, Conservative, Predictive};
@@ -16,7 +16,7 @@ fn empty() -> Box<DynamicStackManager> {
 }
 
 #[test]
-fn a_new_stack_has_nothing_mapped_and_its_guard_below_what_it_may_grow_to() {
+fn a_new_stack_is_not_mapped_and_has_its_guard_below_its_range() {
     let mut manager = empty();
     assert_eq!(manager.create(7, Aggressive, 64 * 1024), Some(0));
     let stack = manager.stacks[0];
@@ -39,7 +39,7 @@ fn the_lowest_mapped_address_follows_the_size() {
 }
 
 #[test]
-fn its_history_counts_in_pages_and_in_time() {
+fn the_history_has_pages_and_the_time_since_the_last_growth() {
     let mut manager = empty();
     manager.create(1, Predictive, STACK_LIMIT);
     let stack = &mut manager.stacks[0];
@@ -68,7 +68,7 @@ proptest! {
         prop_assert!((PAGE_SIZE..=STACK_LIMIT).contains(&stack.max_size));
         prop_assert!(stack.max_size >= asked.min(STACK_LIMIT));
         prop_assert!(stack.max_size < asked.max(1).saturating_add(PAGE_SIZE));
-        // The guard is in the stack's own slot, with a page between it and the neighbour.
+        // The guard is in the stack's slot, with one page between it and the next slot.
         prop_assert_eq!(slot_of(stack.guard_address), Some(1));
         prop_assert!(stack.guard_address >= manager.stacks[0].base_address + PAGE);
     }
@@ -95,7 +95,7 @@ proptest! {
 }
 
 #[test]
-fn every_slot_can_be_taken_and_one_more_cannot() {
+fn all_slots_can_be_taken_but_not_one_more() {
     let mut manager = empty();
     for slot in 0..MAX_STACKS {
         assert_eq!(manager.create(1, Conservative, STACK_LIMIT), Some(slot));
@@ -111,7 +111,7 @@ fn every_slot_can_be_taken_and_one_more_cannot() {
 }
 
 #[test]
-fn the_record_of_an_ended_stack_stays_until_its_slot_is_used_again() {
+fn the_record_of_an_ended_stack_stays_until_its_slot_is_reused() {
     let mut manager = empty();
     manager.create(1, Aggressive, 8 * PAGE_SIZE);
     manager.stacks[0].growth_count = 5;
@@ -123,7 +123,7 @@ fn the_record_of_an_ended_stack_stays_until_its_slot_is_used_again() {
 }
 
 #[test]
-fn addresses_outside_belong_to_no_slot() {
+fn addresses_outside_the_region_have_no_slot() {
     assert_eq!(slot_of(STACK_REGION_BASE), Some(0));
     assert_eq!(slot_of(STACK_REGION_BASE + STACK_SLOT_SIZE - 1), Some(0));
     assert_eq!(slot_of(STACK_REGION_BASE + STACK_SLOT_SIZE), Some(1));

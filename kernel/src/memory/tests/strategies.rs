@@ -1,4 +1,4 @@
-//! What each pressure strategy does to frames, tables and the TLB.
+//! The effects of each pressure strategy on frames, tables and the TLB.
 
 use super::audit::audit;
 use super::machine::{Machine, PAGE, walk};
@@ -10,7 +10,7 @@ use crate::memory::lazy::record_of;
 use crate::memory::pressure::{PressureLevel, Strategy};
 use crate::memory::strategies::SECTION_FRAMES;
 
-/// One task and a range of `pages` of which every one holds its own number, from 1.
+/// A machine with one task and a range of `pages` pages; each contains its number, counted from 1.
 fn with_written_pages(pages: u32) -> (Machine, u64) {
     let mut machine = Machine::new(8);
     machine.start(1, Conservative, 32 * PAGE_SIZE).expect("the pool is empty");
@@ -34,7 +34,7 @@ fn read_all(machine: &mut Machine, first: u64, pages: u32) {
     (0..pages as u64).for_each(|page| machine.read(1, first + page * PAGE).unwrap());
 }
 
-/// Number of the frame that holds a lazy page.
+/// Number of the frame of a lazy page.
 fn frame_of(machine: &Machine, address: u64) -> u32 {
     let physical = machine.manager.lazy_allocator.pages[record_of(address).unwrap()].physical_address;
     machine.manager.frames.number(physical).unwrap()
@@ -50,13 +50,13 @@ fn scatter(machine: &mut Machine, address: u64, to: u32) {
     let from = frame_of(machine, address);
     assert!(machine.kernel(|manager| {
         let moved = manager.move_frame(from, to);
-        manager.note_pressure();
+        manager.check_pressure();
         moved
     }));
 }
 
 #[test]
-fn a_moved_page_keeps_its_contents_and_is_dropped_from_the_tlb() {
+fn a_moved_page_keeps_its_contents_and_leaves_the_tlb() {
     let (mut machine, first) = with_written_pages(3);
     let (from, address) = (frame_of(&machine, first + PAGE), first + PAGE);
     let before = machine.invalidations[0];
@@ -87,7 +87,7 @@ fn pages_of_stacks_and_of_tasks_move_as_well() {
     for (place, &from) in stack.iter().chain(&task).enumerate() {
         assert!(machine.kernel(|manager| manager.move_frame(from, 2000 + place as u32)));
     }
-    machine.kernel(|manager| manager.note_pressure());
+    machine.kernel(|manager| manager.check_pressure());
     audit(&machine);
     machine.read_task_page(1);
     for address in machine.tasks[&1].memory.keys().copied().collect::<Vec<_>>() {
@@ -96,7 +96,7 @@ fn pages_of_stacks_and_of_tasks_move_as_well() {
 }
 
 #[test]
-fn what_cannot_move_or_has_nowhere_to_go_stays() {
+fn a_page_that_cannot_be_moved_stays() {
     let (mut machine, first) = with_written_pages(3);
     let manager = &mut machine.manager;
     let lazy = (0..1000).find(|&frame| manager.frames.info[frame].usage == FrameUse::LazyPage).unwrap() as u32;
@@ -117,7 +117,7 @@ fn cache_optimization_folds_zeros_and_empties_the_cache() {
     for page in 0..5 {
         machine.write(1, first + page * PAGE, 0).unwrap();
     }
-    // A word at the end is enough to keep a page.
+    // One word at the end keeps a page from being folded.
     machine.write(1, first + PAGE - 8, 3).unwrap();
     let other = machine.reserve(1, 4).unwrap();
     (0..4).for_each(|page| machine.write(1, other + page * PAGE, 1).unwrap());
@@ -139,7 +139,7 @@ fn cache_optimization_folds_zeros_and_empties_the_cache() {
 }
 
 #[test]
-fn a_task_gives_back_what_lies_below_its_own_stack_pointer_and_grows_again() {
+fn a_task_trims_its_own_stack_and_grows_it_again() {
     let mut machine = Machine::new(8);
     for task in [1, 2] {
         machine.start(task, Conservative, 32 * PAGE_SIZE).expect("the pool is empty");
@@ -158,13 +158,13 @@ fn a_task_gives_back_what_lies_below_its_own_stack_pointer_and_grows_again() {
 }
 
 #[test]
-fn pressure_relief_shrinks_stacks_to_their_pointer_and_keeps_what_lies_above() {
+fn pressure_relief_frees_stack_pages_below_the_pointer_only() {
     let (mut machine, _) = with_written_pages(1);
     for page in 0..10 {
         machine.push(1, PAGE, false, page).unwrap();
     }
     machine.pop(1, 7 * PAGE - 16);
-    machine.kernel(|manager| manager.note_pressure());
+    machine.kernel(|manager| manager.check_pressure());
     let before = machine.invalidations[0];
     assert_eq!(run(&mut machine, Strategy::PressureRelief), 6);
     let stack = machine.manager.stack_manager.stacks[0];
@@ -172,7 +172,7 @@ fn pressure_relief_shrinks_stacks_to_their_pointer_and_keeps_what_lies_above() {
     assert_eq!((stack.shrink_count, stack.pages_returned), (1, 6));
     assert_eq!(machine.manager.stats.total_stack_shrink_events, 1);
     assert_eq!(events(&machine, EventKind::StackShrink), [(1, 6)]);
-    assert_eq!(machine.invalidations[0], before + 6, "each page is dropped from the TLB");
+    assert_eq!(machine.invalidations[0], before + 6, "each page is invalidated");
     for address in machine.tasks[&1].memory.keys().copied().collect::<Vec<_>>() {
         machine.read(1, address).unwrap();
     }
@@ -182,7 +182,7 @@ fn pressure_relief_shrinks_stacks_to_their_pointer_and_keeps_what_lies_above() {
 }
 
 #[test]
-fn a_stack_that_is_empty_keeps_its_topmost_page() {
+fn an_empty_stack_keeps_its_topmost_page() {
     let (mut machine, _) = with_written_pages(1);
     machine.push(1, 5 * PAGE, false, 1).unwrap();
     machine.pop(1, 5 * PAGE);
@@ -191,7 +191,7 @@ fn a_stack_that_is_empty_keeps_its_topmost_page() {
 }
 
 #[test]
-fn a_stack_pointer_on_the_border_of_a_page_keeps_that_page() {
+fn a_stack_pointer_at_a_page_boundary_keeps_that_page() {
     for (pointer_page, offset, kept) in [(3, 0, 3), (3, 16, 4), (2, PAGE - 16, 3)] {
         let (mut machine, _) = with_written_pages(1);
         machine.push(1, 8 * PAGE, false, 1).unwrap();
@@ -204,25 +204,25 @@ fn a_stack_pointer_on_the_border_of_a_page_keeps_that_page() {
 }
 
 #[test]
-fn a_stack_pointer_that_is_not_in_the_stack_does_no_harm() {
+fn a_stack_pointer_outside_the_stack_does_no_harm() {
     let (mut machine, _) = with_written_pages(1);
     machine.push(1, 8 * PAGE, false, 1).unwrap();
     let size = |machine: &Machine| machine.manager.stack_manager.stacks[0].current_size / PAGE_SIZE;
     for (pointer, pages) in [(0, 8), (0x7000_0000_0000, 8), (u64::MAX, 1)] {
-        machine.manager.note_stack_pointer(1, pointer);
+        machine.manager.record_stack_pointer(1, pointer);
         machine.manager.run_strategy(Strategy::PressureRelief);
         assert_eq!(size(&machine), pages, "{pointer:#x}");
     }
 }
 
 #[test]
-fn pressure_relief_gives_empty_tables_back() {
+fn pressure_relief_frees_empty_tables() {
     let (mut machine, first) = with_written_pages(1);
     machine.give_up(1, 0, false);
     let root = machine.manager.context_switcher.spaces[1].table;
     let before = machine.invalidations[1];
     assert_eq!(run(&mut machine, Strategy::PressureRelief), 3, "three levels below the root");
-    assert_eq!(machine.invalidations[1], before + 1, "by ASID: what the walker keeps of tables goes too");
+    assert_eq!(machine.invalidations[1], before + 1, "by ASID: cached table entries are invalidated too");
     assert_eq!(walk(root, first), 0);
     machine.write(1, first, 4).unwrap();
     audit(&machine);
@@ -234,7 +234,7 @@ fn in_section(machine: &Machine, section: u32) -> usize {
     frames.iter().filter(|info| info.is_used()).count()
 }
 
-/// Takes the free frames below `end` from the pool, for something that is not there.
+/// Allocates all free frames below `end`, for pages that do not exist.
 fn claim_below(machine: &mut Machine, end: u32) -> Vec<u32> {
     let nobody = FrameInfo::new(FrameUse::Stack, 9, 0);
     (0..end).filter(|&frame| machine.manager.frames.claim(frame, nobody)).collect()
@@ -242,11 +242,11 @@ fn claim_below(machine: &mut Machine, end: u32) -> Vec<u32> {
 
 fn give_back(machine: &mut Machine, claimed: Vec<u32>) {
     claimed.into_iter().for_each(|frame| machine.manager.frames.release_to_pool(frame));
-    machine.kernel(|manager| manager.note_pressure());
+    machine.kernel(|manager| manager.check_pressure());
 }
 
 #[test]
-fn page_migration_moves_into_another_section_and_not_within_one() {
+fn page_migration_moves_pages_only_into_other_sections() {
     let (mut machine, first) = with_written_pages(40);
     for page in 0..8u64 {
         let section = if page < 3 { 1 } else { 2 };
@@ -269,7 +269,7 @@ fn page_migration_empties_the_sparsest_section() {
     }
     assert_eq!((in_section(&machine, 3), in_section(&machine, 7)), (5, 7));
     machine.manager.frames.drain_cache();
-    machine.kernel(|manager| manager.note_pressure());
+    machine.kernel(|manager| manager.check_pressure());
     assert_eq!(run(&mut machine, Strategy::PageMigration), 5);
     assert_eq!((in_section(&machine, 3), in_section(&machine, 7)), (0, 7));
     assert_eq!(run(&mut machine, Strategy::PageMigration), 7);
@@ -279,12 +279,12 @@ fn page_migration_empties_the_sparsest_section() {
 }
 
 #[test]
-fn page_migration_takes_pages_out_of_what_the_limit_cut_off() {
+fn page_migration_moves_pages_from_beyond_the_limit() {
     let (mut machine, first) = with_written_pages(30);
     for page in 0..10 {
         scatter(&mut machine, first + page * PAGE, 3000 + page as u32);
     }
-    // No room within the limit: what is beyond stays, and works.
+    // No free frame within the limit: the pages beyond it stay, and still work.
     machine.kernel(|manager| {
         let used = (0..3000).filter(|&frame| manager.frames.info[frame].is_used()).count() as u32;
         manager.set_pool_limit(used);
@@ -304,7 +304,7 @@ fn page_migration_takes_pages_out_of_what_the_limit_cut_off() {
 }
 
 #[test]
-fn more_pages_than_one_evacuation_moves_leave_in_several_and_the_level_follows() {
+fn many_pages_are_evacuated_in_steps_and_the_level_follows() {
     let (mut machine, first) = with_written_pages(1500);
     let used = machine.manager.frames.used_frames();
     for page in 0..1300 {
@@ -343,13 +343,13 @@ fn defragmentation_makes_one_run_of_the_free_frames() {
 }
 
 #[test]
-fn defragmentation_goes_around_what_cannot_move() {
+fn defragmentation_skips_frames_that_cannot_be_moved() {
     let (mut machine, first) = with_written_pages(20);
     machine.kernel(|manager| manager.set_pool_limit(600));
     for page in 0..20 {
         scatter(&mut machine, first + page * PAGE, 580 - page as u32 * 20);
     }
-    // A task whose tables lie high up, above the pages.
+    // A task whose tables are above the pages.
     let claimed = claim_below(&mut machine, 590);
     machine.start(2, Conservative, PAGE_SIZE).unwrap();
     give_back(&mut machine, claimed);
@@ -360,7 +360,7 @@ fn defragmentation_goes_around_what_cannot_move() {
 }
 
 #[test]
-fn under_pressure_a_write_gets_its_frame_from_what_the_strategies_free() {
+fn under_pressure_a_write_gets_a_frame_that_a_strategy_freed() {
     let (mut machine, first) = with_written_pages(200);
     (0..150).for_each(|page| machine.write(1, first + page * PAGE, 0).unwrap());
     let used = machine.manager.frames.used_frames();
@@ -380,7 +380,7 @@ fn under_pressure_a_write_gets_its_frame_from_what_the_strategies_free() {
 }
 
 #[test]
-fn what_a_fault_has_just_mapped_is_not_taken_back_by_the_pressure_it_causes() {
+fn a_page_just_mapped_is_not_freed_by_the_pressure_it_causes() {
     let (mut machine, first) = with_written_pages(4);
     (0..4).for_each(|page| machine.write(1, first + page * PAGE, 0).unwrap());
     let more = machine.reserve(1, 50).unwrap();
@@ -388,12 +388,12 @@ fn what_a_fault_has_just_mapped_is_not_taken_back_by_the_pressure_it_causes() {
         let used = machine.manager.frames.used_frames();
         machine.kernel(|manager| manager.set_pool_limit(used + free));
     };
-    // Each of these writes zeros, which are worth folding, and crosses into the next level; the simulated machine
-    // fails if the same fault comes twice.
+    // Each write is of zeros, which could be folded, and enters the next level. The simulated machine fails if the same
+    // fault happens twice.
     limit(&mut machine, 60);
     (0..50).for_each(|page| machine.write(1, more + page * PAGE, 0).unwrap());
     assert!(machine.manager.lazy_allocator.fold_count > 0, "there was pressure");
-    // A store below the pointer, in one instruction: the page it needs lies wholly below the pointer.
+    // A store below the pointer in one instruction: the page that it needs is completely below the pointer.
     machine.start(2, Aggressive, 64 * PAGE_SIZE).unwrap();
     limit(&mut machine, 60);
     let before = machine.manager.stats.optimization_events;
@@ -405,13 +405,13 @@ fn what_a_fault_has_just_mapped_is_not_taken_back_by_the_pressure_it_causes() {
 }
 
 #[test]
-fn relief_stops_when_the_pressure_is_gone_and_does_nothing_without() {
+fn relief_stops_at_low_pressure() {
     let (mut machine, first) = with_written_pages(100);
     machine.kernel(|manager| manager.relieve());
     assert_eq!(machine.manager.stats.optimization_events, 0);
     (0..100).for_each(|page| machine.write(1, first + page * PAGE, 0).unwrap());
     let used = machine.manager.frames.used_frames();
-    // Of 160 frames, 100 come back by the first strategy.
+    // The first strategy frees 100 of 160 frames.
     machine.kernel(|manager| manager.set_pool_limit(used + 40));
     assert_eq!(machine.manager.pressure_handler.level, PressureLevel::Low);
     let runs = machine.manager.pressure_handler.strategies.map(|record| record.run_count);

@@ -1,16 +1,15 @@
-//! What the tests of several modules use.
+//! Helpers for the tests of several modules.
 
 use proptest::test_runner::Config;
 
-/// Makes a value in the heap. The kernel's structures are statics of some megabytes, more than a test thread's stack
-/// holds, so another thread makes it.
+/// Creates a value on the heap. The kernel's structures have some megabytes, more than the stack of a test thread, so a
+/// thread with a larger stack creates it.
 pub fn in_heap<T: Send + 'static>(make: fn() -> T) -> Box<T> {
     let maker = std::thread::Builder::new().stack_size(64 << 20).spawn(move || Box::new(make()));
     maker.expect("a thread can be started").join().expect("the value is made")
 }
 
-/// `cases` cases, or `PROPTEST_CASES` if that is set. A failure is turned into a test of its own, not into a file of
-/// seeds.
+/// `cases` cases, or `PROPTEST_CASES` if that is set. No file of seeds is written: a failure should become a test.
 pub fn cases(cases: u32) -> Config {
     let known = Config::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { known.cases } else { cases };

@@ -1,4 +1,4 @@
-//! The context switcher: what it writes to the hardware, and what it does not.
+//! The context switcher and its hardware operations.
 
 use super::machine::{Machine, PAGE};
 use crate::hardware::{Operation, take_log};
@@ -101,7 +101,7 @@ fn only_a_space_with_an_asid_of_this_generation_is_invalidated() {
 }
 
 #[test]
-fn an_ended_space_gives_its_asid_back_clean() {
+fn an_ended_space_releases_its_asid_invalidated() {
     let mut machine = with_tasks(2, 3);
     for number in [1, 2, 3] {
         machine.switch_to(number);

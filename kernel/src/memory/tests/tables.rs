@@ -1,4 +1,4 @@
-//! Translation tables against a map from address to descriptor.
+//! Translation tables, compared with a map from address to descriptor.
 
 use super::machine::{ACCESS_FLAG, EXECUTE_NEVER, OUTPUT, PAGE, READ_ONLY, VALID, walk, word};
 use super::support::{cases, in_heap};
@@ -24,7 +24,7 @@ fn page() -> impl Strategy<Value = u64> {
         .prop_map(|(zero, one, two, three)| zero << 39 | one << 30 | two << 21 | three << 12)
 }
 
-/// Tables below the root that these pages need.
+/// Number of tables below the root that these pages need.
 fn tables_for<'a>(pages: impl Iterator<Item = &'a u64>) -> usize {
     let pages: Vec<u64> = pages.copied().collect();
     [39, 30, 21].map(|shift| pages.iter().map(|page| page >> shift).collect::<BTreeSet<u64>>().len()).iter().sum()
@@ -60,7 +60,7 @@ proptest! {
                 }
                 Step::Unmap(page) => {
                     let entry = find(root, page);
-                    // Its tables stay until they are pruned.
+                    // The tables stay until they are pruned.
                     prop_assert_eq!(entry.is_some(), touched.iter().any(|known| known >> 21 == page >> 21));
                     if let Some(entry) = entry {
                         write_descriptor(entry, 0);
@@ -88,7 +88,7 @@ proptest! {
 }
 
 #[test]
-fn a_table_knows_its_task_and_level_and_starts_empty() {
+fn a_table_has_task_and_level_on_record_and_starts_empty() {
     let mut frames = pool();
     let root = create_table(&mut frames, OWNER, 0).unwrap();
     for _ in 0..2 {
@@ -103,7 +103,7 @@ fn a_table_knows_its_task_and_level_and_starts_empty() {
         }
         assert_eq!(frames.info[frames.number(table).unwrap() as usize].index, 3);
         assert!((0..512).all(|entry| word(table + entry * 8) == 0));
-        // Once more with frames that are full of other things.
+        // Again, with frames that have other contents.
         prune(root, &mut frames, true);
         for frame in 0..8 {
             (0..512).for_each(|entry| write_descriptor(root + PAGE * (1 + frame) + entry * 8, u64::MAX));
@@ -112,7 +112,7 @@ fn a_table_knows_its_task_and_level_and_starts_empty() {
 }
 
 #[test]
-fn looking_makes_nothing() {
+fn find_creates_no_tables() {
     let mut frames = pool();
     let root = create_table(&mut frames, OWNER, 0).unwrap();
     assert_eq!((find(root, 0), find(root, 0x7fff_ffff_f000)), (None, None));
@@ -120,12 +120,12 @@ fn looking_makes_nothing() {
 }
 
 #[test]
-fn without_frames_no_table_is_made_and_none_is_lost() {
+fn without_frames_no_table_is_created_and_none_is_lost() {
     let mut frames = pool();
     let root = create_table(&mut frames, OWNER, 0).unwrap();
     frames.set_limit(3);
-    assert_eq!(find_or_create(root, PAGE, &mut frames, OWNER), None, "it takes three");
-    assert_eq!((count_below(root), frames.used_frames()), (2, 3), "what was made is linked");
+    assert_eq!(find_or_create(root, PAGE, &mut frames, OWNER), None, "it needs three");
+    assert_eq!((count_below(root), frames.used_frames()), (2, 3), "the tables created so far are linked");
     frames.set_limit(4);
     assert_eq!(find_or_create(root, PAGE, &mut frames, OWNER), find(root, PAGE));
     assert_eq!(prune(root, &mut frames, false), 3);
@@ -135,7 +135,7 @@ fn without_frames_no_table_is_made_and_none_is_lost() {
 }
 
 #[test]
-fn page_descriptors_say_what_the_architecture_reads() {
+fn page_descriptors_have_the_bits_of_the_architecture() {
     let bits = |attributes: Attributes| attributes.page(FRAME);
     for attributes in [Attributes::ReadWrite, Attributes::ReadOnly, Attributes::ReadExecute] {
         let descriptor = bits(attributes);

@@ -1,6 +1,6 @@
 //! Address spaces, ASIDs and TLB invalidations.
 
-use super::note_hidden;
+use super::write_hidden_count;
 use crate::memory::dynamic::DynamicMemoryManager;
 use crate::memory::switcher::AddressSpace;
 use crate::tasks::Scheduler;
@@ -12,7 +12,7 @@ macro_rules! columns {
     };
 }
 
-/// The totals of switches, invalidations and ASIDs, and a row for each address space in use.
+/// Writes the totals of switches, invalidations and ASIDs, and a row for each address space in use.
 pub fn context(manager: &DynamicMemoryManager, scheduler: &Scheduler, out: &mut dyn Write) -> Result {
     up_to(manager, scheduler, usize::MAX, out)
 }
@@ -37,7 +37,7 @@ pub(super) fn up_to(manager: &DynamicMemoryManager, scheduler: &Scheduler, rows:
             space.switch_count
         )?;
     }
-    note_hidden(active().skip(rows).count(), out)
+    write_hidden_count(active().skip(rows).count(), out)
 }
 
 fn totals(manager: &DynamicMemoryManager, out: &mut dyn Write) -> Result {
@@ -55,7 +55,7 @@ fn totals(manager: &DynamicMemoryManager, out: &mut dyn Write) -> Result {
     writeln!(out, "asid_rollover_count: {}", switcher.asids.rollover_count)
 }
 
-/// `in` TTBR0 now; `valid`: its ASID is of the current generation; `stale`: it gets a new one when it is switched to.
+/// `in`: in TTBR0 now; `valid`: its ASID is of the current generation; `stale`: it gets a new ASID at the next switch.
 fn state(task: usize, space: &AddressSpace, manager: &DynamicMemoryManager) -> &'static str {
     let switcher = &manager.context_switcher;
     if task == switcher.current as usize {

@@ -1,6 +1,6 @@
-//! `*l`: the lazy pages, by range and by runs of equal state.
+//! `*l`: the lazy pages, by range, and by runs of pages of the same state.
 
-use super::note_hidden;
+use super::write_hidden_count;
 use crate::memory::dynamic::DynamicMemoryManager;
 use crate::memory::lazy::{LazyPage, LazyPageAllocator, LazyRange, address_of};
 use crate::text::units::{Frames, Size};
@@ -18,7 +18,7 @@ macro_rules! run_columns {
     };
 }
 
-/// Runs that `*l` shows at the most: memory written here and there has thousands.
+/// The most runs that `*l` shows: sparsely written memory has thousands.
 const MAX_RUNS: usize = 48;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl State {
     }
 }
 
-/// `*l`: the totals, each range with its pages by state, and the runs of pages of equal state.
+/// `*l`: the totals, each range with its pages by state, and the runs of pages of the same state.
 pub fn lazy_pages(manager: &DynamicMemoryManager, out: &mut dyn Write) -> Result {
     totals(manager, out)?;
     ranges(manager, usize::MAX, out)?;
@@ -69,7 +69,7 @@ pub(super) fn totals(manager: &DynamicMemoryManager, out: &mut dyn Write) -> Res
     writeln!(out, "fold_count: {}", lazy.fold_count)
 }
 
-/// A table of at most `rows` ranges; the counts are taken from the pages themselves, not from the totals.
+/// Writes a table of at most `rows` ranges. It counts the pages themselves and does not use the totals.
 pub(super) fn ranges(manager: &DynamicMemoryManager, rows: usize, out: &mut dyn Write) -> Result {
     let lazy = &manager.lazy_allocator;
     if in_use(lazy).next().is_none() {
@@ -92,7 +92,7 @@ pub(super) fn ranges(manager: &DynamicMemoryManager, rows: usize, out: &mut dyn 
             pages.iter().map(|page| page.access_count as u64).sum::<u64>()
         )?;
     }
-    note_hidden(in_use(lazy).skip(rows).count(), out)
+    write_hidden_count(in_use(lazy).skip(rows).count(), out)
 }
 
 fn runs(lazy: &LazyPageAllocator, out: &mut dyn Write) -> Result {
@@ -119,14 +119,14 @@ fn runs(lazy: &LazyPageAllocator, out: &mut dyn Write) -> Result {
             first += run.len() as u32;
         }
     }
-    note_hidden(shown.saturating_sub(MAX_RUNS), out)
+    write_hidden_count(shown.saturating_sub(MAX_RUNS), out)
 }
 
 fn in_use(lazy: &LazyPageAllocator) -> impl Iterator<Item = &LazyRange> {
     lazy.ranges.iter().filter(|range| range.pages > 0)
 }
 
-/// The records of a range; none when its numbers cannot be right.
+/// The records of a range; empty if its numbers are invalid.
 fn pages_of<'a>(lazy: &'a LazyPageAllocator, range: &LazyRange) -> &'a [LazyPage] {
     let first = range.first as usize;
     lazy.pages.get(first..first + range.pages as usize).unwrap_or(&[])

@@ -1,4 +1,4 @@
-//! The answers of the `*` submenu.
+//! The answers to the commands of the `*` submenu.
 
 mod context;
 mod lazy;
@@ -8,7 +8,7 @@ mod statistics;
 
 pub use context::context;
 pub use lazy::lazy_pages;
-pub use pressure::{pressure, strategy_name, strategy_unit};
+pub use pressure::{pressure, strategy_name};
 pub use stacks::stacks;
 pub use statistics::statistics;
 
@@ -16,10 +16,10 @@ use crate::memory::dynamic::DynamicMemoryManager;
 use crate::tasks::Scheduler;
 use core::fmt::{Result, Write};
 
-/// Rows of each table in the report; the command for one subject shows them all.
+/// The most rows of each table in the report; the command for one subject shows all rows.
 const REPORT_ROWS: usize = 16;
 
-/// `*r`: everything, under a heading in brackets for each subject.
+/// `*r`: all subjects, each under a heading in brackets.
 pub fn report(manager: &DynamicMemoryManager, scheduler: &Scheduler, out: &mut dyn Write) -> Result {
     writeln!(out, "[statistics]")?;
     statistics(manager, out)?;
@@ -34,8 +34,8 @@ pub fn report(manager: &DynamicMemoryManager, scheduler: &Scheduler, out: &mut d
     context::up_to(manager, scheduler, REPORT_ROWS, out)
 }
 
-/// Says how many rows of a table are missing, if any are.
-fn note_hidden(hidden: usize, out: &mut dyn Write) -> Result {
+/// Writes how many rows of a table are not shown, if any.
+fn write_hidden_count(hidden: usize, out: &mut dyn Write) -> Result {
     if hidden > 0 { writeln!(out, "rows not shown: {hidden}") } else { Ok(()) }
 }
 

@@ -1,4 +1,4 @@
-//! `*p`: the frame pool, the level of pressure, and what the strategies won.
+//! `*p`: the frame pool, the pressure level, and the gain of the strategies.
 
 use crate::memory::dynamic::DynamicMemoryManager;
 use crate::memory::frames::FrameAllocator;
@@ -18,7 +18,7 @@ macro_rules! strategy_columns {
     };
 }
 
-/// Places of the pool's gauge.
+/// Width of the pool's gauge.
 const GAUGE_WIDTH: u32 = 40;
 
 pub fn level_name(level: PressureLevel) -> &'static str {
@@ -39,16 +39,7 @@ pub fn strategy_name(strategy: Strategy) -> &'static str {
     }
 }
 
-/// What a strategy's wins are counted in.
-pub fn strategy_unit(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::CacheOptimization | Strategy::PressureRelief => "frames",
-        Strategy::PageMigration => "pages moved",
-        Strategy::Defragmentation => "frames of the longest free run",
-    }
-}
-
-/// `*p`: the level, the pool's frames, the levels with their thresholds (in free frames), and the strategies.
+/// `*p`: the current level, the pool's frames, the thresholds of each level (in free frames), and the strategies.
 pub fn pressure(manager: &DynamicMemoryManager, out: &mut dyn Write) -> Result {
     writeln!(out, "level: {}", level_name(manager.pressure_handler.level))?;
     pool(&manager.frames, out)?;
@@ -72,7 +63,7 @@ fn pool(frames: &FrameAllocator, out: &mut dyn Write) -> Result {
     writeln!(out, "used: {}", Gauge { part, whole, width: GAUGE_WIDTH })
 }
 
-/// A row for each level. Low has no border of its own.
+/// A row for each level. Low has no threshold.
 fn levels(handler: &MemoryPressureHandler, out: &mut dyn Write) -> Result {
     writeln!(out, level_columns!(), "level", "enter_below", "leave_at", "events")?;
     let events = |level: PressureLevel| handler.level_events[level as usize];
@@ -96,7 +87,7 @@ fn strategies(handler: &MemoryPressureHandler, out: &mut dyn Write) -> Result {
             record.total_won,
             record.skip_count,
             record.backoff_left,
-            strategy_unit(record.strategy)
+            record.strategy.unit()
         )?;
     }
     Ok(())
@@ -152,8 +143,8 @@ mod tests {
     fn strategies_show_what_they_won_and_in_what() {
         let mut manager = fixtures::manager();
         let handler = &mut manager.pressure_handler;
-        handler.note_run(Strategy::PageMigration, 4_000_000_000, 9);
-        handler.note_run(Strategy::PageMigration, 0, 10);
+        handler.record_run(Strategy::PageMigration, 4_000_000_000, 9);
+        handler.record_run(Strategy::PageMigration, 0, 10);
         handler.strategies[3].skip_count = 8;
         let text = show(&manager);
         let row = |name: &str| {

@@ -1,6 +1,6 @@
 //! `*d`: the dynamic stacks.
 
-use super::note_hidden;
+use super::write_hidden_count;
 use crate::memory::dynamic::DynamicMemoryManager;
 use crate::memory::growth::GrowthPolicy;
 use crate::memory::stacks::DynamicStack;
@@ -13,7 +13,7 @@ macro_rules! columns {
     };
 }
 
-/// Places of a gauge.
+/// Width of a gauge.
 const GAUGE_WIDTH: u32 = 4;
 
 pub fn policy_name(policy: GrowthPolicy) -> &'static str {
@@ -24,7 +24,7 @@ pub fn policy_name(policy: GrowthPolicy) -> &'static str {
     }
 }
 
-/// `*d`: the totals, and a row for each stack that exists. `highest` is the high-water mark; the gauge is the current
+/// `*d`: the totals, and a row for each active stack. `highest` is the high-water mark; the gauge shows the current
 /// size as a part of the maximum.
 pub fn stacks(manager: &DynamicMemoryManager, out: &mut dyn Write) -> Result {
     up_to(manager, usize::MAX, out)
@@ -59,7 +59,7 @@ pub(super) fn up_to(manager: &DynamicMemoryManager, rows: usize, out: &mut dyn W
     for stack in active().take(rows) {
         row(stack, out)?;
     }
-    note_hidden(active().skip(rows).count(), out)
+    write_hidden_count(active().skip(rows).count(), out)
 }
 
 fn row(stack: &DynamicStack, out: &mut dyn Write) -> Result {

@@ -3,9 +3,9 @@
 use crate::memory::dynamic::{DynamicMemoryManager, DynamicMemoryStats};
 use core::fmt::{Result, Write};
 
-/// `*s`: a line for each field, under its name.
+/// `*s`: a line with the name and value of each field.
 pub fn statistics(manager: &DynamicMemoryManager, out: &mut dyn Write) -> Result {
-    // Taken apart in full, so that a field more is an error here.
+    // Names every field, so that a new field is a compile error here.
     let DynamicMemoryStats {
         total_dynamic_stacks,
         active_dynamic_stacks,
@@ -52,7 +52,7 @@ mod tests {
         };
         let mut text = String::new();
         statistics(&manager, &mut text).unwrap();
-        // `Debug` names each field as the type does: `name: value`, one a line.
+        // `Debug` also writes each field as a line `name: value`.
         let debug = format!("{:#?}", manager.stats);
         let fields: Vec<_> = debug.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(',')).collect();
         assert_eq!(fixtures::lines(&text), fields);

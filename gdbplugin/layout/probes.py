@@ -1,4 +1,4 @@
-"""The kernel's marks for debuggers: where in its code something happens. Format: `kernel/src/marks.rs`."""
+"""The kernel's probes: places in its code where something happens. Format: `kernel/src/probes.rs`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gdbplugin.layout.types import LayoutError
 from gdbplugin.records import dataclass
 
 SWITCH = 0x100
-"""The kind of a mark where another address space was put into TTBR0; other kinds are those of events."""
+"""The kind of a probe where TTBR0 was given another address space; other kinds are those of events."""
 
-_SECTION = ".debugger_marks"
+_SECTION = ".debugger_probes"
 _ENTRY = struct.Struct("<QQ8s8s")
 
 
 @dataclass(frozen=True)
-class Mark:
+class Probe:
     """A place in the code. `first` and `second` are the registers that hold its two figures there."""
 
     address: int
@@ -26,8 +26,8 @@ class Mark:
     second: str
 
 
-def read_marks(path: Path, debug: Path | None = None) -> tuple[Mark, ...]:
-    """The marks of an ELF file, or of its separate debug file, into which tools move them with the DWARF.
+def read_probes(path: Path, debug: Path | None = None) -> tuple[Probe, ...]:
+    """The probes of an ELF file, or of its separate debug file: tools move them there with the DWARF.
 
     Raises `LayoutError` where there are none, or where they cannot be read.
     """
@@ -36,11 +36,11 @@ def read_marks(path: Path, debug: Path | None = None) -> tuple[Mark, ...]:
         if not data and debug is not None:
             data = read_sections(debug).text(_SECTION)
     except ElfError as error:
-        raise LayoutError(f"cannot read the marks of {path}: {error}") from error
+        raise LayoutError(f"cannot read the probes of {path}: {error}") from error
     if not data or len(data) % _ENTRY.size:
-        raise LayoutError(f"{path} has no marks for debuggers (section {_SECTION}): build a newer kernel")
+        raise LayoutError(f"{path} has no probes for debuggers (section {_SECTION}): build a newer kernel")
     return tuple(
-        Mark(address, kind, _register(first), _register(second))
+        Probe(address, kind, _register(first), _register(second))
         for address, kind, first, second in _ENTRY.iter_unpack(data)
     )
 
