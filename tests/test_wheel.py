@@ -111,7 +111,8 @@ def test_the_wheel_holds_the_package_whole(installed: Environment) -> None:
 
 
 def test_tinyos_gdb_has_the_plugin_of_its_own_environment(installed: Environment) -> None:
-    modules = "python import gdbplugin, tabulate; print(gdbplugin.__file__, tabulate.__file__)"
+    used = "from gdbplugin.debugger import debug_files as ours; import elftools"
+    modules = f"python {used}; print(ours.__file__, elftools.__file__)"
     done = installed.run("tinyos-gdb", "--nx", "--batch", "-ex", "help tinyos", "-ex", modules)
     assert (done.returncode, done.stderr) == (0, "")
     *helped, imported = done.stdout.splitlines()

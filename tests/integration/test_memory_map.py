@@ -88,15 +88,13 @@ def test_tasks_have_pages_only_in_the_exported_ranges(exported, mapped):
 
 
 def test_the_timer_is_set_for_the_exported_tick_rate(exported, shared_machine):
-    tick_time = f"{SCHEDULER}.value.value.tick_time"
     intervals = []
     for _ in range(5):
-        with shared_machine.stopped():
-            deadline, tick, frequency = (
-                int(shared_machine.gdb(f"output/d {word}"))
-                for word in ("$CNTV_CVAL_EL0", tick_time, f"{INTERFACE}.timer_frequency.v.value")
-            )
-        intervals.append(deadline - tick)
+        with shared_machine.stopped_target() as target:
+            kernel = target.required_kernel()
+            deadline = target.machine.register("CNTV_CVAL_EL0", 0)
+            intervals.append(deadline - kernel.integer(SCHEDULER, "tick_time"))
+            frequency = kernel.integer(INTERFACE, "timer_frequency")
     # The kernel sets the timer a moment before it notes the time.
     wanted = frequency // ticks_per_second(exported)
     assert wanted * 9 // 10 < max(intervals) <= wanted

@@ -123,8 +123,8 @@ def test_lists_can_be_iterated_and_counted(tinyos: TinyOS) -> None:
 
 def test_a_missing_object_is_one_line(tinyos: TinyOS) -> None:
     wrong: list[tuple[Callable[[], object], str]] = [
-        (lambda: tinyos.stacks(999), '"999" is no stack on record'),
-        (lambda: tinyos.events(kind="Nonsense"), '"Nonsense" is no kind of event: they are TaskStarted'),
+        (lambda: tinyos.stacks(999), "no stack with ID 999 (known: 1"),
+        (lambda: tinyos.events(kind="Nonsense"), "no kind of event Nonsense (known: TaskStarted"),
         (lambda: tinyos.registers("NONSENSE"), 'no register "NONSENSE" (known: '),
         (lambda: tinyos.fault(core=7), "no core 7 (known: 0, 1, 2, 3)"),
         (lambda: tinyos.translate("nonsense::at"), '"nonsense::at" is not an address'),

@@ -217,9 +217,9 @@ def kernel_interface() -> str:
     return _module_text("debugger.rs")
 
 
-def kernel_marks() -> str:
-    """What `kernel/src/marks.rs` says at its beginning."""
-    text = (TOP / "kernel/src/marks.rs").read_text()
+def kernel_probes() -> str:
+    """What `kernel/src/probes.rs` says at its beginning."""
+    text = (TOP / "kernel/src/probes.rs").read_text()
     lines = [
         line.removeprefix("//!").removeprefix(" ") for line in text.splitlines() if line.startswith("//!")
     ]
@@ -275,7 +275,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "schemas": schemas,
     "kernel-interface": kernel_interface,
-    "kernel-marks": kernel_marks,
+    "kernel-probes": kernel_probes,
     "kernel": kernel,
 }
 """What can stand in a page as `<!-- generated: NAME -->`."""
