@@ -6,14 +6,14 @@ from gdbplugin.commands.descriptor import Command, Form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gdbplugin.kernel.pressure_state import PressureState
+    from gdbplugin.kernel.pressure import PressureState
     from gdbplugin.kernel.target import Target
     from gdbplugin.render.style import Style
 
 
 def read(target: Target) -> PressureState:
     """The level of memory pressure, the frames, and the strategies against it."""
-    from gdbplugin.kernel.pressure_state import read_pressure_state
+    from gdbplugin.kernel.pressure import read_pressure_state
 
     return read_pressure_state(target.required_kernel())
 

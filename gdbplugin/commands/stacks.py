@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gdbplugin.kernel.clock import Clock
-    from gdbplugin.kernel.stack_list import MappedPage, StackList
-    from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks
+    from gdbplugin.kernel.stacks import DynamicStack, MappedPage, RunningStack, StackList, Stacks
     from gdbplugin.kernel.target import Target
     from gdbplugin.kernel.tasks import Names
     from gdbplugin.render.style import Style
@@ -23,7 +22,7 @@ _DIGITS = 6  # The least digits of an address that follows another one: those of
 
 def read(target: Target, id: int | None = None) -> StackList:  # noqa: A002 (the command's word)
     """Every dynamic stack, those of ended tasks too; or one, with its events and mapped pages."""
-    from gdbplugin.kernel.stack_list import read_stack_list
+    from gdbplugin.kernel.stacks import read_stack_list
 
     return read_stack_list(target.required_kernel(), id)
 
@@ -247,9 +246,9 @@ def _mapped(pages: tuple[MappedPage, ...], style: Style) -> str:
 
 def offered_ids(target: Target) -> list[int]:
     """The IDs of the active stacks."""
-    from gdbplugin.kernel import stack_list
+    from gdbplugin.kernel import stacks
 
-    return stack_list.offered_ids(target)
+    return stacks.offered_ids(target)
 
 
 ARGUMENTS = (Argument("ID", "show only this stack, with all its details", "number", complete=offered_ids),)

@@ -18,7 +18,7 @@ from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
 from gdbplugin.debugger.preferences import chosen_manager
 from gdbplugin.kernel.design import MANAGER, NAMES, DesignLayout, candidates
-from gdbplugin.kernel.history import History
+from gdbplugin.kernel.journal import History
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.types import LayoutError, Static
 from gdbplugin.machine import (

@@ -6,8 +6,8 @@ from here.
 
 from __future__ import annotations
 
+from gdbplugin.kernel.check_state import State, read_state
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.state import State, read_state
 from gdbplugin.records import dataclass
 
 

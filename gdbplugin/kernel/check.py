@@ -12,13 +12,13 @@ from gdbplugin.kernel.check_by_design import check_by_design
 from gdbplugin.kernel.check_frames import check_frames
 from gdbplugin.kernel.check_kernel_half import check_kernel_half
 from gdbplugin.kernel.check_outcome import Check, Checked, settled
+from gdbplugin.kernel.check_state import State, read_state
 from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
 from gdbplugin.kernel.space_maps import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
 from gdbplugin.kernel.stacks import DynamicStack
-from gdbplugin.kernel.state import State, read_state
 from gdbplugin.kernel.target import Symbols
 from gdbplugin.machine import MachineError, MachineGoneError
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gdbplugin.kernel.check_state import State
 from gdbplugin.kernel.frames import FrameTable
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.state import State
 
 Claims = dict[tuple[int, int], tuple[str, int]]
 """By space and page: the use that the kernel's records give its frame, and the index within that use."""

@@ -17,7 +17,7 @@ from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.memory_types import is_device, memory_type_at
 from gdbplugin.aarch64.registers import bits
 from gdbplugin.aarch64.walk import memory_of
-from gdbplugin.kernel.exports import DEVICES, IMAGE, LINEAR_MAP, MemoryRange, read_memory_map
+from gdbplugin.kernel.interface import DEVICES, IMAGE, LINEAR_MAP, MemoryRange, read_memory_map
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects, image_objects
 from gdbplugin.kernel.target import Symbols

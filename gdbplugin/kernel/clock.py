@@ -8,7 +8,7 @@ is known, the kernel's own words for the timer's frequency and its last tick say
 
 from __future__ import annotations
 
-from gdbplugin.kernel.exports import exported_number, ticks_per_second, timer_frequency
+from gdbplugin.kernel.interface import exported_number, ticks_per_second, timer_frequency
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, unwrap

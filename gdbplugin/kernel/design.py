@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from gdbplugin.kernel.kinds import content, fitting, with_fitting_records, with_value
+from gdbplugin.kernel.variations import content, fitting, with_fitting_records, with_value
 from gdbplugin.layout.types import (
     Array,
     Enumeration,

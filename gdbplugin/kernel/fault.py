@@ -8,9 +8,9 @@ from gdbplugin.aarch64 import evidence
 from gdbplugin.aarch64.faults import ExceptionRecord, Syndrome, explain_syndrome, read_exception
 from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.registers import exception_level, is_in_aarch32
-from gdbplugin.kernel.exports import STACKS, MemoryRange, range_of
 from gdbplugin.kernel.failure import EndedTask, FailureRecord, read_ended_tasks, read_failure
 from gdbplugin.kernel.fault_evidence import VECTOR_BYTES, Disassemble, Evidence, Instruction, Now
+from gdbplugin.kernel.interface import STACKS, MemoryRange, range_of
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.memory_objects import Description, describe, objects_of_program, read_objects

@@ -9,10 +9,8 @@ from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, curr
 from gdbplugin.aarch64.virtual import VirtualMemory
 from gdbplugin.aarch64.walk import UNKNOWN, translate
 from gdbplugin.kernel.design import MANAGER, SCHEDULER
-from gdbplugin.kernel.history import History
-from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.lacks import worded
-from gdbplugin.kernel.locks import Memory, is_locked
+from gdbplugin.kernel.journal import History, Journal
+from gdbplugin.kernel.variations import Memory, is_locked, worded
 from gdbplugin.layout.decode import Invalid, presence, value
 from gdbplugin.layout.types import (
     Field,

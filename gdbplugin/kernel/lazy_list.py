@@ -9,11 +9,11 @@ from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel, SelectionError
-from gdbplugin.kernel.lacks import SPACES
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage, LazyPages, LazyRange, LazyTable, read_lazy_pages
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Tasks, read_tasks
+from gdbplugin.kernel.variations import SPACES
 from gdbplugin.records import dataclass, replace
 
 TYPE_CHECKING = False

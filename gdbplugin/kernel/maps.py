@@ -15,11 +15,10 @@ from gdbplugin.aarch64.maps import Bounds, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.walk import memory_of
 from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.mapping_array import MappingArray
 from gdbplugin.kernel.memory_objects import MemoryObjects, objects_of_program, read_objects
-from gdbplugin.kernel.owned_ranges import Mapping, OwnedRange, owned_ranges
-from gdbplugin.kernel.permissions import PermissionFilter
+from gdbplugin.kernel.owned_ranges import Mapping, MappingArray, OwnedRange, owned_ranges
 from gdbplugin.kernel.selection import Selection, View, choose
+from gdbplugin.kernel.space_maps import PermissionFilter
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import NoSymbols, Symbols, Target
 from gdbplugin.machine import MachineError, MachineGoneError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import pairwise
 
-from gdbplugin.kernel.exports import (
+from gdbplugin.kernel.interface import (
     DEVICES,
     IMAGE,
     LAZY_PAGES,

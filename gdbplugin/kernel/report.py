@@ -8,7 +8,7 @@ from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.lazy import LazyPages, LazyTable, read_lazy_pages
-from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
+from gdbplugin.kernel.pressure import PressureState, read_pressure_state
 from gdbplugin.kernel.stacks import RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.statistics import Counters, read_counters
 from gdbplugin.records import dataclass

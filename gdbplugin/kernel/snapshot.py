@@ -8,11 +8,10 @@ from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.events import Events, read_events
 from gdbplugin.kernel.failure import FailureRecord, read_failure
 from gdbplugin.kernel.frames import FrameTable, read_frame_table
-from gdbplugin.kernel.history import History
-from gdbplugin.kernel.journal import Finding, Journal
+from gdbplugin.kernel.journal import Finding, History, Journal
 from gdbplugin.kernel.kernel import CHANGING, MANAGER, SCHEDULER, Kernel, KernelNotReadyError
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
-from gdbplugin.kernel.pressure_state import PressureState, read_pressure_state
+from gdbplugin.kernel.pressure import PressureState, read_pressure_state
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
 from gdbplugin.kernel.stacks import Stacks, read_stacks
 from gdbplugin.kernel.statistics import Counters, DynamicMemoryStats, read_counters

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gdbplugin.kernel.context import Context
-from gdbplugin.kernel.pressure_state import PressureState
+from gdbplugin.kernel.pressure import PressureState
 from gdbplugin.kernel.tasks import task_names
 from gdbplugin.render.style import Style
 from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError, qmp

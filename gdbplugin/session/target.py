@@ -14,8 +14,7 @@ from typing import Any
 
 from gdbplugin.aarch64.description import REGISTERS
 from gdbplugin.aarch64.regime import OF_TRANSLATION
-from gdbplugin.kernel.history import History
-from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.journal import History, Journal
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.target import Symbols, Target
 from gdbplugin.layout.types import LayoutError

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gdbplugin.kernel.events import event_names
-from gdbplugin.kernel.exports import STRATEGY_UNITS
 from gdbplugin.kernel.failure import FAILURE_RECORD, read_failure
-from gdbplugin.kernel.interface import INTERFACE
+from gdbplugin.kernel.interface import INTERFACE, STRATEGY_UNITS
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.kernel.snapshot import Copies, NoMachine, Snapshot, SnapshotReader
 from gdbplugin.layout.elf import ElfImage

@@ -6,15 +6,15 @@ import itertools
 
 import pytest
 
-from gdbplugin.kernel.exports import (
+from gdbplugin.kernel.interface import (
     DEVICES,
     IMAGE,
+    INTERFACE,
     LINEAR_MAP,
     read_memory_map,
     read_strategy_units,
     ticks_per_second,
 )
-from gdbplugin.kernel.interface import INTERFACE
 from gdbplugin.kernel.kernel import SCHEDULER, Kernel
 from gdbplugin.layout import cache
 from gdbplugin.layout.elf import read_image

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 
-from gdbplugin.kernel.exports import MEMORY_MAP, STRATEGY_UNITS
-from gdbplugin.kernel.interface import INTERFACE
+from gdbplugin.kernel.interface import INTERFACE, MEMORY_MAP, STRATEGY_UNITS
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.layout.cache import StaticTable
 from gdbplugin.layout.types import Array, Enumeration, Field, Option, Scalar, Static, Struct

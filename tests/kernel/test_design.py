@@ -14,9 +14,9 @@ from gdbplugin.kernel.events import read_event_list
 from gdbplugin.kernel.interface import read_interface
 from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError, NotTinyOSError, SelectionError
 from gdbplugin.kernel.lazy_list import read_lazy_list
-from gdbplugin.kernel.pressure_state import read_pressure_state
+from gdbplugin.kernel.pressure import read_pressure_state
 from gdbplugin.kernel.report import read_report
-from gdbplugin.kernel.stack_list import read_stack_list
+from gdbplugin.kernel.stacks import read_stack_list
 from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.kernel.target import Target
 from gdbplugin.layout.cache import StaticTable, dumps, loads

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gdbplugin.kernel.exports import MEMORY_MAP
+from gdbplugin.kernel.interface import MEMORY_MAP
 from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects, describe, lazy_state, read_objects
 from gdbplugin.kernel.target import NoSymbols
 from tests.kernel.stopped import Names

@@ -9,13 +9,12 @@ from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.context import read_context
 from gdbplugin.kernel.events import kinds, offered_kinds, read_event_list, read_events
-from gdbplugin.kernel.history import History
-from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.journal import History, Journal
 from gdbplugin.kernel.kernel import MANAGER, Kernel, KernelNotReadyError, SelectionError
 from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRun, LazyTable
 from gdbplugin.kernel.lazy_list import offered_asids, read_lazy_list
 from gdbplugin.kernel.spaces import read_spaces
-from gdbplugin.kernel.stack_list import offered_ids, read_stack_list
+from gdbplugin.kernel.stacks import offered_ids, read_stack_list
 from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.kernel.target import Target
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, World

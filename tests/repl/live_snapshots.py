@@ -10,8 +10,7 @@ from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.events import Event, Events
 from gdbplugin.kernel.frames import Frames, FrameTable
 from gdbplugin.kernel.lazy import LazyPages, LazyRange, LazyTable
-from gdbplugin.kernel.pressure import LEVELS, Pressure, StrategyRecord, Threshold
-from gdbplugin.kernel.pressure_state import PressureState
+from gdbplugin.kernel.pressure import LEVELS, Pressure, PressureState, StrategyRecord, Threshold
 from gdbplugin.kernel.snapshot import Snapshot
 from gdbplugin.kernel.spaces import AddressSpaces, AsidAllocator, Invalidations
 from gdbplugin.kernel.stacks import DynamicStack, Stacks

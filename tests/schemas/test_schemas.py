@@ -9,9 +9,9 @@ from gdbplugin.kernel.check import read_check
 from gdbplugin.kernel.context import read_context
 from gdbplugin.kernel.events import read_event_list
 from gdbplugin.kernel.lazy_list import read_lazy_list
-from gdbplugin.kernel.pressure_state import read_pressure_state
+from gdbplugin.kernel.pressure import read_pressure_state
 from gdbplugin.kernel.report import read_report
-from gdbplugin.kernel.stack_list import read_stack_list
+from gdbplugin.kernel.stacks import read_stack_list
 from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.layout.types import Struct
 from scripts.lib import schemas as generated

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gdbplugin.kernel.pressure import LEVELS
-from gdbplugin.kernel.pressure_state import PressureState
+from gdbplugin.kernel.pressure import LEVELS, PressureState
 from gdbplugin.kernel.tasks import task_names
 from gdbplugin.render.style import Style
 from gdbplugin.repl.live import pool
