@@ -53,7 +53,7 @@ def show(shown: LazyList, style: Style) -> str:
 
 def section(lazy: LazyPages, ranges: Sequence[LazyRange], names: Names, style: Style) -> str:
     """Totals by state of all pages, and some of the ranges."""
-    from gdbplugin.kernel.lazy import STATES
+    from gdbplugin.kernel.lazy_table import STATES
 
     states = lazy.pages.count_states()
     totals = ", ".join(
@@ -95,7 +95,7 @@ def _counted(lazy: LazyPages, style: Style) -> list[str]:
 
 
 def _range(reserved: LazyRange, lazy: LazyPages, names: Names, style: Style) -> tuple[str, ...]:
-    from gdbplugin.kernel.lazy import PAGE_BYTES
+    from gdbplugin.kernel.lazy_table import PAGE_BYTES
 
     pages = lazy.pages_of(reserved)
     states = pages.count_states()

@@ -11,7 +11,7 @@ import gdb
 from gdbplugin.commands import parsing
 from gdbplugin.debugger.target import GdbTarget
 from gdbplugin.debugger.text import failure, not_decoded, write
-from gdbplugin.kernel.kernel import SelectionError, WrongWordError
+from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import MachineError
 from gdbplugin.render.style import Style, is_dumb
@@ -115,7 +115,7 @@ def _errors_in_one_line(command: Command) -> Iterator[None]:
         yield
     except parsing.WordError as error:
         raise failure(str(error)) from error
-    except (WrongWordError, SelectionError) as error:
+    except SelectionError as error:
         raise failure(f"tinyos {command.word}: {error}. Usage: {command.usage}") from error
     except (MachineError, LayoutError) as error:
         raise failure(str(error)) from error

@@ -10,7 +10,7 @@ import gdb
 from gdbplugin.commands.parsing import LARGEST, number
 from gdbplugin.debugger import current, sigint
 from gdbplugin.debugger.text import printed
-from gdbplugin.kernel.kernel import WrongWordError
+from gdbplugin.kernel.kernel import SelectionError
 
 _ADDRESS = re.compile(r"is (?:at|a function at address|static storage at address) (0x[0-9a-f]+)")
 _SECTION = re.compile(r"^\s*(0x[0-9a-f]+) - (0x[0-9a-f]+) is (\S+)$", re.MULTILINE)
@@ -77,16 +77,16 @@ _LIES_IN_MEMORY = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION, gdb.TYPE_CODE_ARRA
 def evaluate(text: str) -> int:
     """The value of a number, or of an expression that neither assigns nor calls, as 64 bits.
 
-    For a function, struct, union or array it is the address. Raises `WrongWordError`, or `NoTargetError` if
+    For a function, struct, union or array it is the address. Raises `SelectionError`, or `NoTargetError` if
     the expression cannot be evaluated because the target is running.
     """
     found = number(text)
     if (found is not None and found > LARGEST) or re.search(_MANY_DIGITS, text):
-        raise WrongWordError(text, _TOO_LARGE)  # Very many digits make GDB abort.
+        raise SelectionError(f'"{text}" {_TOO_LARGE}')  # Very many digits make GDB abort.
     if found is not None:
         return found
     if re.search(_CHANGES, text) or re.search(_CALLS, text):
-        raise WrongWordError(text, "would assign or call something, which is not allowed here")
+        raise SelectionError(f'"{text}" would assign or call something, which is not allowed here')
     try:
         if _MAY_CALL.isdisjoint(text):
             return _value(text)
@@ -96,7 +96,8 @@ def evaluate(text: str) -> int:
             return _value(text)
     except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
         current.require_not_running()
-        raise WrongWordError(text, f"is not an address: {str(error).rstrip('.')}") from error
+        reason = str(error).rstrip(".")
+        raise SelectionError(f'"{text}" is not an address: {reason}') from error
 
 
 def _value(text: str) -> int:

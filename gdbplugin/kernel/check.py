@@ -16,7 +16,8 @@ from gdbplugin.kernel.check_state import State, read_state
 from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.kernel import MANAGER, Kernel
-from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages
+from gdbplugin.kernel.lazy import LazyPages
+from gdbplugin.kernel.lazy_table import PAGE_BYTES
 from gdbplugin.kernel.space_maps import MAXIMUM_SPACE_PAGES, MAXIMUM_SPACE_TABLES, SpaceMap
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.target import Symbols

@@ -11,7 +11,8 @@ from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel.check_outcome import Check, Checked, settled
 from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.kernel import MANAGER, Kernel
-from gdbplugin.kernel.lazy import LazyTable, read_lazy_pages
+from gdbplugin.kernel.lazy import read_lazy_pages
+from gdbplugin.kernel.lazy_table import LazyTable
 from gdbplugin.kernel.stacks import Stacks, read_stacks
 from gdbplugin.kernel.statistics import DynamicMemoryStats, read_statistics
 from gdbplugin.kernel.variations import POOL, SPACES

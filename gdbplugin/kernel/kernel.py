@@ -61,15 +61,6 @@ class StaticUnknownError(MachineError):
     """Of a static it is not known whether the kernel has it: its debug information could not be read."""
 
 
-class WrongWordError(MachineError):
-    """A word of the user's names nothing that this kernel has. `reason` goes on where `word` ends."""
-
-    def __init__(self, word: str, reason: str) -> None:
-        super().__init__(f'"{word}" {reason}')
-        self.word = word
-        self.reason = reason
-
-
 class SelectionError(MachineError):
     """What was asked for is not there: such a core, such an ASID."""
 

@@ -9,7 +9,8 @@ from gdbplugin.aarch64.walk import Translation, translate
 from gdbplugin.kernel.clock import Clock, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel, SelectionError
-from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPage, LazyPages, LazyRange, LazyTable, read_lazy_pages
+from gdbplugin.kernel.lazy import LazyPages, LazyRange, read_lazy_pages
+from gdbplugin.kernel.lazy_table import PAGE_BYTES, LazyPage, LazyTable
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Tasks, read_tasks
@@ -19,7 +20,7 @@ from gdbplugin.records import dataclass, replace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.aarch64.walk import Fault, Level
-    from gdbplugin.kernel.lazy import State
+    from gdbplugin.kernel.lazy_table import State
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gdbplugin.kernel.kernel import MANAGER, Kernel
-from gdbplugin.kernel.lazy import PAGE_BYTES, STATES, LazyPage, LazyTable, read_lazy_pages
+from gdbplugin.kernel.lazy import read_lazy_pages
+from gdbplugin.kernel.lazy_table import PAGE_BYTES, STATES, LazyPage, LazyTable
 from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, Field, Option, locate_held, unwrap

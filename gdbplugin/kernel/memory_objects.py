@@ -20,7 +20,8 @@ from gdbplugin.kernel.interface import (
     read_memory_map,
 )
 from gdbplugin.kernel.kernel import MANAGER, Kernel
-from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRange, read_lazy_pages
+from gdbplugin.kernel.lazy import LazyRange, read_lazy_pages
+from gdbplugin.kernel.lazy_table import PAGE_BYTES
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
 from gdbplugin.kernel.target import Symbols
 from gdbplugin.layout.decode import Invalid, value

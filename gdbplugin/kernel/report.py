@@ -7,7 +7,8 @@ from gdbplugin.kernel.events import Event, EventList, has_events, read_event_lis
 from gdbplugin.kernel.failure import note_failure
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.lazy import LazyPages, LazyTable, read_lazy_pages
+from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
+from gdbplugin.kernel.lazy_table import LazyTable
 from gdbplugin.kernel.pressure import PressureState, read_pressure_state
 from gdbplugin.kernel.stacks import RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.statistics import Counters, read_counters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.kernel import Kernel, WrongWordError
+from gdbplugin.kernel.kernel import Kernel, SelectionError
 from gdbplugin.machine import Machine, MachineError
 from gdbplugin.records import Protocol
 
@@ -111,19 +111,19 @@ class Target:
         return None
 
     def address(self, text: int | str) -> int:
-        """The value of an address or expression, 64 bits; raises `WrongWordError`."""
+        """The value of an address or expression, 64 bits; raises `SelectionError`."""
         if isinstance(text, int):
             return text & _LARGEST
         return self._evaluate(text)
 
     def range(self, given: Sequence[int | str | None]) -> tuple[int, int]:
-        """Start and exclusive end of `(start, end)` or `(start, None, size)`; raises `WrongWordError`."""
+        """Start and exclusive end of `(start, end)` or `(start, None, size)`; raises `SelectionError`."""
         start, end, *size = given
         first = self.address(start or 0)
         last = first + self.address(size[0] or 0) if size else self.address(end or 0)
         if last <= first:
             words = f"{_text(start)}+{_text(size[0])}" if size else f"{_text(start)}..{_text(end)}"
-            raise WrongWordError(words, "is an empty range: END must be greater than START")
+            raise SelectionError(f'"{words}" is an empty range: END must be greater than START')
         return first, last
 
     def run_test(self, test: KernelTest) -> Any:
@@ -135,7 +135,7 @@ class Target:
         raise MachineError(f"the {test.name} can be run only by a debugger")
 
     def _evaluate(self, expression: str) -> int:
-        raise WrongWordError(expression, "is not a number, and there is no debugger to evaluate it")
+        raise SelectionError(f'"{expression}" is not a number, and there is no debugger to evaluate it')
 
 
 def _text(address: int | str | None) -> str:

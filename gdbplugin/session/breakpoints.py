@@ -15,7 +15,7 @@ from types import TracebackType
 
 from gdbplugin.kernel.events import Event, kind_numbers, read_events
 from gdbplugin.kernel.kernel import MANAGER, Kernel
-from gdbplugin.kernel.lazy import PAGE_BYTES
+from gdbplugin.kernel.lazy_table import PAGE_BYTES
 from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.kernel.spaces import AddressSpace, read_spaces
 from gdbplugin.layout.probes import SWITCH, Probe

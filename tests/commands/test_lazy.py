@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gdbplugin.commands.encoding import members
-from gdbplugin.kernel.lazy import LazyTable
 from gdbplugin.kernel.lazy_list import read_lazy_list
+from gdbplugin.kernel.lazy_table import LazyTable
 from tests.commands.forms import json_of
 from tests.kernel.other_designs import small_world
 from tests.kernel.synthetic import LAZY_BASE, World

@@ -11,8 +11,8 @@ from gdbplugin.kernel.context import read_context
 from gdbplugin.kernel.events import kinds, offered_kinds, read_event_list, read_events
 from gdbplugin.kernel.journal import History, Journal
 from gdbplugin.kernel.kernel import MANAGER, Kernel, KernelNotReadyError, SelectionError
-from gdbplugin.kernel.lazy import PAGE_BYTES, LazyRun, LazyTable
 from gdbplugin.kernel.lazy_list import offered_asids, read_lazy_list
+from gdbplugin.kernel.lazy_table import PAGE_BYTES, LazyRun, LazyTable
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stacks import offered_ids, read_stack_list
 from gdbplugin.kernel.statistics import read_counters

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gdbplugin.kernel.check import read_check
 from gdbplugin.kernel.events import read_events
 from gdbplugin.kernel.kernel import MANAGER, KernelNotReadyError, NotTinyOSError
-from gdbplugin.kernel.lazy import LazyRun, read_lazy_pages
+from gdbplugin.kernel.lazy import read_lazy_pages
+from gdbplugin.kernel.lazy_table import LazyRun
 from gdbplugin.kernel.report import read_report
 from gdbplugin.layout.types import Struct
 from tests.kernel.synthetic import LAZY_BASE, STACK, STATIC_PHYSICAL, STATIC_VIRTUAL, ZERO_FRAME, World

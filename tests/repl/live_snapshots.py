@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.events import Event, Events
 from gdbplugin.kernel.frames import Frames, FrameTable
-from gdbplugin.kernel.lazy import LazyPages, LazyRange, LazyTable
+from gdbplugin.kernel.lazy import LazyPages, LazyRange
+from gdbplugin.kernel.lazy_table import LazyTable
 from gdbplugin.kernel.pressure import LEVELS, Pressure, PressureState, StrategyRecord, Threshold
 from gdbplugin.kernel.snapshot import Snapshot
 from gdbplugin.kernel.spaces import AddressSpaces, AsidAllocator, Invalidations

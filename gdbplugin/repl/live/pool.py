@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from gdbplugin.kernel.frames import Frames, FrameTable
-from gdbplugin.kernel.lazy import PAGE_BYTES
+from gdbplugin.kernel.lazy_table import PAGE_BYTES
 from gdbplugin.kernel.tasks import Names
 from gdbplugin.render.style import Style
 from gdbplugin.repl.live.drawing import (

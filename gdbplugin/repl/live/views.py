@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from gdbplugin.commands.events import meaning
 from gdbplugin.kernel.events import Event
-from gdbplugin.kernel.lazy import PAGE_BYTES, LazyPages, LazyRange
+from gdbplugin.kernel.lazy import LazyPages, LazyRange
+from gdbplugin.kernel.lazy_table import PAGE_BYTES
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.tasks import Names, task_names
 from gdbplugin.render.style import Style
