@@ -117,11 +117,11 @@ def test_an_unknown_argument_is_refused(script: str) -> None:
     assert result.stdout == ""
 
 
-def test_continuous_integration_only_calls_the_tests() -> None:
+def test_continuous_integration_only_calls_scripts() -> None:
     words = [
         line.split() for line in (TOP / ".ci/run").read_text().splitlines() if line.startswith("scripts/")
     ]
-    assert [line[0] for line in words] == ["scripts/test"] * 2
+    assert [line[0] for line in words] == ["scripts/test", "scripts/test", "scripts/docs"]
     assert words[0][1:] == ["||", "status=1"]
     assert words[1][1:] == [
         "--newest",
@@ -131,24 +131,31 @@ def test_continuous_integration_only_calls_the_tests() -> None:
         "||",
         "status=1",
     ]
+    assert words[2][1:] == ["||", "status=1"]
 
 
-@pytest.mark.parametrize("failing", ["", "first", "second"])
+@pytest.mark.parametrize("failing", ["", "first", "second", "docs"])
 def test_continuous_integration_fails_where_a_run_failed(tmp_path: Path, failing: str) -> None:
     for folder in (".ci", "scripts"):
         (tmp_path / folder).mkdir()
     shutil.copy(TOP / ".ci/run", tmp_path / ".ci/run")
-    script = tmp_path / "scripts/test"
-    script.write_text(
-        f"""#!/bin/sh
+    run = "$(basename $0) $1"
+    for name in ("test", "docs"):
+        script = tmp_path / "scripts" / name
+        script.write_text(
+            f"""#!/bin/sh
 echo "$@" >>runs
-case "$1" in --newest) [ "{failing}" != second ];; *) [ "{failing}" != first ];; esac
+case "{run}" in
+    "docs ") [ "{failing}" != docs ];;
+    "test --newest") [ "{failing}" != second ];;
+    *) [ "{failing}" != first ];;
+esac
 """
-    )
-    script.chmod(0o755)
+        )
+        script.chmod(0o755)
     done = subprocess.run([tmp_path / ".ci/run"], timeout=60)
     assert done.returncode == (1 if failing else 0)
-    assert len((tmp_path / "runs").read_text().splitlines()) == 2
+    assert len((tmp_path / "runs").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
