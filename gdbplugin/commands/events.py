@@ -27,7 +27,7 @@ _MEANING = {
     "LazyAllocate": ("{:#x}", "frame {:#x}"),
     "LazyFold": ("{:#x}", "frame {:#x} given up"),
     "PressureChange": ("from {PressureLevel}", "to {PressureLevel}"),
-    "StrategyRun": ("{Strategy}", "won {}"),
+    "StrategyRun": ("{Strategy}", "gain {}"),
     "PageMoved": ("from {:#x}", "to {:#x}"),
     "AsidRollover": ("generation {}", "{} bits"),
     "PoolLimit": ("from {} frames", "to {} frames"),

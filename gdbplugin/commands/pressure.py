@@ -109,17 +109,17 @@ def _strategies(state: PressureState, style: Style) -> str:
         )
         for entry in state.pressure.strategies or ()
     ]
-    headers = ("strategy", "runs", "skipped", "won last", "won in all", "", "last run")
+    headers = ("strategy", "runs", "skipped", "last gain", "total gain", "", "last run")
     if not rows:
         return ""
-    right = ("runs", "skipped", "won last", "won in all", "last run")
-    return style.table(headers, rows, right, dispensable=("last run", "won last", "skipped"))
+    right = ("runs", "skipped", "last gain", "total gain", "last run")
+    return style.table(headers, rows, right, dispensable=("last run", "last gain", "skipped"))
 
 
 HELP = """Show memory pressure: its level, the frames, and the strategies against it.
 
 Under the bar of free frames M, H and C mark where Medium, High and Critical begin. Each strategy is
-listed with its runs, and with what it won in the unit that it counts in.
+listed with its runs and its gain, in its own unit.
 """
 COMMAND = Command(
     "pressure",

@@ -64,7 +64,7 @@ def signed(change: int | None, style: Style) -> str:
 def _pressure(run: StressRun, style: Style) -> str:
     entered = ", ".join(f"{level} {count:,}" for level, count in run.levels_entered.items())
     strategies = "; ".join(
-        f"{entry.strategy} {style.counted(entry.run_count, 'run')}, won {style.count(entry.total_won)}"
+        f"{entry.strategy} {style.counted(entry.run_count, 'run')}, gain {style.count(entry.total_won)}"
         for entry in run.strategies
     )
     level = style.text(run.level)

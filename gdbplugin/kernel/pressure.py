@@ -31,18 +31,18 @@ class Threshold:
 
 @dataclass(frozen=True)
 class StrategyRecord:
-    """A strategy's runs and what they won, in the strategy's own unit (frames, or pages moved)."""
+    """A strategy's runs and their gain, in the strategy's own unit (frames, or pages moved)."""
 
     strategy: str | None
     """Its name."""
     skip_count: int | None
-    """Times it was passed over, having won nothing before."""
+    """Times it was skipped because it gained nothing before."""
     run_count: int | None
     """Runs."""
     last_won: int | None
-    """What the last run won, in the strategy's unit."""
+    """What the last run gained, in the strategy's unit."""
     total_won: int | None
-    """What all runs won."""
+    """What all runs gained."""
     last_run_time: int | None
     """Timer count of the last run; 0 before."""
     backoff: int | None

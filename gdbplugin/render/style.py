@@ -90,12 +90,12 @@ class Style:
 
     @property
     def missing(self) -> str:
-        """What stands for a value that is not to be had."""
+        """What stands for a value that is not available."""
         return "-" if self.plain else "—"
 
     @property
     def ellipsis(self) -> str:
-        """What stands for the rest of a word that was cut off."""
+        """What stands for the rest of a shortened word."""
         return "~" if self.plain else "…"
 
     def gauge(self, part: int | None, whole: int | None, width: int = 12) -> str:
