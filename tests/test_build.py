@@ -58,7 +58,7 @@ def test_a_changed_source_is_built_again(built: Sandbox, change: str) -> None:
     assert (elf_after.st_ino, elf_after.st_mtime_ns) == (elf_before.st_ino, elf_before.st_mtime_ns)
 
 
-def test_a_failing_build_says_so_each_time_and_leaves_the_last_kernel(built: Sandbox) -> None:
+def test_a_failing_build_says_so_and_leaves_the_last_kernel(built: Sandbox) -> None:
     source = built.top / "kernel/src/main.rs"
     source.write_text("left\n")
     touch_later(source)

@@ -61,7 +61,7 @@ def image_of(tmp_path: Path, contents: bytes) -> bytes:
     return (tmp_path / "kernel8.img").read_bytes()
 
 
-def test_segments_stand_at_their_physical_addresses_with_zeroes_between(tmp_path: Path) -> None:
+def test_segments_are_at_their_physical_addresses(tmp_path: Path) -> None:
     contents = elf((PT_LOAD, 0x80010, b"data", 4), (PT_LOAD, 0x80000, b"code", 4))
     assert image_of(tmp_path, contents) == b"code" + bytes(12) + b"data"
 

@@ -41,7 +41,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_packages_of_an_earlier_time_are_removed_and_the_others_stay(archive: Path) -> None:
+def test_old_packages_are_removed_and_the_others_stay(archive: Path) -> None:
     packages = archive / "packages"
     packages.mkdir()
     for name in ("gdb_17.1-1_amd64.deb", "libc6_2.42_amd64.deb"):
@@ -52,7 +52,7 @@ def test_packages_of_an_earlier_time_are_removed_and_the_others_stay(archive: Pa
     assert (archive / "asked").read_text().split()[1] == "update"
 
 
-def test_apt_is_told_of_no_other_archive_and_no_installed_package(archive: Path) -> None:
+def test_apt_sees_only_our_archive_and_nothing_installed(archive: Path) -> None:
     newest.Archive(archive).fetch(["gdb"])
     settings = dict(
         line.rstrip(";").split(" ", 1) for line in (archive / "apt/apt.conf").read_text().splitlines()
@@ -101,7 +101,7 @@ def test_where_they_cannot_be_had_the_reason_is_one_line(
     assert "\n" not in str(ended.value)
 
 
-def test_tests_that_cannot_run_count_as_skipped_with_the_reason_at_the_end() -> None:
+def test_tests_that_cannot_run_are_skipped_with_the_reason() -> None:
     arguments = [
         "-m",
         "pytest",

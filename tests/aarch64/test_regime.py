@@ -149,7 +149,7 @@ def test_el2_has_one_range_or_two():
     assert el2_regime(el2(1 << 34 | 1 << 27), 0).notes == ()
 
 
-def test_el2_without_its_control_register_is_answered_with_a_note():
+def test_el2_without_its_control_register_gives_a_note():
     machine = el2(0)
     del machine.registers["HCR_EL2"]
     assert "HCR_EL2" in el2_regime(machine, 0).notes[0]

@@ -100,7 +100,7 @@ def test_the_library_has_the_same(design):
 
 
 @pytest.mark.parametrize("word", OBJECTS)
-def test_every_object_is_by_its_schema_with_one_note_on_what_is_missing(design, word):
+def test_each_object_fits_its_schema_with_one_note_on_what_lacks(design, word):
     session, _ = design
     content = session.json(word)
     validate(content)
@@ -365,7 +365,7 @@ def test_its_fault_is_a_translation_fault_at_el2(variant_elf):
     assert report.where.text == "nothing that this kernel has on record"
 
 
-def test_its_serial_line_is_typed_to_without_waiting_for_a_prompt(design_elf):
+def test_its_console_is_typed_to_without_waiting_for_a_prompt(design_elf):
     done = subprocess.run(
         [sys.executable, "-m", "gdbplugin.repl.main", "--kernel", design_elf, "-c", "console l", "-c", "*s"],
         capture_output=True,

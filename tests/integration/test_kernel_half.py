@@ -172,7 +172,7 @@ def test_devices_as_memory(guest):
     assert [entry[:2] for entry in found] == [(f"devices at {address:#x}", "device memory")]
 
 
-def test_records_that_cannot_be_read_leave_the_findings_that_say_why(guest, kernel_elf):
+def test_unreadable_records_leave_findings_that_say_why(guest, kernel_elf):
     machine, memory = guest
     address = records(kernel_elf) + 0x1000
     place, descriptor = levels(machine, address)[-1]

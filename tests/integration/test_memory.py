@@ -173,7 +173,7 @@ def test_a_move_that_cannot_be_is_refused(machine: TinyOS) -> None:
     assert again["pages"] == report["pages"]
 
 
-def test_dozens_of_stacks_and_tens_of_thousands_of_lazy_pages_at_once(machine: TinyOS) -> None:
+def test_dozens_of_stacks_and_ten_thousands_of_lazy_pages(machine: TinyOS) -> None:
     before = figures(machine.shell("*s"))
     for _ in range(64):
         assert "started" in machine.shell("spawn reserver 512 100")

@@ -114,7 +114,7 @@ def test_our_own_manager_is_as_it_was():
     assert DesignLayout(StaticTable({MANAGER: static}), search).static(SCHEDULER) is None
 
 
-def test_a_manager_of_our_path_but_of_the_designs_shape_is_renamed():
+def test_a_manager_with_our_path_and_their_shape_is_renamed():
     static = Static(MANAGER, 0x1000, mutex(option(manager())))
     found = DesignLayout(StaticTable({MANAGER: static}), lambda _names: {}).static(MANAGER)
     assert locate_held(found.type, "stats")[0] is not None
@@ -144,7 +144,7 @@ def test_of_two_managers_the_user_chooses():
         two_managers("pare::DYNAMIC_MEMORY_MANAGER").static(MANAGER)
 
 
-def test_a_static_that_is_only_called_like_one_of_ours_is_not_taken_for_it():
+def test_a_static_with_our_name_and_another_shape_is_not_used():
     assert two_managers("one::OTHER").static(SCHEDULER) is None
 
 
@@ -424,7 +424,7 @@ def with_field(type_, name, other):
         *("total_lazy_pages", "enabled", *_ADDED),
     ],
 )
-def test_what_is_called_like_a_field_of_the_design_and_is_something_else_breaks_nothing(name, other):
+def test_a_field_of_a_known_name_and_another_type_is_ignored(name, other):
     world = OtherWorld(mutex(with_field(manager(), name, other)))
     world.bytes[:] = b"\1" * len(world.bytes)
     for word in WORDS:

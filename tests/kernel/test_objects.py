@@ -77,7 +77,7 @@ def test_lazy_pages_of_a_state_and_of_an_address_space():
         read_lazy_list(kernel, asid=99)
 
 
-def test_an_asid_of_an_older_generation_chooses_nothing_and_is_not_offered():
+def test_an_asid_of_an_old_generation_is_not_selected_or_offered():
     world = World()
     world.manager["context_switcher"]["spaces"][1].update(generation=2, asid=12)
     kernel = world.kernel()
@@ -281,7 +281,7 @@ def test_the_space_that_a_core_holds():
     assert context.space_on(context.cores[0]).number == 1
 
 
-def test_a_long_read_is_of_what_single_walks_find_and_reads_each_table_once():
+def test_a_long_read_equals_single_walks_and_reads_tables_once():
     world = World()
     for number in (5, 6, 7, 9, 10):
         world.lazy(number, 2)

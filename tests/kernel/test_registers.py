@@ -37,7 +37,7 @@ def test_a_word_means_one_register_or_all_that_begin_so(word, names):
     assert matching(word) == names
 
 
-def test_a_register_that_is_not_known_is_told_with_those_that_are():
+def test_an_unknown_register_is_named_with_the_known_ones():
     with pytest.raises(SelectionError, match="TTBR0, TTBR1, TCR"):
         read_registers(stopped(), name="XYZZY")
 

@@ -66,7 +66,7 @@ def test_only_the_records_that_the_ranges_name_are_read():
     assert (table, 16 * 32) in reads
 
 
-def test_ranges_that_do_not_account_for_every_page_have_all_records_read():
+def test_incomplete_ranges_have_all_records_read():
     world = World()
     world.manager["lazy_allocator"]["ranges"] = [{"first": 0, "pages": 2, "owner": 1}]
     assert len(read_lazy_pages(world.kernel()).pages) == 5

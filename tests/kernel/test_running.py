@@ -35,7 +35,7 @@ def test_it_is_the_register_that_is_in_use_or_the_one_kept(state, registers):
     assert read_report(kernel).running == (RunningStack(1, 0, LIVE),)
 
 
-def test_a_pointer_out_of_its_stack_is_shown_at_el0_and_taken_for_anothers_in_the_kernel():
+def test_a_pointer_outside_its_stack_is_shown_only_at_el0():
     wild = 0xDEAD_BEE0
     assert read_stack_list(world(EL0, SP=wild).kernel()).running == (RunningStack(1, 0, wild),)
     assert read_stack_list(world(EL1_OWN_POINTER, SP_EL0=wild).kernel()).running == ()
