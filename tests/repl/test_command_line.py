@@ -119,7 +119,7 @@ def test_line_in_submenu_is_parsed_without_star(line: str, meant: Action) -> Non
         ("console  ", "console needs a TEXT"),
         (
             "live x",
-            'no view "x" (known: s stats, d stacks, l lazy, p pressure, e events)',
+            'no view "x" (known: s stats, d stacks, l lazy, p pressure, e events',
         ),
         ("live s d", 'no view "s d"'),
         ("restart now", "takes no arguments"),

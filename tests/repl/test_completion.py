@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gdbplugin.commands import COMMANDS
 from gdbplugin.commands.descriptor import Parameter
+from gdbplugin.repl.command_line import VIEWS
 from gdbplugin.repl.completion import Offer, complete
 
 _GDB = {
@@ -16,6 +18,8 @@ _GDB = {
     "print kernel_m": ["print kernel_main"],
     "help inf": ["help inferior", "help info"],
 }
+
+LETTERED = [command for command in COMMANDS if command.letter]
 
 
 class Source:
@@ -41,27 +45,7 @@ def words(text: str, *, in_submenu: bool = False) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "offered"),
     [
-        (
-            "*",
-            [
-                "*c",
-                "*context",
-                "*d",
-                "*e",
-                "*events",
-                "*l",
-                "*lazy",
-                "*p",
-                "*pressure",
-                "*r",
-                "*report",
-                "*s",
-                "*stacks",
-                "*stats",
-                "*stress",
-                "*t",
-            ],
-        ),
+        ("*", sorted(f"*{text}" for command in LETTERED for text in (command.letter, command.word))),
         ("*sta", ["*stacks", "*stats"]),
         ("st", ["stacks", "stats", "stress", "stack", "step"]),
         ("tinyos sta", ["stacks", "stats"]),
@@ -78,7 +62,7 @@ def words(text: str, *, in_submenu: bool = False) -> list[str]:
         ("break kernel::sch", ["kernel::scheduler::end", "kernel::scheduler::run"]),
         # GDB completes a symbol from a part in its middle.
         ("break sched", ["kernel::scheduler::end"]),
-        ("live ", ["d", "e", "l", "p", "s"]),
+        ("live ", sorted(VIEWS)),
         ("live d", ["d"]),
         ("help li", ["live"]),
         ("help sta", ["stacks", "stats"]),

@@ -185,9 +185,9 @@ def test_ctrl_c_and_ctrl_d_quit_and_target_keeps_running(shared_machine: TinyOS,
 def test_unknown_view_or_no_terminal_is_a_one_line_error(shared_machine: TinyOS) -> None:
     with (
         terminal(),
-        pytest.raises(SessionError, match=r'^no view "z" [(]known: s stats, d ') as caught,
+        pytest.raises(SessionError, match=r'^no view "nonsense" [(]known: s stats, d ') as caught,
     ):
-        run_live(shared_machine, "z")
+        run_live(shared_machine, "nonsense")
     assert "\n" not in str(caught.value)
     with pytest.raises(SessionError, match="live needs a whole terminal"):
         run_live(shared_machine)

@@ -65,7 +65,7 @@ def test_help_explains_own_commands_and_asks_gdb_for_others(converse: Conversati
 
     def script(person: Person) -> None:
         overview = person.says_and_sees("help", "Ctrl-D quits.")
-        for word in ("*s, stats", "*d, stacks", "translate", "console", "live [s|d|l|p|e]", "restart"):
+        for word in ("*s, stats", "*d, stacks", "translate", "console", "live [s|d|l|p|e", "restart"):
             assert word in overview
         person.says_and_sees("help *d", gdbs)
         person.says_and_sees("help live", "full-screen view")

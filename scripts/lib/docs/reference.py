@@ -58,7 +58,7 @@ def _command(command: Command) -> str:
         f"JSON: {', '.join(_schema_link(name) for name in names)}. GDB/MI: `-tinyos-{command.word}`."
     )
     if command.letter:
-        lines.append(f"The kernel's shell calls it `*{command.letter}`.")
+        lines.append(f"At the prompt and in GDB also `*{command.letter}`, as in the kernel's shell.")
     return "\n".join(lines)
 
 
