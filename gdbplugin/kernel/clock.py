@@ -39,6 +39,17 @@ class Clock:
         return self.seconds(max(0, self.now - time))
 
 
+class Timed:
+    """An object of one stop, with the time of it."""
+
+    clock: Clock
+
+    @property
+    def time(self) -> Clock:
+        """The kernel's own timer; all times are counts of it."""
+        return self.clock
+
+
 def read_clock(kernel: Kernel) -> Clock:
     """The clock by core 0's registers, else by the kernel's records and the newest event."""
     machine = kernel.machine

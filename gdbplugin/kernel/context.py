@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from gdbplugin.aarch64.cores import Core, read_cores
 from gdbplugin.aarch64.regime import RegimeUnknownError, regime_at
-from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.clock import Clock, Timed, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.spaces import AddressSpace, AddressSpaces, read_spaces
-from gdbplugin.kernel.tasks import Task, Tasks, read_tasks
+from gdbplugin.kernel.tasks import Scheduled, Tasks, read_tasks
 from gdbplugin.records import dataclass
 
 
@@ -38,7 +38,7 @@ class CoreContext(Core):
 
 
 @dataclass(frozen=True)
-class Context(Noticed):
+class Context(Noticed, Timed, Scheduled):
     """The cores, the address spaces, and the tasks that have them."""
 
     json_fields = ("context", "cores", "tasks", "current_task", "time")
@@ -53,21 +53,6 @@ class Context(Noticed):
     def context(self) -> AddressSpaces:
         """The context switcher."""
         return self.spaces
-
-    @property
-    def tasks(self) -> tuple[Task, ...] | None:
-        """The tasks ever used, in the order of their numbers; null in a kernel without a scheduler."""
-        return None if self.scheduler is None else self.scheduler.tasks
-
-    @property
-    def current_task(self) -> int | None:
-        """The task whose registers are in the CPU."""
-        return None if self.scheduler is None else self.scheduler.current
-
-    @property
-    def time(self) -> Clock:
-        """The kernel's own timer; all times are counts of it."""
-        return self.clock
 
     def space_on(self, core: CoreContext) -> AddressSpace | None:
         """The active address space whose table a core's TTBR0 holds."""

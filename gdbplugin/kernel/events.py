@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.clock import Clock, Timed, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, NotTinyOSError, SelectionError
 from gdbplugin.kernel.target import Target
@@ -60,7 +60,7 @@ class Events:
 
 
 @dataclass(frozen=True)
-class EventList(Noticed):
+class EventList(Noticed, Timed):
     """The newest events of the ring that pass the filters.
 
     `names` has the names of the enums that events hold as numbers.
@@ -80,11 +80,6 @@ class EventList(Noticed):
     clock: Clock
     since_stop: int | None
     """With --since-stop: how many events there were at that earlier stop; null without."""
-
-    @property
-    def time(self) -> Clock:
-        """The kernel's own timer; all times are counts of it."""
-        return self.clock
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)

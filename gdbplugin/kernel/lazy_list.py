@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.walk import Translation, translate
-from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.clock import Clock, Timed, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import Kernel, SelectionError
 from gdbplugin.kernel.lazy import LazyPages, LazyRange, read_lazy_pages
@@ -70,7 +70,7 @@ class LazyPageDetail:
 
 
 @dataclass(frozen=True)
-class LazyList(Noticed):
+class LazyList(Noticed, Timed):
     """The lazy page allocator, and the pages that were asked for.
 
     `selected` are those pages, of which `limit` (None: all) are to be shown; `ranges` are the reserved ranges
@@ -98,11 +98,6 @@ class LazyList(Noticed):
     def pages(self) -> LazyTable:
         """The pages that pass the filters, at most as many as --limit says; ascending."""
         return self.selected[: self.limit]
-
-    @property
-    def time(self) -> Clock:
-        """The kernel's own timer; all times are counts of it."""
-        return self.clock
 
     def __iter__(self) -> Iterator[LazyPage]:
         return iter(self.selected)

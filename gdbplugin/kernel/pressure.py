@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.clock import Clock, Timed, read_clock
 from gdbplugin.kernel.design import LEVELS
 from gdbplugin.kernel.frames import Frames, read_frames
 from gdbplugin.kernel.interface import read_strategy_units
@@ -104,7 +104,7 @@ def _lists(kernel: Kernel, values: dict[str, Any]) -> dict[str, object]:
 
 
 @dataclass(frozen=True)
-class PressureState(Noticed):
+class PressureState(Noticed, Timed):
     """The pressure handler, the frame pool (None where the kernel has none on record), and the time."""
 
     json_fields = ("pressure", "frames", "units", "time")
@@ -116,11 +116,6 @@ class PressureState(Noticed):
     clock: Clock
     units: dict[str, str]
     """What each strategy counts as its gain; empty in a kernel that does not say."""
-
-    @property
-    def time(self) -> Clock:
-        """The kernel's own timer; all times are counts of it."""
-        return self.clock
 
     @property
     def free(self) -> int | None:

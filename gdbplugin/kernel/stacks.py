@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gdbplugin.aarch64.cores import read_cores
-from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.clock import Clock, Timed, read_clock
 from gdbplugin.kernel.events import Event, EventList, has_events, read_event_list
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import MANAGER, Kernel, SelectionError
 from gdbplugin.kernel.space_maps import Permissions, read_space_map
 from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
 from gdbplugin.kernel.target import Target
-from gdbplugin.kernel.tasks import Task, Tasks, read_tasks
+from gdbplugin.kernel.tasks import Scheduled, Tasks, read_tasks
 from gdbplugin.kernel.variations import SPACES, together
 from gdbplugin.layout.decode import Invalid
 from gdbplugin.records import dataclass, replace
@@ -197,7 +197,7 @@ class MappedPage:
 
 
 @dataclass(frozen=True)
-class StackList(Noticed):
+class StackList(Noticed, Timed, Scheduled):
     """All stacks, or one (`chosen`) with its newest events and its mapped pages."""
 
     json_fields = ("stacks", "running", "events", "mapped_pages", "tasks", "current_task", "time")
@@ -219,21 +219,6 @@ class StackList(Noticed):
     def events(self) -> tuple[Event, ...] | None:
         """With ID: its newest events, oldest first; null without ID, and in a kernel that records none."""
         return None if self.recent is None else self.recent.events
-
-    @property
-    def tasks(self) -> tuple[Task, ...] | None:
-        """The tasks ever used, in the order of their numbers; null in a kernel without a scheduler."""
-        return None if self.scheduler is None else self.scheduler.tasks
-
-    @property
-    def current_task(self) -> int | None:
-        """The task whose registers are in the CPU."""
-        return None if self.scheduler is None else self.scheduler.current
-
-    @property
-    def time(self) -> Clock:
-        """The kernel's own timer; all times are counts of it."""
-        return self.clock
 
     def __iter__(self) -> Iterator[DynamicStack]:
         return iter(self.stacks.stacks)

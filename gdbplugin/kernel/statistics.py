@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.kernel.clock import Clock, read_clock
+from gdbplugin.kernel.clock import Clock, Timed, read_clock
 from gdbplugin.kernel.journal import Noticed
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.records import asdict, dataclass
@@ -72,7 +72,7 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class Counters(Noticed):
+class Counters(Noticed, Timed):
     """All counters there are. `since` is None where no earlier stop is known to compare with.
 
     `enabled` is of other kernels of this design, whose memory management can be switched off.
@@ -92,11 +92,6 @@ class Counters(Noticed):
     """Whether the kernel was stopped in the middle of a change: figures may not agree."""
     enabled: bool | None = None
     """Whether the memory management is on; null in a kernel that has no such setting."""
-
-    @property
-    def time(self) -> Clock:
-        """The kernel's own timer; all times are counts of it."""
-        return self.clock
 
 
 def read_statistics(kernel: Kernel) -> DynamicMemoryStats:

@@ -43,6 +43,22 @@ class Tasks:
     tasks: tuple[Task, ...]
 
 
+class Scheduled:
+    """An object with what the scheduler knew at the same stop; None in a kernel without a scheduler."""
+
+    scheduler: Tasks | None
+
+    @property
+    def tasks(self) -> tuple[Task, ...] | None:
+        """The tasks ever used, in the order of their numbers; null in a kernel without a scheduler."""
+        return None if self.scheduler is None else self.scheduler.tasks
+
+    @property
+    def current_task(self) -> int | None:
+        """The task whose registers are in the CPU."""
+        return None if self.scheduler is None else self.scheduler.current
+
+
 def read_tasks(kernel: Kernel) -> Tasks | None:
     """Decode the scheduler, one read; None, and a note, if this kernel has none."""
     if kernel.layout.static(SCHEDULER) is None:
