@@ -16,6 +16,10 @@ class MachineError(Exception):
     """Something could not be read from the machine, or done with it. The message is one plain sentence."""
 
 
+class SelectionError(MachineError):
+    """What was asked for does not exist: a core, an ASID, an ID."""
+
+
 class PhysicalReadError(MachineError):
     """A range of physical memory could not be read."""
 
@@ -29,7 +33,7 @@ class PhysicalReadError(MachineError):
 
 
 class UnreadableMemoryError(PhysicalReadError):
-    """A range that cannot be read from here, although the processor may read it: nothing is known of it."""
+    """A range that cannot be read from here, although the processor may read it: its content is unknown."""
 
 
 class PhysicalWriteError(MachineError):

@@ -1,7 +1,8 @@
-"""Finds and tries the programs that build, run and debug TinyOS, and says how to install them.
+"""Finds and tries the programs that run and debug TinyOS, and says how to install them.
 
 Set-up (scripts/lib/setup.py) runs this before any package is installed, so it uses only Python's standard
-library. A program is tried for what it must do; versions are compared only if there is no other way.
+library; scripts/lib/rust.py adds the Rust that builds the kernel.
+A program is tried for what it must do; versions are compared only if there is no other way.
 """
 
 from __future__ import annotations
@@ -22,11 +23,8 @@ Result = TypeVar("Result")
 PYTHON_MINIMUM = "3.11"
 QEMU_MINIMUM = "9.0"
 GDB_MINIMUM = "13"
-KERNEL_TARGET = "aarch64-unknown-none-softfloat"
 
 _TRIAL_SECONDS = 20.0
-# rustup may first have to download the toolchain that a rust-toolchain.toml names.
-_RUSTUP_SECONDS = 600.0
 _GDB_TRIAL = (
     "python import sys; gdb.execute('set architecture aarch64', to_string=True); gdb.MICommand; "
     "print('serves', gdb.VERSION, '%d.%d' % sys.version_info[:2])"
@@ -104,23 +102,6 @@ GDB = Need(
 )
 
 
-def rust_need(minimum: str) -> Need:
-    """The Rust that builds the kernel, version `minimum` or newer."""
-    rustup = f"rustup toolchain install stable --target {KERNEL_TARGET}"
-    return Need(
-        f"Rust {minimum} or newer with clippy, rustfmt and the target {KERNEL_TARGET}",
-        "cargo",
-        {
-            "Debian": "apt install rustc-web cargo-web rust-web-src rustfmt-web rust-web-clippy lld"
-            "  (12, 13, with the security archive; 12: lld-19. Newer: without -web)",
-            "Ubuntu": f"apt install rustup && {rustup}",
-            "Fedora": f"dnf install rustup && rustup-init -y --target {KERNEL_TARGET}",
-            "Arch": f"pacman -S rustup && {rustup}",
-            "macOS": f"brew install rustup && {rustup}",
-        },
-    )
-
-
 # Versions
 
 
@@ -180,7 +161,7 @@ def first_that_serves(trial: Callable[[str], Result], candidates: Iterable[str],
     raise UnfitError("; ".join(problems) or f"there is no program {program}")
 
 
-def _run(
+def run(
     arguments: Sequence[str],
     *,
     seconds: float = _TRIAL_SECONDS,
@@ -207,7 +188,8 @@ def _run(
         raise UnfitError(f"found {arguments[0]}, but it did not answer within {seconds:g} s") from error
 
 
-def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line that a failed program wrote, else its exit status."""
     said = [line.strip() for line in (done.stderr + done.stdout).splitlines()]
     reasons = [line for line in said if line and not line.startswith("Error while executing Python")]
     return reasons[-1] if reasons else f"it exited with status {done.returncode}"
@@ -233,16 +215,16 @@ def try_python(path: str) -> str:
     version = python_version(path)
     if not at_least(version, PYTHON_MINIMUM):
         raise UnfitError(f"found {path}, which is {version or 'of no known version'}")
-    if _run([path, "-c", "import venv, ensurepip"]).returncode != 0:
+    if run([path, "-c", "import venv, ensurepip"]).returncode != 0:
         raise UnfitError(f"found {path}, but without the modules venv and ensurepip")
     return path
 
 
 def python_version(path: str) -> str:
     """Major and minor version of a Python, `3.11`. Raises `UnfitError` if it does not run."""
-    answer = _run([path, "-c", _PYTHON_VERSION])
+    answer = run([path, "-c", _PYTHON_VERSION])
     if answer.returncode != 0:
-        raise UnfitError(f"found {path}, but it does not run: {_last_words(answer)}")
+        raise UnfitError(f"found {path}, but it does not run: {last_words(answer)}")
     return answer.stdout.strip()
 
 
@@ -258,9 +240,9 @@ def try_compiler(path: str) -> str:
     """The path, if this compiler links a program. Raises `UnfitError`."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [path, "-x", "c", "-o", str(Path(folder) / "program"), "-"]
-        done = _run(arguments, given="int main(void) { return 0; }\n")
+        done = run(arguments, given="int main(void) { return 0; }\n")
     if done.returncode != 0:
-        raise UnfitError(f"found {path}, but it cannot link a program: {_last_words(done)}")
+        raise UnfitError(f"found {path}, but it cannot link a program: {last_words(done)}")
     return path
 
 
@@ -274,11 +256,11 @@ def find_qemu() -> str:
 
 def try_qemu(path: str) -> str:
     """The path, if this QEMU has the machine raspi4b. Raises `UnfitError`."""
-    machines = _run([path, "-M", "help"])
+    machines = run([path, "-M", "help"])
     if machines.returncode != 0:
-        raise UnfitError(f"found {path}, but it does not run: {_last_words(machines)}")
+        raise UnfitError(f"found {path}, but it does not run: {last_words(machines)}")
     if "raspi4b" not in machines.stdout.split():
-        version = re.search(r"QEMU \S* *version (\d[\d.]*)", _run([path, "--version"]).stdout)
+        version = re.search(r"QEMU \S* *version (\d[\d.]*)", run([path, "--version"]).stdout)
         known = version[1] if version else "of no known version"
         raise UnfitError(f"found {path}, which is {known} and has no machine raspi4b")
     return path
@@ -307,10 +289,10 @@ def try_gdb(path: str) -> str:
 @functools.cache
 def _gdb_problem(path: str) -> str:
     """Why a GDB is not usable; empty if it is. Starting one takes a while, so each is tried once."""
-    done = _run([path, "-nx", "-batch", "-ex", _GDB_TRIAL], environment=gdb_environment())
+    done = run([path, "-nx", "-batch", "-ex", _GDB_TRIAL], environment=gdb_environment())
     answer = next((line.split() for line in done.stdout.splitlines() if line.startswith("serves ")), [])
     if len(answer) < 3:
-        return f"but it lacks AArch64 or Python: {_last_words(done)}"
+        return f"but it lacks AArch64 or Python: {last_words(done)}"
     # Fedora's GDB says "Fedora Linux 15.2": its number is the last word before Python's version.
     gdb_version, python_version = answer[-2:]
     if not at_least(gdb_version, GDB_MINIMUM):
@@ -318,6 +300,10 @@ def _gdb_problem(path: str) -> str:
     if not at_least(python_version, PYTHON_MINIMUM):
         return f"but with Python {python_version} inside"
     return ""
+
+
+RAM_VARIABLE, CONSOLE_VARIABLE = "TINYOS_RAM", "TINYOS_CONSOLE"
+"""By these a session tells its GDB where the guest's RAM and the console's log are: names of files."""
 
 
 def gdb_environment() -> dict[str, str]:
@@ -331,106 +317,3 @@ def gdb_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("PYTHON") or name in _OF_ANY_PYTHON
     }
-
-
-# Rust
-
-
-@dataclass(frozen=True)
-class Rust:
-    """A Rust that builds the kernel."""
-
-    cargo: str
-    host: str
-    """The target triple of this machine."""
-    build_std: bool
-    """Whether the target's `core` must be built from source."""
-    linker: str
-    """The linker that cargo must use; empty if Rust has its own."""
-
-
-@dataclass(frozen=True)
-class Toolchain:
-    """An installed Rust, possibly incomplete."""
-
-    sysroot: Path
-    host: str
-
-    @property
-    def cargo(self) -> str:
-        """The toolchain's own cargo: the one on PATH may be a proxy or a link."""
-        return str(self.sysroot / "bin" / "cargo")
-
-    @property
-    def has_target(self) -> bool:
-        """Whether it has a compiled `core` for the kernel's target."""
-        return any((self.sysroot / "lib/rustlib" / KERNEL_TARGET / "lib").glob("libcore-*.rlib"))
-
-    @property
-    def has_components(self) -> bool:
-        """Whether it has cargo, clippy and rustfmt."""
-        names = ("cargo", "cargo-clippy", "clippy-driver", "cargo-fmt", "rustfmt")
-        return all(os.access(self.sysroot / "bin" / name, os.X_OK) for name in names)
-
-    def rust(self) -> Rust:
-        """The Rust, if it can build the kernel. Raises `UnfitError`."""
-        if not self.has_components:
-            raise UnfitError(f"found {self.cargo}, but without clippy and rustfmt")
-        source = self.sysroot / "lib/rustlib/src/rust/library/core/Cargo.toml"
-        if not self.has_target and not source.is_file():
-            raise UnfitError(
-                f"found {self.cargo}, but without the target {KERNEL_TARGET}, "
-                "and without the library's source to build it from"
-            )
-        linker = ""
-        if not os.access(self.sysroot / "lib/rustlib" / self.host / "bin" / "rust-lld", os.X_OK):
-            linker = next(iter(on_path_numbered("ld.lld")), "")
-            if not linker:
-                raise UnfitError(f"found {self.cargo}, but neither rust-lld nor ld.lld")
-        return Rust(self.cargo, self.host, not self.has_target, linker)
-
-
-def rust_minimum(kernel: Path) -> str:
-    """The oldest Rust that the kernel's manifest allows; else the first with its edition, 2024."""
-    try:
-        manifest = (kernel / "Cargo.toml").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        manifest = ""
-    found = re.search(r'^rust-version *= *"([0-9.]+)"', manifest, re.MULTILINE)
-    return found[1] if found else "1.85"
-
-
-def find_rustup() -> str | None:
-    """The installed rustup, also in a folder that is on PATH only in shells started later."""
-    return shutil.which("rustup") or shutil.which("rustup", path=os.path.expanduser("~/.cargo/bin"))
-
-
-def rustup_cargo(kernel: Path) -> str | None:
-    """The cargo of the toolchain that rustup chooses in the kernel's folder, where a file may name one."""
-    rustup = find_rustup()
-    if rustup is None:
-        return None
-    done = _run([rustup, "which", "cargo"], seconds=_RUSTUP_SECONDS, folder=kernel)
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def toolchain(cargo: str, kernel: Path) -> Toolchain:
-    """The toolchain that a cargo belongs to. Raises `UnfitError` if it is too old or does not run.
-
-    The compiler next to that cargo, run in the kernel's folder, says where its toolchain is.
-    """
-    # Ubuntu's cargo-1.89 is a link into the toolchain's own folder.
-    beside = Path(cargo if Path(cargo).name == "cargo" else os.path.realpath(cargo)).parent
-    try:
-        answer = _run([str(beside / "rustc"), "--print", "sysroot"], folder=kernel, seconds=_RUSTUP_SECONDS)
-    except UnfitError as error:
-        raise UnfitError(f"found {cargo}, but its rustc does not run") from error
-    sysroot = Path(answer.stdout.strip())
-    if answer.returncode != 0:
-        raise UnfitError(f"found {cargo}, but its rustc does not run: {_last_words(answer)}")
-    said = _run([str(sysroot / "bin" / "rustc"), "--version", "--verbose"]).stdout
-    facts = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
-    version = facts.get("release", "")
-    if not at_least(version, rust_minimum(kernel)):
-        raise UnfitError(f"found {cargo}, which is {version or 'of no known version'}")
-    return Toolchain(sysroot, facts.get("host", ""))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Generator, Iterator
@@ -27,6 +29,8 @@ _PROGRAMS = {"--tinyos-qemu": "TINYOS_QEMU", "--tinyos-gdb": "TINYOS_GDB"}
 _EVENTS = 20
 _CONSOLE_LINES = 40
 _EVIDENCE_SECONDS = 10.0
+_DUMP = "failure.dump"
+_LONGEST_NAME = 120
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--tinyos-kernel", metavar="ELF", help="the kernel to boot (else $TINYOS_KERNEL)")
     group.addoption("--tinyos-qemu", metavar="PROGRAM", help="QEMU (else $TINYOS_QEMU, qemu-system-aarch64)")
     group.addoption("--tinyos-gdb", metavar="PROGRAM", help="GDB (else $TINYOS_GDB, gdb-multiarch)")
+
+    group.addoption(
+        "--tinyos-dumps",
+        metavar="DIR",
+        help="where a failed test's machines are dumped (else into pytest's cache); `none` for no dumps",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -170,7 +180,7 @@ def _attach(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[
         if report.failed:
             if call.excinfo is None or error is not call.excinfo.value:
                 state = _state(machine)
-            for title, text in [*state, *_console(machine)]:
+            for title, text in [*state, *_dumped(item, name, machine), *_console(machine)]:
                 report.sections.append((f"TinyOS {title} ({name})", text))
 
 
@@ -188,18 +198,49 @@ def _machines_of(item: pytest.Item) -> list[tuple[str, TinyOS]]:
 
 
 def _state(machine: TinyOS) -> Sections:
-    """A machine's report and events, or why they are not available: the machine may be what failed."""
+    """A machine's report, events and backtraces, or why there are none: the machine may be what failed."""
     from gdbplugin.session import SessionError
 
     found = []
-    commands = {"report": "tinyos report", "events": f"tinyos events {_EVENTS}"}
+    commands = {
+        "report": "tinyos report",
+        "events": f"tinyos events {_EVENTS}",
+        "backtraces": "tinyos backtrace --all",
+    }
     try:
         with _stopped_for_a_moment(machine) as gdb:
             for title, command in commands.items():
                 found.append((title, gdb.execute(command, _EVIDENCE_SECONDS)))
+            if not machine.is_attached and machine.qemu.ram is not None:
+                machine.dump(machine.qemu.directory / _DUMP, _EVIDENCE_SECONDS)
     except SessionError as error:
         found.append(("state", f"not available: {error.message}"))
     return found
+
+
+def _dumped(item: pytest.Item, fixture: str, machine: TinyOS) -> Sections:
+    """Keep the dump that was taken with the machine's state; says where it is."""
+    folder = _dump_folder(item.config)
+    taken = None if machine.is_attached else machine.qemu.directory / _DUMP
+    if folder is None or taken is None or not taken.is_file():
+        return []
+    name = re.sub(r"[^\w.-]+", "-", f"{item.nodeid}-{fixture}").strip("-")[-_LONGEST_NAME:]
+    place = folder / f"{name}.dump"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.move(taken, place)
+    except OSError as error:
+        return [("dump", f"not written: {error}")]
+    return [("dump", f"{place}\nopen it with: tinyos-repl --dump {shlex.quote(str(place))}")]
+
+
+def _dump_folder(config: pytest.Config) -> Path | None:
+    """Where dumps go; None if they are not wanted, or there is no cache to put them into."""
+    named = config.getoption("--tinyos-dumps")
+    if named is not None:
+        return None if named == "none" else Path(named).absolute()
+    cache = getattr(config, "cache", None)
+    return None if cache is None else Path(cache.mkdir("tinyos-dumps"))
 
 
 def _console(machine: TinyOS) -> Sections:

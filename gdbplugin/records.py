@@ -6,7 +6,7 @@ the same functions. They are still dataclasses: what `dataclasses` and `inspect`
 demand.
 
 Only what this package uses is supported: `@dataclass(frozen=True)`, plain defaults, and `field` for an extra
-value: keyword-only, made by a factory by default, neither shown nor compared.
+field, which is keyword-only, has a default from a factory, and is neither shown nor compared.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class _Missing:
-    """The default of a field without a default."""
+    """Marks a field that has no default."""
 
 
 class _Field:
-    """A field: its name, its default, and for an extra field the factory of its value."""
+    """A field: its name, its default and, for an extra field, the factory of its default."""
 
     def __init__(self, name: str, default: Any = _Missing, make: Callable[[], Any] | None = None) -> None:
         self.name = name
@@ -76,7 +76,7 @@ def _plain(value: Any) -> Any:
 
 
 def _made(kind: Any) -> type:
-    """The class, turned into a frozen dataclass."""
+    """Turn a class into a frozen dataclass; returns the class."""
     found: dict[str, _Field] = {}
     for base in reversed(kind.__mro__[1:]):
         found.update(getattr(base, "_record_fields", {}))
@@ -222,7 +222,7 @@ class _Protocol:
 
 
 if TYPE_CHECKING:
-    # Type checkers see the standard library's own, whose rules they know.
+    # Type checkers know the rules of the standard library's own.
     from dataclasses import MISSING as MISSING
     from dataclasses import asdict as asdict
     from dataclasses import dataclass as dataclass

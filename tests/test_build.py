@@ -12,7 +12,7 @@ from tests.setup_sandbox import (
     Sandbox,
     touch_later,
 )
-from tests.test_flat_image import PT_LOAD, elf
+from tests.test_flat_image import PT_LOAD, elf, flat_image
 
 # Building
 
@@ -70,10 +70,30 @@ def test_a_failing_build_says_so_and_leaves_the_last_kernel(built: Sandbox) -> N
     assert (built.top / "build/kernel8.img").read_bytes() == b"kernel"
 
 
-def test_a_lost_image_is_made_again(built: Sandbox) -> None:
-    (built.top / "build/kernel8.img").unlink()
+@pytest.mark.parametrize("lost", ["kernel8.img", "boot/kernel8.img", "boot/config.txt"])
+def test_a_lost_file_is_made_again(built: Sandbox, lost: str) -> None:
+    before = (built.top / "build" / lost).read_bytes()
+    (built.top / "build" / lost).unlink()
     assert built.run("build").returncode == 0
-    assert (built.top / "build/kernel8.img").read_bytes() == b"kernel"
+    assert (built.top / "build" / lost).read_bytes() == before
+
+
+def test_the_build_leaves_what_a_boot_partition_needs(built: Sandbox) -> None:
+    boot = built.top / "build/boot"
+    assert sorted(path.name for path in boot.iterdir()) == ["config.txt", "kernel8.img"]
+    assert (boot / "kernel8.img").read_bytes() == b"kernel"
+    # The firmware reads at most 98 characters of a line; a comment has a line to itself.
+    lines = (boot / "config.txt").read_text().splitlines()
+    assert max(map(len, lines)) <= 98
+    settings = dict(line.split("=") for line in lines if not line.startswith("#"))
+    assert settings == {
+        "arm_64bit": "1",
+        "kernel": "kernel8.img",
+        "kernel_address": f"{flat_image.LOAD_ADDRESS:#x}",
+        "enable_uart": "1",
+        "dtoverlay": "disable-bt",
+        "enable_jtag_gpio": "1",
+    }
 
 
 HOSTILE = {

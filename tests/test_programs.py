@@ -14,7 +14,9 @@ from packaging.version import Version
 
 from gdbplugin import programs
 from gdbplugin.programs import UnfitError, at_least, numbers_of
-from tests.setup_sandbox import TOP
+from tests.setup_sandbox import TOP, library
+
+rust = library("rust")
 
 numbers = st.lists(st.integers(0, 99), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 
@@ -95,7 +97,7 @@ def test_a_program_that_never_answers_is_said(
     monkeypatch.setattr(programs, "_TRIAL_SECONDS", 0.1)
     path = put("cc", "exec /bin/sleep 600")
     with pytest.raises(UnfitError, match=r"did not answer within 0\.1 s"):
-        programs._run([str(path)], seconds=programs._TRIAL_SECONDS)
+        programs.run([str(path)], seconds=programs._TRIAL_SECONDS)
 
 
 def test_the_newest_numbered_linker_comes_first(put: Callable[..., Path]) -> None:
@@ -123,14 +125,14 @@ def test_a_numbered_cargo_leads_to_its_toolchain(put: Callable[..., Path], tmp_p
     (tmp_path / "first").mkdir()
     (tmp_path / "first/cargo-1.89").symlink_to(cargo)
     (candidate,) = programs.on_path_numbered("cargo")
-    found = programs.toolchain(candidate, tmp_path)
+    found = rust.toolchain(candidate, tmp_path)
     assert (found.cargo, found.host) == (str(cargo), "riscv64gc-unknown-linux-gnu")
 
 
 def test_the_minimum_of_rust_is_the_kernels_own(tmp_path: Path) -> None:
-    assert programs.rust_minimum(tmp_path) == "1.85"
+    assert rust.rust_minimum(tmp_path) == "1.85"
     (tmp_path / "Cargo.toml").write_text('[package]\nrust-version = "1.92"\n')
-    assert programs.rust_minimum(tmp_path) == "1.92"
+    assert rust.rust_minimum(tmp_path) == "1.92"
 
 
 def test_every_place_names_the_same_oldest_python() -> None:

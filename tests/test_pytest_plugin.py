@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+
+from gdbplugin.session import TinyOS
 
 # One worker boots all machines.
 pytestmark = pytest.mark.xdist_group("pytest-plugin")
@@ -47,7 +50,7 @@ def _section(output: str, title: str) -> str:
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_failure_shows_report_events_and_console(project: pytest.Pytester, workers: str) -> None:
+def test_a_failure_shows_report_events_backtraces_and_console(project: pytest.Pytester, workers: str) -> None:
     project.makepyfile(_ONE_FAILS)
     result = project.runpytest_inprocess("-n", workers, "-rA", "--xfail-tb")
     result.assert_outcomes(passed=1, xfailed=1, failed=1)
@@ -59,9 +62,31 @@ def test_a_failure_shows_report_events_and_console(project: pytest.Pytester, wor
     assert events.startswith("Events (newest 20;")
     # From the moment of the failure: the machine has run on since then.
     newest = _section(output, "Captured stdout call").removeprefix("newest event ")
-    assert events.split("\n")[-1].split()[0].replace(",", "") == newest
+    assert re.findall(r"^ +([\d,]+) ", events, re.MULTILINE)[-1].replace(",", "") == newest
+    backtraces = _section(output, "TinyOS backtraces (shared_tinyos)")
+    assert re.search(r"^Task 1 \(worker\), .*\n(?:.*\n)*?  #\d+ +0x400\w+ program_worker", backtraces, re.M)
+    assert "Core 3\n" in backtraces
     console = _section(output, "TinyOS console (shared_tinyos)")
     assert "tinyos> *s\n" in console
+
+
+@pytest.mark.parametrize("chosen", ["", "none"])
+def test_a_failure_leaves_a_dump_of_its_moment(
+    project: pytest.Pytester, kernel_elf: Path, chosen: str
+) -> None:
+    project.makepyfile(_ONE_FAILS)
+    folder = project.path / "dumps"
+    result = project.runpytest_inprocess(f"--tinyos-dumps={chosen or folder}", "-rA")
+    result.assert_outcomes(passed=1, xfailed=1, failed=1)
+    output = result.stdout.str()
+    if chosen == "none":
+        assert "TinyOS dump" not in output
+        return
+    (dump,) = folder.iterdir()
+    assert str(dump) in _section(output, "TinyOS dump (shared_tinyos)")
+    newest = int(_section(output, "Captured stdout call").removeprefix("newest event "))
+    with TinyOS.open_dump(dump, kernel_elf) as session:
+        assert session.events(1).events[-1].sequence == newest
 
 
 def test_a_machine_that_died_does_not_hide_the_failure(project: pytest.Pytester) -> None:

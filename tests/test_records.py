@@ -13,7 +13,7 @@ import typing
 import pytest
 
 from gdbplugin import records
-from gdbplugin.kernel.journal import Journal, Noticed
+from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.kernel.tasks import Task
 
 
@@ -131,12 +131,12 @@ def test_classes_of_the_package_can_be_pickled():
     assert pickle.loads(pickle.dumps(task)) == task
 
 
-def test_what_is_noticed_is_each_objects_own():
-    first, second = Noticed(), Noticed()
-    first.journal.note("a")
+def test_diagnostics_are_each_objects_own():
+    first, second = Diagnosed(), Diagnosed()
+    first.diagnostics.add_note("a")
     assert (first.notes, second.notes) == (["a"], [])
     assert first == second
-    assert Noticed(journal=Journal()) == first
+    assert Diagnosed(diagnostics=Diagnostics()) == first
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,8 @@ def test_named_tuples_are_tuples(library):
 def test_defining_classes_imports_neither_inspect_nor_typing():
     program = """if True:
         import sys
-        from gdbplugin import commands
-        from gdbplugin.kernel import report
-        from gdbplugin.render import style
+        from gdbplugin import commands, render
+        from gdbplugin.kernel import snapshot
         print(*sorted({"ast", "dataclasses", "inspect", "json", "pathlib", "typing"} & sys.modules.keys()))
     """
     # As GDB's Python is, which has no `site` that loads the files of distributions.

@@ -111,7 +111,7 @@ def test_the_wheel_holds_the_package_whole(installed: Environment) -> None:
 
 
 def test_tinyos_gdb_has_the_plugin_of_its_own_environment(installed: Environment) -> None:
-    used = "from gdbplugin.debugger import debug_files as ours; import elftools"
+    used = "from gdbplugin.debugger import layout as ours; ours.add_packages(); import elftools"
     modules = f"python {used}; print(ours.__file__, elftools.__file__)"
     done = installed.run("tinyos-gdb", "--nx", "--batch", "-ex", "help tinyos", "-ex", modules)
     assert (done.returncode, done.stderr) == (0, "")

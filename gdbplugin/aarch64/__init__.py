@@ -1,5 +1,5 @@
-"""AArch64 as a debugger meets it: system registers by their fields, and translation tables.
+"""AArch64: system registers and their fields, translation tables, and exceptions.
 
-Pure: it knows a `Machine` and nothing of any debugger or kernel. Section numbers in this package
-are those of the Arm Architecture Reference Manual for A-profile (DDI 0487).
+Pure: these modules know a `Machine`, but neither a debugger nor a kernel. Section numbers are those of
+the Arm Architecture Reference Manual for A-profile (DDI 0487).
 """

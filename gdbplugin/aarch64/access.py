@@ -1,4 +1,4 @@
-"""What exception levels may do to mapped memory, and the fault that an access takes (DDI 0487, D8.4)."""
+"""Permissions of mapped memory, and the fault that an access takes (DDI 0487, D8.4)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Access(Enum):
-    """What is done to memory."""
+    """A kind of memory access."""
 
     READ = "read"
     WRITE = "write"
@@ -24,7 +24,7 @@ class Access(Enum):
 
 
 def permissions_at(attributes: Attributes, level: int, *, pan: bool = False) -> Permissions:
-    """What exception level `level` may do, EL0 being 0 and any other the regime's privileged one.
+    """The permissions of EL0 (`level` 0) or of the regime's privileged level (any other `level`).
 
     `pan` is PSTATE.PAN.
     """
@@ -36,7 +36,7 @@ def permissions_at(attributes: Attributes, level: int, *, pan: bool = False) -> 
 def permissions_by_level(
     levels: Iterable[int], attributes: Attributes, *, pan: bool = False
 ) -> dict[str, str]:
-    """What each of these exception levels may do: `{"EL0": "r--", "EL1": "rw-"}`, or `{"EL2": "rwx"}`.
+    """The permissions of each exception level, as text: `{"EL0": "r--", "EL1": "rw-"}`.
 
     `pan` as in `permissions_at`.
     """
@@ -45,7 +45,7 @@ def permissions_by_level(
 
 @dataclass(frozen=True)
 class MemoryAttributes:
-    """The attributes of mapped memory: what each exception level may do there, the memory type, the flags.
+    """The attributes of mapped memory: permissions, memory type and flags.
 
     `levels` are the exception levels of the regime that maps it.
     """
@@ -65,9 +65,9 @@ class MemoryAttributes:
     leaf: Attributes
     levels: tuple[int, ...]
     memory_type: str | None
-    """The memory type that MAIR_ELx names; null where that is not known."""
+    """The memory type, from MAIR_ELx; null if that is not known."""
     asid: int | None
-    """The ASID that the mapping is of; null where it is global."""
+    """The ASID of the mapping; null if it is global."""
 
     @property
     def permissions(self) -> dict[str, str]:
@@ -81,43 +81,43 @@ class MemoryAttributes:
 
     @property
     def el0(self) -> str | None:
-        """What EL0 may do; null where the regime has no EL0."""
+        """What EL0 may do; null if the regime has no EL0."""
         return self.permissions.get("EL0")
 
     @property
     def el1(self) -> str | None:
-        """What EL1 may do; null where the regime is not EL1's."""
+        """What EL1 may do; null if the regime is not EL1's."""
         return self.permissions.get("EL1")
 
     @property
     def el1_with_pan(self) -> str | None:
-        """What EL1 may do while PSTATE.PAN is set; null where the regime is not EL1's."""
+        """What EL1 may do while PSTATE.PAN is set; null if the regime is not EL1's."""
         return self.permissions_with_pan.get("EL1")
 
 
 def access_fault(
     regime: TranslationRegime, translation: Translation, access: Access, level: int, *, pan: bool = False
 ) -> Fault | None:
-    """The fault that an access from exception level `level` takes, or None where it succeeds.
+    """The fault that an access from exception level `level` takes; None if it succeeds.
 
-    A fault of the walk itself comes first; with the MMU off nothing is forbidden.
+    A fault of the walk takes precedence. With the MMU off every access is permitted.
     """
     if regime.enabled and level == 0 and regime.control(translation.input).rules.el0_disabled:
         return Fault("translation", 0, f"EL0 may not use this range (TCR_EL{regime.level}.E0PD)")
-    second = translation.second
-    if second is None:
-        return translation.fault or _forbidden(translation, access, level, pan, regime.stage)
+    stage2 = translation.stage2
+    if stage2 is None:
+        return translation.fault or _permission_fault(translation, access, level, pan, regime.stage)
     return (
-        _forbidden(translation, access, level, pan, regime.stage)
-        or second.fault
-        or _forbidden(second, access, level, pan=False, stage=2)
+        _permission_fault(translation, access, level, pan, regime.stage)
+        or stage2.fault
+        or _permission_fault(stage2, access, level, pan=False, stage=2)
     )
 
 
-def _forbidden(
+def _permission_fault(
     translation: Translation, access: Access, level: int, pan: bool, stage: Literal[1, 2]
 ) -> Fault | None:
-    """The permission fault that one stage alone has for an access, where its walk has found a leaf."""
+    """The permission fault of one stage; None if it permits the access, or if its walk found no leaf."""
     if translation.attributes is None:
         return None
     allowed = permissions_at(translation.attributes, level, pan=pan)

@@ -1,7 +1,8 @@
-"""What an A64 instruction does to memory (DDI 0487, C4.1): as far as a syndrome can be held against it.
+"""The memory access of an A64 instruction (DDI 0487, C4.1), as far as a syndrome can be compared with it.
 
-Single registers, pairs, exclusives, atomics, literals, vector structures, and the system instructions on an
-address are decoded. Of what else accesses memory (SVE, SME, memory copies) it is known only that it does.
+Decoded are loads and stores of single registers, pairs, exclusives, atomics, literals and vector structures,
+and system instructions that take an address. Of other instructions that access memory (SVE, SME, memory
+copies) nothing else is known.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from gdbplugin.aarch64.registers import bits
 from gdbplugin.records import dataclass, replace
 
 STACK_POINTER = 31
-"""The number by which a base register is the stack pointer."""
+"""The number of the stack pointer as a base register."""
 ADDRESS_MASK = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
 class MemoryOperation:
-    """An access of an instruction's. What is None is not known.
+    """The memory access of an instruction. None stands for what is not known.
 
-    `size` is in bytes, of one register or element, `count` how many of these there are. The address is
-    `base` (the number of a register, None for the PC) plus `offset` bytes, plus the register `index` extended
-    as `extend` (UXTW to SXTX) and shifted left by `shift`. `register` is the general-purpose register that is
-    loaded or stored, of a single one; `signed`, `wide` (64 bits) and `ordered` (acquire or release) are told
-    of those alone. `maintenance` marks cache maintenance and address translation, `zeroing` DC ZVA and its
-    like, `unprivileged` accesses as EL0's, `exclusive` those that must be aligned as a whole.
+    `size` is that of one register or element, in bytes; `count` is their number. The address is the register
+    `base` (None: the PC) plus `offset` bytes plus the register `index`, which is extended as `extend` (the
+    option field: UXTW to SXTX) and shifted left by `shift`. If a single general-purpose register is loaded or
+    stored, it is `register`; only then are `signed`, `wide` (64 bits) and `ordered` (acquire or release)
+    known. `maintenance` marks cache maintenance and address translation, `zeroing` DC ZVA and the like,
+    `unprivileged` an access with the permissions of EL0, `exclusive` one that must be aligned as a whole.
     """
 
     reads: bool | None = None
@@ -49,13 +50,13 @@ class MemoryOperation:
 
     @property
     def bytes(self) -> int | None:
-        """The size of all of it."""
+        """The size of the whole access."""
         return None if self.size is None else self.size * self.count
 
     def address(self, pc: int, read: Callable[[int, bool], int | None]) -> int | None:
-        """The address it computes at `pc`; None where a register is not known.
+        """The address that the instruction computes at `pc`; None if a register is not known.
 
-        `read` gives a register by its number; the second argument tells whether 31 is the stack pointer.
+        `read` returns a register by its number; its second argument is whether 31 is the stack pointer.
         """
         if not self.has_address:
             return None
@@ -101,19 +102,19 @@ _UNKNOWN = MemoryOperation(has_address=False)
 
 
 def memory_operation(word: int) -> MemoryOperation | None:
-    """What the instruction does to memory; None for one that does nothing to it."""
+    """The memory access of an instruction; None if it does not access memory."""
     if bits(word, 27, 27) and not bits(word, 25, 25):
         return _load_or_store(word)
     if word & 0xFFF8_0000 == 0xD508_0000:
         return _system(word)
-    # SVE's and SME's loads and stores.
+    # Loads and stores of SVE and SME.
     if bits(word, 31, 31) and bits(word, 28, 25) in (0b0010, 0b0000):
         return _UNKNOWN
     return None
 
 
 def _system(word: int) -> MemoryOperation | None:
-    """SYS: cache maintenance and AT (CRn 7). Some go by set and way, or by physical address."""
+    """SYS: cache maintenance and AT (CRn 7). Some take a set and way or a physical address instead."""
     op1, crn, crm, op2, register = (
         bits(word, high, low) for high, low in ((18, 16), (15, 12), (11, 8), (7, 5), (4, 0))
     )
@@ -122,7 +123,7 @@ def _system(word: int) -> MemoryOperation | None:
     if op1 == 3 and crm == 4:
         return MemoryOperation(reads=False, writes=True, base=register, zeroing=True)
     translates = crm in (8, 9)
-    # To the outer cache level (FEAT_OCCMO) there is none but by address, as DC CVAOC.
+    # All operations to the outer cache level (FEAT_OCCMO), such as DC CVAOC, take an address.
     to_outer_cache = op1 == 3 and crm in (11, 15)
     by_address = translates or to_outer_cache or (op1 in (0, 3) and op2 in (1, 3, 5))
     return MemoryOperation(has_address=by_address, base=register, maintenance=True)
@@ -141,14 +142,6 @@ def _load_or_store(word: int) -> MemoryOperation:
     return _single(word)
 
 
-def _base(word: int) -> int:
-    return bits(word, 9, 5)
-
-
-def _signed(value: int, width: int) -> int:
-    return value - (1 << width) if value >> width - 1 else value
-
-
 def _structures(word: int) -> MemoryOperation:
     if bits(word, 31, 31):
         return _UNKNOWN
@@ -158,23 +151,23 @@ def _structures(word: int) -> MemoryOperation:
 
 def _exclusive(word: int) -> MemoryOperation:
     size, load = bits(word, 31, 30), bool(bits(word, 22, 22))
-    alone, swaps = bits(word, 23, 23), bits(word, 21, 21)
+    o2, o1 = bits(word, 23, 23), bits(word, 21, 21)
     found = MemoryOperation(reads=load, writes=not load, size=1 << size, base=_base(word), exclusive=True)
-    if alone and not swaps:
-        # LDAR, STLR and their like: no exclusives, and of one register.
+    if o2 and not o1:
+        # LDAR, STLR and the like: not exclusives, and of one register.
         return replace(found, register=bits(word, 4, 0), wide=size == 3, ordered=True, exclusive=False)
-    if alone:
+    if o2:  # CAS.
         return replace(found, reads=True, writes=True)
-    if swaps and size < 2:
+    if o1 and size < 2:  # CASP.
         return replace(found, reads=True, writes=True, size=4 << bits(word, 30, 30), count=2)
-    return replace(found, count=2) if swaps else found
+    return replace(found, count=2) if o1 else found
 
 
 def _ordered_offset(word: int) -> MemoryOperation:
-    """LDAPUR and STLUR; the tag stores and the memory copies beside them are not decoded."""
+    """LDAPUR and STLUR; the tag stores and memory copies of this group are not decoded."""
     if bits(word, 26, 26) or bits(word, 21, 21) or bits(word, 11, 10):
         return _UNKNOWN
-    found = _of_register(word)
+    found = _one_register(word)
     return replace(found, offset=_signed(bits(word, 20, 12), 9), ordered=True)
 
 
@@ -206,8 +199,34 @@ def _pair(word: int) -> MemoryOperation:
     return MemoryOperation(reads=load, writes=not load, size=size, count=2, base=_base(word), offset=offset)
 
 
-def _of_register(word: int) -> MemoryOperation:
-    """The kinds of loads and stores of one register that have size in bits 31:30 and opc in 23:22."""
+def _single(word: int) -> MemoryOperation:
+    found = _one_register(word)
+    scale = 0 if found.size is None else found.size.bit_length() - 1
+    if bits(word, 24, 24):
+        return found if found is _UNKNOWN else replace(found, offset=bits(word, 21, 10) << scale)
+    form, immediate = bits(word, 11, 10), _signed(bits(word, 20, 12), 9)
+    if not bits(word, 21, 21):
+        if found is _UNKNOWN:
+            return found
+        # By `form`: unscaled offset, post-index, unprivileged, pre-index.
+        return replace(found, offset=0 if form == 1 else immediate, unprivileged=form == 2)
+    if form == 2:
+        if found is _UNKNOWN:
+            return found
+        shift = scale if bits(word, 12, 12) else 0
+        return replace(found, index=bits(word, 20, 16), extend=bits(word, 15, 13), shift=shift)
+    if bits(word, 26, 26):
+        return _UNKNOWN
+    if form == 0:
+        return _atomic(word)
+    if bits(word, 31, 30) != 3:
+        return _UNKNOWN
+    # LDRAA and LDRAB, whose base is authenticated first.
+    return MemoryOperation(reads=True, writes=False, size=8, has_address=False)
+
+
+def _one_register(word: int) -> MemoryOperation:
+    """A load or store of one register with `size` in bits 31:30 and `opc` in bits 23:22."""
     size, kind = bits(word, 31, 30), bits(word, 23, 22)
     common = MemoryOperation(base=_base(word))
     if bits(word, 26, 26):
@@ -227,32 +246,6 @@ def _of_register(word: int) -> MemoryOperation:
     )
 
 
-def _single(word: int) -> MemoryOperation:
-    found = _of_register(word)
-    scale = 0 if found.size is None else found.size.bit_length() - 1
-    if bits(word, 24, 24):
-        return found if found is _UNKNOWN else replace(found, offset=bits(word, 21, 10) << scale)
-    form, immediate = bits(word, 11, 10), _signed(bits(word, 20, 12), 9)
-    if not bits(word, 21, 21):
-        if found is _UNKNOWN:
-            return found
-        # Unscaled, after the access, unprivileged, before it.
-        return replace(found, offset=0 if form == 1 else immediate, unprivileged=form == 2)
-    if form == 2:
-        if found is _UNKNOWN:
-            return found
-        shift = scale if bits(word, 12, 12) else 0
-        return replace(found, index=bits(word, 20, 16), extend=bits(word, 15, 13), shift=shift)
-    if bits(word, 26, 26):
-        return _UNKNOWN
-    if form == 0:
-        return _atomic(word)
-    if bits(word, 31, 30) != 3:
-        return _UNKNOWN
-    # LDRAA and LDRAB, whose base is authenticated first.
-    return MemoryOperation(reads=True, writes=False, size=8, has_address=False)
-
-
 def _atomic(word: int) -> MemoryOperation:
     size, other, kind = bits(word, 31, 30), bits(word, 15, 15), bits(word, 14, 12)
     if other and kind == 4:  # LDAPR.
@@ -268,3 +261,11 @@ def _atomic(word: int) -> MemoryOperation:
     if other and kind:
         return _UNKNOWN  # Loads and stores of 64 bytes, among others.
     return MemoryOperation(reads=True, writes=True, size=1 << size, base=_base(word), exclusive=True)
+
+
+def _base(word: int) -> int:
+    return bits(word, 9, 5)
+
+
+def _signed(value: int, width: int) -> int:
+    return value - (1 << width) if value >> width - 1 else value

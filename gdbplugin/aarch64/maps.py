@@ -1,8 +1,7 @@
 """Everything that translation tables map, in order of input address (DDI 0487, D8.2).
 
-Each table is read once, whole, in one read, and those that come next are announced to the machine. A walk of
-a map stops after a number of tables and of leaves: tables that lead back to themselves are legitimate, and
-yet have no end worth the wait.
+Each table is read with one read, and the machine is told in advance which tables come next. Reading stops
+after a number of tables and leaves, as tables may lead back to themselves.
 """
 
 from __future__ import annotations
@@ -11,25 +10,32 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import ATTRIBUTE_BITS, Attributes, attributes, with_address
-from gdbplugin.aarch64.leaves import Leaf, LeafRun, Malformed, Piece, count_pieces_of, pieces_of
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.aarch64.tables import Entry, Table, read_entries
+from gdbplugin.aarch64.tables import (
+    Entry,
+    Leaf,
+    LeafRun,
+    Malformed,
+    Piece,
+    Table,
+    count_pieces_of,
+    pieces_of,
+    read_entries,
+)
 from gdbplugin.machine import Machine, PhysicalReadError, prefetch
 from gdbplugin.records import NamedTuple
 
 MAXIMUM_TABLES = 4096
 MAXIMUM_ENTRIES = 150_000
-"""What a map is read up to: what takes a second or so, even over a debug stub and as JSON."""
+"""The default bounds of a map: reading so much takes about a second, even over a debug stub and as JSON."""
 _PREFETCHED_TABLES = 32
-"""How many tables are asked for together: enough of them that few waits are left."""
-_new = tuple.__new__  # Half the cost of calling the class, where there are very many.
+_new = tuple.__new__  # Takes half as long as calling the class, which matters for very many.
 
 
 class Bounds:
-    """How much more may be read. Given to several walks, it bounds all of them together.
+    """How much more may be read; given to several walks, it bounds them all together.
 
-    `tables` are counted in 4 KiB: larger ones count for several. `entries` are runs of leaves, their pieces,
-    and malformed entries: what a map costs in addition to its tables.
+    Tables are counted in units of 4 KiB. Entries are runs of leaves, their pieces, and malformed entries.
     """
 
     def __init__(self, tables: int | None = None, entries: int | None = None) -> None:
@@ -37,10 +43,10 @@ class Bounds:
         self.maximum_entries = MAXIMUM_ENTRIES if entries is None else entries
         self._tables, self._entries = self.maximum_tables, self.maximum_entries
         self.stopped_at: int | None = None
-        """The input address at which a walk ended before its time; None where none did."""
+        """The input address at which a walk stopped at the bounds; None if none did."""
 
     def take_table(self, size: int, start: int) -> bool:
-        """Whether one more table, of that many bytes, may be read for the input address."""
+        """Whether one more table may be read: of `size` bytes, for input addresses from `start` on."""
         if self._tables <= 0 or self._entries <= 0:
             self.stopped_at = start if self.stopped_at is None else self.stopped_at
             return False
@@ -48,38 +54,15 @@ class Bounds:
         return True
 
     def take_entries(self, found: Sequence[Entry]) -> None:
-        """They were found in a table. What one holds is never divided: the next table is too much then."""
+        """Count the entries of a table. They may exceed the bounds: then the next table is not read."""
         self._entries -= sum(1 + entry.piece_count if isinstance(entry, LeafRun) else 1 for entry in found)
 
     @property
     def limit(self) -> str:
-        """Which of the bounds it was, in words."""
+        """The bound that was reached, in words."""
         if self._entries <= 0:
             return f"{self.maximum_entries:,} entries"
         return f"{self.maximum_tables:,} tables"
-
-
-class MappedRange(NamedTuple):
-    """A range of input addresses (`end` exclusive) that is mapped throughout, with one set of attributes."""
-
-    start: int
-    end: int
-    attributes: Attributes
-    runs: list[LeafRun]
-
-    @property
-    def piece_count(self) -> int:
-        """The number of its pieces."""
-        return count_pieces_of(self.runs)
-
-    def pieces(self) -> Iterator[Piece]:
-        """Its parts that map to one range of output addresses each."""
-        return pieces_of(self.runs)
-
-
-def leaf_attributes(regime: TranslationRegime, start: int, bits: int, inherited: int) -> Attributes:
-    """The effective attributes of a leaf of one of the regime's maps, by its descriptor, address or not."""
-    return attributes(bits, inherited, regime.control(start).rules)
 
 
 def leaf_runs(
@@ -91,10 +74,9 @@ def leaf_runs(
 ) -> Iterator[LeafRun | Malformed]:
     """The leaves of one control's tables, in ascending order of input address.
 
-    A disabled or defective control maps nothing. The physical addresses of the tables that were read are
-    added to `visited`. `within` is a range of input addresses (the end exclusive): no table is read that
-    has no part in it, and leaves that lie in it partly are yielded whole. Where the `bounds` are reached
-    the walk ends, and they say so.
+    A disabled or defective control maps nothing. The physical address of each table that is read is added to
+    `visited`. With a range `within` of input addresses (the end exclusive) only tables that overlap it are
+    read; leaves that overlap it are yielded whole. The walk stops at the `bounds`, see `Bounds.stopped_at`.
     """
     if control.walks_disabled or control.defect is not None:
         return
@@ -106,7 +88,7 @@ def leaf_runs(
         yield root.malformed(control, f"{control.name} points beyond {control.output_bits} bits")
         return
     bounds = bounds or Bounds()
-    pending: list[Entry] = [root]  # What is still to come, the next last.
+    pending: list[Entry] = [root]  # In reverse order.
     announced: set[int] = set()
     while pending:
         item = pending.pop()
@@ -117,7 +99,7 @@ def leaf_runs(
         if not bounds.take_table(size, item.start):
             return
         if item.address not in announced:
-            following = _following(item, pending)
+            following = _next_tables(item, pending)
             announced |= following
             prefetch(machine, [(address, size) for address in following])
         try:
@@ -133,8 +115,8 @@ def leaf_runs(
         pending += found
 
 
-def _following(table: Table, pending: Sequence[Entry]) -> set[int]:
-    """The addresses of a table and of the next ones of its level, as far as they are known by now."""
+def _next_tables(table: Table, pending: Sequence[Entry]) -> set[int]:
+    """The addresses of a table and of the tables that will be read next, if they are of its level."""
     found = {table.address}
     for item in reversed(pending):
         if len(found) >= _PREFETCHED_TABLES or not isinstance(item, Table) or item.level != table.level:
@@ -150,7 +132,7 @@ def leaves(
     visited: list[int] | None = None,
     within: tuple[int, int] | None = None,
 ) -> Iterator[Leaf | Malformed]:
-    """Every leaf of one control's tables, by ascending input address. Arguments as for `leaf_runs`."""
+    """Every leaf of one control's tables, in ascending order; arguments as for `leaf_runs`."""
     address_format = control.address_format
     for entry in leaf_runs(machine, control, bounds, visited, within):
         if isinstance(entry, Malformed):
@@ -163,23 +145,41 @@ def leaves(
             yield _new(Leaf, (address, output, span, level, descriptor, inherited))
 
 
+class MappedRange(NamedTuple):
+    """A mapped range of input addresses (`end` exclusive) with one set of attributes and no gaps."""
+
+    start: int
+    end: int
+    attributes: Attributes
+    runs: list[LeafRun]
+
+    @property
+    def piece_count(self) -> int:
+        """The number of pieces, see `Piece`."""
+        return count_pieces_of(self.runs)
+
+    def pieces(self) -> Iterator[Piece]:
+        """The parts that map to one range of output addresses each."""
+        return pieces_of(self.runs)
+
+
 def mapped_ranges(
     regime: TranslationRegime, entries: Iterable[LeafRun | Malformed]
 ) -> Iterator[MappedRange | Malformed]:
-    """Join the runs of one control's map that have adjacent input addresses and equal attributes.
+    """Join the runs of one control that have adjacent input addresses and equal attributes.
 
-    Equal attributes of one map are one object.
+    The results of one call share one object for equal attributes.
     """
     known: dict[int, Attributes] = {}
     equal: dict[Attributes, Attributes] = {}
-    here: list[LeafRun] = []
+    runs: list[LeafRun] = []
     end = 0
-    attributes_here: Attributes | None = None
+    here: Attributes | None = None
     for entry in entries:
         if isinstance(entry, Malformed):
-            if here and attributes_here is not None:
-                yield MappedRange(here[0].start, end, attributes_here, here)
-            here = []
+            if here is not None:
+                yield MappedRange(runs[0].start, end, here, runs)
+            here = None
             yield entry
             continue
         key = entry.bits & ATTRIBUTE_BITS | entry.inherited
@@ -187,12 +187,17 @@ def mapped_ranges(
         if found is None:
             found = leaf_attributes(regime, entry.start, entry.bits, entry.inherited)
             found = known[key] = equal.setdefault(found, found)
-        if here and entry.start == end and found is attributes_here:
-            here.append(entry)
+        if found is here and entry.start == end:
+            runs.append(entry)
         else:
-            if here and attributes_here is not None:
-                yield MappedRange(here[0].start, end, attributes_here, here)
-            here, attributes_here = [entry], found
+            if here is not None:
+                yield MappedRange(runs[0].start, end, here, runs)
+            runs, here = [entry], found
         end = entry.start + entry.size
-    if here and attributes_here is not None:
-        yield MappedRange(here[0].start, end, attributes_here, here)
+    if here is not None:
+        yield MappedRange(runs[0].start, end, here, runs)
+
+
+def leaf_attributes(regime: TranslationRegime, start: int, bits: int, inherited: int) -> Attributes:
+    """The effective attributes of a leaf; `bits` is its descriptor, with or without the output address."""
+    return attributes(bits, inherited, regime.control(start).rules)

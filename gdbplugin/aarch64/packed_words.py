@@ -1,7 +1,6 @@
-"""Many 64-bit words packed into one large integer, the first word lowest: a table's descriptors.
+"""The descriptors of a table packed into one large integer: 64-bit words, the first word lowest.
 
-Arithmetic on large integers is the fastest that Python has here: one operation on 512 packed words costs as
-much as a loop over a few dozen words.
+This is for speed: one operation on 512 packed words takes as long as a loop over a few dozen words.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def repeated(word: int, count: int) -> int:
 
 @lru_cache(maxsize=64)
 def multiples(step: int, count: int) -> int:
-    """The first `count` multiples of `step` from 0 on, packed."""
+    """The first `count` multiples of `step`, from 0 on, packed."""
     return int.from_bytes(struct.pack(f"<{count}Q", *range(0, step * count, step)), "little")
 
 
@@ -43,7 +42,7 @@ def unpacked(packed: int, count: int) -> tuple[int, ...]:
 
 
 class Words(Sequence[int]):
-    """Packed words as a sequence, unpacked only when somebody asks for more than the first or the last."""
+    """Packed words as a sequence; they are unpacked when more than the first or the last is needed."""
 
     __slots__ = ("_count", "_packed", "_words")
 
@@ -83,19 +82,19 @@ class Words(Sequence[int]):
 
 
 def count_steps(packed: int, count: int, step: int) -> int:
-    """Count the words that are `step` more than the one before them; words are below 2**62."""
+    """Count the words that are `step` more than the word before them; all words must be below 2**62."""
     if count < 2:
         return 0
     pairs = count - 1
     following, leading = packed >> _BITS, packed & (1 << _BITS * pairs) - 1
     distances = following + repeated(_BIAS, pairs) - leading
-    # Any other distance carries into the highest bit of its word here, which is clear otherwise.
+    # The highest bit of a word is set in `others` if the distance is not `step`.
     others = (distances ^ repeated(_BIAS + step, pairs)) + repeated(_HIGHEST - 1, pairs)
     return pairs - (others & repeated(_HIGHEST, pairs)).bit_count()
 
 
 def nonzero_range(data: bytes) -> tuple[int, int]:
-    """The index of the first word that is not zero, and the index after the last."""
+    """The index of the first nonzero word, and the index after the last one; (0, 0) if there is none."""
     end = -(-len(data.rstrip(b"\0")) // 8)
     return (len(data) - len(data.lstrip(b"\0"))) // 8 if end else 0, end
 

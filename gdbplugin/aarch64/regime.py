@@ -1,14 +1,20 @@
-"""Translation regimes: what the registers say of how addresses are translated (DDI 0487, D8.1, D8.2)."""
+"""Translation regimes, as the system registers set them up (DDI 0487, D8.1, D8.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gdbplugin.aarch64.control import TranslationControl
+from gdbplugin.aarch64.control import (
+    RangeFields,
+    TranslationControl,
+    hardware_updates,
+    read_features,
+    read_stage2_features,
+    stage2_control,
+    translation_control,
+)
 from gdbplugin.aarch64.descriptor import AttributeRules
-from gdbplugin.aarch64.features import hardware_updates, of_stage2, read_features
 from gdbplugin.aarch64.registers import asid_bits, bits, decode, exception_level
-from gdbplugin.aarch64.settings import RangeSetting, control_of, stage2_control
 from gdbplugin.machine import Machine, MachineError
 from gdbplugin.records import dataclass, replace
 
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 
     RegimeName = Literal["EL1&0", "EL1&0 stage 2", "EL2", "EL2&0", "EL3"]
 
-OF_TRANSLATION: tuple[str, ...] = (
+TRANSLATION_REGISTERS: tuple[str, ...] = (
     "CPSR",
     "SCTLR_EL1",
     "TCR_EL1",
@@ -30,24 +36,21 @@ OF_TRANSLATION: tuple[str, ...] = (
     "SCR_EL3",
     "MAIR_EL1",
 )
-"""What every translation at EL1 and EL0 needs: worth fetching together where each question costs."""
-
-ADDRESS_MASK = (1 << 64) - 1
+"""The registers that a translation at EL1 and EL0 needs: a slow machine can fetch them together."""
 
 
 class RegimeUnknownError(MachineError):
-    """The registers that would say how addresses are translated cannot be read here."""
+    """Registers that determine how addresses are translated cannot be read, or are not decoded here."""
 
 
 @dataclass(frozen=True)
 class TranslationRegime:
     """How addresses are translated at some exception levels: one control per range of addresses.
 
-    `upper` is None in regimes of one range. With `enabled` false the MMU is off and every input
-    address is its own output address. `level` is the exception level whose registers rule. With
-    `second_stage` what comes out are intermediate physical addresses, which a hypervisor translates once
-    more; `stage2` is the regime that does so, itself of `stage` 2, and None where it is not known.
-    `vmid` is that of stage 2. `notes` are what a reader of the regime should know, one sentence each.
+    `upper` is None in a regime with one range. If `enabled` is false, the MMU is off and every input
+    address is its own output address. `level` is the exception level whose registers control the regime. If
+    `second_stage` is true, the outputs are intermediate physical addresses; `stage2` is the regime that
+    translates them, and None if it is not known. Only a regime of `stage` 2 has a `vmid`.
     """
 
     json_fields = ("name", "enabled", "stage", "second_stage", "controls as ranges", "notes")
@@ -63,19 +66,19 @@ class TranslationRegime:
     output_bits: int
     level: int = 1
     second_stage: bool = False
-    """Whether the outputs of these ranges are intermediate addresses, which stage 2 translates once more."""
+    """Whether the outputs of these ranges are intermediate physical addresses, which stage 2 translates."""
     stage2: TranslationRegime | None = None
     stage2_unknown: str | None = None
-    """Why `stage2` is not known, where there is one."""
+    """Why `stage2` is not known, if it is not."""
     stage: Literal[1, 2] = 1
     """Stage of translation."""
     vmid: int | None = None
     protects_walks: bool = False
-    """HCR_EL2.PTW: stage 1 tables may not lie in what stage 2 has as device memory."""
+    """HCR_EL2.PTW: stage 1 tables may not be in memory that stage 2 maps as device memory."""
     forced_memory_types: bool = False
-    """HCR_EL2.FWB, by which stage 2 encodes memory types otherwise."""
+    """HCR_EL2.FWB: stage 2 encodes memory types in another way."""
     notes: tuple[str, ...] = ()
-    """What a reader should know, one sentence each."""
+    """Unusual settings that matter here, one sentence each."""
 
     @property
     def controls(self) -> tuple[TranslationControl, ...]:
@@ -84,122 +87,57 @@ class TranslationRegime:
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """The exception levels that it serves: EL0 where it has one, and its own."""
+        """The exception levels of the regime: its own, and EL0 if it includes that."""
         return (0, self.level) if self.has_el0 else (self.level,)
 
     def control(self, address: int) -> TranslationControl:
-        """The control whose tables translate `address`, chosen by bit 55 where there are two (D8.2.4)."""
+        """The control whose tables translate `address`: of two, bit 55 selects one (D8.2.4)."""
         if self.upper is not None and bits(address, 55, 55):
             return self.upper
         return self.lower
 
     def with_lower_table(self, base: int, asid: int | None) -> TranslationRegime:
-        """The same regime over another task's lower half."""
+        """The same regime with another table for the lower range: another task's address space."""
         return replace(self, lower=self.lower.with_table(base, asid))
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a regime is set up: its registers and their layout."""
+def current_regime(machine: Machine, core: int) -> TranslationRegime:
+    """The regime of the exception level that `core` is at.
 
-    name: RegimeName
-    level: int
-    two_ranges: bool
-
-    def required(self, machine: Machine, stem: str, core: int) -> int:
-        """A register of the regime's level."""
-        return _required(machine, f"{stem}_EL{self.level}", core)
-
-
-def _required(machine: Machine, name: str, core: int) -> int:
-    value = machine.register(name, core)
-    if value is None:
-        raise RegimeUnknownError(f"{name} of core {core} cannot be read from this target")
-    return value
-
-
-def _extension_notes(machine: Machine, core: int, source: _Source) -> tuple[str, ...]:
-    """What TCR2_ELx switches on that is not decoded here (FEAT_S1PIE, FEAT_D128).
-
-    Raises `RegimeUnknownError` for tables of 128-bit descriptors.
+    Raises `RegimeUnknownError` if the exception level is not known or a register cannot be read.
     """
-    name = f"TCR2_EL{source.level}"
-    value = machine.register(name, core) if source.level < 3 else None
-    if value is None:
-        return ()
-    fields = decode(name, value)
-    if fields["D128"]:
-        raise RegimeUnknownError(
-            f"{name} of core {core} selects 128-bit descriptors, which are not known here"
-        )
-    if fields["PIE"]:
-        return (f"{name}.PIE is set: permissions come from PIR registers, not from the descriptors shown",)
-    return ()
+    level = exception_level(machine, core)
+    if level is None:
+        state = machine.register("CPSR", core)
+        why = "cannot be read" if state is None else "shows AArch32 state, which has other translation tables"
+        raise RegimeUnknownError(f"the processor state of core {core} {why}")
+    return regime_at(machine, core, level)
 
 
-def _regime(machine: Machine, core: int, source: _Source) -> TranslationRegime:
-    two_ranges = source.two_ranges
-    tcr = decode(
-        f"TCR_EL{source.level}", source.required(machine, "TCR", core), e2h=two_ranges and source.level == 2
-    )
-    sctlr = decode("SCTLR_EL1", source.required(machine, "SCTLR", core))
-    numbers = (0, 1) if two_ranges else (0,)
-    tables = [source.required(machine, f"TTBR{number}", core) for number in numbers]
-    features = read_features(machine, core)
-    updates = hardware_updates(machine, core) if tcr["HA"] else 0
-    rules = AttributeRules(
-        has_el0=two_ranges,
-        write_implies_no_execute=bool(sctlr["WXN"]),
-        enhanced_pan=two_ranges and bool(sctlr["EPAN"]),
-        hardware_dirty_state=updates == 2 and bool(tcr["HD"]),
-    )
-    controls = []
-    for number, table in zip(numbers, tables, strict=True):
-        asid = None
-        if two_ranges and tcr["A1"] == number:
-            asid = bits(table, 47 + asid_bits(machine, core, source.level), 48)
-        setting = RangeSetting.of(number, tcr, two_ranges)
-        names = (f"TTBR{number}_EL{source.level}", f"TCR_EL{source.level}")
-        control = control_of(setting, names, table, features, rules)
-        controls.append(
-            replace(control, asid=asid, hardware_access_flag=updates > 0, big_endian=bool(sctlr["EE"]))
-        )
-    return TranslationRegime(
-        name=source.name,
-        enabled=bool(sctlr["M"]),
-        lower=controls[0],
-        upper=controls[1] if two_ranges else None,
-        has_el0=two_ranges,
-        write_implies_no_execute=rules.write_implies_no_execute,
-        output_bits=features.physical_bits,
-        level=source.level,
-        notes=(*_order_notes(source, sctlr), *_extension_notes(machine, core, source)),
-    )
+def regime_at(machine: Machine, core: int, level: int) -> TranslationRegime:
+    """The regime that translates addresses of exception level `level` (0 to 3) on `core`.
 
-
-def _order_notes(source: _Source, sctlr: Mapping[str, int]) -> tuple[str, ...]:
-    if not sctlr["EE"]:
-        return ()
-    return (f"SCTLR_EL{source.level}.EE is set: the descriptors are read as big-endian",)
-
-
-def _hypervisor_control(machine: Machine, core: int) -> dict[str, int]:
-    """The effective fields of HCR_EL2: all zero where EL2 is not there or not enabled (D24.2.49)."""
-    value = machine.register("HCR_EL2", core)
-    security = machine.register("SCR_EL3", core)
-    if security is not None and not decode("SCR_EL3", security)["NS"]:
-        # In Secure state EL2 counts only where SCR_EL3.EEL2 says so.
-        value = value if decode("SCR_EL3", security)["EEL2"] else 0
-    return decode("HCR_EL2", value or 0)
+    For EL0 it is that of EL1, or that of EL2 if HCR_EL2.E2H and TGE are both set. Raises `RegimeUnknownError`
+    if a register cannot be read.
+    """
+    if level == 3:
+        return el3_regime(machine, core)
+    if level == 2:
+        return el2_regime(machine, core)
+    if level == 0:
+        hypervisor = _hypervisor_control(machine, core)
+        if hypervisor["E2H"] and hypervisor["TGE"]:
+            return el2_regime(machine, core)
+    return el1_regime(machine, core)
 
 
 def el1_regime(machine: Machine, core: int) -> TranslationRegime:
     """The EL1&0 regime, stage 1, as the registers of `core` set it up.
 
-    Raises `RegimeUnknownError` if a register cannot be read. If that is ID_AA64MMFR0_EL1, TCR_EL1.IPS alone
+    Raises `RegimeUnknownError` if a register cannot be read. Without ID_AA64MMFR0_EL1, TCR_EL1.IPS alone
     gives the width of output addresses.
     """
-    regime = _regime(machine, core, _Source("EL1&0", 1, two_ranges=True))
+    regime = _regime(machine, core, _Registers("EL1&0", 1, two_ranges=True))
     hypervisor = _hypervisor_control(machine, core)
     notes = list(regime.notes)
     if hypervisor["DC"] or (hypervisor["TGE"] and not hypervisor["E2H"]):
@@ -218,14 +156,138 @@ def el1_regime(machine: Machine, core: int) -> TranslationRegime:
             stage2 = _stage2_regime(machine, core, hypervisor)
         except RegimeUnknownError as error:
             unknown = str(error)
-            notes.append(f"the output addresses are intermediate ones, and stage 2 is not known: {unknown}")
+            notes.append(
+                f"the output addresses are intermediate physical, and stage 2 is not known: {unknown}"
+            )
     return replace(
         regime, second_stage=second_stage, stage2=stage2, stage2_unknown=unknown, notes=tuple(notes)
     )
 
 
+def el2_regime(machine: Machine, core: int) -> TranslationRegime:
+    """The regime of EL2: EL2&0 with two ranges if HCR_EL2.E2H is set, else EL2 with one.
+
+    Raises `RegimeUnknownError` if a register cannot be read. Only HCR_EL2 may be missing: then E2H counts as
+    clear, and a note says so.
+    """
+    control = machine.register("HCR_EL2", core)
+    if control is not None and decode("HCR_EL2", control)["E2H"]:
+        regime = _regime(machine, core, _Registers("EL2&0", 2, two_ranges=True))
+        if not decode("HCR_EL2", control)["TGE"]:
+            note = "HCR_EL2.TGE is clear: the EL1&0 regime translates the addresses of EL0, not this one"
+            return replace(regime, notes=(*regime.notes, note))
+        return regime
+    regime = _regime(machine, core, _Registers("EL2", 2, two_ranges=False))
+    if control is None:
+        note = "HCR_EL2 cannot be read: E2H is assumed to be clear, so that EL2 has one range"
+        return replace(regime, notes=(*regime.notes, note))
+    return regime
+
+
+def el3_regime(machine: Machine, core: int) -> TranslationRegime:
+    """The regime of EL3. Raises `RegimeUnknownError` if a register cannot be read."""
+    return _regime(machine, core, _Registers("EL3", 3, two_ranges=False))
+
+
+@dataclass(frozen=True)
+class _Registers:
+    """The registers that set up a regime: those of exception level `level`, and their layout."""
+
+    name: RegimeName
+    level: int
+    two_ranges: bool
+
+    def read(self, machine: Machine, stem: str, core: int) -> int:
+        """The value of a register of that level; raises `RegimeUnknownError`."""
+        return _read_register(machine, f"{stem}_EL{self.level}", core)
+
+
+def _read_register(machine: Machine, name: str, core: int) -> int:
+    value = machine.register(name, core)
+    if value is None:
+        raise RegimeUnknownError(f"{name} of core {core} cannot be read from this target")
+    return value
+
+
+def _hypervisor_control(machine: Machine, core: int) -> dict[str, int]:
+    """The effective fields of HCR_EL2: all zero if EL2 is not implemented or not enabled (D24.2.49)."""
+    value = machine.register("HCR_EL2", core)
+    security = machine.register("SCR_EL3", core)
+    if security is not None and not decode("SCR_EL3", security)["NS"]:
+        # In Secure state EL2 is enabled only by SCR_EL3.EEL2.
+        value = value if decode("SCR_EL3", security)["EEL2"] else 0
+    return decode("HCR_EL2", value or 0)
+
+
+def _regime(machine: Machine, core: int, registers: _Registers) -> TranslationRegime:
+    two_ranges = registers.two_ranges
+    tcr = decode(
+        f"TCR_EL{registers.level}",
+        registers.read(machine, "TCR", core),
+        e2h=two_ranges and registers.level == 2,
+    )
+    sctlr = decode("SCTLR_EL1", registers.read(machine, "SCTLR", core))
+    numbers = (0, 1) if two_ranges else (0,)
+    tables = [registers.read(machine, f"TTBR{number}", core) for number in numbers]
+    features = read_features(machine, core)
+    updates = hardware_updates(machine, core) if tcr["HA"] else 0
+    rules = AttributeRules(
+        has_el0=two_ranges,
+        write_implies_no_execute=bool(sctlr["WXN"]),
+        enhanced_pan=two_ranges and bool(sctlr["EPAN"]),
+        hardware_dirty_state=updates == 2 and bool(tcr["HD"]),
+    )
+    controls = []
+    for number, table in zip(numbers, tables, strict=True):
+        asid = None
+        if two_ranges and tcr["A1"] == number:
+            asid = bits(table, 47 + asid_bits(machine, core, registers.level), 48)
+        fields = RangeFields.of(number, tcr, two_ranges)
+        names = (f"TTBR{number}_EL{registers.level}", f"TCR_EL{registers.level}")
+        control = translation_control(fields, names, table, features, rules)
+        controls.append(
+            replace(control, asid=asid, hardware_access_flag=updates > 0, big_endian=bool(sctlr["EE"]))
+        )
+    return TranslationRegime(
+        name=registers.name,
+        enabled=bool(sctlr["M"]),
+        lower=controls[0],
+        upper=controls[1] if two_ranges else None,
+        has_el0=two_ranges,
+        write_implies_no_execute=rules.write_implies_no_execute,
+        output_bits=features.physical_bits,
+        level=registers.level,
+        notes=_notes(machine, core, registers, sctlr),
+    )
+
+
+def _notes(machine: Machine, core: int, registers: _Registers, sctlr: Mapping[str, int]) -> tuple[str, ...]:
+    """Notes on the byte order of the tables, and on permissions that are not decoded here (FEAT_S1PIE).
+
+    Raises `RegimeUnknownError` for tables of 128-bit descriptors (FEAT_D128).
+    """
+    notes: tuple[str, ...] = ()
+    if sctlr["EE"]:
+        notes = (f"SCTLR_EL{registers.level}.EE is set: the descriptors are read as big-endian",)
+    name = f"TCR2_EL{registers.level}"
+    value = machine.register(name, core) if registers.level < 3 else None
+    if value is None:
+        return notes
+    fields = decode(name, value)
+    if fields["D128"]:
+        raise RegimeUnknownError(
+            f"{name} of core {core} selects 128-bit descriptors, which are not decoded here"
+        )
+    if fields["PIE"]:
+        return (
+            *notes,
+            f"{name}.PIE is set: permissions come from PIR registers, not from the descriptors shown",
+        )
+    return notes
+
+
 def _nested(regime: TranslationRegime) -> TranslationRegime:
-    """A regime of EL1&0 whose EL1 is a guest's hypervisor (HCR_EL2.NV1)."""
+    """The EL1&0 regime where EL1 is a guest's hypervisor (HCR_EL2.NV1)."""
     lower, upper = regime.lower, regime.upper
     lower = replace(lower, rules=replace(lower.rules, nested=True))
     if upper is not None:
@@ -237,11 +299,11 @@ def _stage2_regime(machine: Machine, core: int, hypervisor: dict[str, int]) -> T
     """Stage 2 of the EL1&0 regime (D8.2.1, D8.4.2); raises `RegimeUnknownError`."""
     security = machine.register("SCR_EL3", core)
     if security is not None and not decode("SCR_EL3", security)["NS"]:
-        raise RegimeUnknownError("that of Secure state (VSTTBR_EL2) is not known here")
-    vtcr = decode("VTCR_EL2", _required(machine, "VTCR_EL2", core))
-    table = _required(machine, "VTTBR_EL2", core)
-    sctlr = decode("SCTLR_EL2", _required(machine, "SCTLR_EL2", core))
-    features = of_stage2(read_features(machine, core), machine, core)
+        raise RegimeUnknownError("stage 2 of Secure state (VSTTBR_EL2) is not decoded here")
+    vtcr = decode("VTCR_EL2", _read_register(machine, "VTCR_EL2", core))
+    table = _read_register(machine, "VTTBR_EL2", core)
+    sctlr = decode("SCTLR_EL2", _read_register(machine, "SCTLR_EL2", core))
+    features = read_stage2_features(machine, core)
     updates = hardware_updates(machine, core) if vtcr["HA"] else 0
     model = machine.register("ID_AA64MMFR1_EL1", core)
     rules = AttributeRules(
@@ -263,58 +325,3 @@ def _stage2_regime(machine: Machine, core: int, hypervisor: dict[str, int]) -> T
         protects_walks=bool(hypervisor["PTW"]),
         forced_memory_types=bool(hypervisor["FWB"]),
     )
-
-
-def el2_regime(machine: Machine, core: int) -> TranslationRegime:
-    """The regime of EL2: EL2&0, of two ranges, where HCR_EL2.E2H is set, else EL2, of one.
-
-    Raises `RegimeUnknownError` if a register cannot be read. Only HCR_EL2 may be missing: then E2H counts as
-    clear, and a note says so.
-    """
-    control = machine.register("HCR_EL2", core)
-    if control is not None and decode("HCR_EL2", control)["E2H"]:
-        regime = _regime(machine, core, _Source("EL2&0", 2, two_ranges=True))
-        if not decode("HCR_EL2", control)["TGE"]:
-            note = "HCR_EL2.TGE is clear: what runs at EL0 is translated by the EL1&0 regime, not by this one"
-            return replace(regime, notes=(*regime.notes, note))
-        return regime
-    regime = _regime(machine, core, _Source("EL2", 2, two_ranges=False))
-    if control is None:
-        note = "HCR_EL2 cannot be read: EL2 is taken to have one range (E2H clear)"
-        return replace(regime, notes=(*regime.notes, note))
-    return regime
-
-
-def el3_regime(machine: Machine, core: int) -> TranslationRegime:
-    """The regime of EL3. Raises `RegimeUnknownError` if a register cannot be read."""
-    return _regime(machine, core, _Source("EL3", 3, two_ranges=False))
-
-
-def regime_at(machine: Machine, core: int, level: int) -> TranslationRegime:
-    """The regime by which exception level `level` (0 to 3) translates addresses on `core`.
-
-    EL0 belongs to EL1, or to EL2 where HCR_EL2.E2H and TGE are both set. Raises `RegimeUnknownError`
-    if a register cannot be read.
-    """
-    if level == 3:
-        return el3_regime(machine, core)
-    if level == 2:
-        return el2_regime(machine, core)
-    if level == 0:
-        hypervisor = _hypervisor_control(machine, core)
-        if hypervisor["E2H"] and hypervisor["TGE"]:
-            return el2_regime(machine, core)
-    return el1_regime(machine, core)
-
-
-def current_regime(machine: Machine, core: int) -> TranslationRegime:
-    """The regime that translates what `core` does now.
-
-    Raises `RegimeUnknownError` if the exception level is not known or a register cannot be read.
-    """
-    level = exception_level(machine, core)
-    if level is None:
-        state = machine.register("CPSR", core)
-        why = "cannot be read" if state is None else "shows AArch32 state, which has other translation tables"
-        raise RegimeUnknownError(f"the processor state of core {core} {why}")
-    return regime_at(machine, core, level)

@@ -1,9 +1,15 @@
-"""The entries of one translation table (DDI 0487, D8.3): leaves, tables below, and malformed ones."""
+"""The entries of one translation table: leaves, other tables, and malformed entries (DDI 0487, D8.3).
+
+A map may have more than a hundred thousand leaves. Adjacent leaves of one table that differ only in their
+output address are kept together as one `LeafRun`, which is split only on demand.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import sub
 
 from gdbplugin.aarch64 import packed_words
 from gdbplugin.aarch64.control import TranslationControl
@@ -17,15 +23,155 @@ from gdbplugin.aarch64.descriptor import (
     inherit,
     kind_of,
 )
-from gdbplugin.aarch64.leaves import LeafRun, Malformed, count_pieces
 from gdbplugin.records import NamedTuple
 
-_COMPARED_AT_FIRST = 16
-_FEW = 16
+_new = tuple.__new__  # Takes half as long as calling the class, which matters for very many.
+
+
+class Leaf(NamedTuple):
+    """A block or page of a map; `inherited` are the hierarchical attributes of the tables above it."""
+
+    start: int
+    physical: int
+    size: int
+    level: int
+    descriptor: int
+    inherited: int
+
+
+class LeafRun(NamedTuple):
+    """Leaves of one table with adjacent input addresses and equal attributes.
+
+    `size` is their total size in bytes. `bits` are the bits that their descriptors have in common: all but
+    the output address. `outputs` are the output addresses of the leaves, a `range` if they are adjacent.
+    `piece_count` is the number of pieces, see `Piece`.
+    """
+
+    start: int
+    size: int
+    level: int
+    bits: int
+    inherited: int
+    outputs: Sequence[int]
+    piece_count: int
+
+    @property
+    def physical(self) -> int:
+        """The output address of the first leaf."""
+        return self.outputs[0]
+
+    @property
+    def leaf_size(self) -> int:
+        """The size of one leaf, in bytes."""
+        return self.size // len(self.outputs)
+
+    def pieces(self) -> Iterator[tuple[int, int, int]]:
+        """The start, the output address and the number of leaves of each piece."""
+        if self.piece_count == 1:
+            yield self.start, self.outputs[0], len(self.outputs)
+            return
+        start, outputs, size = self.start, self.outputs, self.leaf_size
+        first = 0
+        for index, distance in enumerate(map(sub, outputs[1:], outputs), 1):
+            if distance != size:
+                yield start + first * size, outputs[first], index - first
+                first = index
+        yield start + first * size, outputs[first], len(outputs) - first
+
+    def cut(self, start: int, end: int) -> LeafRun:
+        """The leaves that overlap a range of addresses, of which there must be some."""
+        size = self.leaf_size
+        low, high = max(0, start - self.start) // size, -(-(end - self.start) // size)
+        if low == 0 and high >= len(self.outputs):
+            return self
+        outputs = self.outputs[low:high]
+        count = 1 if self.piece_count == 1 else count_pieces(outputs, size)
+        return self._replace(
+            start=self.start + low * size, size=len(outputs) * size, outputs=outputs, piece_count=count
+        )
+
+
+class Malformed(NamedTuple):
+    """An entry that cannot be followed: a reserved descriptor, or one that leads to an unreadable table."""
+
+    start: int
+    """The first input address of the entry."""
+    size: int
+    """Size of the range of input addresses, in bytes."""
+    level: int
+    """Level of the table."""
+    table: int
+    """Physical address of the table."""
+    entry: int
+    """Index of the descriptor in the table."""
+    descriptor: int
+    """The descriptor's value."""
+    reason: str
+    """Why it cannot be followed, in words."""
+
+
+class Piece(NamedTuple):
+    """A range of input addresses (`end` exclusive) that maps to one range of output addresses.
+
+    `sizes` has the number of its leaves by their size in bytes.
+    """
+
+    start: int
+    end: int
+    physical: int
+    sizes: dict[int, int]
+
+
+def count_pieces(outputs: Sequence[int], size: int) -> int:
+    """The number of pieces that adjacent leaves of one size form, by their output addresses."""
+    return len(outputs) - list(map(sub, outputs[1:], outputs)).count(size)
+
+
+def count_pieces_of(runs: Sequence[LeafRun]) -> int:
+    """The number of pieces that runs with adjacent input addresses form."""
+    count = 0
+    end = None
+    for run in runs:
+        outputs = run.outputs
+        count += run.piece_count - (outputs[0] == end)
+        end = outputs[-1] + run.leaf_size
+    return count
+
+
+def pieces_of(runs: Iterable[LeafRun]) -> Iterator[Piece]:
+    """The pieces that runs with adjacent input addresses form."""
+    start = end = offset = 0
+    sizes: dict[int, int] = {}
+    for run in runs:
+        size = run.leaf_size
+        for piece_start, physical, count in run.pieces():
+            if sizes and physical - piece_start == offset:
+                end += count * size
+                sizes[size] = sizes.get(size, 0) + count
+                continue
+            if sizes:
+                yield _new(Piece, (start, end, start + offset, sizes))
+            start, end = piece_start, piece_start + count * size
+            offset, sizes = physical - piece_start, {size: count}
+    if sizes:
+        yield _new(Piece, (start, end, start + offset, sizes))
+
+
+def cut(runs: Sequence[LeafRun], start: int, end: int) -> list[LeafRun]:
+    """The leaves that overlap a range of addresses; the runs must have adjacent input addresses."""
+    first = max(0, bisect_right(runs, start, key=lambda run: run.start) - 1)
+    found = []
+    for index in range(first, len(runs)):
+        run = runs[index]
+        if run.start >= end:
+            break
+        if run.start + run.size > start:
+            found.append(run.cut(start, end))
+    return found
 
 
 class Table(NamedTuple):
-    """A table still to be visited, and the descriptor that points to it."""
+    """A table that has not been read yet, and the descriptor that points to it."""
 
     start: int
     level: int
@@ -35,7 +181,7 @@ class Table(NamedTuple):
     descriptor: int
 
     def malformed(self, control: TranslationControl, reason: str) -> Malformed:
-        """A place in the map for a table that cannot be followed."""
+        """The malformed entry for a table that cannot be read."""
         size = control.table_bytes(self.level) // 8 << control.shift(self.level)
         return Malformed(self.start, size, self.level, self.address, self.entry, self.descriptor, reason)
 
@@ -46,7 +192,7 @@ Entry = Table | LeafRun | Malformed
 def read_entries(
     control: TranslationControl, table: Table, data: bytes, within: tuple[int, int] | None
 ) -> list[Entry]:
-    """The valid entries of a table in order, from its bytes; `within` as for `gdbplugin.aarch64.maps`."""
+    """The valid entries of a table, in order, from its bytes; `within` as for `maps.leaf_runs`."""
     if control.big_endian:
         data = packed_words.swapped(data)
     shift = control.shift(table.level)
@@ -56,39 +202,42 @@ def read_entries(
         end = min(end, -(table.start - within[1] >> shift))
     if index >= end:
         return []
-    whole = _all_alike(control, table, data, index, end)
-    if whole is not None:
-        return [whole]
+    run = _single_run(control, table, data, index, end)
+    if run is not None:
+        return [run]
     descriptors = struct.unpack(f"<{len(data) // 8}Q", data)
     entries: list[Entry] = []
-    # The level tells pages from tables by one bit's value; elsewhere that is what blocks have.
+    # This bit is set in a page; at other levels it is set in a table and clear in a block.
     leaf_bit = TABLE_OR_PAGE if table.level == LAST_LEVEL else 0
-    leaves: _Leaves | None = None
+    leaves: _LeafReader | None = None
     while index < end:
         descriptor = descriptors[index]
         if not descriptor & VALID:
             index += 1
         elif descriptor & TABLE_OR_PAGE == leaf_bit:
-            leaves = leaves or _Leaves(control, table, descriptors)
+            leaves = leaves or _LeafReader(control, table, descriptors)
             index = leaves.read(index, end, entries)
         else:
-            entries.append(_below(control, table, index, descriptor))
+            entries.append(_next_table(control, table, index, descriptor))
             index += 1
     return entries
 
 
-def _all_alike(
+_FEW_ENTRIES = 16
+
+
+def _single_run(
     control: TranslationControl, table: Table, data: bytes, first: int, end: int
 ) -> LeafRun | None:
     """The entries from `first` to `end` as one run, if all are leaves with equal attributes.
 
-    That is so in most last tables of a large map; None only means that they must be looked at one by one.
+    Most level 3 tables of a large map are one run. None means that the entries must be read one by one.
     """
     count = end - first
     (descriptor,) = struct.unpack_from("<Q", data, 8 * first)
     kind = kind_of(descriptor, table.level, control.block_levels)
     in_place = control.address_format is AddressFormat.BITS_48
-    if count < _FEW or kind not in (Kind.PAGE, Kind.BLOCK) or not in_place:
+    if count < _FEW_ENTRIES or kind not in (Kind.PAGE, Kind.BLOCK) or not in_place:
         return None
     shift = control.shift(table.level)
     size, mask = 1 << shift, address_mask(shift, control.address_format)
@@ -96,7 +245,7 @@ def _all_alike(
     found = int.from_bytes(data[8 * first : 8 * end], "little")
     start, total = table.start + first * size, count * size
     if found == packed_words.repeated(descriptor, count) + packed_words.multiples(size, count):
-        # Unless it carried out of the field that addresses have.
+        # The addition must not have carried out of the address field.
         if physical + total > 1 << control.output_bits or physical + total > mask + size:
             return None
         outputs = range(physical, physical + total, size)
@@ -110,8 +259,8 @@ def _all_alike(
     )
 
 
-def _below(control: TranslationControl, table: Table, index: int, descriptor: int) -> Table | Malformed:
-    """What an entry that is not a leaf leads to."""
+def _next_table(control: TranslationControl, table: Table, index: int, descriptor: int) -> Table | Malformed:
+    """The table that an entry leads to which is not a leaf."""
     start = table.start + (index << control.shift(table.level))
     if table.level == LAST_LEVEL:
         return _malformed(control, table, index, descriptor, "reserved descriptor")
@@ -123,20 +272,11 @@ def _below(control: TranslationControl, table: Table, index: int, descriptor: in
     return Table(start, table.level + 1, output, inherited, index, descriptor)
 
 
-def _malformed(
-    control: TranslationControl, table: Table, index: int, descriptor: int, reason: str
-) -> Malformed:
-    shift = control.shift(table.level)
-    start = table.start + (index << shift)
-    return Malformed(start, 1 << shift, table.level, table.address, index, descriptor, reason)
+_FIRST_COMPARED = 16
 
 
-def _too_large(control: TranslationControl, output: int) -> str:
-    return f"output address {output:#x} exceeds {control.output_bits} bits"
-
-
-class _Leaves:
-    """The leaves of one table, read by a few operations on many of them instead of one by one."""
+class _LeafReader:
+    """Reads the leaves of one table, many with each operation."""
 
     def __init__(self, control: TranslationControl, table: Table, descriptors: Sequence[int]) -> None:
         self._control = control
@@ -147,24 +287,24 @@ class _Leaves:
         self._bits = [descriptor & common for descriptor in descriptors]
 
     def read(self, first: int, end: int, entries: list[Entry]) -> int:
-        """Add the equal leaves that begin at an index to the entries; returns the index after them."""
-        last = self._end_of_alike(first, end)
+        """Add the leaves from `first` on with equal attributes to `entries`; return the index after them."""
+        last = self._end_of_equal(first, end)
         control, table = self._control, self._table
         if table.level != LAST_LEVEL and table.level not in control.block_levels:
             self._add_each(first, last, entries, lambda _: "reserved descriptor")
             return last
         outputs = self._outputs(first, last)
         if max(outputs) >> control.output_bits:
-            self._add_each(first, last, entries, self._complaint)
+            self._add_each(first, last, entries, self._reason)
             return last
         entries.append(self._run(first, outputs))
         return last
 
-    def _end_of_alike(self, first: int, end: int) -> int:
-        """The index after the leaves that have the bits of the one at `first`."""
+    def _end_of_equal(self, first: int, end: int) -> int:
+        """The index after the leaves that have the same bits as the one at `first`."""
         bits = self._bits
-        value, last, many = bits[first], first + 1, _COMPARED_AT_FIRST
-        # Many at a time, and more each time: most leaves of a large map have many equal neighbours.
+        value, last, many = bits[first], first + 1, _FIRST_COMPARED
+        # Many at a time, and twice as many each time: most leaves of a large map have many equal neighbours.
         while last + many <= end and bits[last : last + many].count(value) == many:
             last, many = last + many, 2 * many
         while last < end and bits[last] == value:
@@ -178,11 +318,12 @@ class _Leaves:
             return [descriptor & mask for descriptor in chosen]
         return [self._control.output_address(descriptor, self._shift) for descriptor in chosen]
 
-    def _complaint(self, output: int) -> str | None:
+    def _reason(self, output: int) -> str | None:
+        """Why a leaf with this output address is malformed, or None."""
         return _too_large(self._control, output) if output >> self._control.output_bits else None
 
     def _run(self, first: int, outputs: list[int]) -> LeafRun:
-        """The leaves from an index on, as many as there are outputs."""
+        """The run of leaves that starts at an index and has these output addresses."""
         bits = self._bits[first]
         table, size, count = self._table, 1 << self._shift, len(outputs)
         start = table.start + first * size
@@ -193,13 +334,25 @@ class _Leaves:
         return LeafRun(start, count * size, table.level, bits, table.inherited, outputs, pieces)
 
     def _add_each(
-        self, first: int, last: int, entries: list[Entry], complaint: Callable[[int], str | None]
+        self, first: int, last: int, entries: list[Entry], find_reason: Callable[[int], str | None]
     ) -> None:
-        """Leaves of which at least some are malformed, one by one."""
+        """Add leaves one by one, some of which are malformed."""
         for index, output in enumerate(self._outputs(first, last), first):
-            reason = complaint(output)
+            reason = find_reason(output)
             if reason is None:
                 entries.append(self._run(index, [output]))
             else:
                 descriptor = self._descriptors[index]
                 entries.append(_malformed(self._control, self._table, index, descriptor, reason))
+
+
+def _malformed(
+    control: TranslationControl, table: Table, index: int, descriptor: int, reason: str
+) -> Malformed:
+    shift = control.shift(table.level)
+    start = table.start + (index << shift)
+    return Malformed(start, 1 << shift, table.level, table.address, index, descriptor, reason)
+
+
+def _too_large(control: TranslationControl, output: int) -> str:
+    return f"output address {output:#x} exceeds {control.output_bits} bits"

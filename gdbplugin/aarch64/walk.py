@@ -1,17 +1,18 @@
-"""The translation table walk of one address (DDI 0487, D8.2).
+"""The translation table walk of one address, and reads of virtual memory by it (DDI 0487, D8.2).
 
-Where a hypervisor translates once more, every address of stage 1 is an intermediate one, those of its tables
-included. Bounded by construction: a walk descends at most five levels, and stage 1 has a walk of stage 2 for
-each of its own. What the tables hold is data: a malformed descriptor is reported in its place and nothing is
-raised for it.
+Under a hypervisor the output addresses of stage 1 and the addresses of its tables are intermediate physical
+addresses, which stage 2 translates. A walk reads at most five levels; each read of a stage 1 descriptor then
+takes a stage 2 walk. A malformed descriptor makes the walk end with a `Fault`; it raises no error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import (
+    ACCESS_FLAG,
     LAST_LEVEL,
     NO_TRANSLATION,
     Attributes,
@@ -20,9 +21,9 @@ from gdbplugin.aarch64.descriptor import (
     inherit,
     kind_of,
 )
-from gdbplugin.aarch64.memory_types import is_device, stage2_memory_type
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.machine import Machine, PhysicalReadError, UnreadableMemoryError, prefetch
+from gdbplugin.aarch64.registers import is_device, stage2_memory_type
+from gdbplugin.machine import Machine, MachineError, PhysicalReadError, UnreadableMemoryError, prefetch
 from gdbplugin.records import dataclass, replace
 
 TYPE_CHECKING = False
@@ -34,20 +35,20 @@ if TYPE_CHECKING:
     ]
 
 UNKNOWN: Literal["unknown"] = "unknown"
-"""The kind of a `Fault` that need not be one: a table could not be read here."""
+"""The kind of a `Fault` where a table could not be read: the processor may find no fault there."""
 _PHYSICAL_MASK = (1 << 52) - 1
 
 
 @dataclass(frozen=True)
 class Level:
-    """One step of a walk: the descriptor that was read, and where. The first of five levels is -1."""
+    """One step of a walk: the descriptor that was read, and where. Levels go from -1 to 3."""
 
     json_fields = ("level", "table", "index", "address", "descriptor", "kind")
 
     level: int
     """Level of the table."""
     table: int
-    """Physical address of the table; an intermediate one at stage 1 of two."""
+    """Physical address of the table; at stage 1 of two stages, its intermediate physical address."""
     index: int
     """Index of the descriptor in the table."""
     descriptor: int
@@ -65,13 +66,11 @@ class Level:
 class Fault:
     """Why an address has no translation: the architecture's kind of fault, its level, and the reason.
 
-    Kinds: `translation`, `address size`, `access flag`, `permission`, `external abort`; and `unknown` where a
-    table could not be read here, so that nobody knows what the processor would find. `stage` is the stage
-    of translation that it is of, `on_walk` marks one of stage 2 on the way to a table of stage 1.
+    The kind `unknown` means that a table could not be read here, though the processor may be able to.
     """
 
     kind: FaultKind
-    """The kind of fault; unknown: a table could not be read here, so there may be no fault."""
+    """The kind of fault; unknown if a table could not be read here, so that there may be no fault."""
     level: int
     """Level of the table walk."""
     reason: str
@@ -83,7 +82,7 @@ class Fault:
 
     @property
     def title(self) -> str:
-        """What it is, in words: `translation fault`."""
+        """Its name: `translation fault`."""
         return "translation not known" if self.kind == UNKNOWN else f"{self.kind} fault"
 
 
@@ -91,62 +90,142 @@ class Fault:
 class Translation:
     """The outcome of one walk.
 
-    `output` is the physical address, None when an access would fault. `size` is the number of bytes
-    that the leaf found (or the missing entry) spans around the input address. `contiguous_bytes` is
-    what a leaf with the contiguous bit spans together with its neighbours. `no_translation` is a block's
-    nT bit, which marks one about to be replaced by a table. `attributes` is None where no leaf was found,
-    or the MMU is off. With two stages `levels` and `attributes` are stage 1's, `second` is what stage 2 makes
-    of its output, which is `second.input`, and `size` is the smaller of both.
+    `output` is the physical address, None if an access would fault. `no_translation` is a block's nT bit: the
+    block is about to be replaced by a table. `attributes` is None if no leaf was found or the MMU is off.
+    With two stages, `levels` and `attributes` are those of stage 1; `stage2` is the translation of stage 1's
+    output by stage 2.
     """
 
     json_fields = ("input", "size", "contiguous_bytes")
 
     input: int
-    """The input address; at stage 2 the intermediate physical address that is stage 1's output."""
+    """The input address; at stage 2 the intermediate physical address that stage 1 gave."""
     output: int | None
     size: int
-    """Bytes that the leaf, or the missing entry, spans; of two stages the smaller."""
+    """Bytes that the leaf, or the invalid descriptor, spans; with two stages, the smaller of both."""
     levels: tuple[Level, ...] = ()
     attributes: Attributes | None = None
     fault: Fault | None = None
     contiguous_bytes: int | None = None
     """Bytes that a leaf with the contiguous bit spans together with its neighbours; null for others."""
     no_translation: bool = False
-    second: Translation | None = None
+    stage2: Translation | None = None
 
 
 def translate(machine: Machine, regime: TranslationRegime, address: int) -> Translation:
     """Translate one 64-bit input address, reading one descriptor per level.
 
-    An access flag fault still carries the attributes of the leaf, as the page is there and software
-    will set the flag. Permissions are left to `access.access_fault`. Only losing the machine itself is
-    raised.
+    An access flag fault comes with the leaf's attributes, as software will only set the flag.
+    `access.access_fault` checks the permissions. Raises only `MachineGoneError`.
     """
-    found = _one_stage(memory_of(machine, regime), regime, address)
-    if regime.stage2 is None or found.output is None:
-        return found
-    second = _one_stage(machine, regime.stage2, found.output)
-    size, fault = min(found.size, second.size), second.fault
-    return replace(found, output=second.output, size=size, fault=fault, second=second)
+    stage1 = _translate_one_stage(table_memory(machine, regime), regime, address)
+    if regime.stage2 is None or stage1.output is None:
+        return stage1
+    stage2 = _translate_one_stage(machine, regime.stage2, stage1.output)
+    size = min(stage1.size, stage2.size)
+    return replace(stage1, output=stage2.output, size=size, fault=stage2.fault, stage2=stage2)
 
 
-def memory_of(machine: Machine, regime: TranslationRegime) -> Machine:
-    """The machine as stage 1 sees it: its memory by intermediate addresses, where there is a stage 2."""
+def table_memory(machine: Machine, regime: TranslationRegime) -> Machine:
+    """The machine to read a regime's tables from: under a stage 2, by intermediate physical address."""
     return machine if regime.stage2 is None else IntermediateMemory(machine, regime.stage2)
 
 
-def _one_stage(machine: Machine, regime: TranslationRegime, address: int) -> Translation:
+class UntranslatedAddressError(MachineError):
+    """A virtual address to be read is not mapped, or its tables cannot be read."""
+
+    def __init__(self, address: int, fault: Fault) -> None:
+        what = "cannot be translated" if fault.kind == UNKNOWN else "is not mapped"
+        super().__init__(f"{address:#x} {what}: {fault.title} at level {fault.level}, {fault.reason}")
+        self.address = address
+        self.fault = fault
+
+
+class VirtualMemory:
+    """Reads by virtual address in one regime of a machine."""
+
+    def __init__(self, machine: Machine, regime: TranslationRegime) -> None:
+        self.machine = machine
+        self.regime = regime
+
+    def physical_ranges(self, address: int, length: int) -> list[tuple[int, int]]:
+        """The physical ranges (address, length) that a virtual range maps to; adjacent ones are joined.
+
+        A long range takes one walk per level 3 table, and one read of the rest of that table.
+        Raises `UntranslatedAddressError` at the first address that is not mapped.
+        """
+        found: list[tuple[int, int]] = []
+        position, end = address, address + length
+        while position < end:
+            translation = translate(self.machine, self.regime, position)
+            if translation.output is None:
+                assert translation.fault is not None
+                raise UntranslatedAddressError(position, translation.fault)
+            here = min(end - position, translation.size - position % translation.size)
+            _append(found, translation.output, here)
+            position += here
+            if position < end and translation.levels:
+                for output, size in self._following_pages(position, translation.levels[-1]):
+                    here = min(end - position, size)
+                    _append(found, output, here)
+                    position += here
+                    if position == end:
+                        break
+        return found
+
+    def _following_pages(self, address: int, leaf: Level) -> Iterator[tuple[int, int]]:
+        """Output address and size of each page after a page, up to the first that is not simply mapped.
+
+        `address` is the end of the page before, `leaf` the step of the walk that found that page.
+        """
+        control = self.regime.control(address)
+        size = 1 << control.granule_bits
+        count = control.table_bytes(LAST_LEVEL) // 8 - leaf.index - 1
+        if leaf.level != LAST_LEVEL or count <= 0 or self.regime.stage2 is not None:
+            return
+        try:
+            data = self.machine.read_physical(leaf.address + 8, 8 * count)
+        except PhysicalReadError:
+            return  # The walk of the next address reports the error.
+        order = ">" if control.big_endian else "<"
+        for descriptor in struct.unpack(f"{order}{count}Q", data):
+            usable = descriptor & ACCESS_FLAG or control.hardware_access_flag
+            if kind_of(descriptor, LAST_LEVEL, control.block_levels) is not Kind.PAGE or not usable:
+                return
+            output = control.output_address(descriptor, control.granule_bits)
+            if output >> control.output_bits:
+                return
+            yield output, size
+
+    def read(self, address: int, length: int) -> bytes:
+        """Exactly `length` bytes from virtual `address`, with one physical read for each physical range.
+
+        Raises `UntranslatedAddressError`, or what the machine's own reads raise.
+        """
+        ranges = self.physical_ranges(address, length)
+        return b"".join([self.machine.read_physical(start, size) for start, size in ranges])
+
+
+def _append(ranges: list[tuple[int, int]], start: int, size: int) -> None:
+    """Add a physical range, joined with the last one if they are adjacent."""
+    if ranges and sum(ranges[-1]) == start:
+        ranges[-1] = (ranges[-1][0], ranges[-1][1] + size)
+    else:
+        ranges.append((start, size))
+
+
+def _translate_one_stage(machine: Machine, regime: TranslationRegime, address: int) -> Translation:
     if not regime.enabled:
         return _translate_without_mmu(regime, address)
     control = regime.control(address)
-    obstacle = _obstacle(control, address)
-    if obstacle is not None:
-        return Translation(address, None, 1, fault=Fault("translation", 0, obstacle, regime.stage))
+    reason = _no_walk_reason(control, address)
+    if reason is not None:
+        return Translation(address, None, 1, fault=Fault("translation", 0, reason, regime.stage))
     return _walk(machine, control, address)
 
 
 def _translate_without_mmu(regime: TranslationRegime, address: int) -> Translation:
-    """With the MMU off an address is its own translation, if the outputs are wide enough (D8.2.1)."""
+    """With the MMU off an address is its own output address, if it is not too wide (D8.2.1)."""
     top = 55 if regime.control(address).top_byte_ignored else 63
     if (address & ((2 << top) - 1)) >> regime.output_bits:
         reason = f"the MMU is off and the address has more than {regime.output_bits} bits"
@@ -154,8 +233,8 @@ def _translate_without_mmu(regime: TranslationRegime, address: int) -> Translati
     return Translation(address, address & _PHYSICAL_MASK, 1 << regime.output_bits)
 
 
-def _obstacle(control: TranslationControl, address: int) -> str | None:
-    """Why no walk begins for `address`, or None."""
+def _no_walk_reason(control: TranslationControl, address: int) -> str | None:
+    """Why the processor starts no walk for `address`; None if it does."""
     if control.defect is not None:
         return control.defect
     if not control.covers(address):
@@ -182,7 +261,7 @@ def _walk(machine: Machine, control: TranslationControl, address: int) -> Transl
         index = (address >> shift) & (control.table_bytes(level) // 8 - 1)
         try:
             descriptor = int.from_bytes(machine.read_physical(table + 8 * index, 8), byte_order)
-        except SecondStageError as error:
+        except Stage2FaultError as error:
             size = 1 << control.shift(level)
             return Translation(address, None, size, tuple(levels), fault=error.fault)
         except UnreadableMemoryError as error:
@@ -224,8 +303,8 @@ def _mapped(
     )
 
 
-class SecondStageError(PhysicalReadError):
-    """Stage 2 lets a table of stage 1 not be read: `fault` is its."""
+class Stage2FaultError(PhysicalReadError):
+    """Reading a table of stage 1 takes the stage 2 fault `fault`."""
 
     def __init__(self, address: int, length: int, fault: Fault) -> None:
         reason = f"{fault.title} of stage 2 at level {fault.level}, {fault.reason}"
@@ -234,7 +313,7 @@ class SecondStageError(PhysicalReadError):
 
 
 class IntermediateMemory:
-    """Memory as a guest has it: a machine that reads by intermediate physical address, as table walks do."""
+    """A machine that reads by intermediate physical address, as a guest's table walks do."""
 
     def __init__(self, machine: Machine, stage2: TranslationRegime) -> None:
         self._machine = machine
@@ -250,22 +329,22 @@ class IntermediateMemory:
         return self._machine.register(name, core)
 
     def read_physical(self, address: int, length: int) -> bytes:
-        """See `Machine`; raises `SecondStageError` where stage 2 has it fault."""
+        """See `Machine`; raises `Stage2FaultError` if stage 2 does not permit it."""
         parts = []
         position, end = address, address + length
         while position < end:
-            found = _one_stage(self._machine, self._stage2, position)
-            fault = found.fault or self._forbidden(found)
+            found = _translate_one_stage(self._machine, self._stage2, position)
+            fault = found.fault or self._permission_fault(found)
             if found.output is None or fault is not None:
                 assert fault is not None
-                raise SecondStageError(address, length, replace(fault, on_walk=True))
+                raise Stage2FaultError(address, length, replace(fault, on_walk=True))
             here = min(end - position, found.size - position % found.size)
             parts.append(self._machine.read_physical(found.output, here))
             position += here
         return b"".join(parts)
 
-    def _forbidden(self, found: Translation) -> Fault | None:
-        """Why a walk may not read there, though it is mapped."""
+    def _permission_fault(self, found: Translation) -> Fault | None:
+        """The fault of a table walk that may not read mapped memory."""
         attributes = found.attributes
         if attributes is None:
             return None
@@ -274,14 +353,14 @@ class IntermediateMemory:
             return Fault("permission", level, "stage 2 forbids reading", stage=2)
         memory = stage2_memory_type(attributes.attribute_index, self._stage2.forced_memory_types)
         if self._stage2.protects_walks and is_device(memory):
-            return Fault("permission", level, "a table lies in device memory (HCR_EL2.PTW)", stage=2)
+            return Fault("permission", level, "a table is in device memory (HCR_EL2.PTW)", stage=2)
         return None
 
     def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """See `Prefetches`: what stage 2 has in one piece."""
-        known = []
+        """See `Prefetches`; ranges that stage 2 maps to more than one block or page are left out."""
+        physical_ranges = []
         for address, length in ranges:
-            found = _one_stage(self._machine, self._stage2, address)
+            found = _translate_one_stage(self._machine, self._stage2, address)
             if found.output is not None and found.size - address % found.size >= length:
-                known.append((found.output, length))
-        prefetch(self._machine, known)
+                physical_ranges.append((found.output, length))
+        prefetch(self._machine, physical_ranges)

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from gdbplugin.commands import (
+    backtrace,
     check,
     context,
+    dump,
     events,
     fault,
     lazy,
     maps,
+    open,  # noqa: A004 (the command's name)
     pressure,
     registers,
     report,
     stacks,
     stats,
     stress,
+    tasks,
+    threads,
     translate,
 )
 
 COMMANDS = tuple(
     module.COMMAND
     for module in (
+        backtrace,
         check,
         context,
+        dump,
         events,
         fault,
         lazy,
         maps,
+        open,
         pressure,
         registers,
         report,
         stacks,
         stats,
         stress,
+        tasks,
+        threads,
         translate,
     )
 )

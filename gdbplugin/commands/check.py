@@ -6,9 +6,9 @@ from gdbplugin.commands.descriptor import STRICT, Command, Form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gdbplugin.kernel.check_outcome import Check
+    from gdbplugin.kernel.check_state import Check
     from gdbplugin.kernel.target import Target
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 
 def read(target: Target) -> Check:
@@ -24,8 +24,8 @@ def show(check: Check, style: Style) -> str:
 
     counts = asdict(check.checked).items()
     compared = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts if count is not None)
-    lines = "\n".join(style.wrapped(f"Compared {compared}.", "  ")) + "\n" + style.noticed(check)
-    if check.changing:
+    lines = "\n".join(style.wrapped(f"Compared {compared}.", "  ")) + "\n" + style.diagnostics(check)
+    if check.changing and check.transient_count:
         count = style.count(check.transient_count)
         said = f"{count} disagreements during the change are not findings."
         lines += "\n".join(style.wrapped(said, "  ")) + "\n"

@@ -6,18 +6,17 @@ from gdbplugin.commands.descriptor import Command, Form, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gdbplugin.aarch64.cores import TableRegister
-    from gdbplugin.kernel.context import Context, CoreContext
-    from gdbplugin.kernel.context_test import ContextTestRun, TaskChange
-    from gdbplugin.kernel.spaces import AddressSpace
+    from gdbplugin.aarch64.registers import TableRegister
+    from gdbplugin.kernel.kernel_test import ContextTestRun, TaskChange
+    from gdbplugin.kernel.spaces import AddressSpace, Context, CoreContext
     from gdbplugin.kernel.target import Target
     from gdbplugin.kernel.tasks import Names
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 
 def read(target: Target) -> Context:
     """What each core translates by, and the address spaces."""
-    from gdbplugin.kernel.context import read_context
+    from gdbplugin.kernel.spaces import read_context
 
     return read_context(target.required_kernel())
 
@@ -140,7 +139,7 @@ _MEANINGS = {
 
 def read_test(target: Target) -> ContextTestRun:
     """Let the target run the context switching test. Returns what it changed."""
-    from gdbplugin.kernel.context_test import CONTEXT
+    from gdbplugin.kernel.kernel_test import CONTEXT
 
     run: ContextTestRun = target.run_test(CONTEXT)
     return run
@@ -148,7 +147,7 @@ def read_test(target: Target) -> ContextTestRun:
 
 def read_last_test(target: Target) -> ContextTestRun:
     """The latest run of the context switching test again."""
-    from gdbplugin.kernel.context_test import CONTEXT
+    from gdbplugin.kernel.kernel_test import CONTEXT
 
     run: ContextTestRun = target.last_test(CONTEXT)
     return run
@@ -178,7 +177,7 @@ def show_test(run: ContextTestRun, style: Style) -> str:
     if rows:
         headers = ("task", "name", "", "switches", "now")
         lines.append(style.table(headers, rows, ("task", "switches")))
-    return "\n".join(lines) + "\n" + style.noticed(run)
+    return "\n".join(lines) + "\n" + style.diagnostics(run)
 
 
 def _end(task: TaskChange, style: Style) -> str:

@@ -1,26 +1,36 @@
-"""What a command is: its words and help, how its object is read, and how that is shown.
+"""What a command is: its words and help, how its object is read, shown, and made JSON.
 
 GDB's commands, those of GDB/MI, the REPL, the library's methods, the JSON schemas and the documentation are
 made from these descriptors. They are imported while GDB starts, so neither this module nor a descriptor
 imports anything that GDB's own Python has not loaded already; `read` and `show` import what they need when
 they are called.
+
+JSON is made by rules that hold for all objects. A dataclass or named tuple becomes an object of its fields;
+those that `json_fields` names instead, if its class has that, which may be properties too: `"text"`, or
+`"exception_class as class"` where the member has another name. What `json_merged` names has no member of its
+own: its members join those around it. What `json_optional` names is left out where it is None. A tuple, list
+or set becomes an array, an enumeration its value. A large array may have a method `json` that returns its
+text; `json_item` is then the class of its items. The JSON schemas are made by the same rules, from the types
+(`scripts/schemas`).
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from gdbplugin.kernel.journal import Noticed
+    from gdbplugin.kernel.diagnostics import Diagnosed
     from gdbplugin.kernel.target import Target
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
     Address = int | str
-    """An address, or a GDB expression that gives one: `"kernel_main"`, `"$pc"`."""
+    'An address, or a GDB expression that gives one: `"kernel_main"`, `"$pc"`.'
     Complete = Callable[[Target], Iterable[object]]
-    """Returns the values to offer now, such as the IDs of stacks."""
+    "Returns the values to offer now, such as the IDs of stacks."
 
 
 class Parameter:
@@ -32,12 +42,13 @@ class Parameter:
     - `number`: a non-negative integer, decimal or hexadecimal (0x);
     - `address`: a number or a GDB expression; an argument of this kind takes all words up to the next option;
     - `range`: addresses as `START..END` (END exclusive) or `START+SIZE`;
+    - `file`: the path of a file;
     - `text`: the word as it is.
 
     `choices` are the only values allowed. `complete` returns values to offer on completion.
     """
 
-    kinds = ("flag", "number", "address", "range", "text")
+    kinds = ("flag", "number", "address", "range", "file", "text")
 
     def __init__(
         self,
@@ -91,14 +102,14 @@ class Argument(Parameter):
 class Form:
     """What a command shows: `read` returns the object, `show` its text.
 
-    `schema` names the JSON object that `encoding.to_json` makes of it, and its version. With `runs_target`
-    reading lets the target run.
+    `schema` names the JSON object that `to_json` makes of it, and its version. With `runs_target`
+    reading lets the target run, or changes what the debugger shows.
     """
 
     def __init__(
         self,
         schema: str,
-        read: Callable[..., Noticed],
+        read: Callable[..., Diagnosed],
         show: Callable[[Any, Style], str],
         *,
         runs_target: bool = False,
@@ -113,7 +124,8 @@ class Option(Parameter):
     """A parameter given by name: `--limit 5`, `--limit=5`, or `--json` alone.
 
     GDB/MI reserves --thread, --frame, --language, --thread-group and --all. With a `form` the option selects
-    what is read in place of the command's own object; it then goes with no other option but --json.
+    what is read in place of the command's own object; it then goes with no other option but --json. One that
+    is `repeated` can be given several times: `read` gets a tuple.
     """
 
     def __init__(
@@ -126,14 +138,18 @@ class Option(Parameter):
         choices: tuple[str, ...] = (),
         complete: Complete | None = None,
         form: Form | None = None,
+        repeated: bool = False,
     ) -> None:
         metavar = metavar or name.lstrip("-").upper().replace("-", "_")
         super().__init__(name, meaning, kind, metavar, choices, complete)
         self.form = form
+        self.repeated = repeated
 
     @property
     def usage(self) -> str:
         """How it looks in a usage line."""
+        if self.repeated:
+            return f"[{self.name} {self.metavar}]..."
         return f"[{self.name}]" if self.kind == "flag" else f"[{self.name} {self.metavar}]"
 
 
@@ -177,7 +193,7 @@ class Command:
     def help(self) -> str:
         """The help text: summary, usage, description, and what each parameter means."""
         meanings = [
-            f"  {parameter.usage.strip('[]')}: {parameter.meaning}"
+            f"  {parameter.usage.replace('...', '').strip('[]')}: {parameter.meaning}"
             + (f" ({', '.join(parameter.choices)})" if parameter.choices else "")
             for parameter in (*self.arguments, *self.options)
         ]
@@ -190,9 +206,98 @@ class Command:
                 return option.form
         return self.form
 
-    def read(self, target: Target, values: dict[str, Any]) -> Noticed:
-        """The object that the values ask for, with what was noticed while it was read."""
+    def read(self, target: Target, values: dict[str, Any]) -> Diagnosed:
+        """The object that the values ask for, with the findings and notes made while it was read."""
         form = self.form_for(values)
         selecting = {option.key for option in self.options if option.form is not None}
         words = {key: value for key, value in values.items() if key not in _OUTPUT | selecting}
         return form.read(target, **words)
+
+
+def to_json(schema: str, shown: Diagnosed) -> str:
+    """An object that a command has read, as one line of JSON; `schema` names what it conforms to."""
+    return text_of({"schema": schema, "findings": shown.findings, "notes": shown.notes, **members(shown)})
+
+
+def members(record: Any) -> dict[str, Any]:
+    """The members of a record's JSON object."""
+    kind: Any = type(record)
+    merged, optional = getattr(kind, "json_merged", ()), getattr(kind, "json_optional", ())
+    found: dict[str, Any] = {}
+    for name, member in json_fields(kind).items():
+        value = getattr(record, name)
+        if name in merged:
+            found.update(members(value))
+        elif value is not None or name not in optional:
+            found[member] = value
+    return found
+
+
+@cache
+def json_fields(kind: Any) -> dict[str, str]:
+    """The fields and properties of a class of records that are in its JSON, each with its member's name."""
+    found: tuple[str, ...] | None = getattr(kind, "json_fields", None)
+    if found is None:
+        found = kind.__match_args__ if is_record(kind) else kind._fields
+    parted = (entry.partition(" as ") for entry in found)
+    return {name: member or name for name, _, member in parted}
+
+
+def is_record(kind: Any) -> bool:
+    """Whether a class is one of our dataclasses."""
+    return hasattr(kind, "_record_fields")
+
+
+def text_of(value: Any) -> str:
+    """Any value as JSON text."""
+    # Not at the top: text is asked for much more often.
+    import json
+
+    if hasattr(value, "json"):
+        text: str = value.json()
+        return text
+    if is_record(type(value)) or hasattr(value, "_fields"):
+        value = members(value)
+    if isinstance(value, dict):
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(str(name))}: {text_of(entry)}" for name, entry in value.items())
+            + "}"
+        )
+    if isinstance(value, list | tuple | set | frozenset):
+        return "[" + ", ".join(map(text_of, value)) + "]"
+    return json.dumps(getattr(value, "value", value) if hasattr(value, "name") else value)
+
+
+def offered_cores(target: Target) -> list[int]:
+    """The numbers of the cores."""
+    from gdbplugin.kernel import selection
+
+    return selection.cores(target)
+
+
+def offered_asids(target: Target) -> list[int]:
+    """The ASIDs of the address spaces."""
+    from gdbplugin.kernel import selection
+
+    return selection.asids(target)
+
+
+CORE = Option(
+    "--core", "use this core instead of the selected thread's", "number", "N", complete=offered_cores
+)
+SELECTION = (
+    Option("--asid", "use the address space with this ASID", "number", "N", complete=offered_asids),
+    Option(
+        "--ttbr", "use this value of TTBR0, with its ASID; with --stage 2, of VTTBR_EL2", "number", "VALUE"
+    ),
+    Option("--el", "translate as this exception level does", "number", "N", choices=("0", "1", "2", "3")),
+    Option(
+        "--stage",
+        "the stage to use: 2 is a hypervisor's, for intermediate addresses of EL1 and EL0",
+        "number",
+        "N",
+        choices=("1", "2"),
+    ),
+    CORE,
+)

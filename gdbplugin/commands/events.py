@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from gdbplugin.commands.descriptor import Argument, Command, Form, Option
+from gdbplugin.commands.descriptor import Argument, Command, Form, Option, offered_cores
 from gdbplugin.commands.lazy import offered_asids
-from gdbplugin.commands.selection import offered_cores
 from gdbplugin.commands.stacks import offered_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.kernel.events import Event, EventList
     from gdbplugin.kernel.target import Target
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 # What an event's two numbers mean, by its kind, as in the kernel's `events.rs`: `#x` formats an address, a
 # name selects an enum, anything else is a plain number.
@@ -29,10 +28,14 @@ _MEANING = {
     "PressureChange": ("from {PressureLevel}", "to {PressureLevel}"),
     "StrategyRun": ("{Strategy}", "gain {}"),
     "PageMoved": ("from {:#x}", "to {:#x}"),
+    "TableMoved": ("from {:#x}", "to {:#x}"),
     "AsidRollover": ("generation {}", "{} bits"),
     "PoolLimit": ("from {} frames", "to {} frames"),
     "WildAccess": ("task {}", "at {:#x}"),
     "OutOfMemory": ("at {:#x}", "{} frames free"),
+    "VictimChosen": ("task {}", "{} frames, the most"),
+    "FrameQuota": ("task {}", "quota of {} frames"),
+    "RangeQuota": ("task {}", "quota of {} ranges"),
 }
 _UNKNOWN = ("{:#x}", "{:#x}")
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from gdbplugin.commands.descriptor import Command, Form
-from gdbplugin.commands.selection import CORE
+from gdbplugin.commands.descriptor import CORE, Command, Form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gdbplugin.kernel.fault import ExceptionReport, Fault, KernelFailure, TaskEnd
-    from gdbplugin.kernel.fault_evidence import Now
+    from gdbplugin.kernel.fault import ExceptionReport, FaultReport, KernelFailure, TaskEnd
+    from gdbplugin.kernel.fault_analysis import CurrentTranslation
     from gdbplugin.kernel.target import Target
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 
-def read(target: Target, *, core: int | None = None) -> Fault:
+def read(target: Target, *, core: int | None = None) -> FaultReport:
     """The last exceptions of a core, what stopped the kernel, and the tasks that exceptions ended."""
     from gdbplugin.kernel.fault import read_fault
 
@@ -23,7 +22,7 @@ def read(target: Target, *, core: int | None = None) -> Fault:
 _ENDS_SHOWN = 8
 
 
-def show(fault: Fault, style: Style) -> str:
+def show(fault: FaultReport, style: Style) -> str:
     """TinyOS's own failure, each exception, the current level's first, and the tasks that ended."""
     level = style.missing if fault.level is None else f"EL{fault.level}"
     lines = [f"Core {fault.core}, at {level}"]
@@ -31,6 +30,8 @@ def show(fault: Fault, style: Style) -> str:
         lines += style.wrapped(f"  in the exception vectors: {fault.entering}")
     if fault.failure is not None:
         lines += _failure_lines(fault.failure, style)
+    elif fault.has_failed is False:
+        lines.append("TinyOS has not failed. The latest exceptions, which it has dealt with:")
     for report in fault.reports:
         lines += _report_lines(report, style)
     for sentence in fault.silent:
@@ -41,7 +42,7 @@ def show(fault: Fault, style: Style) -> str:
             lines += _end_lines(end, style)
         if len(fault.ended) > _ENDS_SHOWN:
             lines.append(f"  and {len(fault.ended) - _ENDS_SHOWN} before")
-    return "\n".join(lines) + "\n" + style.noticed(fault)
+    return "\n".join(lines) + "\n" + style.diagnostics(fault)
 
 
 def _report_lines(report: ExceptionReport, style: Style) -> list[str]:
@@ -75,7 +76,7 @@ def _entry(name: str, value: str, style: Style) -> list[str]:
     return style.entry(name, value, 12)
 
 
-def _now(now: Now) -> str:
+def _now(now: CurrentTranslation) -> str:
     """By the permissions of the regime's own levels."""
     allowed = ", ".join(f"{level} {permissions}" for level, permissions in now.permissions.items())
     allowed = allowed if now.enabled else "MMU off"

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gdbplugin.commands.descriptor import Address
-    from gdbplugin.kernel.clock import Clock
+    from gdbplugin.kernel.interface import Clock
     from gdbplugin.kernel.lazy import LazyPages, LazyRange
     from gdbplugin.kernel.lazy_list import LazyList, LazyPageDetail
     from gdbplugin.kernel.target import Target
     from gdbplugin.kernel.tasks import Names
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 _RANGES_SHOWN = 12
 _RUNS_SHOWN = 40

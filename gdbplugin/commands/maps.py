@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from gdbplugin.commands.descriptor import Command, Form, Option
-from gdbplugin.commands.selection import SELECTION
+from gdbplugin.commands.descriptor import SELECTION, Command, Form, Option
+from gdbplugin.commands.translate import other_space_lines, range_lines, view_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gdbplugin.aarch64.access import MemoryAttributes
     from gdbplugin.aarch64.control import TranslationControl
     from gdbplugin.commands.descriptor import Address
     from gdbplugin.kernel.maps import AddressMap
     from gdbplugin.kernel.owned_ranges import OwnedRange
     from gdbplugin.kernel.target import Target
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 
 def read(
@@ -56,8 +57,6 @@ _MALFORMED_SHOWN = 20
 
 def show(found: AddressMap, style: Style) -> str:
     """A table for each range of addresses, then the malformed entries."""
-    from gdbplugin.render.mmu import range_lines, view_line
-
     view = found.view
     lines = style.wrapped(f"Map of {view_line(view)}", "  ")
     if not view.regime.enabled:
@@ -75,7 +74,7 @@ def show(found: AddressMap, style: Style) -> str:
     for note in view.regime.notes:
         lines += style.wrapped(f"  {note}")
     lines += _malformed_lines(found, style)
-    return "\n".join(lines) + "\n" + style.noticed(found)
+    return "\n".join(lines) + "\n" + style.diagnostics(found)
 
 
 def _malformed_lines(found: AddressMap, style: Style) -> list[str]:
@@ -95,8 +94,6 @@ def _malformed_lines(found: AddressMap, style: Style) -> list[str]:
 
 def _tables(found: AddressMap, style: Style) -> list[str]:
     """Each range of input addresses with its mapped ranges, then the totals."""
-    from gdbplugin.render.mmu import range_lines
-
     regime = found.view.regime
     lines: list[str] = []
     rows_left = _ROWS_SHOWN
@@ -118,6 +115,8 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
         counted = f"The first {style.count(len(found.ranges))} of {counted}, as --limit says,"
     leaves = "1 block or page" if found.leaves == 1 else f"{style.count(found.leaves)} blocks and pages"
     lines += style.wrapped(f"{counted} with {total}; {leaves} in {style.counted(found.tables, 'table')}")
+    if found.filtered and not found.ranges:
+        lines += other_space_lines(found.view, style)
     if len(found.ranges) > _ROWS_SHOWN:
         lines += style.wrapped(
             f"  the first {_ROWS_SHOWN} are shown; narrow it with --range, --permissions or --owner, "
@@ -132,8 +131,6 @@ def _levels(found: AddressMap) -> tuple[str, ...]:
 
 
 def _row(entry: OwnedRange, control: TranslationControl, found: AddressMap, style: Style) -> tuple[str, ...]:
-    from gdbplugin.render.mmu import memory_words
-
     pieces = entry.piece_count
     physical = style.address(entry.physical) if pieces == 1 else f"{style.count(pieces)} pieces"
     # As many digits as addresses of that range may have.
@@ -144,7 +141,7 @@ def _row(entry: OwnedRange, control: TranslationControl, found: AddressMap, styl
         style.short_size(entry.end - entry.start),
         physical,
         *entry.memory.permissions.values(),
-        memory_words(entry.memory, style),
+        _memory_words(entry.memory, style),
         ", ".join([*_what(entry), *_scope(entry, control, found)]),
     )
 
@@ -188,8 +185,6 @@ def _bytes(size: int, style: Style) -> str:
 
 def _aliases(found: AddressMap, style: Style) -> list[str]:
     """Each virtual address at which a frame is mapped."""
-    from gdbplugin.render.mmu import memory_words
-
     physical = found.aliases or 0
     kind = "Intermediate physical" if found.view.regime.second_stage else "Physical"
     others = " (other filters applied)" if found.filters_aliases else ""
@@ -206,7 +201,7 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
         (
             f"{entry.alias or 0:#018x}",
             *entry.memory.permissions.values(),
-            memory_words(entry.memory, style),
+            _memory_words(entry.memory, style),
             _asid(entry, has_el0, style),
             ", ".join(_what(entry)),
             style.short_size(entry.end - entry.start),
@@ -225,6 +220,25 @@ def _asid(entry: OwnedRange, has_el0: bool, style: Style) -> str:
     if not has_el0:
         return style.missing
     return style.text(entry.asid) if entry.attributes.not_global else "global"
+
+
+_MEMORY_SHORT = {
+    "Normal write-back": "WB",
+    "Normal write-through": "WT",
+    "Normal non-cacheable": "NC",
+}
+_SHAREABILITY_SHORT = {"inner shareable": "ISH", "outer shareable": "OSH", "non-shareable": "NSH"}
+
+
+def _memory_words(memory: MemoryAttributes, style: Style) -> str:
+    """A memory type as a table has it: `WB ISH`, `nGnRE`. Only cacheable memory heeds its shareability."""
+    memory_type, shareability = memory.memory_type, memory.leaf.shareability
+    if memory_type is None:
+        return style.missing
+    short = _MEMORY_SHORT.get(memory_type, memory_type.removeprefix("Device-"))
+    if short == "NC" or memory_type.startswith("Device-"):
+        return short
+    return f"{short} {_SHAREABILITY_SHORT.get(shareability, shareability)}"
 
 
 OPTIONS = (

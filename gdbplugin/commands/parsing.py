@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Compiled when first used: most commands are given without any word.
 _WORD = r"""(?:'[^']*'|"[^"]*"|\S)+"""
-_NUMBER = r"(?:0[xX][0-9a-fA-F_]{1,40}|[0-9][0-9_]{0,40})\Z"
+_NUMBER = r"(?:0[xX]_*[0-9a-fA-F][0-9a-fA-F_]{0,40}|[0-9][0-9_]{0,40})\Z"
 LARGEST = (1 << 64) - 1
 """The largest number and address that is accepted."""
 
@@ -30,6 +30,14 @@ class WordError(ValueError):
 def split(text: str) -> list[str]:
     """The words of a command line. Quotes are kept: in an expression they have a meaning."""
     return re.findall(_WORD, text)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A question after a mistyped word, which of the known ones is meant; empty if none is like it."""
+    import difflib  # For mistakes only.
+
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def number(text: str) -> int | None:
@@ -57,10 +65,11 @@ def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         option = options.get(name)
         if option is None:
-            raise WordError(command, f'"{word}" is not an option')
-        if option.key in values:
+            raise WordError(command, f'"{word}" is not an option{nearest(name, options)}')
+        if option.key in values and not option.repeated:
             raise WordError(command, f"{name} is given twice")
-        values[option.key] = _option_value(command, option, value if equals else None, rest)
+        found = _option_value(command, option, value if equals else None, rest)
+        values[option.key] = (*values.get(option.key, ()), found) if option.repeated else found
     values.update(_arguments(command, positional))
     _require_alone(command, values)
     return values
@@ -108,6 +117,8 @@ def _value(command: Command, parameter: Parameter, text: str) -> Any:
         return _number(command, parameter, text)
     if parameter.kind == "range":
         return _range(command, text)
+    if not text:
+        raise WordError(command, f"{parameter.metavar} is empty")
     if parameter.choices and text not in parameter.choices:
         matching = [choice for choice in parameter.choices if choice.lower() == text.lower()]
         if not matching:
@@ -127,10 +138,10 @@ def _number(command: Command, parameter: Parameter, text: str) -> int:
     return found
 
 
-def _address(command: Command, text: str) -> int | str:
+def _address(command: Command, text: str, largest: int = LARGEST) -> int | str:
     """A number's value, or the text of an expression."""
     found = number(text)
-    if found is not None and found > LARGEST:
+    if found is not None and found > largest:
         raise WordError(command, f'"{text}" has more than 64 bits')
     return text if found is None else found
 
@@ -142,33 +153,39 @@ def _not_a_choice(command: Command, parameter: Parameter, text: str) -> WordErro
 def _range(command: Command, text: str) -> tuple[int | str | None, ...]:
     start, dots, end = text.partition("..")
     if dots and start and end:
-        return _address(command, start), _address(command, end)
+        return _address(command, start), _address(command, end, LARGEST + 1)  # It is exclusive.
     start, plus, size = text.rpartition("+")
     if not dots and plus and start and size:
         return _address(command, start), None, _address(command, size)
     raise WordError(command, f'"{text}" is not a range: give START..END or START+SIZE')
 
 
-class Expression:
-    """Stands for the words that GDB itself offers in an expression."""
+class GdbWords:
+    """Stands for the words that GDB itself offers after one of its commands."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
 
 
-EXPRESSION = Expression()
+EXPRESSION = GdbWords("print")
+FILE = GdbWords("core-file")
 
 
 def complete(
     command: Command, text: str, values: Callable[[Parameter], Iterable[str]]
-) -> list[str] | Expression:
+) -> list[str] | GdbWords:
     """What the last word of `text`, typed after the command, can become.
 
-    `values` returns the values to offer for a parameter now. For an address GDB's own completion is to be
-    used instead.
+    `values` returns the values to offer for a parameter now. For an address or a file GDB's own completion is
+    to be used instead.
     """
     typed = text.rpartition(" ")[2]
     before = split(text[: len(text) - len(typed)])
     parameter, offered = _expected(command, before, typed)
     if parameter is not None and parameter.kind in ("address", "range") and not typed.startswith("-"):
         return EXPRESSION
+    if parameter is not None and parameter.kind == "file" and not typed.startswith("-"):
+        return FILE
     if parameter is not None:
         offered = [*offered, *values(parameter)]
     name, equals, start = typed.partition("=")
@@ -186,7 +203,7 @@ def _expected(command: Command, before: list[str], typed: str) -> tuple[Paramete
     name, equals, _ = typed.partition("=")
     if equals:
         return options.get(name), []
-    given = {word.partition("=")[0] for word in before}
+    given = {word.partition("=")[0] for word in before} - {name for name in options if options[name].repeated}
     position = _count_positional(options, before)
     # An address takes all words that follow.
     addresses = [argument for argument in command.arguments[:position] if argument.kind == "address"]

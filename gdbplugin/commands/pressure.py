@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.kernel.pressure import PressureState
     from gdbplugin.kernel.target import Target
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 
 def read(target: Target) -> PressureState:
@@ -24,8 +24,8 @@ _BESIDE = 40
 
 
 def show(state: PressureState, style: Style) -> str:
-    """The level, the frames, the thresholds on a bar, and the strategies."""
-    return style.sections([section(state, style)], state)
+    """The level, the frames, the thresholds on a bar, the strategies, and who owns the frames."""
+    return style.sections([section(state, style), _quotas(state, style)], state)
 
 
 def section(state: PressureState, style: Style) -> str:
@@ -103,23 +103,48 @@ def _strategies(state: PressureState, style: Style) -> str:
             style.count(entry.run_count),
             style.count(entry.skip_count),
             style.count(entry.last_won),
+            style.count(None if entry.average_won is None else entry.average_won // 16),
             style.count(entry.total_won),
             state.units.get(entry.strategy or "", ""),
+            style.count(entry.pages_moved),
             style.duration(state.clock.ago(entry.last_run_time)),
         )
         for entry in state.pressure.strategies or ()
     ]
-    headers = ("strategy", "runs", "skipped", "last gain", "total gain", "", "last run")
+    headers = ("strategy", "runs", "skipped", "last gain", "average", "total gain", "", "moved", "last run")
     if not rows:
         return ""
-    right = ("runs", "skipped", "last gain", "total gain", "last run")
-    return style.table(headers, rows, right, dispensable=("last run", "last gain", "skipped"))
+    right = ("runs", "skipped", "last gain", "average", "total gain", "moved", "last run")
+    least = ("last run", "last gain", "skipped", "moved", "average")
+    return style.table(headers, rows, right, dispensable=least)
+
+
+def _quotas(state: PressureState, style: Style) -> str:
+    """The tasks by the frames that they own. The first one ends when there is none left for another."""
+    rows = [
+        (
+            str(one.task),
+            style.count(one.frames.used),
+            style.count(one.frames.max),
+            style.count(one.ranges.used),
+            style.count(one.ranges.max),
+        )
+        for one in state.quotas or ()
+    ]
+    headers = ("task", "frames", "quota", "ranges", "quota of ranges")
+    if not rows:
+        return ""
+    return (
+        style.title("Frames by task") + "\n" + style.table(headers, rows, headers, dispensable=headers[:1:-1])
+    )
 
 
 HELP = """Show memory pressure: its level, the frames, and the strategies against it.
 
 Under the bar of free frames M, H and C mark where Medium, High and Critical begin. Each strategy is
-listed with its runs and its gain, in its own unit.
+listed with its runs and its gain, in frames or in frames of the longest free run: how many the last one
+brought, how many are expected, and all; and with the pages that it moved. Then come the tasks by the
+frames that they own, with their quotas: if no frame is left for a task, the one that owns the most ends.
 """
 COMMAND = Command(
     "pressure",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from gdbplugin.commands.descriptor import Argument, Command, Form
-from gdbplugin.commands.selection import CORE
+from gdbplugin.commands.descriptor import CORE, Argument, Command, Form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdbplugin.aarch64.description import Field
+    from gdbplugin.aarch64.description import RegisterField
     from gdbplugin.kernel.registers import Register, Registers, RegisterValue
     from gdbplugin.kernel.target import Target
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 
 def read(target: Target, name: str | None = None, *, core: int | None = None) -> Registers:
@@ -36,7 +35,7 @@ def show(found: Registers, style: Style) -> str:
     if found.unknown:
         said = "This target does not give: " + ", ".join(found.unknown)
         blocks.append("\n".join(style.wrapped(said, "  ")))
-    return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + style.noticed(found)
+    return ("\n\n" if found.chosen else "\n").join(blocks) + "\n" + style.diagnostics(found)
 
 
 def _in_full(register: Register, found: Registers, style: Style) -> str:
@@ -67,7 +66,7 @@ def _in_full(register: Register, found: Registers, style: Style) -> str:
     return "\n".join(lines)
 
 
-def _number(field: Field) -> str:
+def _number(field: RegisterField) -> str:
     return str(field.value) if field.value < 10 else f"{field.value:#x}"
 
 
@@ -104,7 +103,7 @@ def _worth_saying(value: RegisterValue, first: RegisterValue | None) -> list[str
     return said
 
 
-def _tells(field: Field, value: RegisterValue) -> bool:
+def _tells(field: RegisterField, value: RegisterValue) -> bool:
     """Whether a field is worth showing even if it is 0."""
     return field.name == "M" or (field.name in ("TG0", "TG1", "EL", "EC", "ASID") and value.value != 0)
 

@@ -6,14 +6,14 @@ from gdbplugin.commands.descriptor import Command, Form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gdbplugin.kernel.report import Report
+    from gdbplugin.kernel.snapshot import Report
     from gdbplugin.kernel.target import Target
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 
 def read(target: Target) -> Report:
     """Everything the other TinyOS commands show, at one stop."""
-    from gdbplugin.kernel.report import read_report
+    from gdbplugin.kernel.snapshot import read_report
 
     return read_report(target.required_kernel())
 

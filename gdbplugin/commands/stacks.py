@@ -8,11 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdbplugin.kernel.clock import Clock
+    from gdbplugin.kernel.interface import Clock
     from gdbplugin.kernel.stacks import DynamicStack, MappedPage, RunningStack, StackList, Stacks
     from gdbplugin.kernel.target import Target
     from gdbplugin.kernel.tasks import Names
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 _PAGES_SHOWN = 40
 _GAUGE_WIDTHS = 8, 30

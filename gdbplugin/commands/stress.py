@@ -6,14 +6,14 @@ from gdbplugin.commands.descriptor import Command, Form, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gdbplugin.kernel.stress import StressRun
+    from gdbplugin.kernel.kernel_test import StressRun
     from gdbplugin.kernel.target import Target
-    from gdbplugin.render.style import Style
+    from gdbplugin.render import Style
 
 
 def read(target: Target) -> StressRun:
     """Let the target run the stress test. Returns what it changed."""
-    from gdbplugin.kernel.stress import STRESS
+    from gdbplugin.kernel.kernel_test import STRESS
 
     run: StressRun = target.run_test(STRESS)
     return run
@@ -21,7 +21,7 @@ def read(target: Target) -> StressRun:
 
 def read_last(target: Target) -> StressRun:
     """The latest run of the stress test again."""
-    from gdbplugin.kernel.stress import STRESS
+    from gdbplugin.kernel.kernel_test import STRESS
 
     run: StressRun = target.last_test(STRESS)
     return run
@@ -30,7 +30,7 @@ def read_last(target: Target) -> StressRun:
 def show(run: StressRun, style: Style) -> str:
     """The run as text."""
     parts = [_headline(run, style), _counters(run, style), _pressure(run, style), _frame_lines(run, style)]
-    return "\n".join(parts) + "\n" + style.noticed(run)
+    return "\n".join(parts) + "\n" + style.diagnostics(run)
 
 
 def _headline(run: StressRun, style: Style) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from gdbplugin.commands.descriptor import Argument, Command, Form
-from gdbplugin.commands.selection import SELECTION
+from gdbplugin.commands.descriptor import SELECTION, Argument, Command, Form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gdbplugin.aarch64.control import TranslationControl
     from gdbplugin.aarch64.descriptor import Attributes
-    from gdbplugin.aarch64.levels import ExplainedLevel
     from gdbplugin.aarch64.walk import Translation
     from gdbplugin.commands.descriptor import Address
+    from gdbplugin.kernel.selection import View
     from gdbplugin.kernel.target import Target
-    from gdbplugin.kernel.translate import AddressTranslation, Stage2Translation
-    from gdbplugin.render.style import Style
+    from gdbplugin.kernel.translate import AddressTranslation, ExplainedLevel, Stage2Translation
+    from gdbplugin.render import Style
 
 
 def read(
@@ -38,8 +38,6 @@ def read(
 
 def show(found: AddressTranslation, style: Style) -> str:
     """The translation, level by level, and its outcome."""
-    from gdbplugin.render.mmu import range_lines, view_line
-
     walk, regime = found.walk, found.view.regime
     lines = style.wrapped(f"{walk.input:#018x} by {view_line(found.view)}", "  ")
     if regime.enabled:
@@ -49,9 +47,11 @@ def show(found: AddressTranslation, style: Style) -> str:
     if found.stage2 is not None:
         lines += _stage2_lines(found.stage2, style)
     lines += style.wrapped(_outcome(found, style))
+    if found.fault is not None and found.control is regime.lower:
+        lines += other_space_lines(found.view, style)
     for note in regime.notes:
         lines += style.wrapped(f"  {note}")
-    return "\n".join(lines) + "\n" + style.noticed(found)
+    return "\n".join(lines) + "\n" + style.diagnostics(found)
 
 
 def _level_lines(levels: Sequence[ExplainedLevel], style: Style) -> list[str]:
@@ -91,8 +91,6 @@ def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
 
 def _stage2_lines(found: Stage2Translation, style: Style) -> list[str]:
     """The intermediate physical address, and what stage 2 makes of it."""
-    from gdbplugin.render.mmu import range_lines
-
     walk, attributes = found.walk, found.attributes
     address = style.address(walk.input)
     lines = style.wrapped(f"  intermediate physical {address} by stage 2, VMID {found.regime.vmid}")
@@ -135,6 +133,45 @@ def _outcome(found: AddressTranslation, style: Style) -> str:
     if found.walk.output is not None:
         said += f"; the memory is at {what} {found.walk.output:#x}"
     return said
+
+
+def view_line(view: View) -> str:
+    """How addresses were translated: core, exception level, regime."""
+    regime = view.regime
+    parts = [f"core {view.core}", f"EL{view.level}"]
+    if not regime.enabled:
+        return ", ".join(parts) + f", {regime.name} regime, MMU off"
+    parts.append(f"{regime.name} regime")
+    if view.task is not None:
+        parts.append(f"address space of task {view.task}")
+    if view.asid is not None:
+        parts.append(f"ASID {view.asid}")
+    if view.vmid is not None:
+        parts.append(f"VMID {view.vmid}")
+    if not view.current:
+        parts.append("not the core's current translation")
+    return ", ".join(parts)
+
+
+def other_space_lines(view: View, style: Style) -> list[str]:
+    """How to see another address space, if this is the core's own and there may be others."""
+    if not view.current or not view.regime.has_el0 or not view.regime.enabled or view.regime.stage == 2:
+        return []
+    return style.wrapped("  This is the address space that the core has now: --asid N selects another.", "  ")
+
+
+def range_lines(control: TranslationControl, style: Style, indent: str = "") -> list[str]:
+    """One range of input addresses and its root table, in one line if it fits."""
+    said = (
+        f"{control.name}: table {style.address(control.root_address)}, "
+        f"{style.size(1 << control.granule_bits)} granule, {control.input_bits}-bit input, "
+        f"{control.output_bits}-bit output"
+    )
+    if control.defect is not None:
+        said += f"; nothing is translated: {control.defect}"
+    elif control.walks_disabled:
+        said += "; walks disabled (EPD)"
+    return style.wrapped(indent + said, indent + "  ")
 
 
 ARGUMENTS = (Argument("ADDRESS", "the input address, a number or an expression", "address", required=True),)

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Iterator
 
 import gdb
 
-from gdbplugin.debugger import sigint
-from gdbplugin.debugger.layout import GdbLayout, WrongProgramError, file_name, find_symbol
+from gdbplugin.debugger.guards import sigint_deferred
+from gdbplugin.debugger.layout import (
+    GdbLayout,
+    WrongProgramError,
+    file_name,
+    find_symbol,
+    require_manager,
+    static_in_files,
+    statics_in_files,
+)
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.packets import is_asking_monitor
 from gdbplugin.debugger.preferences import chosen_manager
 from gdbplugin.kernel.design import MANAGER, NAMES, DesignLayout, candidates
-from gdbplugin.kernel.journal import History
+from gdbplugin.kernel.diagnostics import Diagnostics, History
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
-from gdbplugin.layout.types import LayoutError, Static
+from gdbplugin.layout.types import Layout, LayoutError
 from gdbplugin.machine import (
     CachedMachine,
     Machine,
@@ -32,6 +42,8 @@ from gdbplugin.machine import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from gdbplugin.debugger.dumps import GdbDump
 
 _SILENT_COMMANDS = ("monitor", "restore", "load", "flash-erase")
 """Commands that may change the target without an event from GDB."""
@@ -49,7 +61,7 @@ class _State:
     """What is kept between commands. GDB's events call its methods."""
 
     def __init__(self) -> None:
-        self.source: GdbMachine | None = None
+        self.source: GdbMachine | GdbDump | None = None
         self.cached: CachedMachine | None = None
         self.verified = False
         self.layout: DesignLayout | None = None
@@ -58,6 +70,7 @@ class _State:
         self.space: gdb.Progspace | None = None
         self.histories: dict[int | None, History] = {}
         self.watching = False
+        self.ignoring = False
 
     @property
     def history(self) -> History:
@@ -84,22 +97,30 @@ class _State:
 
     def ran(self, event: Any) -> None:
         """The target resumes."""
+        if self.ignoring:
+            return
         self.history.ran()
         self.changed(event)
 
     def gone(self, event: Any) -> None:
         """The target is gone; the next one is another machine."""
+        if self.ignoring:
+            return
         self.histories.clear()
         self.changed(event)
 
     def changed(self, _: Any) -> None:
         """The target ran, was written to, or is gone."""
+        if self.ignoring:
+            return
         self.source = self.cached = None
         self.verified = False
         self.decoded = {}
 
     def replaced(self, event: Any) -> None:
         """Other symbols were loaded."""
+        if self.ignoring:
+            return
         self.layout = self.image = None
         self.gone(event)
 
@@ -120,9 +141,24 @@ def machine() -> Machine:
             # Another inferior may have another program.
             _state.space = gdb.current_progspace()
             _state.layout = _state.image = None
-        source = _state.source = GdbMachine()
+        source = _state.source = _selected()
         cached = _state.cached = CachedMachine(source)
     return cached
+
+
+def _selected() -> GdbMachine | GdbDump:
+    """What GDB has selected: a live machine, or a dump."""
+    if not is_dump():
+        return GdbMachine()
+    from gdbplugin.debugger.dumps import GdbDump
+
+    return GdbDump()
+
+
+def is_dump() -> bool:
+    """Whether GDB's target is a core file."""
+    connection = gdb.selected_inferior().connection
+    return connection is not None and connection.type == "core"
 
 
 def forget() -> None:
@@ -140,16 +176,36 @@ def changed_silently() -> None:
         gdb.execute("maintenance flush register-cache", to_string=True)
 
 
+def live_target_selected() -> contextlib.AbstractContextManager[None]:
+    """Select the live target for the length of a `with`, if a task that is shown as a thread is selected."""
+    shown = sys.modules.get("gdbplugin.debugger.task_threads")
+    return contextlib.nullcontext() if shown is None else shown.live_selected()
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Keep what was read through a `with` that changes other inferiors than the target's."""
+    _state.ignoring = True
+    try:
+        yield
+    finally:
+        _state.ignoring = False
+
+
 def _hook_commands() -> None:
     """Hook `changed_silently` to those commands, except where the user has a hook."""
     for command in _SILENT_COMMANDS:
-        hook = f"hookpost-{command}"
-        try:
-            gdb.execute(f"show user {hook}", to_string=True)
-        except gdb.error:
-            # Not by an import statement, which would add a name to the user's Python.
-            call = f"__import__({__name__!r}, fromlist=['']).changed_silently()"
-            gdb.execute(f"define {hook}\npython {call}\nend", to_string=True)
+        hook(f"hookpost-{command}", __name__, "changed_silently")
+
+
+def hook(name: str, module: str, function: str) -> None:
+    """Let a hook of GDB's call a function of a module, except where the user has that hook."""
+    try:
+        gdb.execute(f"show user {name}", to_string=True)
+    except gdb.error:
+        # Not by an import statement, which would add a name to the user's Python.
+        call = f"__import__({module!r}, fromlist=['']).{function}()"
+        gdb.execute(f"define {name}\npython {call}\nend", to_string=True)
 
 
 def history() -> History:
@@ -187,6 +243,20 @@ def layout(target: Machine) -> DesignLayout:
     return found
 
 
+def kernel(diagnostics: Diagnostics) -> Kernel:
+    """TinyOS on the stopped machine; raises a `MachineError` if another program is loaded."""
+    target = machine()
+    return Kernel(target, layout(target), diagnostics, history(), decoded())
+
+
+def program() -> tuple[ElfImage, Layout] | None:
+    """The loaded program, if it is TinyOS, and its layout; whether anything runs it is not asked."""
+    try:
+        return _image(), _layout()
+    except (MachineError, LayoutError):
+        return None
+
+
 def choose_again() -> None:
     """Look for TinyOS's manager again: the user chose another static."""
     _state.replaced(None)
@@ -204,8 +274,8 @@ def manager_problem() -> str:
 def manager_paths() -> list[str]:
     """The paths of the loaded program's statics that have the shape of TinyOS's manager, for completion."""
     try:
-        statics = _search(NAMES)
-        own = find_symbol(MANAGER) and _from_files(MANAGER)
+        statics = statics_in_files(NAMES)
+        own = find_symbol(MANAGER) and static_in_files(MANAGER)
     except (LayoutError, MachineError, gdb.error):
         return []
     if own:
@@ -217,31 +287,14 @@ def _layout() -> DesignLayout:
     """The loaded program's layout; raises `WrongProgramError` if it is not TinyOS or cannot be read."""
     if _state.layout is None:
         chosen = chosen_manager()
-        found = DesignLayout(GdbLayout(_from_files), _search, chosen)
+        found = DesignLayout(GdbLayout(static_in_files), statics_in_files, chosen)
         try:
             if chosen or find_symbol(MANAGER) is None:
-                from gdbplugin.debugger import debug_files
-
-                debug_files.require_manager(found, chosen)
+                require_manager(found, chosen)
         except LayoutError as error:
             raise WrongProgramError(str(error)) from error
         _state.layout = found
     return _state.layout
-
-
-def _search(names: frozenset[str]) -> dict[str, Static]:
-    """Every static of the loaded program with one of these last names, by its path."""
-    from gdbplugin.debugger import debug_files
-
-    return debug_files.search(names)
-
-
-def _from_files(name: str) -> Static | None:
-    """A static as the DWARF has it; raises `LayoutError`."""
-    # Imported only here and above: GDB's own symbols are mostly enough.
-    from gdbplugin.debugger import debug_files
-
-    return debug_files.find_static(name)
 
 
 def _require_stopped() -> None:
@@ -282,7 +335,7 @@ def described_architecture(inferior: gdb.Inferior) -> str | None:
     if not isinstance(connection, gdb.RemoteTargetConnection):
         return None
     try:
-        with sigint.deferred():
+        with sigint_deferred():
             answer = connection.send_packet("qXfer:features:read:target.xml:0,800")
     except (gdb.error, RuntimeError):
         return None  # The connection was lost; its next use reports that.
@@ -302,17 +355,12 @@ def _image() -> ElfImage:
 
 def _require_running(image: ElfImage, target: Machine) -> None:
     try:
-        address, expected = image.fingerprint()
-    except (ElfError, OSError) as error:
-        raise WrongProgramError(str(error)) from error
-    try:
-        found = target.read_physical(address, len(expected))
+        difference = image.difference(target.read_physical)
     except UnreadableMemoryError as error:
         raise WrongProgramError(f"cannot tell whether the machine runs {image.path}: {error}") from error
     except PhysicalReadError as error:
         raise WrongProgramError(f"{image.path} is not what the machine runs: {error}") from error
-    if found != expected:
-        raise WrongProgramError(
-            f"{image.path} is not what the machine runs: at physical {address:#x} it has "
-            f"{expected[:8].hex()}…, the machine {found[:8].hex()}…; load the ELF that was booted"
-        )
+    except (ElfError, OSError) as error:
+        raise WrongProgramError(str(error)) from error
+    if difference:
+        raise WrongProgramError(difference)

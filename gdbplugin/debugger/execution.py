@@ -1,27 +1,35 @@
-"""Runs a command: parses its arguments, reads its object, shows it, and turns errors into one line."""
+"""Runs a command: parses its arguments, reads its object, shows it, and turns errors into one line.
+
+`GdbTarget` is what it reads from: the stopped machine, and GDB's symbols, expressions and disassembler.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import gdb
 
 from gdbplugin.commands import parsing
-from gdbplugin.debugger.target import GdbTarget
-from gdbplugin.debugger.text import failure, not_decoded, write
-from gdbplugin.kernel.kernel import SelectionError
+from gdbplugin.commands.descriptor import Command, Parameter, to_json
+from gdbplugin.debugger import current, layout
+from gdbplugin.debugger.guards import errors_in_one_line, failure, write
+from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
+from gdbplugin.kernel.target import Symbols, Target
 from gdbplugin.layout.types import LayoutError
-from gdbplugin.machine import MachineError
-from gdbplugin.render.style import Style, is_dumb
+from gdbplugin.machine import Machine, MachineError, SelectionError
+from gdbplugin.render import Style, is_dumb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gdbplugin.commands.descriptor import Command, Parameter
-    from gdbplugin.kernel.journal import Noticed
+    from gdbplugin.aarch64.unwind import CallFrames
+    from gdbplugin.dump.foreign import OpenedDump
+    from gdbplugin.dump.task_cores import TaskThreads
+    from gdbplugin.kernel.kernel_test import KernelTest
+    from gdbplugin.layout.code import CodeMap
 
 # The width of the widest view.
 _WIDEST = Style().width
@@ -29,7 +37,7 @@ _WIDEST = Style().width
 
 def run(command: Command, argument: str) -> None:
     """Run a command for a user; errors of the target or the arguments become a `gdb.GdbError`."""
-    with _errors_in_one_line(command):
+    with _errors_in_one_line(command), current.live_target_selected():
         values = parsing.parse(command, parsing.split(argument))
         shown = command.read(GdbTarget(quiet="json" in values), _with_limit(command, values))
         if "json" in values:
@@ -42,7 +50,7 @@ def run(command: Command, argument: str) -> None:
 
 def as_json(command: Command, words: Sequence[str]) -> str:
     """A command's object as JSON; errors as in `run`."""
-    with _errors_in_one_line(command):
+    with _errors_in_one_line(command), current.live_target_selected():
         values = parsing.parse(command, words)
         shown = command.read(GdbTarget(quiet=True), values)
         _be_strict(command, values, shown)
@@ -52,8 +60,8 @@ def as_json(command: Command, words: Sequence[str]) -> str:
 def complete(command: Command, text: str, word: str) -> list[str] | int:
     """The completions of `word`, the last part of `text`, in the form that `gdb.Command.complete` returns."""
     offered = parsing.complete(command, text, offered_values)
-    if isinstance(offered, parsing.Expression):
-        return gdb.COMPLETE_EXPRESSION
+    if isinstance(offered, parsing.GdbWords):
+        return gdb.COMPLETE_FILENAME if offered is parsing.FILE else gdb.COMPLETE_EXPRESSION
     # GDB also breaks words at dashes and equals signs: `word` may be only the end of what was typed.
     head = len(text.rpartition(" ")[2]) - len(word)
     return [value[head:] for value in offered]
@@ -96,32 +104,118 @@ def _with_limit(command: Command, values: dict[str, Any]) -> dict[str, Any]:
     return {"limit": limit, **values} if limit and takes_one and "json" not in values else values
 
 
-def _be_strict(command: Command, values: dict[str, Any], shown: Noticed) -> None:
-    count = shown.journal.finding_count
+def _be_strict(command: Command, values: dict[str, Any], shown: Diagnosed) -> None:
+    count = shown.diagnostics.finding_count
     if "strict" in values and count:
         raise failure(f"tinyos {command.word}: {count:,} finding{'s' if count > 1 else ''}")
 
 
-def _json(command: Command, values: dict[str, Any], shown: Noticed) -> str:
-    from gdbplugin.commands.encoding import to_json
-
+def _json(command: Command, values: dict[str, Any], shown: Diagnosed) -> str:
     return to_json(command.form_for(values).schema, shown)
 
 
 @contextlib.contextmanager
 def _errors_in_one_line(command: Command) -> Iterator[None]:
-    """Turn every expected error into a `gdb.GdbError`: GDB prints only those as a plain message."""
-    try:
-        yield
-    except parsing.WordError as error:
-        raise failure(str(error)) from error
-    except SelectionError as error:
-        raise failure(f"tinyos {command.word}: {error}. Usage: {command.usage}") from error
-    except (MachineError, LayoutError) as error:
-        raise failure(str(error)) from error
-    except gdb.GdbError:
-        raise
-    except (gdb.error, gdb.MemoryError) as error:
-        raise failure(f"GDB failed: {error}") from error
-    except UnicodeDecodeError as error:
-        raise not_decoded(error) from error
+    with errors_in_one_line():
+        try:
+            yield
+        except parsing.WordError as error:
+            raise failure(str(error)) from error
+        except SelectionError as error:
+            raise failure(f"tinyos {command.word}: {error}. Usage: {command.usage}") from error
+
+
+class GdbTarget(Target):
+    """GDB's selected target, for one command; `quiet` if its output is for a program.
+
+    Its first use raises `NoTargetError` if nothing is stopped.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        diagnostics = Diagnostics()
+        super().__init__(None, None, diagnostics, lambda: current.kernel(diagnostics))
+        self._quiet = quiet
+
+    @property
+    def machine(self) -> Machine:
+        """The stopped machine."""
+        return current.machine()
+
+    @property
+    def core(self) -> int:
+        """The core of the selected thread."""
+        current.machine()
+        return current.selected_core()
+
+    @property
+    def symbols(self) -> Symbols:
+        """The symbols of the loaded program."""
+        from gdbplugin.debugger.symbols import GdbSymbols
+
+        return GdbSymbols()
+
+    @property
+    def code(self) -> CodeMap | None:
+        """The functions and lines of the loaded program; None, and a note, if they cannot be read."""
+        try:
+            return layout.code()
+        except (LayoutError, layout.WrongProgramError) as error:
+            self.diagnostics.add_note(str(error))
+            return None
+
+    @property
+    def call_frames(self) -> CallFrames | None:
+        """The call frame information of the loaded program; None if it cannot be read."""
+        try:
+            return layout.call_frames()
+        except (LayoutError, layout.WrongProgramError):
+            return None  # `code` notes it.
+
+    def disassemble(self, core: int, address: int, word: int) -> str | None:
+        """The disassembly of the instruction `word` at a virtual address."""
+        from gdbplugin.debugger.symbols import disassemble
+
+        return disassemble(core, address, word)
+
+    def memory_parts(self) -> tuple[int, Iterator[tuple[int, bytes]]]:
+        """The live machine's memory, as `Target` says."""
+        if current.is_dump():
+            return super().memory_parts()
+        from gdbplugin.debugger import dumps
+
+        return dumps.memory_parts(self.machine)
+
+    def open_dump(self, file: str, registers: Mapping[str, int]) -> OpenedDump:
+        """Open a dump in GDB, as `Target` says."""
+        from gdbplugin.debugger import dumps
+
+        return dumps.open_dump(file, registers)
+
+    def show_task_threads(self, wanted: bool | None) -> TaskThreads:
+        """Show each task as a thread in GDB, as `Target` says."""
+        from gdbplugin.debugger import task_threads
+
+        return task_threads.switch(wanted)
+
+    def console_text(self) -> str:
+        """The end of what the kernel has printed, in a session with a console."""
+        from gdbplugin.debugger import dumps
+
+        return dumps.console_text()
+
+    def run_test(self, test: KernelTest) -> Any:
+        """Make the target run one of the kernel's own tests."""
+        from gdbplugin.debugger import request
+
+        return request.run(test, self.diagnostics, self._quiet)
+
+    def last_test(self, test: KernelTest) -> Any:
+        """What the last run of a test on this connection changed."""
+        from gdbplugin.debugger import request
+
+        return request.latest(test)
+
+    def _evaluate(self, expression: str) -> int:
+        from gdbplugin.debugger.symbols import evaluate
+
+        return evaluate(expression)

@@ -1,20 +1,25 @@
-"""Layouts from GDB's own symbols, in the form of those that `gdbplugin.layout` reads from the DWARF.
+"""The layout of the program that GDB has loaded: from GDB's own symbols, else from the DWARF of its files.
 
-They need neither the file nor the cache. CPU time of the first command in a GDB, on two cores: with GDB's
-symbols 25 ms for `stats` and 35 ms for `report`; with the cached DWARF 38 and 57 ms, which misses the goal of
+GDB's symbols need neither the file nor the cache. CPU time of the first command in a GDB, on two cores: with
+them 25 ms for `stats` and 35 ms for `report`; with the cached DWARF 38 and 57 ms, which misses the goal of
 50 ms; right after a new build of the kernel, when the DWARF is not cached yet, 650 ms for `stats`.
 
 GDB's Python does not tell which discriminant selects which variant of an enum with payloads. Statics with
-such a type are read from the ELF file's DWARF instead, and so are statics that GDB does not find: GDB 13
-finds none in a file whose index (`.debug_names`) lacks some of the file's units.
+such a type are read from the DWARF instead, and so are statics that GDB does not find: GDB 13 finds none in a
+file whose index (`.debug_names`) lacks some of the file's units. What reads DWARF is imported only then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 import gdb
 
+from gdbplugin.kernel.design import MANAGER, DesignLayout
+from gdbplugin.layout.elf import ElfError, read_sections
 from gdbplugin.layout.types import (
     Array,
     Enumeration,
@@ -25,8 +30,18 @@ from gdbplugin.layout.types import (
     Static,
     Struct,
     Type,
+    in_one_line,
 )
 from gdbplugin.machine import MachineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from gdbplugin.kernel.call_frames import CallFrameTable
+    from gdbplugin.layout.cache import StaticTable
+    from gdbplugin.layout.code import CodeMap
 
 
 class WrongProgramError(MachineError):
@@ -72,7 +87,7 @@ class GdbLayout:
     """
 
     problems: Sequence[str] = ()
-    """None: `complete` raises those of the file."""
+    """None: `complete` raises those of the files."""
 
     def __init__(self, complete: Callable[[str], Static | None]) -> None:
         self._complete = complete
@@ -81,7 +96,7 @@ class GdbLayout:
         self._incomplete = False
 
     def static(self, name: str) -> Static | None:
-        """The static of that qualified name; None if neither GDB nor the file has it."""
+        """The static of that qualified name; None if neither GDB nor the files have it."""
         if name not in self._statics:
             self._statics[name] = self._look_up(name)
         return self._statics[name]
@@ -140,3 +155,134 @@ class GdbLayout:
 def _enumeration(type_: gdb.Type, name: str) -> Enumeration:
     values = tuple((field.enumval, (field.name or "").rpartition("::")[2]) for field in type_.fields())
     return Enumeration(name, type_.sizeof, any(number < 0 for number, _ in values), values)
+
+
+def static_in_files(name: str) -> Static | None:
+    """A static of the loaded program as its DWARF has it; raises `LayoutError`."""
+    problems: list[str] = []
+    for table in _tables(problems):
+        found = table.static(name)
+        if found is not None:
+            return found
+    if problems:
+        raise LayoutError(in_one_line(problems))
+    return None
+
+
+def statics_in_files(names: frozenset[str]) -> dict[str, Static]:
+    """Every static of the loaded program with one of these last names, by its path."""
+    problems: list[str] = []
+    found: dict[str, Static] = {}
+    for table in _tables(problems, crates=None, names=names):
+        found.update(table.statics)
+    if problems and not found:
+        raise LayoutError(in_one_line(problems))
+    return found
+
+
+def _tables(problems: list[str], **chosen: Any) -> Iterator[StaticTable]:
+    """The statics of each file, chosen as in `cache.load`; what could not be read goes into `problems`."""
+    from gdbplugin.layout import cache
+
+    for file in _files():
+        try:
+            table = cache.load(file, **chosen)
+        except LayoutError as error:
+            problems.append(str(error))
+            continue
+        problems += table.problems
+        yield table
+
+
+def code() -> CodeMap:
+    """The functions and lines of the loaded program; raises `LayoutError`."""
+    return _code(*_version(_files()[0]))
+
+
+def call_frames() -> CallFrameTable:
+    """The call frame information of the loaded program; raises `LayoutError`."""
+    return _call_frames(*_version(_files()[0]))
+
+
+def _version(path: Path) -> tuple[Path, int]:
+    """A file, and when it was last changed."""
+    try:
+        return path, path.stat().st_mtime_ns
+    except OSError as error:
+        raise LayoutError(f"cannot read {path}: {error.strerror}") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _code(path: Path, changed: int) -> CodeMap:
+    from gdbplugin.layout import cache
+
+    del changed
+    return cache.load_code(path)
+
+
+@functools.lru_cache(maxsize=2)
+def _call_frames(path: Path, changed: int) -> CallFrameTable:
+    from gdbplugin.kernel.call_frames import read_call_frames
+
+    del changed
+    return read_call_frames(path)
+
+
+def require_manager(layout: DesignLayout, chosen: str) -> None:
+    """Raise `WrongProgramError` or `LayoutError` if the program's files have no manager either."""
+    from pathlib import Path
+
+    from gdbplugin.layout.debug_file import has_name
+
+    program, files = Path(file_name()), _files()
+    last = MANAGER.rpartition("::")[2]
+    # The symbol table first: reading the DWARF of another program may take minutes.
+    words = {last, chosen.rpartition("::")[2] or last}
+    named = [has_name(file, word.encode()) for file in (program, *files) for word in words]
+    if True not in named and False in named:
+        raise WrongProgramError(f"{program} is not TinyOS: it has no {last}")
+    if layout.static(MANAGER) is None:
+        raise WrongProgramError(
+            f"{program} is not TinyOS: it has no {last} with debug information, or one of another shape"
+        )
+
+
+def _files() -> list[Path]:
+    """The files with debug information that GDB has loaded; else the program's own debug file.
+
+    Raises `LayoutError`, which says where that was searched for.
+    """
+    from pathlib import Path
+
+    from gdbplugin.layout.debug_file import find_debug_file
+
+    add_packages()
+    # A separate debug file is an objfile too, and so is a file that the user added.
+    files = [Path(one.filename) for one in gdb.objfiles() if one.filename]
+    found = [file for file in files if file.is_file() and _has_debug_information(file)]
+    if found:
+        return found
+    directories = str(gdb.parameter("debug-file-directory") or "").split(os.pathsep)
+    return [find_debug_file(Path(file_name()), [Path(directory) for directory in directories if directory])]
+
+
+def _has_debug_information(file: Path) -> bool:
+    try:
+        return read_sections(file).has_debug_information
+    except ElfError:
+        return False  # GDB loads files of other formats too.
+
+
+@functools.cache
+def add_packages() -> None:
+    """Make the plugin's dependencies importable: GDB's Python does not use the virtual environment.
+
+    In a checkout they are in `.venv`, otherwise next to the installed package. They go to the end of the
+    path, so that other plugins still find their own versions first.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    environment = os.path.join(root, ".venv", "lib")
+    versions = sorted(os.listdir(environment)) if os.path.isdir(environment) else []
+    for path in [os.path.join(environment, version, "site-packages") for version in versions] or [root]:
+        if path not in sys.path:
+            sys.path.append(path)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import gdb
 
-from gdbplugin.aarch64.regime import OF_TRANSLATION
-from gdbplugin.aarch64.registers import is_processor_state
-from gdbplugin.debugger import sigint
+from gdbplugin.aarch64.regime import TRANSLATION_REGISTERS
+from gdbplugin.aarch64.registers import GENERAL_REGISTERS, is_processor_state
+from gdbplugin.debugger.guards import sigint_deferred
 from gdbplugin.debugger.linear_map import LinearMapMemory, SecureMemory
 from gdbplugin.debugger.packets import PacketMemory, ask_monitor
 from gdbplugin.machine import MachineGoneError
@@ -24,6 +24,10 @@ _SPELLINGS = {
     "CPSR": ("cpsr", "CPSR"),
     "PC": ("pc", "PC"),
 }
+
+
+_TOGETHER = (TRANSLATION_REGISTERS, GENERAL_REGISTERS)
+"""Registers that are usually read together."""
 
 
 def spellings(name: str) -> tuple[str, ...]:
@@ -51,7 +55,8 @@ class RegisterReader:
         key = (thread.num, name)
         if key not in self._values:
             # Selecting a thread takes longer than reading a register.
-            self._fetch(thread, OF_TRANSLATION if name in OF_TRANSLATION else (name,))
+            together = next((names for names in _TOGETHER if name in names), (name,))
+            self._fetch(thread, together)
         return self._values[key]
 
     def _fetch(self, thread: gdb.InferiorThread, names: tuple[str, ...]) -> None:
@@ -61,7 +66,7 @@ class RegisterReader:
         _pending.append(lambda: found.update({name: self._value(name) for name in names}))
         try:
             # Within GDB's `python` command, Ctrl-C would become a Python error.
-            with sigint.deferred():
+            with sigint_deferred():
                 gdb.execute(
                     f"thread apply {self._inferior.num}.{thread.num} -q "
                     # Not by an import statement, which would add a name to the user's Python.
@@ -229,25 +234,29 @@ class GdbMachine:
             self._in_aarch32 = {int(core): int(state, 16) for core, state in re.findall(_STATE, said)}
         return self._in_aarch32
 
-    @contextlib.contextmanager
-    def selected(self, core: int) -> Iterator[None]:
+    def selected(self, core: int) -> contextlib.AbstractContextManager[None]:
         """Select a core in GDB for the length of a `with`, then the user's thread and frame again."""
-        before = gdb.selected_thread()
-        thread = self._threads[core]
-        if not thread.is_valid():
-            raise MachineGoneError("the connection to the target was lost")
-        if before is not None and before.num == thread.num:
-            yield
-            return
-        frame = _selected_frame()
-        thread.switch()
-        try:
-            yield
-        finally:
-            if before is not None and before.is_valid():
-                before.switch()
-                if frame is not None and frame.is_valid():
-                    frame.select()
+        return selecting(self._threads[core])
+
+
+@contextlib.contextmanager
+def selecting(thread: gdb.InferiorThread) -> Iterator[None]:
+    """Select a thread in GDB for the length of a `with`, then the user's thread and frame again."""
+    before = gdb.selected_thread()
+    if not thread.is_valid():
+        raise MachineGoneError("the connection to the target was lost")
+    if before == thread:
+        yield
+        return
+    frame = _selected_frame()
+    thread.switch()
+    try:
+        yield
+    finally:
+        if before is not None and before.is_valid():
+            before.switch()
+            if frame is not None and frame.is_valid():
+                frame.select()
 
 
 def _selected_frame() -> gdb.Frame | None:

@@ -6,7 +6,7 @@ import sys
 
 import gdb
 
-from gdbplugin.debugger.text import failure
+from gdbplugin.debugger.guards import failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class _ShowPrefix(gdb.Command):
         """Called by GDB for anything that is not a setting: show all of them."""
         _refuse(argument)
         for name in _NAMES:
+            gdb.write(f"{name}:  ")
             gdb.execute(f"show tinyos {name}", from_tty)
 
 
@@ -108,6 +109,8 @@ class _Limit(_Number):
 
 class _Width(_Number):
     """Lines are broken at this width, and tables leave out their least important columns.
+
+    A number is never cut: a table whose other columns need more stays wider.
 
     unlimited, or 0: on a terminal, the value of `set width`. Less than 40 counts as 40, more than 100 as 100.
     """

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import gdb
 import gdb.printing
 
-from gdbplugin.debugger.text import fitted
+from gdbplugin.debugger.guards import fitted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ _ADDRESSES = frozenset(
         "stack_pointer",
         "syndrome",
         "table",
+        "thread_pointer",
         "zero_frame",
         "end_syndrome",
     }
@@ -139,12 +140,20 @@ class _Record:
 
     def to_string(self) -> str:
         """Called by GDB: the text of the value."""
-        return short(self._value.type.strip_typedefs().name or "")
+        name = short(self._value.type.strip_typedefs().name or "")
+        return f"{name} {_task(self._value)}" if name == "Task" else name
 
     def children(self) -> Iterator[tuple[str, gdb.Value | str]]:
         """Called by GDB: the fields."""
         for field in self._value.type.strip_typedefs().fields():
             yield fitted(field.name or ""), _shown(field.name or "", self._value[field])
+
+
+def _task(value: gdb.Value) -> str:
+    """A task in a few words: number, name and state."""
+    known = {field.name for field in value.type.strip_typedefs().fields()}
+    words = [str(_shown(name, value[name])) for name in ("id", "name", "state") if name in known]
+    return short(" ".join(words))
 
 
 def _shown(name: str, value: gdb.Value) -> gdb.Value | str:

@@ -1,7 +1,7 @@
 """Registers what the plugin adds to GDB: a CLI and an MI command for each descriptor, settings, functions.
 
 Imported while GDB starts: it may import only what GDB's own Python has imported already. Everything else is
-imported when a command is first run.
+imported before the first prompt with a target, or when a command is first run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gdb
 
 from gdbplugin.commands import COMMANDS
 from gdbplugin.debugger import functions, preferences, printers
-from gdbplugin.debugger.text import failure
+from gdbplugin.debugger.guards import failure, sigint_deferred
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class MiCommand(gdb.MICommand):
 class MachineMiCommand(gdb.MICommand):
     """Answers one query about the stopped machine: its name, then its arguments. Returns one field, `json`.
 
-    For `gdbplugin.session`, which decodes TinyOS in its own process. `machine_queries` has the queries.
+    For `gdbplugin.session`, which decodes TinyOS in its own process. `debugger/symbols.py` has the queries.
     """
 
     def __init__(self) -> None:
@@ -74,9 +74,9 @@ class MachineMiCommand(gdb.MICommand):
 
     def invoke(self, arguments: list[str]) -> dict[str, object]:
         """Called by GDB: answer the query as JSON."""
-        from gdbplugin.debugger import machine_queries
+        from gdbplugin.debugger import symbols
 
-        return {"json": machine_queries.answer(arguments)}
+        return {"json": symbols.answer(arguments)}
 
 
 class Prefix(gdb.Command):
@@ -112,8 +112,13 @@ class Prefix(gdb.Command):
 
                 execution.run(command, rest)
                 return
-        known = ", ".join(command.word for command in self._commands)
-        raise failure(f'tinyos: no command "{first}" (known: {known}). Usage: tinyos COMMAND [WORDS]')
+        from gdbplugin.commands.parsing import nearest
+
+        words = [command.word for command in self._commands]
+        known = f"known: {', '.join(words)}"
+        raise failure(
+            f'tinyos: no command "{first}"{nearest(first, words)} ({known}). Usage: tinyos COMMAND [WORDS]'
+        )
 
 
 def register() -> None:
@@ -129,3 +134,20 @@ def register() -> None:
     preferences.register()
     functions.register()
     printers.register()
+    gdb.events.before_prompt.connect(_import_what_commands_use)  # type: ignore[arg-type]  # It has no argument.
+
+
+def _import_what_commands_use() -> None:
+    """Called by GDB before each prompt: once there is a target, import what the first command would import.
+
+    So the first command takes half the time. Nothing is asked of the target. A batch run has no prompt: there
+    the first command imports what it needs itself.
+    """
+    if not gdb.selected_inferior().pid:
+        return
+    gdb.events.before_prompt.disconnect(_import_what_commands_use)  # type: ignore[arg-type]
+    with sigint_deferred():
+        from gdbplugin.debugger import execution
+        from gdbplugin.kernel import snapshot
+
+    del execution, snapshot

@@ -10,23 +10,24 @@ from collections.abc import Callable
 
 import gdb
 
-from gdbplugin.aarch64.virtual import VirtualMemory
+from gdbplugin.aarch64.walk import VirtualMemory
 from gdbplugin.debugger import current
+from gdbplugin.debugger.guards import fitted
 from gdbplugin.debugger.machine import GdbMachine
 from gdbplugin.debugger.resume import Waiting
-from gdbplugin.debugger.target import find_kernel
-from gdbplugin.debugger.text import fitted
-from gdbplugin.kernel.failure import FAILURE_MAGIC, FAILURE_RECORD, read_failure
+from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.kernel.interface import (
     CANCEL,
     CHANGED,
+    FAILURE_MAGIC,
+    FAILURE_RECORD,
     INTERFACE,
     NAMES,
     Interface,
     decode_interface,
+    read_failure,
     read_interface,
 )
-from gdbplugin.kernel.journal import Journal
 from gdbplugin.kernel.kernel import Kernel, NotTinyOSError
 from gdbplugin.kernel.kernel_test import KernelTest
 from gdbplugin.kernel.tasks import read_tasks
@@ -63,9 +64,11 @@ def latest(test: KernelTest) -> Any:
     return _last[_key(test)]
 
 
-def run(test: KernelTest, journal: Journal, quiet: bool) -> Any:
+def run(test: KernelTest, diagnostics: Diagnostics, quiet: bool) -> Any:
     """Run a test in the target and return what it changed; raises a `MachineError`."""
-    kernel = find_kernel(current.machine(), journal)
+    kernel = current.kernel(diagnostics)
+    if current.is_dump():
+        raise MachineError(f"the target is a dump, which does not run: the {test.name} needs a live one")
     interface = read_interface(kernel)
     former = _known(test, interface)
     if former is None:
@@ -81,11 +84,11 @@ def run(test: KernelTest, journal: Journal, quiet: bool) -> Any:
             if not interface.active:
                 _write_request(test.number)
             steps = _wait(test, waiting, former, quiet)
-    return _finish(test, former, steps, journal)
+    return _finish(test, former, steps, diagnostics)
 
 
-def _finish(test: KernelTest, former: _UnderWay, steps: int | None, journal: Journal) -> Any:
-    kernel = find_kernel(current.machine(), journal)
+def _finish(test: KernelTest, former: _UnderWay, steps: int | None, diagnostics: Diagnostics) -> Any:
+    kernel = current.kernel(diagnostics)
     interface = read_interface(kernel)
     if steps is not None:
         interface = replace(interface, progress=steps)
@@ -214,18 +217,18 @@ def _key(test: KernelTest) -> tuple[int, int]:
 
 
 def _read_interface() -> Interface:
-    return read_interface(find_kernel(current.machine(), Journal()))
+    return read_interface(current.kernel(Diagnostics()))
 
 
 def _read_failure() -> str:
-    failure = read_failure(find_kernel(current.machine(), Journal()))
+    failure = read_failure(current.kernel(Diagnostics()))
     return "it left no record" if failure is None else failure.message or failure.kind_name
 
 
 def _write_request(number: int) -> None:
     machine = current.machine()
-    kernel = find_kernel(machine, Journal())
-    place = kernel.place(INTERFACE, "request")
+    kernel = current.kernel(Diagnostics())
+    place = kernel.locate_field(INTERFACE, "request")
     assert place is not None, "read_interface has found it"
     memory = VirtualMemory(machine, kernel.regime)
     ((address, length),) = memory.physical_ranges(place.address, place.type.size)

@@ -18,7 +18,7 @@ import gdb
 
 from gdbplugin.kernel.interface import Interface
 from gdbplugin.machine import MachineError, MachineGoneError
-from gdbplugin.render.style import is_dumb
+from gdbplugin.render import is_dumb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,19 +1,32 @@
-"""What GDB itself knows: the program's symbols, its disassembly, and the values of expressions."""
+"""What GDB knows of the program: symbols, disassembly, values of expressions; and -tinyos-machine.
+
+`-tinyos-machine` answers the queries of a session outside GDB, which makes a `gdbplugin.machine.Machine` of
+the answers. They are JSON: what cannot be read is `null` or `lack` there; any other failure is an error of
+the command.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gdb
 
 from gdbplugin.commands.parsing import LARGEST, number
-from gdbplugin.debugger import current, sigint
-from gdbplugin.debugger.text import printed
-from gdbplugin.kernel.kernel import SelectionError
+from gdbplugin.debugger import current
+from gdbplugin.debugger.guards import errors_in_one_line, failure, printed, sigint_deferred
+from gdbplugin.machine import PhysicalReadError, SelectionError, UnreadableMemoryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 _ADDRESS = re.compile(r"is (?:at|a function at address|static storage at address) (0x[0-9a-f]+)")
 _SECTION = re.compile(r"^\s*(0x[0-9a-f]+) - (0x[0-9a-f]+) is (\S+)$", re.MULTILINE)
+
+_MOST_BYTES = 1 << 28
+"""Of one answer with physical memory, which is several times as long as text."""
 
 _HASH = re.compile(r"::h[0-9a-f]{16}\b|(?<=\w)\[[0-9a-f]{8,16}\]")
 """rustc's hash that makes a symbol unique: after a function's path (legacy mangling) or a crate (v0)."""
@@ -33,6 +46,8 @@ class GdbSymbols:
 
     def name(self, address: int) -> str | None:
         """The name of the symbol at an address, with `+ OFFSET`; None if there is none."""
+        # Not by `gdb.format_address`: it depends on three settings, reads debug information and complains
+        # about it, and calls Rust's trait functions `{impl#1}::fmt`.
         try:
             said = printed(f"info symbol {address:#x}")
         except gdb.error:
@@ -92,7 +107,7 @@ def evaluate(text: str) -> int:
             return _value(text)
         # The text does not show every call: it may go through a pointer or a convenience variable, or
         # allocate a string. Ctrl-C inside would lose the user's own setting.
-        with sigint.deferred(), gdb.with_parameter("may-call-functions", False):
+        with sigint_deferred(), gdb.with_parameter("may-call-functions", False):
             return _value(text)
     except (gdb.error, gdb.MemoryError, OverflowError, ValueError) as error:
         current.require_not_running()
@@ -102,6 +117,100 @@ def evaluate(text: str) -> int:
 
 def _value(text: str) -> int:
     found = gdb.parse_and_eval(text)
-    if found.type.strip_typedefs().code in _LIES_IN_MEMORY and found.address is not None:
-        found = found.address
-    return int(found) & LARGEST
+    code = found.type.strip_typedefs().code
+    if code in _LIES_IN_MEMORY and found.address is not None:
+        return int(found.address) & LARGEST
+    if code in _LIES_IN_MEMORY or not found.type.sizeof:
+        raise ValueError("it has no address and no value")
+    if code in (gdb.TYPE_CODE_FLT, gdb.TYPE_CODE_DECFLOAT):
+        raise ValueError("it is a floating-point number")
+    value = int(found)
+    if not -(1 << 63) <= value <= LARGEST:
+        raise SelectionError(f'"{text}" {_TOO_LARGE}')
+    return value & LARGEST
+
+
+def answer(arguments: Sequence[str]) -> str:
+    """The answer to a query as JSON text; its name is the first argument. Raises `gdb.GdbError`."""
+    import inspect  # These two take longer to import than most commands take.
+    import json
+
+    name, *rest = arguments or [""]
+    query = _QUERIES.get(name)
+    if query is None:
+        raise failure(f'-tinyos-machine: no query "{name}" (known: {", ".join(_QUERIES)})')
+    try:
+        inspect.signature(query).bind(*rest)
+    except TypeError as error:
+        raise failure(f"-tinyos-machine {name}: {error}") from error
+    with errors_in_one_line(), current.live_target_selected():
+        try:
+            return json.dumps(query(*rest))
+        except ValueError as error:
+            if isinstance(error, UnicodeDecodeError):
+                raise
+            raise failure(f"-tinyos-machine {name}: {error}") from error
+
+
+def _state(*names: str) -> dict[str, Any]:
+    """The `cores`, the one `selected` in GDB, and the named `registers` as `_registers` gives them."""
+    cores = list(current.machine().cores)
+    return {"cores": cores, "selected": current.selected_core(), "registers": _registers(*names)}
+
+
+def _registers(*names: str) -> list[dict[str, int | None]]:
+    """The values of registers by name, for each core; null if not available."""
+    machine = current.machine()
+    return [{name: machine.register(name, core) for name in names} for core in machine.cores]
+
+
+def _physical(address: str, length: str) -> dict[str, str | bool]:
+    """Physical memory as hexadecimal `contents`, or the reason as `lack`; `unreadable` if only from here."""
+    machine, size = current.machine(), int(length, 0)
+    if not 0 <= size <= _MOST_BYTES:
+        raise ValueError(f"a length is from 0 to {_MOST_BYTES:,} bytes, not {size:,}")
+    try:
+        return {"contents": machine.read_physical(int(address, 0), size).hex()}
+    except PhysicalReadError as error:
+        return {"lack": error.reason, "unreadable": isinstance(error, UnreadableMemoryError)}
+
+
+def _address(text: str) -> int:
+    """The value of a user's expression, as the commands evaluate it."""
+    return evaluate(text)
+
+
+def _symbol_addresses(*names: str) -> dict[str, int | None]:
+    """The addresses of symbols by name; null for an unknown one."""
+    symbols = GdbSymbols()
+    return {name: symbols.address(name) for name in names}
+
+
+def _symbol_name(address: str) -> str | None:
+    """The name of the symbol at an address."""
+    return GdbSymbols().name(int(address, 0))
+
+
+def _sections() -> list[tuple[int, int, str]]:
+    """The program's sections: start, end (exclusive), name."""
+    return [*GdbSymbols().sections()]
+
+
+def _disassembled(core: str, address: str, word: str) -> str | None:
+    """The disassembly of an instruction, as a core sees memory."""
+    cores = current.machine().cores
+    if int(core, 0) not in cores:
+        raise ValueError(f"no core {core} (known: {', '.join(map(str, cores))})")
+    return disassemble(int(core, 0), int(address, 0), int(word, 0))
+
+
+_QUERIES: dict[str, Callable[..., Any]] = {
+    "state": _state,
+    "registers": _registers,
+    "physical": _physical,
+    "address": _address,
+    "symbol-addresses": _symbol_addresses,
+    "symbol-name": _symbol_name,
+    "sections": _sections,
+    "disassembled": _disassembled,
+}

@@ -1,6 +1,6 @@
 """TinyOS's objects, decoded from a machine's memory into frozen dataclasses.
 
-Pure: it knows a `Machine`, a `Layout` and the AArch64 tables, and no debugger. The fields have the
-names of the kernel's own. A field is None where this kernel's type has none of that name, or where
-what lies there cannot be a value of it; the `Journal` says which.
+Pure: it knows a `Machine`, a `Layout` and the AArch64 tables, and no debugger. Fields have the kernel's own
+names. A field is None if this kernel's type has no such field, or if the bytes there are not a value of its
+type; `Diagnostics` says which.
 """

@@ -1,8 +1,8 @@
-"""The kernel's own half of the address space, in TTBR1, compared with the memory map that the kernel exports.
+"""Compares the kernel's own half of the address space, in TTBR1, with the memory map that the kernel exports.
 
-The image is mapped by section, the linear map of RAM and the devices as whole ranges, each at a constant
-distance from physical addresses. Nothing is both writable and executable, EL0 may access nothing, and nothing
-else is mapped. None of it changes after boot.
+The image is mapped by section; the linear map of RAM and the devices are mapped as whole ranges. Each range
+has a constant offset to its physical addresses. Nothing is both writable and executable, EL0 may access
+nothing, and nothing else is mapped. None of it changes after boot.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.descriptor import NOTHING, SHAREABILITY, Attributes
-from gdbplugin.aarch64.leaves import Malformed, Piece
+from gdbplugin.aarch64.descriptor import NO_ACCESS, SHAREABILITY, Attributes
 from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_runs, mapped_ranges
-from gdbplugin.aarch64.memory_types import is_device, memory_type_at
-from gdbplugin.aarch64.registers import bits
-from gdbplugin.aarch64.walk import memory_of
+from gdbplugin.aarch64.registers import bits, is_device, memory_type_at
+from gdbplugin.aarch64.tables import Malformed, Piece
+from gdbplugin.aarch64.walk import table_memory
 from gdbplugin.kernel.interface import DEVICES, IMAGE, LINEAR_MAP, MemoryRange, read_memory_map
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects, image_objects
@@ -24,19 +23,19 @@ from gdbplugin.kernel.target import Symbols
 from gdbplugin.machine import Machine, MachineError, MachineGoneError
 from gdbplugin.records import NamedTuple
 
-# The tables that the kernel has set aside for it are 24; its map has about a thousand leaves.
+# The kernel has room for 32 tables for it, with a few thousand leaves.
 _MAXIMUM_TABLES, _MAXIMUM_ENTRIES = 64, 20_000
 _BLOCK_BYTES = 2 << 20
-_OF_IMAGE = {"kernel text": "r-x", "kernel rodata": "r--", "programs as loaded": None}
-"""What EL1 may do there; None where nothing is mapped. All else of the image is written to."""
+_IMAGE_PERMISSIONS = {"kernel text": "r-x", "kernel rodata": "r--", "programs as loaded": None}
+"""The permissions of EL1, None for what is not mapped; the other parts of the image are writable."""
 _SHAREABILITY = SHAREABILITY[3]
 
 
 class _Expected(NamedTuple):
-    """How a range of virtual addresses is to be mapped.
+    """How a range of virtual addresses must be mapped.
 
-    `offset` is what its addresses are above the physical ones; `el1` what EL1 may do, None where nothing is
-    mapped.
+    `offset` is the difference of virtual and physical addresses. `el1` are the permissions of EL1, None if
+    the range must not be mapped.
     """
 
     offset: int
@@ -45,10 +44,10 @@ class _Expected(NamedTuple):
 
 
 def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
-    """Compare; what does not agree becomes a finding. Returns how many blocks and pages there are.
+    """Compare; each difference becomes a finding. Returns the number of mapped blocks and pages.
 
-    None, and a note, where the program's symbols do not tell what is to be expected, or the kernel has not
-    got as far as its own tables.
+    Returns None and adds a note if the program's symbols are missing, or if the kernel does not use its own
+    tables yet.
     """
     control = kernel.regime.upper
     memory_map = _memory_map(kernel)
@@ -57,15 +56,17 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
         return None
     objects, expected = _expected(memory_map, image, symbols)
     bounds = Bounds(_MAXIMUM_TABLES, _MAXIMUM_ENTRIES)
-    walked = leaf_runs(memory_of(kernel.machine, kernel.regime), control, bounds)
+    walked = leaf_runs(table_memory(kernel.machine, kernel.regime), control, bounds)
     entries = list(mapped_ranges(kernel.regime, walked))
     if bounds.stopped_at is not None:
-        kernel.journal.find(
-            f"kernel half at {bounds.stopped_at:#x}", f"at most {bounds.limit}", "more of them"
+        kernel.diagnostics.add_finding(
+            f"kernel half at {bounds.stopped_at:#x}", f"at most {bounds.limit}", "more"
         )
     for entry in entries:
         if isinstance(entry, Malformed):
-            kernel.journal.find(f"kernel half at {entry.start:#x}", "a well-formed table entry", entry.reason)
+            kernel.diagnostics.add_finding(
+                f"kernel half at {entry.start:#x}", "a well-formed table entry", entry.reason
+            )
     mapped = [entry for entry in entries if isinstance(entry, MappedRange)]
     mair = _mair(kernel.machine, control)
     pieces = [(piece, entry.attributes) for entry in mapped for piece in entry.pieces()]
@@ -73,36 +74,40 @@ def check_kernel_half(kernel: Kernel, symbols: Symbols) -> int | None:
         for start, end, here in objects.split(piece.start, piece.end):
             name = f"{here.name if here else 'kernel half'} at {start:#x}"
             wanted = expected[here.name] if here else None
-            for right, wrong in _disagreements(piece, attributes, start, wanted, mair):
-                kernel.journal.find(name, right, f"{wrong}, up to {end:#x}")
+            for right, wrong in _differences(piece, attributes, start, wanted, mair):
+                kernel.diagnostics.add_finding(name, right, f"{wrong}, up to {end:#x}")
     for here in objects.objects if bounds.stopped_at is None else ():
         for start, end in _holes(here, mapped) if expected[here.name].el1 is not None else ():
-            kernel.journal.find(f"{here.name} at {start:#x}", "mapped", f"not mapped, up to {end:#x}")
+            kernel.diagnostics.add_finding(
+                f"{here.name} at {start:#x}", "mapped", f"not mapped, up to {end:#x}"
+            )
     return sum(len(run.outputs) for entry in mapped for run in entry.runs)
 
 
 def _memory_map(kernel: Kernel) -> tuple[MemoryRange, ...]:
-    """The kernel's memory map; empty, and a finding, where it cannot be read."""
+    """The kernel's memory map; empty, with a finding, if it cannot be read."""
     try:
         return read_memory_map(kernel)
     except MachineGoneError:
         raise
     except MachineError as error:
-        kernel.journal.find("the kernel's memory map", "readable", str(error))
+        kernel.diagnostics.add_finding("the kernel's memory map", "readable", str(error))
         return ()
 
 
 def _uses_its_tables(
     kernel: Kernel, control: TranslationControl, symbols: Symbols, image: MemoryRange
 ) -> bool:
-    """Whether TTBR1 has the kernel's own tables, as it has from early in its boot on."""
+    """Whether TTBR1 has the kernel's own tables, as after its early boot; if not, adds a note."""
     tables = symbols.address("KERNEL_TABLES")
     if tables is None or symbols.address("__image_end") is None:
-        kernel.journal.note("the kernel's own half was not compared: the symbols do not tell how it is to be")
+        kernel.diagnostics.add_note(
+            "the kernel's own half was not compared: the symbols of its tables are missing"
+        )
     elif control.root_address != tables - image.offset:
-        kernel.journal.note(
-            f"the kernel's own half was not compared: {control.name} has not the kernel's tables at "
-            f"{tables - image.offset:#x}, as early in its boot, but those at {control.root_address:#x}"
+        kernel.diagnostics.add_note(
+            f"the kernel's own half was not compared: {control.name} does not have the kernel's tables at "
+            f"{tables - image.offset:#x} yet, but the table at {control.root_address:#x}"
         )
     else:
         return True
@@ -110,7 +115,7 @@ def _uses_its_tables(
 
 
 def _mair(machine: Machine, control: TranslationControl) -> int | None:
-    """MAIR_EL1 of a core that uses the kernel's tables: another may not have got so far."""
+    """MAIR_EL1 of a core that uses the kernel's tables; other cores may not have set it yet."""
     for core in machine.cores:
         table, enabled = machine.register(control.name, core), machine.register("SCTLR_EL1", core)
         if (
@@ -126,18 +131,18 @@ def _mair(machine: Machine, control: TranslationControl) -> int | None:
 def _expected(
     memory_map: Sequence[MemoryRange], image: MemoryRange, symbols: Symbols
 ) -> tuple[MemoryObjects, dict[str, _Expected]]:
-    """What must be mapped where, and how, by the object's name."""
+    """The objects of the kernel's own half, and how each must be mapped, by the object's name."""
     expected = {}
     objects = image_objects(symbols)
     for entry in objects:
-        el1 = None if entry.kind == "guard" else _OF_IMAGE.get(entry.name, "rw-")
+        el1 = None if entry.kind == "guard" else _IMAGE_PERMISSIONS.get(entry.name, "rw-")
         expected[entry.name] = _Expected(image.offset, el1)
     for one in memory_map:
         if one.kind == DEVICES:
             objects.append(MemoryObject(one.start, one.end, "device", "devices"))
             expected["devices"] = _Expected(one.offset, "rw-", device=True)
         elif one.kind == LINEAR_MAP:
-            # The blocks that contain the image are read-only.
+            # In the linear map the blocks that contain the image are read-only.
             image_end = (symbols.address("__image_end") or image.start) - image.offset
             writable = one.offset + -(-image_end // _BLOCK_BYTES) * _BLOCK_BYTES
             if one.start < writable:
@@ -148,25 +153,25 @@ def _expected(
     return MemoryObjects(objects), expected
 
 
-def _disagreements(
+def _differences(
     piece: Piece, attributes: Attributes, start: int, wanted: _Expected | None, mair: int | None
 ) -> Iterator[tuple[str, str]]:
-    """What is expected, and what is found instead, from an address of a piece on."""
+    """What is expected and what is found instead, from address `start` of a piece on."""
     physical = piece.physical + start - piece.start
     if wanted is None or wanted.el1 is None:
         yield "nothing mapped", f"physical {physical:#x}"
         return
     if physical != start - wanted.offset:
         yield f"physical {start - wanted.offset:#x}", f"physical {physical:#x}"
-    if (str(attributes.el1), attributes.el0) != (wanted.el1, NOTHING):
-        yield f"{wanted.el1} at EL1, {NOTHING} at EL0", f"{attributes.el1} at EL1, {attributes.el0} at EL0"
+    if (str(attributes.el1), attributes.el0) != (wanted.el1, NO_ACCESS):
+        yield f"{wanted.el1} at EL1, {NO_ACCESS} at EL0", f"{attributes.el1} at EL1, {attributes.el0} at EL0"
     memory = memory_type_at(mair, attributes.attribute_index)
     if memory is not None and is_device(memory) != wanted.device:
         yield "device memory" if wanted.device else "Normal memory", memory
     if attributes.not_global:
-        yield "global", "of an ASID (nG)"
+        yield "global", "not global (nG)"
     if not attributes.access_flag:
-        yield "the access flag", "none"
+        yield "the access flag set", "clear"
     if attributes.shareability != _SHAREABILITY:
         yield _SHAREABILITY, attributes.shareability
 

@@ -1,15 +1,20 @@
-"""Kernels of TinyOS's design by other names: their manager, found by what its type is made of.
+"""Kernels of TinyOS's design under other names: finds their manager by its type.
 
-The design (phase 4.4.4) gives the records and what manages them, but no paths. A static is a manager if it
-has, inside locks and enums of any kind, a struct with an array of stacks and an array of lazy pages. Its
-layout is rewritten here: every field stays where it is, and gets the name that `gdbplugin.kernel` asks for.
+The design (phase 4.4.4) defines the records and their managers, but no paths. A static is the manager if it
+holds, inside any locks and Options, a struct with an array of stacks and an array of lazy pages. This module
+rewrites its layout: every field stays where it is, and gets the name that `gdbplugin.kernel` asks for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from gdbplugin.kernel.variations import content, fitting, with_fitting_records, with_value
+from gdbplugin.kernel.variations import (
+    hide_mismatched_fields,
+    hide_mismatched_in_records,
+    innermost_type,
+    with_value,
+)
 from gdbplugin.layout.types import (
     Array,
     Enumeration,
@@ -38,17 +43,17 @@ _STATS = frozenset(
         *("memory_pressure_events", "optimization_events", "context_switch_count"),
     }
 )
-# A kernel may have one of them under another name.
+# Some of them may have other names.
 _LEAST_STATS = 6
 _STACK = frozenset({"id", "base_address", "current_size", "max_size"})
 _LAZY_PAGE = frozenset({"virtual_address", "physical_address", "is_allocated", "is_zero_page"})
 _SWITCHES = frozenset({"switch_count", "context_switch_count"})
-# What the manager of a kernel with our names has.
+# Paths in the manager of a kernel with our names.
 _OWN = (
     *("stats", "stack_manager.stacks", "lazy_allocator.pages"),
     *("pressure_handler.level", "context_switcher.switch_count"),
 )
-# Of other statics of TinyOS's: what one by the same last name must have.
+# TinyOS's other statics: a static of the same last name is one if it has these fields.
 _SHAPES = {
     "SCHEDULER": ("tasks", "current"),
     "DEBUGGER_INTERFACE": ("magic", "request", "active"),
@@ -58,25 +63,25 @@ _SHAPES = {
 }
 _LAST = MANAGER.rpartition("::")[2]
 NAMES = frozenset({_LAST, *_SHAPES})
-"""The last names of statics by which a kernel is looked through."""
+"""The last names of the statics to search a program for."""
 
-# Other names for the same thing.
+# Names in the design, and ours for the same thing.
 _SYNONYMS = {"zero_page_address": "zero_frame", "context_switch_count": "switch_count"}
-# What a pressure handler counts can only be its level's changes.
+# The events that a pressure handler counts are changes of its level.
 _EVENTS = {"events": "pressure_events"}
-_HOW = "say which is meant: `set tinyos manager PATH`, or --manager PATH, or in Python manager=PATH"
-# Deeper than any lock in a lock.
+_HOW = "choose one with `set tinyos manager PATH`, --manager PATH or, in Python, manager=PATH"
+# More wrappers than any kernel has around a struct.
 _DEEPEST = 12
 
 _Change = Callable[[Struct], Struct | None]
 
 
 class ManagerUnclearError(MachineError):
-    """Several statics may be TinyOS's manager, or the one that was named is none."""
+    """Several statics may be TinyOS's manager, or the named one cannot be."""
 
 
 def recognised(static: Static) -> Static | None:
-    """A static with the layout that `gdbplugin.kernel` asks for; None where it is not such a manager."""
+    """The static, with the layout that `gdbplugin.kernel` asks for; None if it is not a manager."""
     if static.name == MANAGER and all(locate_path(static.type, path) is not None for path in _OWN):
         return static
     found = _within(static.type, _manager, _DEEPEST)
@@ -84,16 +89,16 @@ def recognised(static: Static) -> Static | None:
 
 
 def candidates(statics: Iterable[Static]) -> list[Static]:
-    """Those of the statics that are managers of the design, their layouts as from `recognised`."""
+    """The managers of the design among the statics, as from `recognised`."""
     return [found for static in statics if (found := recognised(static)) is not None]
 
 
 class DesignLayout:
     """The layout of a kernel whose statics may have other paths; satisfies `gdbplugin.layout.types.Layout`.
 
-    `inner` is asked first, by our own paths. Only where that has no manager, or another kernel's, `search`
-    is: it gives every static of the program whose name ends in one of these words. `chosen` is the path, or
-    the end of one, that the user has named as the manager's.
+    `inner` is asked first, by our own paths. `search` is called only if that has no manager, or another
+    kernel's: given last names, it returns all statics that have one of them. `chosen` is the manager's path,
+    or the end of it, if the user has chosen one.
     """
 
     def __init__(
@@ -110,7 +115,7 @@ class DesignLayout:
         return self._inner.problems
 
     def static(self, name: str) -> Static | None:
-        """See `Layout`. Raises `ManagerUnclearError` where the user must say which is the manager."""
+        """See `Layout`. Raises `ManagerUnclearError` if the user must choose the manager."""
         if name not in self._known:
             self._known[name] = self._manager() if name == MANAGER else self._other(name)
         return self._known[name]
@@ -120,17 +125,17 @@ class DesignLayout:
             return self._named(self._chosen)
         found = self._inner.static(MANAGER)
         if found is not None:
-            fitting = recognised(found)
-            if fitting is not None or found.name == MANAGER:
-                return fitting or found
+            manager = recognised(found)
+            if manager is not None or found.name == MANAGER:
+                return manager or found
         return self._only(candidates(_with_last(self._search(NAMES), _LAST)))
 
-    def _only(self, fitting: Sequence[Static]) -> Static | None:
-        if len(fitting) > 1:
+    def _only(self, managers: Sequence[Static]) -> Static | None:
+        if len(managers) > 1:
             raise ManagerUnclearError(
-                f"{len(fitting)} statics are made like TinyOS's memory manager, {_listed(fitting)}: {_HOW}"
+                f"{len(managers)} statics look like TinyOS's memory manager ({_listed(managers)}): {_HOW}"
             )
-        return fitting[0] if fitting else None
+        return managers[0] if managers else None
 
     def _named(self, chosen: str) -> Static | None:
         last = chosen.rpartition("::")[2]
@@ -138,15 +143,15 @@ class DesignLayout:
         own = self._inner.static(MANAGER)
         if own is not None:
             statics.setdefault(own.name, own)
-        fitting = candidates(
+        managers = candidates(
             static for static in statics.values() if static.name.rpartition("::")[2] in (last, _LAST)
         )
-        named = [static for static in fitting if f"::{static.name}".endswith(f"::{chosen}")]
+        named = [static for static in managers if f"::{static.name}".endswith(f"::{chosen}")]
         exact = [static for static in named if static.name == chosen]
         if not named:
             raise ManagerUnclearError(
-                f'"{chosen}" is not a static made like TinyOS\'s memory manager '
-                f"({_listed(fitting) or 'none'} would be): {_HOW}"
+                f'"{chosen}" does not look like TinyOS\'s memory manager '
+                f"(known: {_listed(managers) or 'none'}): {_HOW}"
             )
         return self._only(exact or named)
 
@@ -156,8 +161,8 @@ class DesignLayout:
         if manager is None or manager.name == MANAGER or (found is not None and _has_shape(found)):
             return found
         last = name.rpartition("::")[2]
-        fitting = [static for static in _with_last(self._search(NAMES), last) if _has_shape(static)]
-        return fitting[0] if len(fitting) == 1 else None
+        similar = [static for static in _with_last(self._search(NAMES), last) if _has_shape(static)]
+        return similar[0] if len(similar) == 1 else None
 
 
 def _listed(statics: Iterable[Static]) -> str:
@@ -169,16 +174,16 @@ def _with_last(statics: Mapping[str, Static], last: str) -> list[Static]:
 
 
 def _has_shape(static: Static) -> bool:
-    """Whether a static that is called like one of ours is made like it."""
+    """Whether a static with the last name of one of ours has its fields, too."""
     wanted = _SHAPES.get(static.name.rpartition("::")[2], ())
     return all(locate_path(static.type, name) is not None for name in wanted)
 
 
 def _within(type_: Type, change: _Change, depth: int) -> Type | None:
-    """The type with what `change` makes of a struct within it, and around that only what leads there.
+    """The type, with the first struct within it that `change` accepts replaced; None if it accepts none.
 
-    Scalars beside it stay, as a lock's state; so `payload` finds what the rest wraps. None where `change`
-    takes no struct.
+    The structs around it keep only the field that leads there and their scalars, such as a lock's state. So
+    `payload` finds what they wrap.
     """
     if depth == 0:
         return None
@@ -199,7 +204,7 @@ def _within(type_: Type, change: _Change, depth: int) -> Type | None:
 
 
 def _manager(struct: Struct) -> Struct | None:
-    """The manager by our names; None for a struct that is none."""
+    """The manager with our names; None for any other struct."""
     fields: list[Field] = []
     taken: set[str] = set()
     for field in struct.fields:
@@ -208,28 +213,25 @@ def _manager(struct: Struct) -> Struct | None:
             name = ""
         taken.add(name)
         if not name:
-            # It may be called like a part of ours, and be made otherwise.
-            type_ = with_fitting_records(type_, lambda one: unwrap(one) is one, _DEEPEST)
+            # A part we do not know may have fields with our names.
+            type_ = hide_mismatched_in_records(type_, lambda one: unwrap(one) is one, _DEEPEST)
         fields.append(Field(name or field.name, field.offset, type_))
     if not {"stack_manager", "lazy_allocator"} <= taken:
         return None
     return Struct(struct.name, struct.size, tuple(fields))
 
 
-_NO_PART = ""
-
-
 def _part(type_: Type) -> tuple[str, Type]:
-    """What a field of the manager is to us, and its type by our names; no name where we know no such part."""
+    """Our name for a field of the manager, and its type with our names; an empty name if we have none."""
     for name, change in _PARTS.items():
         made = _within(type_, change, _DEEPEST)
         if made is not None:
             return name, made
-    return _NO_PART, type_
+    return "", type_
 
 
 def _stats(struct: Struct) -> Struct | None:
-    return fitting(struct) if len(_names(struct) & _STATS) >= _LEAST_STATS else None
+    return hide_mismatched_fields(struct) if len(_names(struct) & _STATS) >= _LEAST_STATS else None
 
 
 def _stack_manager(struct: Struct) -> Struct | None:
@@ -241,7 +243,7 @@ def _lazy_allocator(struct: Struct) -> Struct | None:
 
 
 def _pressure_handler(struct: Struct) -> Struct | None:
-    """A struct with the level of pressure; that of a stack is among other things of a stack."""
+    """A struct with the level of pressure, unless that is the level of a single stack."""
     if _names(struct) & _STACK:
         return None
     for field in struct.fields:
@@ -256,7 +258,7 @@ def _context_switcher(struct: Struct) -> Struct | None:
     return _renamed(struct, {}) if named or _names(struct) & _SWITCHES else None
 
 
-# In this order: the statistics, too, have a count of switches.
+# The statistics come first: they, too, count switches.
 _PARTS: dict[str, _Change] = {
     "stats": _stats,
     "stack_manager": _stack_manager,
@@ -271,10 +273,10 @@ def _names(struct: Struct) -> set[str]:
 
 
 def _with_array(struct: Struct, element: frozenset[str], name: str) -> Struct | None:
-    """The struct with its array of such records under that name; None where it has no such array."""
+    """The struct with its array of such records renamed to `name`; None if it has no such array."""
     for field in struct.fields:
         if _is_array_of(field.type, element):
-            records = with_fitting_records(field.type, lambda one: element <= _names(one), _DEEPEST)
+            records = hide_mismatched_in_records(field.type, lambda one: element <= _names(one), _DEEPEST)
             fields = [
                 Field(one.name, one.offset, records if one is field else one.type) for one in struct.fields
             ]
@@ -283,16 +285,16 @@ def _with_array(struct: Struct, element: frozenset[str], name: str) -> Struct | 
 
 
 def _is_array_of(type_: Type, names: frozenset[str]) -> bool:
-    type_ = content(type_)
+    type_ = innermost_type(type_)
     if not isinstance(type_, Array):
         return False
-    record = content(type_.element)
+    record = innermost_type(type_.element)
     return isinstance(record, Struct) and all(locate(record, name) is not None for name in names)
 
 
 def _renamed(struct: Struct, names: Mapping[str, str]) -> Struct:
-    """The struct with other names for its fields, none of which it has already."""
-    struct = fitting(struct)
+    """The struct with its fields renamed to ours, except where it has a field of the new name already."""
+    struct = hide_mismatched_fields(struct)
     wanted = {**_SYNONYMS, **names}
     own = _names(struct)
     fields = [
@@ -303,5 +305,5 @@ def _renamed(struct: Struct, names: Mapping[str, str]) -> Struct:
         )
         for field in struct.fields
     ]
-    # Once more, as it is now called.
-    return fitting(Struct(struct.name, struct.size, tuple(fields)))
+    # Renamed fields may have got a name of ours, too.
+    return hide_mismatched_fields(Struct(struct.name, struct.size, tuple(fields)))

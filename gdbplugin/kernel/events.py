@@ -1,22 +1,23 @@
-"""The event ring."""
+"""The event ring: decoding, filters, and names of the numbers in events."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gdbplugin.kernel.clock import Clock, Timed, read_clock
-from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, NotTinyOSError, SelectionError
+from gdbplugin.kernel.diagnostics import Diagnosed
+from gdbplugin.kernel.interface import Clock, Timed, read_clock
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, NotTinyOSError
 from gdbplugin.kernel.target import Target
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import Array, Enumeration, Static, locate, locate_path, unwrap
+from gdbplugin.machine import SelectionError
 from gdbplugin.records import dataclass
 
 _SHOWN = 32
-# Which numbers of an event are the id of a stack.
+# Kinds of event whose first or second number is the ID of a stack.
 _STACK_IN_FIRST = frozenset({"StackGrowth", "StackShrink", "StackOverflow"})
 _STACK_IN_SECOND = frozenset({"TaskStarted"})
-# Enums that events hold as numbers: a static, and a path to a field of that type; `[]` steps into an array.
+# Enums that events hold as numbers: the static and path of a field with that type; `[]` steps into an array.
 _NAMED = {
     "EndReason": (SCHEDULER, "tasks[].end_reason"),
     "PressureLevel": (MANAGER, "pressure_handler.level"),
@@ -45,7 +46,7 @@ class Event:
 
     @property
     def stack(self) -> int | None:
-        """The id of the stack it is about, if it is about one."""
+        """The ID of the stack that it is about; None if it is not about a stack."""
         if self.kind in _STACK_IN_FIRST:
             return self.first
         return self.second if self.kind in _STACK_IN_SECOND else None
@@ -53,14 +54,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Events:
-    """The ring or the newest of it, oldest first. `recorded` counts all events since boot."""
+    """The events of the ring, or only the newest, oldest first. `recorded` counts all since boot."""
 
     recorded: int | None
     events: tuple[Event, ...]
 
 
 @dataclass(frozen=True)
-class EventList(Noticed, Timed):
+class EventList(Diagnosed, Timed):
     """The newest events of the ring that pass the filters.
 
     `names` has the names of the enums that events hold as numbers.
@@ -79,7 +80,7 @@ class EventList(Noticed, Timed):
     names: dict[str, dict[int, str]]
     clock: Clock
     since_stop: int | None
-    """With --since-stop: how many events there were at that earlier stop; null without."""
+    """With --since-stop: how many events there were at that earlier stop; null without it."""
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
@@ -89,24 +90,24 @@ class EventList(Noticed, Timed):
 
 
 def read_events(kernel: Kernel, newest: int | None = None) -> Events:
-    """Decode the event ring, or just its newest events; one read, or two where they wrap around."""
-    recorded = kernel.integer(MANAGER, "events.recorded")
-    place = kernel.place(MANAGER, "events.entries")
-    array = unwrap(place.type) if place else None
-    if place is None or not isinstance(array, Array):
+    """Decode the event ring, or only its newest events; one read, two if they wrap around."""
+    recorded = kernel.read_integer(MANAGER, "events.recorded")
+    field = kernel.locate_field(MANAGER, "events.entries")
+    array = unwrap(field.type) if field else None
+    if field is None or not isinstance(array, Array):
         return Events(recorded, ())
     found = []
-    for slot, entry in _slots(kernel, place, array, recorded, newest):
+    for slot, entry in _slots(kernel, field, array, recorded, newest):
         if entry.get("sequence") != 0:
-            found.append(kernel.record(Event, entry, f"event in slot {slot}"))
+            found.append(kernel.make_record(Event, entry, f"event in slot {slot}"))
     found.sort(key=lambda event: event.sequence or 0)
     return Events(recorded, tuple(found))
 
 
 def _slots(
-    kernel: Kernel, place: Static, array: Array, recorded: int | None, newest: int | None
+    kernel: Kernel, ring: Static, array: Array, recorded: int | None, newest: int | None
 ) -> Iterator[tuple[int, dict[str, int]]]:
-    """The entries with the numbers of their slots: all, or those of the newest events."""
+    """The entries with their slot numbers: all, or those of the newest events."""
     size, count = array.element.size, array.count
     spans = [(0, count)]
     if newest is not None and recorded is not None and newest < count:
@@ -116,14 +117,14 @@ def _slots(
     for first, end in spans:
         if first == end:
             continue
-        data = kernel.memory.read(place.address + first * size, (end - first) * size)
+        data = kernel.memory.read(ring.address + first * size, (end - first) * size)
         for slot in range(first, end):
             yield slot, value(array.element, data, (slot - first) * size)
 
 
 def has_events(kernel: Kernel) -> bool:
-    """Whether it is a kernel that records events; another of this design need not."""
-    return kernel.keeps_promises or kernel.has(MANAGER, "events.entries")
+    """Whether the kernel records events; other kernels of the design need not."""
+    return kernel.has_debugger_interface or kernel.has(MANAGER, "events.entries")
 
 
 def read_event_list(
@@ -141,7 +142,7 @@ def read_event_list(
     kernel that records no events.
     """
     if not has_events(kernel):
-        raise NotTinyOSError("this kernel has no event ring: it records no events that could be shown")
+        raise NotTinyOSError("this kernel has no event ring: there are no events to show")
     n = _SHOWN if n is None else n
     kernel.note_change()
     if kind is not None:
@@ -172,7 +173,7 @@ def read_event_list(
         event_names(kernel),
         read_clock(kernel),
         earlier,
-        journal=kernel.journal,
+        diagnostics=kernel.diagnostics,
     )
 
 
@@ -186,18 +187,19 @@ def _known_kind(kernel: Kernel, wanted: str) -> str:
 
 
 def _kept(kernel: Kernel, ring: Events) -> int:
-    place = kernel.place(MANAGER, "events.entries")
-    array = unwrap(place.type) if place else None
+    """How many events are still in the ring."""
+    field = kernel.locate_field(MANAGER, "events.entries")
+    array = unwrap(field.type) if field else None
     capacity = array.count if isinstance(array, Array) else len(ring.events)
     return capacity if ring.recorded is None else min(capacity, ring.recorded)
 
 
 def _earlier_count(kernel: Kernel, recorded: int | None) -> int | None:
-    """How many events there were at an earlier stop, as far as a command looked there."""
+    """How many events there were at the last look at an earlier stop; None and a note if there was none."""
     earlier: int | None = kernel.history.earlier("events")
     kernel.history.keep("events", recorded)
     if earlier is None or (recorded is not None and earlier > recorded):
-        kernel.journal.note(
+        kernel.diagnostics.add_note(
             "no command looked at the events or counters at an earlier stop: all events are shown"
         )
         return None
@@ -210,7 +212,7 @@ def kinds(kernel: Kernel) -> list[str]:
 
 
 def kind_numbers(kernel: Kernel) -> dict[str, int]:
-    """The kinds of event with their numbers; no reads."""
+    """The kinds of event with their numbers, from the type alone."""
     found = _enumeration(kernel, MANAGER, "events.entries[].kind")
     return {name: number for number, name in found.items() if number != 0}
 
@@ -221,12 +223,12 @@ def offered_kinds(target: Target) -> list[str]:
 
 
 def event_names(kernel: Kernel) -> dict[str, dict[int, str]]:
-    """The names of the enums that events hold as numbers, by their types' names; no reads."""
+    """The names in each enum that events hold as numbers, by the enum's name; from the types alone."""
     return {name: _enumeration(kernel, *where) for name, where in _NAMED.items()}
 
 
 def _enumeration(kernel: Kernel, static_name: str, path: str) -> dict[int, str]:
-    """The names of the enum at a path; empty where there is none."""
+    """The names of the enum at a path, by number; empty if there is none."""
     static = kernel.layout.static(static_name)
     if static is None:
         return {}

@@ -1,22 +1,35 @@
-"""The last exception of a core, explained: what `tinyos fault` shows."""
+"""The last exceptions of a core, explained, for `tinyos fault`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from gdbplugin.aarch64 import evidence
+from gdbplugin.aarch64 import consistency
 from gdbplugin.aarch64.faults import ExceptionRecord, Syndrome, explain_syndrome, read_exception
 from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.registers import exception_level, is_in_aarch32
-from gdbplugin.kernel.failure import EndedTask, FailureRecord, read_ended_tasks, read_failure
-from gdbplugin.kernel.fault_evidence import VECTOR_BYTES, Disassemble, Evidence, Instruction, Now
-from gdbplugin.kernel.interface import STACKS, MemoryRange, range_of
-from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.diagnostics import Diagnosed
+from gdbplugin.kernel.fault_analysis import (
+    VECTOR_BYTES,
+    CurrentTranslation,
+    Disassemble,
+    ExceptionAnalysis,
+    Instruction,
+)
+from gdbplugin.kernel.interface import (
+    FAILURE_RECORD,
+    STACKS,
+    FailureRecord,
+    MemoryRange,
+    range_of,
+    read_failure,
+)
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.memory_objects import Description, describe, objects_of_program, read_objects
 from gdbplugin.kernel.selection import choose_core
 from gdbplugin.kernel.stacks import DynamicStack, read_stacks
 from gdbplugin.kernel.target import NoSymbols, Symbols, Target
+from gdbplugin.kernel.tasks import EndedTask, read_ended_tasks
 from gdbplugin.machine import Machine, MachineError, MachineGoneError
 from gdbplugin.records import dataclass, replace
 
@@ -55,29 +68,29 @@ class ExceptionReport:
 
     record: ExceptionRecord
     where: Description | None
-    """What lies at the faulting address; null where there is no such address."""
-    now: Now | None
-    """What the address translates to now, which may not be what it was at the exception; null where there is
-    no address, or its translation is not known."""
+    """What is at the faulting address; null if there is no such address."""
+    now: CurrentTranslation | None
+    """What the address translates to now, which may have changed since the exception; null if there is no
+    address or its translation is not known."""
     instruction: Instruction | None
-    """The instruction that caused the exception; null where it is not known."""
+    """The instruction that caused the exception; null if it is not known."""
     overwritten: bool
-    """Whether ELR_ELx is of a later exception; the first remark says how that is known."""
+    """Whether ELR_ELx is of a later exception; the first remark says how that shows."""
     remarks: tuple[str, ...]
-    """When the exception was, as far as that is known, and what agrees with it."""
+    """Whether the exception is over, as far as that is known, and what agrees with it."""
     from_level: int | None = None
-    """The exception level it was taken from: by SPSR_ELx, or by the exception's class if SPSR_ELx is of a
-    later exception; null where not known."""
+    """The exception level that it was taken from: from SPSR_ELx, or from the exception's class if SPSR_ELx is
+    of a later exception; null if it is not known."""
     intermediate: int | None = None
-    """The page of the intermediate physical address that stage 2 failed on (HPFAR_EL2); null where there is
+    """The page of the intermediate physical address at which stage 2 faulted (HPFAR_EL2); null if there is
     none."""
     contradictions: tuple[str, ...] = ()
-    """Where registers, instruction and tables contradict each other, and how that is known."""
+    """Contradictions between registers, instruction and tables, one sentence each."""
 
 
 @dataclass(frozen=True)
 class TaskEnd:
-    """A task that an exception ended, with its syndrome explained, and what lies at the address."""
+    """A task that an exception ended, with the syndrome and the address explained."""
 
     json_fields = ("task", "syndrome as explained", "where as place")
     json_merged = ("task",)
@@ -86,7 +99,7 @@ class TaskEnd:
     syndrome: Syndrome
     """The syndrome, explained."""
     where: Description | None
-    """What lies at end_address; null where there is no such address."""
+    """What is at end_address; null if there is no such address."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +113,13 @@ class KernelFailure:
     syndrome: Syndrome | None
     """The syndrome, explained; null after a panic."""
     where: Description | None
-    """What lies at fault_address; null where the exception has no such address."""
+    """What is at fault_address; null if the exception has no such address."""
     instruction: Description | None
-    """What lies at link_address; null where there is no such address."""
+    """What is at link_address; null if there is no such address."""
 
 
 @dataclass(frozen=True)
-class Fault(Noticed):
+class FaultReport(Diagnosed):
     """The last exceptions of a core, explained, by the exception level that took them."""
 
     json_fields = (
@@ -116,53 +129,56 @@ class Fault(Noticed):
         "reports as exceptions",
         "silent",
         "failure",
+        "has_failed",
         "ended as ended_tasks",
     )
 
     core: int
     """Number of the core."""
     level: int | None
-    """The exception level the core is at; null where not known."""
+    """The exception level that the core is at; null if it is not known."""
     reports: tuple[ExceptionReport, ...]
     """The last exception of each level, the current level's first."""
     silent: tuple[str, ...]
-    """The levels without such an exception, and why."""
+    """For each level without such an exception, a sentence that says why."""
     entering: str | None
-    """The exception vector that the core is in; null where it is in none."""
+    """The exception vector that the core is in; null if it is in none."""
     failure: KernelFailure | None
-    """TinyOS's failure record; null where it has not failed."""
+    """TinyOS's failure record; null if it has not failed."""
+    has_failed: bool | None
+    """Whether TinyOS has failed; null if it is not what runs, or keeps no record of that."""
     ended: tuple[TaskEnd, ...]
     """The TinyOS tasks that an exception ended."""
 
 
-class _Surroundings:
-    """What lies where on a stopped machine, with or without TinyOS."""
+class _Places:
+    """Describes addresses of a stopped machine, with or without TinyOS."""
 
     def __init__(self, target: Target, symbols: Symbols) -> None:
         self.symbols = symbols
         self.kernel: Kernel | None = target.kernel
-        self._journal = target.journal
+        self._diagnostics = target.diagnostics
         self.objects = objects_of_program(symbols)
         kernel = self.kernel
         if kernel is not None:
             self.objects = self.attempt(lambda: read_objects(kernel, symbols), self.objects)
 
     def describe(self, address: int) -> Description:
-        without = describe(address, self.objects, self.symbols, None)
+        by_symbols = describe(address, self.objects, self.symbols, None)
         kernel = self.kernel
         if kernel is None:
-            return without
-        return self.attempt(lambda: describe(address, self.objects, self.symbols, kernel), without)
+            return by_symbols
+        return self.attempt(lambda: describe(address, self.objects, self.symbols, kernel), by_symbols)
 
-    def attempt(self, read: Callable[[], _Found], otherwise: _Found) -> _Found:
-        """What `read` returns; a note and `otherwise` if TinyOS's records cannot be read."""
+    def attempt(self, read: Callable[[], _Found], default: _Found) -> _Found:
+        """What `read` returns; if TinyOS's records cannot be read, a note and `default`."""
         try:
             return read()
         except MachineGoneError:
             raise
         except MachineError as error:
-            self._journal.note(f"TinyOS's records could not be read: {error}")
-            return otherwise
+            self._diagnostics.add_note(f"TinyOS's records could not be read: {error}")
+            return default
 
 
 def read_fault(
@@ -171,17 +187,17 @@ def read_fault(
     disassemble: Disassemble = lambda _core, _address, _word: None,
     *,
     core: int | None = None,
-) -> Fault:
+) -> FaultReport:
     """Explain a core's last exceptions. Raises `SelectionError` for an unknown core."""
     machine = target.machine
     number = choose_core(target, core)
-    around = _Surroundings(target, symbols or NoSymbols())
+    places = _Places(target, symbols or NoSymbols())
     level = exception_level(machine, number)
-    kernel = around.kernel
-    failure = None if kernel is None else around.attempt(lambda: _failure(kernel, around), None)
+    kernel = places.kernel
+    failure = None if kernel is None else places.attempt(lambda: _failure(kernel, places), None)
     ended: list[TaskEnd] = []
     if kernel is not None:
-        ended = around.attempt(lambda: _task_ends(kernel, around), ended)
+        ended = places.attempt(lambda: _task_ends(kernel, places), ended)
     reports, silent = [], []
     if is_in_aarch32(machine, number):
         silent.append("the core is in AArch32 state: its exceptions there leave no syndrome in ESR_EL1")
@@ -195,18 +211,25 @@ def read_fault(
                 f"EL{taken_to} has taken no synchronous exception since reset (ESR_EL{taken_to} is 0)"
             )
         else:
-            report = _report(machine, record, level, around, disassemble)
-            reports.append(_halted(report) if _is_failure(failure, record) else report)
-    return Fault(
+            report = _report(machine, record, level, places, disassemble)
+            if _is_failure(failure, record):
+                report = replace(report, remarks=("TinyOS halted on this exception",))
+            reports.append(report)
+    return FaultReport(
         core=number,
         level=level,
         reports=tuple(reports),
         silent=tuple(silent),
-        entering=_entering(_vector(machine, number, level)),
+        entering=_entering(_vector_offset(machine, number, level)),
         failure=failure,
+        has_failed=None if kernel is None or not _keeps_failures(kernel) else failure is not None,
         ended=tuple(ended),
-        journal=target.journal,
+        diagnostics=target.diagnostics,
     )
+
+
+def _keeps_failures(kernel: Kernel) -> bool:
+    return kernel.layout.static(FAILURE_RECORD) is not None
 
 
 def _is_failure(failure: KernelFailure | None, record: ExceptionRecord) -> bool:
@@ -218,79 +241,79 @@ def _is_failure(failure: KernelFailure | None, record: ExceptionRecord) -> bool:
     )
 
 
-def _halted(report: ExceptionReport) -> ExceptionReport:
-    return replace(report, remarks=("TinyOS halted on this exception",))
-
-
 def _report(
     machine: Machine,
     record: ExceptionRecord,
     level: int | None,
-    around: _Surroundings,
+    places: _Places,
     disassemble: Disassemble,
 ) -> ExceptionReport:
-    offset = _vector(machine, record.core, level) if level == record.level else None
-    found = Evidence(machine, record, offset)
-    doubt = found.doubt
-    instruction = None if doubt is not None else found.instruction(around.describe, disassemble)
-    remarks = [_overwritten(record, doubt) if doubt is not None else found.standing(level)]
-    contradictions = evidence.syndrome_contradictions(record)
-    contradictions += found.operation_contradictions()
+    offset = _vector_offset(machine, record.core, level) if level == record.level else None
+    analysis = ExceptionAnalysis(machine, record, offset)
+    if analysis.mismatch is not None:
+        instruction = None
+        remarks = [_overwritten(record, analysis.mismatch)]
+    else:
+        instruction = analysis.instruction(places.describe, disassemble)
+        remarks = [analysis.progress(level)]
+    contradictions = consistency.syndrome_contradictions(record) + analysis.operation_contradictions()
     if record.syndrome.status is not None and record.address is None:
         remarks.append(f"FAR_EL{record.level} does not hold the address of this exception (FnV)")
     now = None
     try:
-        now = found.now()
+        now = analysis.current_translation()
     except RegimeUnknownError as error:
         remarks.append(f"what the address translates to now is not known: {error}")
     if now is not None:
-        # Once the handler runs, it is usually the handler that has changed the tables.
-        changed = contradictions if found.is_fresh else remarks
-        said = found.table_remark(now)
-        if said is not None:
-            (changed if said[1] else remarks).append(said[0])
-        changed += found.intermediate_contradictions(now)
+        # Once the handler runs, a difference is usually its change of the tables, not a contradiction.
+        differences = contradictions if analysis.is_being_taken else remarks
+        comparison = analysis.compare_with_tables(now)
+        if comparison is not None:
+            sentence, differs = comparison
+            (differences if differs else remarks).append(sentence)
+        differences += analysis.intermediate_contradictions(now)
     return ExceptionReport(
         record=record,
-        where=None if record.address is None else around.describe(record.address),
+        where=None if record.address is None else places.describe(record.address),
         now=now,
         instruction=instruction,
-        overwritten=doubt is not None,
+        overwritten=analysis.mismatch is not None,
         remarks=tuple(remarks),
-        from_level=found.from_level,
-        intermediate=found.intermediate,
+        from_level=analysis.from_level,
+        intermediate=analysis.intermediate,
         contradictions=tuple(contradictions),
     )
 
 
-def _overwritten(record: ExceptionRecord, doubt: str) -> str:
+def _overwritten(record: ExceptionRecord, mismatch: str) -> str:
     level = record.level
     return (
-        f"{doubt}: ELR_EL{level} and SPSR_EL{level} are of a later exception, such as an interrupt, which "
-        "leaves ESR as it was, or the code has changed since; the instruction of this exception is not known"
+        f"{mismatch}: ELR_EL{level} and SPSR_EL{level} are of a later exception, such as an interrupt, which "
+        f"leaves ESR_EL{level} unchanged, or the code has changed since; the instruction of this exception "
+        "is not known"
     )
 
 
-def _vector(machine: Machine, core: int, level: int | None) -> int | None:
-    """The offset of a core's PC in its vector table; None if it is elsewhere."""
-    position, base = machine.register("PC", core), None
+def _vector_offset(machine: Machine, core: int, level: int | None) -> int | None:
+    """The offset of a core's PC in the vector table of its level; None if the PC is elsewhere."""
+    pc, base = machine.register("PC", core), None
     if level:
         base = machine.register(f"VBAR_EL{level}", core)
-    if position is None or not base:
+    if pc is None or not base:
         return None
-    offset = position - (base & ~(VECTOR_TABLE_BYTES - 1))
+    offset = pc - (base & ~(VECTOR_TABLE_BYTES - 1))
     return offset if 0 <= offset < VECTOR_TABLE_BYTES else None
 
 
 def _entering(offset: int | None) -> str | None:
-    """The vector at that offset."""
+    """The name of the vector at an offset in the vector table."""
     if offset is None:
         return None
     number = offset // VECTOR_BYTES
     return f"{_VECTORS[number % 4]} from {_SOURCES[number // 4]}"
 
 
-def _failure(kernel: Kernel, around: _Surroundings) -> KernelFailure | None:
+def _failure(kernel: Kernel, places: _Places) -> KernelFailure | None:
     record = read_failure(kernel)
     if record is None:
         return None
@@ -299,32 +322,31 @@ def _failure(kernel: Kernel, around: _Surroundings) -> KernelFailure | None:
     return KernelFailure(
         record=record,
         syndrome=syndrome,
-        where=around.describe(record.fault_address or 0) if has_address else None,
-        instruction=around.describe(record.link_address) if record.link_address else None,
+        where=places.describe(record.fault_address or 0) if has_address else None,
+        instruction=places.describe(record.link_address) if record.link_address else None,
     )
 
 
-def _task_ends(kernel: Kernel, around: _Surroundings) -> list[TaskEnd]:
+def _task_ends(kernel: Kernel, places: _Places) -> list[TaskEnd]:
     found = []
     for task in read_ended_tasks(kernel):
-        where = (
-            None if task.end_address is None else _description_then(kernel, around, task, task.end_address)
-        )
+        address = task.end_address
+        where = None if address is None else _describe_at_end(kernel, places, task, address)
         found.append(TaskEnd(task, explain_syndrome(task.end_syndrome), where))
     return found
 
 
-def _description_then(kernel: Kernel, around: _Surroundings, task: EndedTask, address: int) -> Description:
-    """What lay at an address when a task ended; the record of its stack may be another task's by now."""
-    now = around.describe(address)
+def _describe_at_end(kernel: Kernel, places: _Places, task: EndedTask, address: int) -> Description:
+    """What was at an address when a task ended; the record of its stack may be another task's by now."""
+    now = places.describe(address)
     none: MemoryRange | None = None
-    region = around.attempt(lambda: range_of(kernel, STACKS), none)
+    region = places.attempt(lambda: range_of(kernel, STACKS), none)
     if region is None or not region.start <= address < region.end or not task.stack:
         return now
     nothing: tuple[DynamicStack, ...] = ()
-    stacks = around.attempt(lambda: read_stacks(kernel).stacks, nothing)
+    stacks = places.attempt(lambda: read_stacks(kernel).stacks, nothing)
     record = next((stack for stack in stacks if stack.id == task.stack), None)
     if record is not None and record.owner == task.id:
         return now
-    what = "is not on record" if record is None else "has been another task's since"
-    return replace(now, object=None, text=f"among the stacks; stack {task.stack}, which it had, {what}")
+    change = "is not on record" if record is None else "now belongs to another task"
+    return replace(now, object=None, text=f"among the stacks; its stack {task.stack} {change}")

@@ -6,13 +6,13 @@ import functools
 from collections.abc import Callable, Mapping
 
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, current_regime, el1_regime
-from gdbplugin.aarch64.virtual import VirtualMemory
-from gdbplugin.aarch64.walk import UNKNOWN, translate
+from gdbplugin.aarch64.walk import UNKNOWN, VirtualMemory, translate
 from gdbplugin.kernel.design import MANAGER, SCHEDULER
-from gdbplugin.kernel.journal import History, Journal
-from gdbplugin.kernel.variations import Memory, is_locked, worded
+from gdbplugin.kernel.diagnostics import Diagnostics, History
+from gdbplugin.kernel.variations import Memory, describe_missing, is_locked
 from gdbplugin.layout.decode import Invalid, presence, value
 from gdbplugin.layout.types import (
+    Array,
     Field,
     Layout,
     LayoutError,
@@ -23,6 +23,7 @@ from gdbplugin.layout.types import (
     in_one_line,
     locate_held,
     locate_path,
+    unwrap,
 )
 from gdbplugin.machine import Machine, MachineError
 from gdbplugin.records import MISSING, dataclass, fields
@@ -43,26 +44,22 @@ CHANGING = (
     "figures may not agree with each other"
 )
 LOCKED = (
-    "the kernel's memory manager was locked when the machine stopped: a change may be under way, so that "
+    "the kernel's memory manager was locked when the machine stopped: a change may be under way, and "
     "figures may not agree with each other"
 )
 
-# Input addresses of the lower range, which may be physical ones too.
+# An address with more bits cannot be a physical one.
 _LOWER_BITS = 48
-# Of dataclasses that are not called as the kernel's own types are.
+# The kernel's types of the dataclasses that have other names.
 _TYPES = {"AddressSpaces": "HardwareContextSwitcher", "Pressure": "MemoryPressureHandler"}
 
 
 class NotTinyOSError(MachineError):
-    """The program that was loaded is not TinyOS."""
+    """The loaded program is not TinyOS, or lacks what was asked for."""
 
 
 class StaticUnknownError(MachineError):
-    """Of a static it is not known whether the kernel has it: its debug information could not be read."""
-
-
-class SelectionError(MachineError):
-    """What was asked for is not there: such a core, such an ASID."""
+    """The debug information could not be read, so a static may exist or not."""
 
 
 class KernelNotReadyError(MachineError):
@@ -70,8 +67,8 @@ class KernelNotReadyError(MachineError):
 
 
 @dataclass(frozen=True)
-class Part:
-    """A piece of a static: its type, and its bytes."""
+class FieldData:
+    """A field of a static: its type and its bytes."""
 
     type: Type
     data: bytes
@@ -83,56 +80,52 @@ class Part:
 
     @property
     def fields(self) -> dict[str, Any] | None:
-        """The decoded struct by its fields' names, even if it has only one; None for anything else."""
+        """The decoded fields of a struct by name, even if there is only one; None for other types."""
         found = self.value
         if isinstance(found, dict):
             return found
         if not isinstance(self.type, Struct):
             return None
-        return {
-            field.name: value(field.type, self.data, field.offset)
-            for field in self.type.fields
-            if field.type.size
-        }
+        held = (field for field in self.type.fields if field.type.size)
+        return {field.name: value(field.type, self.data, field.offset) for field in held}
 
 
 class Kernel:
-    """The kernel of one stopped machine. What is noticed on the way goes into `journal`.
+    """The kernel in one stopped machine. Findings and notes go into `diagnostics`.
 
-    `history` holds what was seen at earlier stops, `decoded` what was decoded already at this one: who
-    gives the same to another `Kernel` of the same stop has nothing decoded twice. `memory` is for who has the
-    bytes of the kernel's statics already: without it they are found by walking the kernel's tables.
+    `history` holds values from earlier stops. `decoded` is the cache of one stop: pass the same dictionary to
+    every `Kernel` of that stop, and nothing is decoded twice. The statics are read from `memory`, by default
+    the machine's memory by way of the kernel's own tables.
     """
 
     def __init__(
         self,
         machine: Machine,
         layout: Layout,
-        journal: Journal | None = None,
+        diagnostics: Diagnostics | None = None,
         history: History | None = None,
         decoded: dict[str, Any] | None = None,
         memory: Memory | None = None,
     ) -> None:
         self.machine = machine
         self.layout = layout
-        self.journal = journal if journal is not None else Journal()
+        self.diagnostics = diagnostics if diagnostics is not None else Diagnostics()
         self.history = history if history is not None else History()
         self._decoded = decoded if decoded is not None else {}
         self._memory = memory
         self._regime: TranslationRegime | None = None
 
-    def once(self, name: str, read: Callable[[], _Value]) -> _Value:
-        """What `read` gives: called the first time at this stop, its notes and findings made each time."""
+    def cached(self, name: str, read: Callable[[], _Value]) -> _Value:
+        """The result of `read`, which is called once per stop; its notes and findings are added each time."""
         if name not in self._decoded:
-            outer, self.journal = self.journal, Journal()
+            outer, self.diagnostics = self.diagnostics, Diagnostics()
             try:
-                self._decoded[name] = (read(), self.journal)
+                self._decoded[name] = (read(), self.diagnostics)
             finally:
-                self.journal = outer
-        found, noticed = self._decoded[name]
-        self.journal.add(noticed)
-        kept: _Value = found
-        return kept
+                self.diagnostics = outer
+        found: tuple[_Value, Diagnostics] = self._decoded[name]
+        self.diagnostics.merge(found[1])
+        return found[0]
 
     @property
     def memory(self) -> Memory:
@@ -143,12 +136,13 @@ class Kernel:
 
     @property
     def regime(self) -> TranslationRegime:
-        """The regime the kernel's addresses are translated by: that of a core whose tables map the manager.
+        """The regime that translates the kernel's addresses: of the first core whose tables map the manager.
 
-        Raises `KernelNotReadyError` where no core has its MMU on.
+        Raises `KernelNotReadyError` if there is none, `RegimeUnknownError` if registers or memory that would
+        say so cannot be read.
         """
         if self._regime is None:
-            self._regime = self.once("regime", self._find_regime)
+            self._regime = self.cached("regime", self._find_regime)
         return self._regime
 
     def _find_regime(self) -> TranslationRegime:
@@ -156,7 +150,7 @@ class Kernel:
         if address >> _LOWER_BITS:
             found, enabled, _ = self._first_mapping(address, el1_regime)
         else:
-            # Linked where it is loaded: by whichever tables the kernel runs on now, or by none.
+            # Linked where it is loaded: found through the tables in use now, or with the MMU off.
             found, enabled, identity = self._first_mapping(address, current_regime)
             found = found if enabled else identity
         if found is not None:
@@ -165,7 +159,7 @@ class Kernel:
         if enabled:
             raise KernelNotReadyError(
                 f"no core's tables map the kernel's memory manager at {address:#x}: "
-                "the machine runs something else, or has not got that far"
+                "the machine runs another program, or has not booted the kernel yet"
             )
         raise KernelNotReadyError(
             "the MMU is off on every core: the kernel has not set up its memory yet; let it run on"
@@ -174,9 +168,9 @@ class Kernel:
     def _first_mapping(
         self, address: int, regime_of: _Regimes
     ) -> tuple[TranslationRegime | None, bool, TranslationRegime | None]:
-        """The first core's regime that maps an address; whether any is on; and the first that is not.
+        """The first regime that maps an address, whether any MMU is on, and the first regime that is off.
 
-        Raises `RegimeUnknownError` where none maps it, but some cannot be told.
+        Raises `RegimeUnknownError` if no core maps the address, but one is unknown.
         """
         unknown: RegimeUnknownError | None = None
         enabled, off = False, None
@@ -195,22 +189,22 @@ class Kernel:
                 return regime, enabled, off
             if found.fault is not None and found.fault.kind == UNKNOWN:
                 unknown = unknown or RegimeUnknownError(
-                    f"whether core {core} maps the kernel cannot be told: {found.fault.reason}"
+                    f"cannot tell whether core {core} maps the kernel: {found.fault.reason}"
                 )
         if unknown is not None:
             raise unknown
         return None, enabled, off
 
     def require_manager(self, memory: Memory) -> None:
-        """Raise `KernelNotReadyError` where the manager is in an enum that says that it is not there yet."""
+        """Raise `KernelNotReadyError` if the manager is in an Option that is None: it is not set up yet."""
         static = self.static(MANAGER)
-        _, doors = locate_held(static.type, "stack_manager")
-        for door in doors:
-            found = _presence(static, door, memory)
+        _, options = locate_held(static.type, "stack_manager")
+        for option in options:
+            found = _presence(static, option, memory)
             if isinstance(found, Invalid):
                 raise KernelNotReadyError(
-                    f"whether the kernel's memory manager is set up cannot be told: {static.name} should be "
-                    f"{found.expected}, but has {found.found:#x} there"
+                    f"cannot tell whether the kernel's memory manager is set up: {static.name} should be "
+                    f"{found.expected}, but holds {found.found:#x}"
                 )
             if not found:
                 raise KernelNotReadyError(
@@ -218,19 +212,19 @@ class Kernel:
                 )
 
     @functools.cached_property
-    def keeps_promises(self) -> bool:
-        """Whether it is a kernel with TinyOS's own interface for debuggers, in `kernel/src/debugger.rs`.
+    def has_debugger_interface(self) -> bool:
+        """Whether this kernel has TinyOS's own interface for debuggers, `kernel/src/debugger.rs`.
 
-        Others of the same design have no sequence counter, and order their records as they like.
+        Other kernels of the design have no sequence counter, and keep their records in any order.
         """
         manager = self.static(MANAGER)
         own = manager.name == MANAGER or locate_path(manager.type, "events.entries") is not None
         return own and locate_path(manager.type, "sequence") is not None
 
     def static(self, name: str) -> Static:
-        """A static of the kernel; raises `NotTinyOSError` if the loaded symbols have none of that name.
+        """A static of the kernel by its name.
 
-        Raises `StaticUnknownError` where it cannot be told whether they have.
+        Raises `NotTinyOSError` if the program has none, and `StaticUnknownError` if it could not be searched.
         """
         last = name.rpartition("::")[2]
         try:
@@ -238,144 +232,152 @@ class Kernel:
             if found is None and self.layout.problems:
                 raise LayoutError(in_one_line(self.layout.problems))
         except LayoutError as error:
-            raise StaticUnknownError(f"{last} cannot be found: {error}") from error
+            raise StaticUnknownError(f"cannot find {last}: {error}") from error
         if found is None and name != MANAGER and self.layout.static(MANAGER) is not None:
             raise NotTinyOSError(f"this kernel has no {last}")
         if found is None:
             raise NotTinyOSError(f"the loaded symbols are not TinyOS's: they have no {last}")
         return found
 
-    def place(self, static_name: str, path: str) -> Static | None:
-        """Where the field at a dotted path of a static lies; None, and a note, if there is none."""
+    def locate_field(self, static_name: str, path: str) -> Static | None:
+        """Where the field at a dotted path of a static lies; None and a note if there is none."""
         static = self.static(static_name)
-        field, doors = locate_held(static.type, path)
+        field, options = locate_held(static.type, path)
         if field is None:
-            self._lack(static, path)
+            self._note_missing_field(static, path)
             return None
-        for door in doors:
-            if self.checked(_presence(static, door, self.memory), f"this kernel's {path}") is not True:
-                if self.keeps_promises or static_name != MANAGER:
-                    self.journal.lack(*_owner_of(static, path), "which is None now")
+        for option in options:
+            is_there = _presence(static, option, self.memory)
+            if self.valid_or_none(is_there, f"this kernel's {path}") is not True:
+                if self.has_debugger_interface or static_name != MANAGER:
+                    self.diagnostics.add_missing(*_owner_of(static, path), "which is None now")
                 else:
-                    self.journal.lack("", worded(path), "which is None now")
+                    self.diagnostics.add_missing("", describe_missing(path), "which is None now")
                 return None
         return Static(path, static.address + field.offset, field.type)
 
     def has(self, static_name: str, path: str) -> bool:
-        """Whether a static has a field at a dotted path; nothing is read, and nothing noted."""
+        """Whether a static has a field at a dotted path. Reads no memory, and adds no note."""
         static = self.layout.static(static_name)
         return static is not None and locate_held(static.type, path)[0] is not None
 
-    def _lack(self, static: Static, path: str) -> None:
-        """Note that a static has no such field: by the first step of the path that leads nowhere."""
-        if not self.keeps_promises and static.name == self.static(MANAGER).name:
-            self.lack(path)
+    def _note_missing_field(self, static: Static, path: str) -> None:
+        """Note that a static has no field at a path. The note names the first step that is missing."""
+        if not self.has_debugger_interface and static.name == self.static(MANAGER).name:
+            self.note_missing(path)
             return
         names = path.split(".")
         for count in range(1, len(names)):
             if locate_held(static.type, ".".join(names[:count]))[0] is None:
-                self.journal.lack(*_owner_of(static, ".".join(names[:count])))
+                self.diagnostics.add_missing(*_owner_of(static, ".".join(names[:count])))
                 return
-        self.journal.lack(*_owner_of(static, path))
+        self.diagnostics.add_missing(*_owner_of(static, path))
 
-    def lack(self, path: str) -> None:
-        """Note in plain words that the manager of a kernel of the design has no such field."""
-        self.journal.lack("", worded(path))
+    def note_missing(self, path: str) -> None:
+        """Note, in plain words, a field that the manager of another kernel of the design does not have."""
+        self.diagnostics.add_missing("", describe_missing(path))
 
-    def beside(self, read: Callable[[], _Value], *shown: str) -> _Value:
-        """What `read` gives, for a command that shows little of it.
+    def without_missing_notes(self, read: Callable[[], _Value], *shown: str) -> _Value:
+        """The result of `read`, for a command that shows only a part of it.
 
-        What a kernel that has no more than the design lacks of it is noted only where it is among `shown`.
+        In other kernels of the design, missing fields get a note only if they are among `shown`.
         """
-        if self.keeps_promises:
+        if self.has_debugger_interface:
             return read()
-        outer, self.journal = self.journal, Journal()
+        outer, self.diagnostics = self.diagnostics, Diagnostics()
         try:
             return read()
         finally:
-            inner, self.journal = self.journal, outer
-            outer.add(inner.only_lacking(shown))
+            inner, self.diagnostics = self.diagnostics, outer
+            outer.merge(inner.only_missing(shown))
 
-    def part(self, static_name: str, path: str) -> Part | None:
-        """Read the field at a dotted path of a static, in one read; None, and a note, if there is none."""
-        place = self.place(static_name, path)
-        return Part(place.type, self.memory.read(place.address, place.type.size)) if place else None
+    def read_field(self, static_name: str, path: str) -> FieldData | None:
+        """Read the field at a dotted path of a static, in one read; None and a note if there is none."""
+        field = self.locate_field(static_name, path)
+        return FieldData(field.type, self.memory.read(field.address, field.type.size)) if field else None
+
+    def read_element(self, path: str, index: int) -> bytes | None:
+        """The bytes of one element of an array in the manager; None if it has no such index."""
+        field = self.locate_field(MANAGER, path)
+        array = unwrap(field.type) if field else None
+        if field is None or not isinstance(array, Array) or not 0 <= index < array.count:
+            return None
+        return self.memory.read(field.address + index * array.element.size, array.element.size)
 
     def is_changing(self, static_name: str) -> bool:
-        """Whether the machine was stopped while the kernel was changing that static.
+        """Whether the kernel was changing a static when the machine stopped.
 
-        Its sequence counter is odd then; or, where it has none, its lock is held, if that is understood.
+        It was if the sequence counter is odd or, without a counter, a lock of a known kind is held.
         """
         static = self.static(static_name)
         if locate_path(static.type, "sequence") is None:
             return is_locked(static, self.memory)
-        part = self.part(static_name, "sequence")
-        return part is not None and isinstance(part.value, int) and part.value % 2 == 1
+        sequence = self.read_integer(static_name, "sequence")
+        return sequence is not None and sequence % 2 == 1
 
     def note_change(self) -> bool:
-        """Whether the manager was being changed when the machine stopped; if so that is noted."""
+        """Whether the kernel was changing the manager when the machine stopped; if so, adds a note."""
         changing = self.is_changing(MANAGER)
         if changing:
-            self.journal.note(CHANGING if self.keeps_promises else LOCKED)
+            self.diagnostics.add_note(CHANGING if self.has_debugger_interface else LOCKED)
         return changing
 
-    def integer(self, static_name: str, path: str) -> int | None:
-        """An integer field; None, and a note, if there is none."""
-        part = self.part(static_name, path)
-        found = part.value if part is not None else None
+    def read_integer(self, static_name: str, path: str) -> int | None:
+        """An integer field; None and a note if there is none."""
+        field = self.read_field(static_name, path)
+        found = field.value if field else None
         return found if isinstance(found, int) else None
 
-    def record(self, kind: type[_Record], values: object, label: str, **given: object) -> _Record:
-        """Make a dataclass of a decoded struct, field by field, by name.
+    def make_record(self, kind: type[_Record], values: object, label: str, **given: object) -> _Record:
+        """Make a dataclass from the fields of a decoded struct, by name.
 
-        `given` are the fields the caller has made itself. A value the type does not have becomes a
-        finding and None; a field the struct does not have becomes a note and None. Where there is no struct
-        at all (None), all fields are None: whoever looked for it has noted that.
+        `given` are fields that the caller has made. A value that is not one of its type becomes None and a
+        finding, a missing field None and a note. If `values` is None, the struct is missing: all fields are
+        None, and the caller has added a note.
         """
         source: Mapping[str, Any] = values if isinstance(values, dict) else {}
         chosen: dict[str, object] = dict(given)
         for name, is_required in _fields_of(kind):  # type: ignore[arg-type]
             if name in chosen:
                 continue
-            if name not in source:
-                if values is not None and not self.keeps_promises:
-                    self.lack(f"{kind.__name__}.{name}")
-                if is_required:
-                    chosen[name] = None
-                    if values is not None and self.keeps_promises:
-                        owner = _TYPES.get(kind.__name__, kind.__name__)
-                        self.journal.lack(owner, name if owner in _TYPES.values() else f"field {name}")
+            if name in source:
+                found = list(source[name]) if isinstance(source[name], bytes) else source[name]
+                is_plain = not isinstance(found, Invalid | list)
+                chosen[name] = found if is_plain else self.valid_or_none(found, f"{label}: {name}")
                 continue
-            found = list(source[name]) if isinstance(source[name], bytes) else source[name]
-            chosen[name] = (
-                self.checked(found, f"{label}: {name}") if isinstance(found, Invalid | list) else found
-            )
+            if is_required:
+                chosen[name] = None
+            if values is not None and not self.has_debugger_interface:
+                self.note_missing(f"{kind.__name__}.{name}")
+            elif values is not None and is_required:
+                owner = _TYPES.get(kind.__name__)
+                self.diagnostics.add_missing(owner or kind.__name__, name if owner else f"field {name}")
         return kind(**chosen)
 
-    def part_record(
+    def read_record(
         self,
         kind: type[_Record],
         path: str,
         label: str,
         parts: Callable[[Kernel, dict[str, Any]], dict[str, object]],
     ) -> _Record:
-        """As `record`, of a struct of the manager, in one read; `parts` makes what is more than a value."""
-        part = self.part(MANAGER, path)
-        values = part.fields if part else None
-        return self.record(kind, values, label, **({} if values is None else parts(self, values)))
+        """Read a struct of the manager as a dataclass; `parts` makes the fields that are dataclasses."""
+        field = self.read_field(MANAGER, path)
+        values = field.fields if field else None
+        return self.make_record(kind, values, label, **({} if values is None else parts(self, values)))
 
-    def checked(self, found: Any, label: str) -> Any:
-        """A decoded value as it is, but None, and a finding, for one its type does not have."""
+    def valid_or_none(self, found: Any, label: str) -> Any:
+        """A decoded value; None and a finding if it is not one of its type. A list becomes a tuple."""
         if isinstance(found, Invalid):
-            self.journal.find(label, found.expected, f"{found.found:#x}")
+            self.diagnostics.add_finding(label, found.expected, f"{found.found:#x}")
             return None
         if isinstance(found, list):
-            return tuple(self.checked(entry, f"{label}[{index}]") for index, entry in enumerate(found))
+            return tuple(self.valid_or_none(entry, f"{label}[{index}]") for index, entry in enumerate(found))
         return found
 
 
 def _owner_of(static: Static, path: str) -> tuple[str, str]:
-    """What a field at a path belongs to, by name, and its name there: `LazyPageAllocator`, `ranges`."""
+    """The name of the type that has the field at a path, and of the field: `LazyPageAllocator`, `ranges`."""
     before, _, name = path.rpartition(".")
     owner = locate_held(static.type, before)[0] if before else None
     if owner is None:
@@ -385,10 +387,10 @@ def _owner_of(static: Static, path: str) -> tuple[str, str]:
     return inner.name.partition("<")[0].rpartition("::")[2], name
 
 
-def _presence(static: Static, door: Field, memory: Memory) -> bool | Invalid:
-    """Whether an Option within a static holds its value."""
-    assert isinstance(door.type, Option)
-    return presence(door.type, memory.read(static.address + door.offset, door.type.size))
+def _presence(static: Static, option: Field, memory: Memory) -> bool | Invalid:
+    """Whether an Option within a static holds a value."""
+    assert isinstance(option.type, Option)
+    return presence(option.type, memory.read(static.address + option.offset, option.type.size))
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Lazy pages: reserved ranges whose pages exist only once touched."""
+"""Lazy pages: pages of reserved ranges that get their frame when they are first touched."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from gdbplugin.kernel.kernel import MANAGER, Kernel
-from gdbplugin.kernel.lazy_table import FIELDS, STATE_OF, STATES, LazyRuns, LazyTable
-from gdbplugin.layout.decode import Columns, presence
+from gdbplugin.kernel.lazy_table import (
+    FIELDS,
+    PAGE_BYTES,
+    STATE_OF,
+    STATES,
+    LazyPage,
+    LazyRuns,
+    LazyTable,
+    page_state,
+)
+from gdbplugin.layout.decode import Columns, presence, value
 from gdbplugin.layout.types import Array, Field, Option, Struct, Type, unwrap
 from gdbplugin.records import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal
-
-    State = Literal["pending", "zero", "allocated", "corrupt"]
-
+    from typing import Any
 
 _COUNTERS = (
     "zero_frame",
@@ -30,26 +36,26 @@ _COUNTERS = (
     "access_flag_count",
     "fold_count",
 )
-_OF_DESIGN = ("allocation_policy", "next_page_index")
+_DESIGN_FIELDS = ("allocation_policy", "next_page_index")
 
 
 @dataclass(frozen=True)
 class LazyRange:
-    """A range as it was reserved."""
+    """A reserved range."""
 
     number: int
-    """Number of its slot, by which other commands name it."""
+    """Number of its slot, which other commands show as its name."""
     first: int | None
     """Number of its first record."""
     pages: int | None
-    """How many pages it has."""
+    """Number of pages."""
     owner: int | None
     """The task that reserved it."""
 
 
 @dataclass(frozen=True)
 class StateCounts:
-    """Pages by their state."""
+    """Number of pages by state."""
 
     pending: int
     """Pages that are only reserved."""
@@ -65,16 +71,16 @@ class StateCounts:
 class LazyPages:
     """The lazy page allocator.
 
-    `pages` are the records in use; of them `selected` are those that were asked for, None if that is all.
-    Other kernels of this design have neither ranges nor most of the counters, but a policy and an index.
+    `pages` are the records in use, `selected` those of them that the user asked for, or None for all. Other
+    kernels of this design have no ranges and fewer counters, but a policy and an index.
     """
 
-    json_fields = (*_COUNTERS, "ranges", "states", "runs", *_OF_DESIGN)
+    json_fields = (*_COUNTERS, "ranges", "states", "runs", *_DESIGN_FIELDS)
 
     zero_frame: int | None
     """Physical address of the shared zero page."""
     reserved_pages: int | None
-    """Pages that are reserved now."""
+    """Pages that are reserved."""
     allocated_pages: int | None
     """Pages that have a frame of their own."""
     zero_pages: int | None
@@ -84,19 +90,18 @@ class LazyPages:
     allocate_fault_count: int | None
     """Faults that gave a pending page its frame."""
     upgrade_fault_count: int | None
-    """Faults that replaced the zero page by a frame."""
+    """Faults that replaced the zero page with a frame."""
     access_flag_count: int | None
     """Hits of a cleared access flag."""
     fold_count: int | None
     """Pages folded back onto the zero page."""
     ranges: tuple[LazyRange, ...] | None
-    """The ranges as they were reserved; null in a kernel that has no ranges on record."""
+    """The reserved ranges; null in a kernel that does not record them."""
     pages: LazyTable
     allocation_policy: str | None = None
-    """The policy by which pages are allocated; null in a kernel that has only one."""
+    """The allocation policy; null in a kernel that has only one."""
     next_page_index: int | None = None
     """The index that the allocator continues from; null in a kernel that has no such index."""
-
     selected: LazyTable | None = None
 
     @property
@@ -107,7 +112,7 @@ class LazyPages:
 
     @property
     def runs(self) -> LazyRuns:
-        """The pages that were asked for, neighbours of one owner and state summed up; ascending."""
+        """Runs of adjacent pages with the same owner and state, of the pages asked for; ascending."""
         return LazyRuns(self.pages if self.selected is None else self.selected)
 
     def pages_of(self, reserved: LazyRange) -> LazyTable:
@@ -118,37 +123,77 @@ class LazyPages:
 
 
 def read_lazy_pages(kernel: Kernel, whole: bool = False, records: bool = True) -> LazyPages:
-    """Decode the allocator's counters and ranges, and the records of the pages in use.
+    """Decode the allocator's counters and ranges, and the records in use.
 
-    Of the records, those that the ranges name are read; all, with `whole`, or where the ranges do not
-    account for every reserved page; none, without `records`.
+    By default only the records of the ranges are read. All records are read with `whole`, or if the sizes of
+    the ranges do not add up to `reserved_pages`; without `records`, none are read.
     """
-    return kernel.once(f"lazy pages, {whole}, {records}", lambda: _read_lazy_pages(kernel, whole, records))
+    return kernel.cached(f"lazy pages, {whole}, {records}", lambda: _read_lazy_pages(kernel, whole, records))
+
+
+def find_lazy_page(kernel: Kernel, address: int, owner: int | None) -> LazyPage | None:
+    """The lazy page at an address that a task has reserved; in a kernel of the design, any task."""
+    if not kernel.has_debugger_interface:
+        pages = read_lazy_pages(kernel, whole=True).pages
+        return next((page for page in pages if page.virtual_address == address & -PAGE_BYTES), None)
+    part = kernel.read_field(MANAGER, "lazy_allocator.ranges")
+    for entry in part.value if part else ():
+        first, reserved = entry.get("first"), entry.get("pages")
+        if owner is None or entry.get("owner") != owner or not reserved or first is None:
+            continue
+        start = lazy_record(kernel, first).get("virtual_address")
+        if start is None or not start <= address < start + reserved * PAGE_BYTES:
+            continue
+        values = lazy_record(kernel, first + (address - start) // PAGE_BYTES)
+        page = kernel.make_record(LazyPage, values, f"lazy page {address:#x}")
+        return page if page.virtual_address == address & -PAGE_BYTES else None
+    return None
+
+
+def lazy_state_number(kernel: Kernel, page: LazyPage) -> int:
+    """The state of a page as a number: 0 pending, 1 zero, 2 allocated, -1 corrupt."""
+    state = page_state(
+        page.physical_address, page.is_allocated, page.is_zero_page, kernel.has_debugger_interface
+    )
+    return STATES.index(state) if state != "corrupt" else -1
+
+
+def lazy_record(kernel: Kernel, number: int) -> dict[str, Any]:
+    """The fields of a record by its number; empty if there is no such record."""
+    place = kernel.locate_field(MANAGER, "lazy_allocator.pages")
+    array = unwrap(place.type) if place else None
+    raw = kernel.read_element("lazy_allocator.pages", number)
+    found = value(array.element, raw) if isinstance(array, Array) and raw is not None else None
+    return found if isinstance(found, dict) else {}
 
 
 def _read_lazy_pages(kernel: Kernel, whole: bool, records: bool) -> LazyPages:
     values: dict[str, Any] = dict.fromkeys(_COUNTERS)
-    extra = [name for name in _OF_DESIGN if kernel.has(MANAGER, f"lazy_allocator.{name}")]
+    extra = [name for name in _DESIGN_FIELDS if kernel.has(MANAGER, f"lazy_allocator.{name}")]
     for name in (*_COUNTERS, *extra):
-        counter = kernel.part(MANAGER, f"lazy_allocator.{name}")
+        counter = kernel.read_field(MANAGER, f"lazy_allocator.{name}")
         if counter is not None:
             values[name] = counter.value
-    part = kernel.part(MANAGER, "lazy_allocator.ranges")
+    part = kernel.read_field(MANAGER, "lazy_allocator.ranges")
     ranges = None
     if part is not None:
         ranges = tuple(
-            kernel.record(LazyRange, entry, f"lazy range {place}", number=place)
+            kernel.make_record(LazyRange, entry, f"lazy range {place}", number=place)
             for place, entry in enumerate(part.value)
             if entry.get("pages") != 0
         )
-    named = sum(reserved.pages or 0 for reserved in ranges or ())
-    spans = None if whole or ranges is None or named != values["reserved_pages"] else _spans(ranges)
-    pages = _read_table(kernel, spans if records else [])
-    return kernel.record(LazyPages, values, "lazy pages", ranges=ranges, pages=pages, selected=None)
+    spans: list[tuple[int, int]] | None = None
+    if not records:
+        spans = []
+    elif ranges is not None and not whole:
+        pages_of_ranges = sum(reserved.pages or 0 for reserved in ranges)
+        spans = _spans(ranges) if pages_of_ranges == values["reserved_pages"] else None
+    pages = _read_table(kernel, spans)
+    return kernel.make_record(LazyPages, values, "lazy pages", ranges=ranges, pages=pages, selected=None)
 
 
 def _spans(ranges: Sequence[LazyRange]) -> list[tuple[int, int]]:
-    """The records of the ranges as spans of first and end, ascending, touching ones joined."""
+    """The record numbers of the ranges as spans (first, end), ascending; adjacent spans are joined."""
     spans: list[tuple[int, int]] = []
     for first, pages in sorted((reserved.first or 0, reserved.pages or 0) for reserved in ranges):
         if spans and first <= spans[-1][1]:
@@ -159,20 +204,20 @@ def _spans(ranges: Sequence[LazyRange]) -> list[tuple[int, int]]:
 
 
 def _read_table(kernel: Kernel, spans: list[tuple[int, int]] | None) -> LazyTable:
-    """The records in use, of all or of some spans of them, their fields in the order of `FIELDS`."""
-    place = kernel.place(MANAGER, "lazy_allocator.pages")
+    """The records in use; with `spans`, only of those record numbers."""
+    place = kernel.locate_field(MANAGER, "lazy_allocator.pages")
     array = unwrap(place.type) if place else None
     if place is None or not isinstance(array, Array):
         return LazyTable([], [])
     record, is_used = array.element, None
     if isinstance(unwrap(record), Option):
-        record, is_used = _optional(record)
+        record, is_used = _optional_record(record)
     columns = Columns(record, FIELDS)
     for name in columns.missing:
-        if kernel.keeps_promises:
-            kernel.journal.lack("LazyPage", f"field {name}")
+        if kernel.has_debugger_interface:
+            kernel.diagnostics.add_missing("LazyPage", f"field {name}")
         else:
-            kernel.lack(f"LazyPage.{name}")
+            kernel.note_missing(f"LazyPage.{name}")
     rows: list[tuple[Any, ...]] = []
     records: list[int] = []
     for first, end in [(0, array.count)] if spans is None else spans:
@@ -198,19 +243,11 @@ def _read_table(kernel: Kernel, spans: list[tuple[int, int]] | None) -> LazyTabl
     return _table(kernel, rows, records)
 
 
-def _table(kernel: Kernel, rows: list[tuple[Any, ...]], records: list[int]) -> LazyTable:
-    """The table of these records; ascending, which the slots of other kernels need not be."""
-    promised = kernel.keeps_promises
-    if not promised:
-        order = sorted(range(len(rows)), key=lambda index: rows[index][0] or 0)
-        rows, records = [rows[index] for index in order], [records[index] for index in order]
-    table = LazyTable(rows, records, promised)
-    _report_corrupt(kernel, table)
-    return table
+def _optional_record(element: Type) -> tuple[Struct, Callable[[Kernel, bytes, int], bool]]:
+    """For slots that hold an optional record: its fields by their offset in the slot, and a function.
 
-
-def _optional(element: Type) -> tuple[Struct, Callable[[Kernel, bytes, int], bool]]:
-    """Of slots that hold a record or nothing: the record as it lies in one, and what tells if it does."""
+    The function tells whether a slot holds a record, from the bytes of all slots and the slot's index.
+    """
     option = unwrap(element)
     record = unwrap(option.value.type) if isinstance(option, Option) else None
     if not isinstance(option, Option) or not isinstance(record, Struct):
@@ -220,22 +257,33 @@ def _optional(element: Type) -> tuple[Struct, Callable[[Kernel, bytes, int], boo
 
     def is_used(kernel: Kernel, data: bytes, index: int) -> bool:
         found = presence(option, data, index * option.size)
-        return kernel.checked(found, f"lazy page slot {index}") is True
+        return kernel.valid_or_none(found, f"lazy page slot {index}") is True
 
     return Struct(element.name, element.size, moved), is_used
 
 
+def _table(kernel: Kernel, rows: list[tuple[Any, ...]], records: list[int]) -> LazyTable:
+    """The table of these rows in ascending order, which the records of other kernels may not have."""
+    if not kernel.has_debugger_interface:
+        order = sorted(range(len(rows)), key=lambda index: rows[index][0] or 0)
+        rows, records = [rows[index] for index in order], [records[index] for index in order]
+    table = LazyTable(rows, records, kernel.has_debugger_interface)
+    _report_corrupt(kernel, table)
+    return table
+
+
 def _report_corrupt(kernel: Kernel, table: LazyTable) -> None:
-    """A finding for each boolean that is none, and for a page that claims both states at once."""
+    """A finding for each page with a flag that is not a boolean, or with both flags set."""
     bad = {pair for pair in table.flags if pair not in STATE_OF and None not in pair}
-    if not table.promised:
+    if not table.exact_flags:
         bad.discard((1, 1))
     if not bad:
         return
     for row in table.rows:
         if (row[2], row[3]) in bad:
-            kernel.journal.find(
-                f"lazy page {'of no address' if row[0] is None else hex(row[0])}: is_allocated, is_zero_page",
+            page = "without an address" if row[0] is None else hex(row[0])
+            kernel.diagnostics.add_finding(
+                f"lazy page {page}: is_allocated, is_zero_page",
                 "0 and 0, 0 and 1, or 1 and 0",
                 f"{row[2]} and {row[3]}",
             )

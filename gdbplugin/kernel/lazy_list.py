@@ -1,4 +1,4 @@
-"""Lazy pages as asked for: filtered, or one of them with what the hardware's tables say about it."""
+"""The lazy pages that pass filters, or one page with its walk in the translation tables."""
 
 from __future__ import annotations
 
@@ -6,38 +6,39 @@ from collections.abc import Iterator
 
 from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.walk import Translation, translate
-from gdbplugin.kernel.clock import Clock, Timed, read_clock
-from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import Kernel, SelectionError
+from gdbplugin.kernel.diagnostics import Diagnosed
+from gdbplugin.kernel.interface import Clock, Timed, read_clock
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.lazy import LazyPages, LazyRange, read_lazy_pages
 from gdbplugin.kernel.lazy_table import PAGE_BYTES, LazyPage, LazyTable
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Tasks, read_tasks
 from gdbplugin.kernel.variations import SPACES
+from gdbplugin.machine import SelectionError
 from gdbplugin.records import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.aarch64.walk import Fault, Level
-    from gdbplugin.kernel.lazy_table import State
+    from gdbplugin.kernel.lazy_table import PageState
 
 
 @dataclass(frozen=True)
 class LazyPageDetail:
-    """One page: its record, the range it was reserved with, and its walk in its owner's tables.
+    """One page: its record, its range, and the table walk for its address.
 
-    The walk is None if the owner has no active address space. Of a kernel without address spaces it is in
-    the tables that the kernel runs on; then `permissions` has what they allow, by that regime's exception
-    levels.
+    The walk is in the owner's tables, and None if the owner has no active address space. In a kernel without
+    address spaces it is in the current tables; only then does `permissions` have the permissions by exception
+    level.
     """
 
     json_fields = ("page", "state", "record", "range", "output", "levels", "fault")
     json_merged = ("page",)
 
     page: LazyPage
-    state: State
-    """Pending, zero or allocated, as its flags say; corrupt if they contradict each other."""
+    state: PageState
+    """Pending, zero or allocated, from its flags; corrupt if they contradict each other."""
     record: int
     """Number of its record."""
     range: LazyRange | None
@@ -47,12 +48,12 @@ class LazyPageDetail:
 
     @property
     def output(self) -> int | None:
-        """Physical address that ADDRESS translates to; null if it does not."""
+        """Physical address that ADDRESS translates to; null if it is not mapped."""
         return None if self.translation is None else self.translation.output
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """The walk to the page's descriptor, in its owner's tables."""
+        """The walk to the page's descriptor, level by level."""
         return () if self.translation is None else self.translation.levels
 
     @property
@@ -62,7 +63,7 @@ class LazyPageDetail:
 
     @property
     def other_frame(self) -> int | None:
-        """The frame on record, where that is not the one that the tables map the page to."""
+        """The frame in the record, if the tables map the page to another one."""
         output, frame = self.output, self.page.physical_address
         if self.state == "pending" or output is None or frame is None:
             return None
@@ -70,11 +71,11 @@ class LazyPageDetail:
 
 
 @dataclass(frozen=True)
-class LazyList(Noticed, Timed):
-    """The lazy page allocator, and the pages that were asked for.
+class LazyList(Diagnosed, Timed):
+    """The lazy page allocator, and the pages that pass the filters.
 
-    `selected` are those pages, of which `limit` (None: all) are to be shown; `ranges` are the reserved ranges
-    that have such pages; `lazy` has all ranges and pages.
+    `selected` are those pages; at most `limit` of them are shown, or all if it is None. `ranges` are the
+    reserved ranges that have such pages; `lazy` has all ranges and pages.
     """
 
     json_fields = ("lazy", "matching", "pages", "page", "time")
@@ -91,7 +92,7 @@ class LazyList(Noticed, Timed):
 
     @property
     def matching(self) -> int:
-        """How many pages pass the filters."""
+        """Number of pages that pass the filters."""
         return len(self.selected)
 
     @property
@@ -113,10 +114,10 @@ def read_lazy_list(
     asid: int | None = None,
     limit: int | None = None,
 ) -> LazyList:
-    """Decode the lazy pages of a state, of the address space with an ASID, or the one at an address.
+    """Decode the lazy pages, those of a state or of the address space with an ASID, or the one at `address`.
 
-    Raises `SelectionError` if no active space has that ASID, if no lazy page is at that address, and for a
-    filter together with an address.
+    Raises `SelectionError` if no active address space has that ASID, if there is no lazy page at `address`,
+    and for a filter together with `address`.
     """
     kernel.note_change()
     for name, given in (("--state", state), ("--asid", asid)):
@@ -148,12 +149,12 @@ def read_lazy_list(
         read_tasks(kernel),
         read_clock(kernel),
         detail,
-        journal=kernel.journal,
+        diagnostics=kernel.diagnostics,
     )
 
 
 def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
-    """The page that holds an address; the walk costs a read of each level that no other walk has read."""
+    """The page that contains an address; raises `SelectionError` if there is none."""
     start = address - address % PAGE_BYTES
     place = next((index for index, row in enumerate(lazy.pages.rows) if row[0] == start), None)
     if place is None:
@@ -170,16 +171,16 @@ def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
         None,
     )
     state = lazy.pages.state(lazy.pages.rows[place])
-    return LazyPageDetail(page, state, record, reserved, *_walked(kernel, page, address))
+    return LazyPageDetail(page, state, record, reserved, *_walk(kernel, page, address))
 
 
-def _walked(kernel: Kernel, page: LazyPage, address: int) -> tuple[Translation | None, dict[str, str] | None]:
-    """The walk in the tables of a page's owner, or in those the kernel runs on; None where there are none.
+def _walk(kernel: Kernel, page: LazyPage, address: int) -> tuple[Translation | None, dict[str, str] | None]:
+    """The walk in the tables of the page's owner, and None; see `LazyPageDetail`.
 
-    With the latter come the permissions.
+    In a kernel without address spaces: the walk in the current tables, and the permissions there.
     """
-    spaces = kernel.beside(lambda: read_spaces(kernel), SPACES)
-    if spaces.spaces is None and not kernel.keeps_promises:
+    spaces = kernel.without_missing_notes(lambda: read_spaces(kernel), SPACES)
+    if spaces.spaces is None and not kernel.has_debugger_interface:
         regime = kernel.regime
         if not regime.enabled:
             return None, None
@@ -195,7 +196,7 @@ def _walked(kernel: Kernel, page: LazyPage, address: int) -> tuple[Translation |
 
 
 def offered_asids(target: Target) -> list[int]:
-    """For completion: the ASIDs of the active address spaces."""
+    """The ASIDs of the active address spaces, for completion."""
     if target.kernel is None:
         return []
     return sorted(read_spaces(target.kernel).by_asid)

@@ -1,4 +1,4 @@
-"""The records of lazy pages as a table of raw rows, for there can be tens of thousands, and their sums."""
+"""The records of lazy pages as a table of raw rows: there may be tens of thousands."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal, overload
 
-    State = Literal["pending", "zero", "allocated", "corrupt"]
+    PageState = Literal["pending", "zero", "allocated", "corrupt"]
 
 PAGE_BYTES = 4096
-
-
-STATES: tuple[State, ...] = ("pending", "zero", "allocated", "corrupt")
-
-
+STATES: tuple[PageState, ...] = ("pending", "zero", "allocated", "corrupt")
+STATE_OF: dict[tuple[int | None, int | None], PageState] = {
+    (0, 0): "pending",
+    (0, 1): "zero",
+    (1, 0): "allocated",
+}
+"""The state of a page by its `is_allocated` and `is_zero_page`; other values are corrupt."""
 FIELDS = (
     "virtual_address",
     "physical_address",
@@ -31,29 +33,12 @@ FIELDS = (
     "access_count",
     "allocation_time",
 )
-
-
-# Of whole tables, at the speed of C.
-
-
+"""The columns of a row."""
+# These take a column of a whole table at the speed of C.
 _FLAGS = itemgetter(2, 3)
-
-
-_KIND = itemgetter(2, 3, 4)
-
-
+_FLAGS_AND_OWNER = itemgetter(2, 3, 4)
 _OWNER = itemgetter(4)
-
-
 _ACCESSES = itemgetter(5)
-
-
-STATE_OF: dict[tuple[int | None, int | None], State] = {
-    (0, 0): "pending",
-    (0, 1): "zero",
-    (1, 0): "allocated",
-}
-
 
 _JSON_FLAGS: dict[Any, str] = {0: "false", 1: "true"}
 
@@ -65,63 +50,62 @@ class LazyPage:
     virtual_address: int | None
     """Virtual address of its first byte."""
     physical_address: int | None
-    """Physical address of its own frame, or of the shared zero page; 0 while it is pending."""
+    """Physical address of its own frame or of the shared zero page; 0 while it is pending."""
     is_allocated: bool | None
-    """Whether it has a frame of its own, mapped read-write."""
+    """Whether it has a frame of its own, mapped read-write; false for a page that maps the zero page."""
     is_zero_page: bool | None
     """Whether the shared zero page is mapped there, read-only."""
     owner: int | None
     """The task that reserved it."""
     access_count: int | None
-    """Faults that were resolved here, and hits of its cleared access flag."""
+    """Number of faults that were resolved here, and of hits of its cleared access flag."""
     allocation_time: int | None
-    """When it got its frame, as a count of the generic timer; 0 before."""
+    """When it got its frame, as a count of the generic timer; 0 until then."""
 
 
 class _Run(NamedTuple):
-    """The fields of a `LazyRun`: a named tuple is what costs least, and can hold nothing but fields."""
+    """The fields of a `LazyRun`: a named tuple for speed."""
 
     start: int
     """First virtual address."""
     end: int
     """Virtual address one past the last byte."""
-    state: State
+    state: PageState
     """Pending, zero or allocated, as the flags of the pages say; corrupt if flags contradict each other."""
     owner: int | None
     """The task that reserved them."""
     access_count: int
-    """Accesses counted by all of them together."""
+    """Sum of the access counts of the pages."""
 
 
 class LazyRun(_Run):
-    """Neighbouring pages of one owner and one state."""
+    """Adjacent pages with the same owner and state."""
 
     __slots__ = ()
     json_fields = ("start", "end", "state", "owner", "access_count", "pages")
 
     @property
     def pages(self) -> int:
-        """How many pages they are."""
+        """Number of pages."""
         return (self.end - self.start) // PAGE_BYTES
 
 
 class LazyTable(Sequence[LazyPage]):
-    """The records in use.
+    """The records in use, as raw rows; `table[n]` makes a `LazyPage` of a row.
 
-    Kept as raw rows, for there may be tens of thousands; a row becomes a `LazyPage` when it is asked
-    for. A field the kernel has not is None in every row. `records` has the number of each row's record.
+    A field that the kernel does not have is None in every row. `records` has the record number of each row.
 
-    With `promised` the two flags of a page tell its state, as in `kernel/src/debugger.rs`. The design itself
-    promises less: what `is_allocated` says comes first there, and a page that is only to be filled with zeros
-    when it is allocated has no physical address.
+    If `exact_flags` is true, the two flags of a page determine its state, as in `kernel/src/debugger.rs`. The
+    design requires less: there `is_allocated` takes precedence, and a page with `is_zero_page` but without a
+    physical address is still pending.
     """
 
     json_item = LazyPage
 
-    def __init__(self, rows: list[tuple[Any, ...]], records: list[int], promised: bool = True) -> None:
+    def __init__(self, rows: list[tuple[Any, ...]], records: list[int], exact_flags: bool = True) -> None:
         self.rows = rows
         self.records = records
-        self.promised = promised
+        self.exact_flags = exact_flags
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -138,15 +122,15 @@ class LazyTable(Sequence[LazyPage]):
         if isinstance(index, slice):
             if index.indices(len(self.rows)) == (0, len(self.rows), 1):
                 return self
-            return LazyTable(self.rows[index], self.records[index], self.promised)
+            return LazyTable(self.rows[index], self.records[index], self.exact_flags)
         virtual, physical, allocated, zero, owner, count, time = self.rows[index]
         return LazyPage(virtual, physical, _boolean(allocated), _boolean(zero), owner, count, time)
 
     def json(self) -> str:
-        """The pages as a JSON array. By way of dicts it would take three times as long."""
+        """The pages as a JSON array; made directly, as dicts would take three times as long."""
         rows = self.rows
         if any(None in row for row in rows[:1]):
-            # A kernel without one of the fields has it in no row.
+            # A missing field is None in every row.
             rows = [tuple("null" if value is None else value for value in row) for row in rows]
         flags: dict[Any, str] = {
             number: _JSON_FLAGS.get(number, "null") for pair in self.flags for number in pair
@@ -161,31 +145,31 @@ class LazyTable(Sequence[LazyPage]):
         return "[" + ", ".join(texts) + "]"
 
     def owners(self) -> set[int | None]:
-        """The tasks whose pages they are."""
+        """The owners of the pages."""
         return set(map(_OWNER, self.rows))
 
     def where(self, state: str | None = None, owners: Set[int] | None = None) -> LazyTable:
-        """The rows of a state and of some owners."""
+        """The rows with this state and one of these owners; None for any."""
         kept = [
             index
             for index, row in enumerate(self.rows)
             if (state is None or self.state(row) == state) and (owners is None or row[4] in owners)
         ]
         rows, records = [self.rows[index] for index in kept], [self.records[index] for index in kept]
-        return LazyTable(rows, records, self.promised)
+        return LazyTable(rows, records, self.exact_flags)
 
-    def state(self, row: tuple[Any, ...]) -> State:
+    def state(self, row: tuple[Any, ...]) -> PageState:
         """The state of a row: one of `STATES`."""
-        return STATE_OF.get((row[2], row[3]), "corrupt") if self.promised else _state_by_design(row)
+        return page_state(row[1], row[2], row[3], self.exact_flags)
 
     @cached_property
     def flags(self) -> Counter[tuple[int | None, int | None]]:
-        """Pages by what they have in `is_allocated` and `is_zero_page`."""
+        """Number of pages by their `is_allocated` and `is_zero_page`."""
         return Counter(map(_FLAGS, self.rows))
 
     def count_states(self) -> Counter[str]:
-        """Pages by state."""
-        if not self.promised:
+        """Number of pages by state."""
+        if not self.exact_flags:
             return Counter(map(self.state, self.rows))
         counted: Counter[str] = Counter()
         for flags, count in self.flags.items():
@@ -193,30 +177,30 @@ class LazyTable(Sequence[LazyPage]):
         return counted
 
     def count_accesses(self) -> int:
-        """Accesses counted by all pages together."""
+        """Sum of the access counts of all pages."""
         return _accesses(self.rows)
 
     def runs(self) -> Iterator[LazyRun]:
-        """Neighbouring pages of one owner and state, summed; ascending."""
-        for _, group in groupby(self.rows, _KIND if self.promised else self._kind):
+        """The runs of adjacent pages with the same owner and state; ascending."""
+        for _, group in groupby(self.rows, _FLAGS_AND_OWNER if self.exact_flags else self._state_and_owner):
             rows = list(group)
             state, owner = self.state(rows[0]), rows[0][4]
             start = 0
-            # The rows of one group mostly are neighbours, as the records are in the order of their addresses.
-            if not _are_neighbours(rows):
+            # Mostly all pages of a group are adjacent, as the rows are in the order of their addresses.
+            if not _are_adjacent(rows):
                 for index in range(1, len(rows)):
-                    if not _are_neighbours(rows[index - 1 : index + 1]):
+                    if not _are_adjacent(rows[index - 1 : index + 1]):
                         yield _run(rows[start:index], state, owner)
                         start = index
             yield _run(rows[start:], state, owner)
 
-    def _kind(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What neighbours in a run have in common."""
+    def _state_and_owner(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What the pages of a run have in common."""
         return self.state(row), row[4]
 
 
 class LazyRuns:
-    """The runs of lazy pages."""
+    """The runs of the pages of a table."""
 
     json_item = LazyRun
 
@@ -227,7 +211,7 @@ class LazyRuns:
         return self._pages.runs()
 
     def json(self) -> str:
-        """The runs as a JSON array, written out as pages are."""
+        """The runs as a JSON array, made directly as for pages."""
         texts = [
             f'{{"start": {start}, "end": {end}, "state": "{state}", '
             f'"owner": {"null" if owner is None else owner}, "access_count": {count}, '
@@ -237,9 +221,10 @@ class LazyRuns:
         return "[" + ", ".join(texts) + "]"
 
 
-def _state_by_design(row: tuple[Any, ...]) -> State:
-    """The state of a page of a kernel that has no more than the design: by its flags and where it is."""
-    _, physical, allocated, zero, *_ = row
+def page_state(physical: int | None, allocated: int | None, zero: int | None, exact_flags: bool) -> PageState:
+    """The state of a page, from its physical address and its flags; `exact_flags` as for a `LazyTable`."""
+    if exact_flags:
+        return STATE_OF.get((allocated, zero), "corrupt")
     if allocated not in (0, 1) or zero not in (0, 1):
         return "corrupt"
     if allocated:
@@ -247,12 +232,12 @@ def _state_by_design(row: tuple[Any, ...]) -> State:
     return "zero" if zero and physical else "pending"
 
 
-def _are_neighbours(rows: list[tuple[Any, ...]]) -> bool:
-    """Whether rows of ascending addresses are of pages that follow on each other."""
+def _are_adjacent(rows: list[tuple[Any, ...]]) -> bool:
+    """Whether rows with ascending addresses are of adjacent pages."""
     return (rows[-1][0] or 0) - (rows[0][0] or 0) == (len(rows) - 1) * PAGE_BYTES
 
 
-def _run(rows: list[tuple[Any, ...]], state: State, owner: int | None) -> LazyRun:
+def _run(rows: list[tuple[Any, ...]], state: PageState, owner: int | None) -> LazyRun:
     start = rows[0][0] or 0
     return LazyRun(start, start + len(rows) * PAGE_BYTES, state, owner, _accesses(rows))
 

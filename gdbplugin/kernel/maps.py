@@ -1,4 +1,4 @@
-"""The map of an address space: what `tinyos maps` shows."""
+"""The map of an address space, for `tinyos maps`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from itertools import islice
 
 from gdbplugin.aarch64.access import MemoryAttributes
 from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.cores import read_cores
 from gdbplugin.aarch64.descriptor import Attributes
-from gdbplugin.aarch64.leaves import Malformed
 from gdbplugin.aarch64.maps import Bounds, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.aarch64.walk import memory_of
-from gdbplugin.kernel.journal import Noticed
+from gdbplugin.aarch64.registers import read_cores
+from gdbplugin.aarch64.tables import Malformed
+from gdbplugin.aarch64.walk import table_memory
+from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.kernel.memory_objects import MemoryObjects, objects_of_program, read_objects
 from gdbplugin.kernel.owned_ranges import Mapping, MappingArray, OwnedRange, owned_ranges
 from gdbplugin.kernel.selection import Selection, View, choose
-from gdbplugin.kernel.space_maps import PermissionFilter
-from gdbplugin.kernel.spaces import read_spaces
+from gdbplugin.kernel.spaces import PermissionFilter, read_spaces
 from gdbplugin.kernel.target import NoSymbols, Symbols, Target
 from gdbplugin.machine import MachineError, MachineGoneError
 from gdbplugin.records import NamedTuple, dataclass
@@ -28,15 +27,16 @@ _MALFORMED_KEPT = 1000
 
 
 @dataclass(frozen=True)
-class AddressMap(Noticed):
-    """The map of an address space, or the part of it that was asked for.
+class AddressMap(Diagnosed):
+    """The map of an address space, or the part of it that passes the filters.
 
-    `ranges` are what the text shows, `range_count` is their number without the `limit`; `mappings` are the
-    same ranges with one entry for each of their pieces, again no more than `limit`. `tables` and `leaves` are
-    counted before any filter but a range: only what has a part in the range is read. With the MMU off there
-    are no mappings: each address is its own output address.
-    With `aliases` the mappings are those that contain that physical address, in every address space that is
-    known; `filters_aliases` says that other filters applied as well.
+    `ranges` are what the text shows, at most `limit`; `range_count` is their number without the limit.
+    `mappings` are the pieces of these ranges, again at most `limit`. `tables` and `leaves` are counted before
+    any filter except a range: only tables that overlap the range are read. With the MMU off there are no
+    mappings, as each address is its own output address.
+
+    With `aliases` the mappings are those that contain this physical address, in all known address spaces;
+    `filters_aliases` is whether there were other filters as well.
     """
 
     json_fields = (
@@ -57,9 +57,9 @@ class AddressMap(Noticed):
     ranges: tuple[OwnedRange, ...]
     range_count: int
     malformed: tuple[Malformed, ...]
-    """Entries of tables that cannot be followed, the first 1,000."""
+    """Table entries that cannot be followed, the first 1,000."""
     malformed_count: int
-    """Number of malformed entries in all."""
+    """Number of all malformed entries."""
     tables: int
     """Number of translation tables read."""
     leaves: int
@@ -70,10 +70,10 @@ class AddressMap(Noticed):
     filters_aliases: bool
     limit: int | None
     stopped_at: int | None
-    """The input address from which on the map is not read, as there is more than is read at once; null where
-    all of it was read."""
+    """The input address at which reading stopped, because the map is larger than is read at once; null if all
+    of it was read."""
     aliases: int | None
-    """The physical address whose aliases were asked for; null otherwise."""
+    """With --find-physical: that physical address; null without."""
 
     @cached_property
     def mappings(self) -> tuple[Mapping, ...]:
@@ -82,19 +82,19 @@ class AddressMap(Noticed):
 
     @property
     def encoded_mappings(self) -> MappingArray:
-        """In the order of their addresses; each is one piece of memory with one set of attributes."""
+        """The mappings in ascending order; each is one piece of memory with one set of attributes."""
         return MappingArray(self.ranges, self.limit)
 
     @property
     def limited(self) -> bool:
-        """Whether --limit left some out."""
+        """Whether --limit left out mappings."""
         if self.limit is None:
             return False
         return self.is_limited or sum(found.piece_count for found in self.ranges) > self.limit
 
     @property
     def is_limited(self) -> bool:
-        """Whether there are more ranges than `ranges` has."""
+        """Whether --limit left out ranges."""
         return self.range_count > len(self.ranges)
 
     def __iter__(self) -> Iterator[Mapping]:
@@ -102,28 +102,6 @@ class AddressMap(Noticed):
 
     def __len__(self) -> int:
         return len(self.mappings)
-
-
-class _Space(NamedTuple):
-    """Tables to walk, their regime, and the ASID and the task they belong to."""
-
-    regime: TranslationRegime
-    control: TranslationControl
-    asid: int | None
-    task: int | None
-
-
-class _Wanted(NamedTuple):
-    """The filters."""
-
-    range: tuple[int, int] | None
-    permissions: PermissionFilter | None
-    owner: str | None
-    physical: int | None
-
-    @property
-    def any(self) -> bool:
-        return any(entry is not None for entry in self)
 
 
 def read_maps(
@@ -137,15 +115,15 @@ def read_maps(
     limit: int | None = None,
     **selection: int | None,
 ) -> AddressMap:
-    """Walk all tables of an address space, or for `find_physical` of all known if none is chosen.
+    """Walk all tables of an address space; for `find_physical` those of all known ones if none is selected.
 
-    `range` is a start and an exclusive end: only tables with a part in it are read. At most `limit` ranges
-    and mappings are kept; `selection` are the fields of `Selection`. Raises what `choose` raises.
+    `range` is a start and an exclusive end: only tables that overlap it are read. At most `limit` ranges
+    and mappings are kept. `selection` are the fields of `Selection`. Raises what `choose` raises.
     """
     view = choose(target, Selection(**selection))
     pattern = None if permissions is None else PermissionFilter(permissions, view.regime)
     wanted = _Wanted(range, pattern, owner.lower() if owner else None, find_physical)
-    # TinyOS's records hold addresses of stage 1.
+    # The addresses in TinyOS's records are input addresses of stage 1.
     objects = _objects(target, symbols or NoSymbols()) if view.regime.stage == 1 else MemoryObjects(())
     reader = _Reader(view, objects, wanted)
     if not view.regime.enabled:
@@ -156,9 +134,9 @@ def read_maps(
         spaces = [_Space(view.regime, control, view.asid, view.task) for control in view.regime.controls]
     ranges = [found for space in spaces for found in reader.ranges(space)]
     if reader.stopped_at is not None:
-        target.journal.note(
-            f"the map stops at {reader.stopped_at:#x}: at most {reader.limit} are read at once. "
-            "Tables that lead back to themselves have no end; --range reads a part"
+        target.diagnostics.add_note(
+            f"the map stops at {reader.stopped_at:#x}: at most {reader.limit} are read at once, as tables "
+            "may lead back to themselves; --range reads a part"
         )
     return AddressMap(
         view=view,
@@ -169,17 +147,39 @@ def read_maps(
         tables=len(reader.visited),
         leaves=reader.leaves,
         spaces=len(spaces),
-        filtered=wanted.any,
-        filters_aliases=find_physical is not None and wanted._replace(physical=None).any,
+        filtered=wanted.is_any_set,
+        filters_aliases=find_physical is not None and wanted._replace(physical=None).is_any_set,
         limit=limit,
         stopped_at=reader.stopped_at,
         aliases=find_physical,
-        journal=target.journal,
+        diagnostics=target.diagnostics,
     )
 
 
+class _Space(NamedTuple):
+    """Tables to walk, their regime, and the ASID and task that they belong to."""
+
+    regime: TranslationRegime
+    control: TranslationControl
+    asid: int | None
+    task: int | None
+
+
+class _Wanted(NamedTuple):
+    """The filters; None for those that are not set."""
+
+    range: tuple[int, int] | None
+    permissions: PermissionFilter | None
+    owner: str | None
+    physical: int | None
+
+    @property
+    def is_any_set(self) -> bool:
+        return any(entry is not None for entry in self)
+
+
 def _objects(target: Target, symbols: Symbols) -> MemoryObjects:
-    """What lies where: by TinyOS's records if it is TinyOS, or by the program's sections."""
+    """The objects from TinyOS's records, or from the sections of another program."""
     kernel = target.kernel
     if kernel is None:
         return objects_of_program(symbols)
@@ -188,12 +188,12 @@ def _objects(target: Target, symbols: Symbols) -> MemoryObjects:
     except MachineGoneError:
         raise
     except MachineError as error:
-        target.journal.note(f"TinyOS's records could not be read: {error}")
+        target.diagnostics.add_note(f"TinyOS's records could not be read: {error}")
         return objects_of_program(symbols)
 
 
 def _all_spaces(target: Target, view: View) -> list[_Space]:
-    """The selected regime's tables, and the lower half of every other address space that is known."""
+    """The tables of the selected regime, and the lower range of every other known address space."""
     regime = view.regime
     spaces = [_Space(regime, control, view.asid, None) for control in regime.controls]
     if regime.level != 1 or regime.stage == 2:
@@ -201,7 +201,7 @@ def _all_spaces(target: Target, view: View) -> list[_Space]:
     known = {regime.lower.root_address}
     kernel = target.kernel
     if kernel is not None:
-        for space in kernel.beside(lambda: read_spaces(kernel)).active:
+        for space in kernel.without_missing_notes(lambda: read_spaces(kernel)).active:
             if space.table == regime.lower.root_address:
                 spaces[0] = spaces[0]._replace(task=space.number)
             elif space.table is not None and space.table not in known:
@@ -216,23 +216,12 @@ def _all_spaces(target: Target, view: View) -> list[_Space]:
     return spaces
 
 
-def _is_called(name: str, wanted: str) -> bool:
-    """Whether a name contains the wanted text; `stack 10` does not contain `stack 1`."""
-    found = name.find(wanted)
-    while found >= 0:
-        end = found + len(wanted)
-        if not (wanted[-1:].isdigit() and name[end : end + 1].isdigit()):
-            return True
-        found = name.find(wanted, found + 1)
-    return False
-
-
 class _Reader:
-    """Walks address spaces: keeps the wanted ranges, and counts all tables and leaves."""
+    """Walks address spaces: yields the wanted ranges, and counts all tables and leaves."""
 
     def __init__(self, view: View, objects: MemoryObjects, wanted: _Wanted) -> None:
         self._view = view
-        self._machine = memory_of(view.machine, view.regime)
+        self._machine = table_memory(view.machine, view.regime)
         self._objects = objects
         self._wanted = wanted
         self._bounds = Bounds()
@@ -252,12 +241,12 @@ class _Reader:
             self.leaves += sum(len(run.outputs) for run in found.runs)
             if wanted.permissions is not None and not wanted.permissions.matches(found.attributes):
                 continue
-            # Equal attributes of one map are one object.
+            # `mapped_ranges` yields one object for equal attributes.
             memory = known.get(id(found.attributes))
             if memory is None:
                 memory = known[id(found.attributes)] = self._memory(space, found.attributes)
             for part in owned_ranges(found, self._objects, space.control, memory, space.task):
-                yield from self._wanted_of(part)
+                yield from self._filtered(part)
 
     def _memory(self, space: _Space, attributes: Attributes) -> MemoryAttributes:
         regime = space.regime
@@ -265,9 +254,9 @@ class _Reader:
         asid = space.asid if regime.has_el0 and attributes.not_global else None
         return MemoryAttributes(attributes, regime.levels, memory_type, asid)
 
-    def _wanted_of(self, found: OwnedRange) -> Iterator[OwnedRange]:
+    def _filtered(self, found: OwnedRange) -> Iterator[OwnedRange]:
         wanted = self._wanted
-        if wanted.owner is not None and not _is_called(found.owner.lower(), wanted.owner):
+        if wanted.owner is not None and not _name_contains(found.owner.lower(), wanted.owner):
             return
         if wanted.range is not None:
             if found.end <= wanted.range[0] or wanted.range[1] <= found.start:
@@ -287,3 +276,14 @@ class _Reader:
     def limit(self) -> str:
         """The limit that was reached, in words."""
         return self._bounds.limit
+
+
+def _name_contains(name: str, wanted: str) -> bool:
+    """Whether a name contains a text; `stack 10` does not contain `stack 1`."""
+    found = name.find(wanted)
+    while found >= 0:
+        end = found + len(wanted)
+        if not (wanted[-1:].isdigit() and name[end : end + 1].isdigit()):
+            return True
+        found = name.find(wanted, found + 1)
+    return False

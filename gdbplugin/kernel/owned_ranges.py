@@ -1,4 +1,4 @@
-"""The mapped ranges of an address space by their owners: what lies in them, according to the kernel."""
+"""The mapped ranges of an address space by their owners: the objects in them, from the kernel's records."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from operator import eq
 from gdbplugin.aarch64.access import MemoryAttributes
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes
-from gdbplugin.aarch64.leaves import LeafRun, Piece, count_pieces_of, cut, pieces_of
 from gdbplugin.aarch64.maps import MappedRange
-from gdbplugin.aarch64.memory_types import is_device
+from gdbplugin.aarch64.registers import is_device
+from gdbplugin.aarch64.tables import LeafRun, Piece, count_pieces_of, cut, pieces_of
 from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects
 from gdbplugin.records import NamedTuple
 
@@ -18,11 +18,56 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_new = tuple.__new__  # Half the cost of calling the class, where there are very many.
+_new = tuple.__new__  # Takes half as long as calling the class, which matters for very many.
+
+
+class _Owned:
+    """What a mapping and a range have in common: attributes, an owner, and the task whose space it is in."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def memory(self) -> MemoryAttributes: ...
+
+        @property
+        def object(self) -> MemoryObject | None: ...
+
+        @property
+        def task(self) -> int | None: ...
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of what is there, such as stack, guard, lazy range; null if it is not known."""
+        return None if self.object is None else self.object.kind
+
+    @property
+    def attributes(self) -> Attributes:
+        """The attributes in the descriptors."""
+        return self.memory.leaf
+
+    @property
+    def memory_type(self) -> str | None:
+        """The memory type; None if MAIR_ELx is not known."""
+        return self.memory.memory_type
+
+    @property
+    def asid(self) -> int | None:
+        """The ASID; None for global memory."""
+        return self.memory.asid
+
+    @property
+    def owner_task(self) -> int | None:
+        """The TinyOS task that it belongs to; null if there is none or it is not known."""
+        if self.object is not None and self.object.task is not None:
+            return self.object.task
+        # Global memory is in the address spaces of all tasks.
+        return None if self.memory.asid is None else self.task
 
 
 class _MappingFields(NamedTuple):
-    """What a mapping is made of. A named tuple, as there may be very many."""
+    """The fields of a `Mapping`: a named tuple, as there may be very many."""
 
     start: int
     """First input address."""
@@ -34,19 +79,18 @@ class _MappingFields(NamedTuple):
     """Number of blocks and pages that it consists of, or has a part of, by their size in bytes."""
     memory: MemoryAttributes
     owner: str
-    """What lies there, in words; empty where not known."""
+    """What is there, in words; empty if it is not known."""
     object: MemoryObject | None
     task: int | None
-    """The task whose address space it was found in."""
+    """The task whose address space it is in."""
     alias: int | None
     """With --find-physical: the address at which that physical address is mapped."""
 
 
-class Mapping(_MappingFields):
+class Mapping(_Owned, _MappingFields):
     """A range of input addresses that maps to one range of output addresses with one set of attributes."""
 
     __slots__ = ()
-
     json_fields = (
         "start",
         "end",
@@ -67,38 +111,9 @@ class Mapping(_MappingFields):
         """Bytes."""
         return self.end - self.start
 
-    @property
-    def kind(self) -> str | None:
-        """The kind of what lies there, such as stack, guard, lazy range; null where not known."""
-        return None if self.object is None else self.object.kind
 
-    @property
-    def attributes(self) -> Attributes:
-        """What the descriptors say of the memory."""
-        return self.memory.leaf
-
-    @property
-    def memory_type(self) -> str | None:
-        """The memory type; None where MAIR_ELx is not known."""
-        return self.memory.memory_type
-
-    @property
-    def asid(self) -> int | None:
-        """The ASID; None where the mapping is global."""
-        return self.memory.asid
-
-    @property
-    def owner_task(self) -> int | None:
-        """The TinyOS task it belongs to; null where there is none, or not known."""
-        return _owner_task(self.object, self.memory, self.task)
-
-
-class OwnedRange(NamedTuple):
-    """A range of input addresses with one set of attributes and one owner.
-
-    Its memory may be in many pieces. `runs` are the leaves that have a part in it; `task` is the task
-    whose address space it was found in; `sought` is a physical address whose aliases were asked for.
-    """
+class _OwnedRangeFields(NamedTuple):
+    """The fields of an `OwnedRange`."""
 
     start: int
     end: int
@@ -109,35 +124,15 @@ class OwnedRange(NamedTuple):
     runs: list[LeafRun]
     sought: int | None = None
 
-    @property
-    def attributes(self) -> Attributes:
-        """What the descriptors say of the memory."""
-        return self.memory.leaf
 
-    @property
-    def memory_type(self) -> str | None:
-        """The memory type; None where MAIR_ELx is not known."""
-        return self.memory.memory_type
+class OwnedRange(_Owned, _OwnedRangeFields):
+    """A range of input addresses (`end` exclusive) with one set of attributes and one owner.
 
-    @property
-    def asid(self) -> int | None:
-        """The ASID; None where the range is global."""
-        return self.memory.asid
+    `runs` are the leaves that overlap it; they may be in many pieces. `task` is the task whose address space
+    it is in. `sought` is the physical address whose aliases the user asked for.
+    """
 
-    @property
-    def owner_task(self) -> int | None:
-        """The TinyOS task it belongs to; None where there is none, or not known."""
-        return _owner_task(self.object, self.memory, self.task)
-
-    @property
-    def alias(self) -> int | None:
-        """The input address of the physical address that was asked for."""
-        return None if self.sought is None else self.start + self.sought - self.physical
-
-    @property
-    def piece_count(self) -> int:
-        """The number of pieces."""
-        return count_pieces_of(self.runs)
+    __slots__ = ()
 
     @property
     def physical(self) -> int:
@@ -145,8 +140,18 @@ class OwnedRange(NamedTuple):
         first = self.runs[0]
         return first.physical + self.start - first.start
 
+    @property
+    def alias(self) -> int | None:
+        """The input address that maps to the `sought` physical address."""
+        return None if self.sought is None else self.start + self.sought - self.physical
+
+    @property
+    def piece_count(self) -> int:
+        """The number of pieces, see `Piece`."""
+        return count_pieces_of(self.runs)
+
     def pieces(self) -> Iterator[Piece]:
-        """The ranges of output addresses that it maps to."""
+        """The parts that map to one range of output addresses each."""
         for piece in pieces_of(self.runs):
             low, high = max(piece.start, self.start), min(piece.end, self.end)
             if (low, high) == (piece.start, piece.end):
@@ -155,32 +160,25 @@ class OwnedRange(NamedTuple):
                 yield Piece(low, high, piece.physical + low - piece.start, piece.sizes)
 
     def mappings(self) -> Iterator[Mapping]:
-        """The same, each with what it is."""
+        """The pieces as mappings."""
         _, _, memory, owner, here, task, _, sought = self
         for start, end, physical, sizes in self.pieces():
             alias = None if sought is None else start + sought - physical
             yield _new(Mapping, (start, end, physical, sizes, memory, owner, here, task, alias))
 
     def part(self, start: int, end: int) -> OwnedRange:
-        """What of it lies between two addresses; some must."""
+        """The part of it between two addresses, which must overlap it."""
         start, end = max(self.start, start), min(self.end, end)
         if (start, end) == (self.start, self.end):
             return self
         return self._replace(start=start, end=end, runs=cut(self.runs, start, end))
 
     def containing(self, physical: int) -> Iterator[OwnedRange]:
-        """Those of its pieces that map to a physical address, whose alias each has."""
+        """The pieces that contain a physical address, which is their `sought`."""
         if any(physical & -run.leaf_size in run.outputs for run in self.runs):
             for piece in self.pieces():
                 if piece.physical <= physical < piece.physical + piece.end - piece.start:
                     yield self.part(piece.start, piece.end)._replace(sought=physical)
-
-
-def _owner_task(here: MemoryObject | None, memory: MemoryAttributes, task: int | None) -> int | None:
-    """The task that memory belongs to, found in a task's address space. Global memory is in all of them."""
-    if here is not None and here.task is not None:
-        return here.task
-    return None if memory.asid is None else task
 
 
 def owned_ranges(
@@ -190,35 +188,35 @@ def owned_ranges(
     memory: MemoryAttributes,
     task: int | None,
 ) -> Iterator[OwnedRange]:
-    """Split a mapped range by its owners: by what is on record, or else by what it looks like.
+    """Split a mapped range by the owners of its parts: those on record, or what the addresses look like.
 
-    `task` is the task whose address space it was found in.
+    `task` is the task whose address space it is in.
     """
     for low, high, here in objects.split(found.start, found.end):
         inside = found.runs
         if (low, high) != (found.start, found.end):
             inside = cut(inside, low, high)
         if here is None:
-            yield from _by_looks(OwnedRange(low, high, memory, "", None, task, inside), control)
+            yield from _guess_owners(OwnedRange(low, high, memory, "", None, task, inside), control)
         else:
             yield OwnedRange(low, high, memory, here.name, here, task, inside)
 
 
-def _by_looks(whole: OwnedRange, control: TranslationControl) -> Iterator[OwnedRange]:
-    """Split a range without a known owner by what its addresses look like."""
+def _guess_owners(whole: OwnedRange, control: TranslationControl) -> Iterator[OwnedRange]:
+    """Split a range without a known owner: devices, identity map and linear map can be recognized."""
     if is_device(whole.memory_type):
         yield whole._replace(owner="device")
         return
-    looks = {0: "identity map"}
+    owners = {0: "identity map"}  # By the offset of input addresses to output addresses.
     if control.upper:
-        looks[control.first_address] = "linear map"
+        owners[control.first_address] = "linear map"
     end = 1 << control.output_bits
-    if not any(_has_offset(run, offset, end) for run in whole.runs for offset in looks):
+    if not any(_has_offset(run, offset, end) for run in whole.runs for offset in owners):
         yield whole
         return
     pending: OwnedRange | None = None
     for piece in whole.pieces():
-        owner = looks.get(piece.start - piece.physical, "")
+        owner = owners.get(piece.start - piece.physical, "")
         if pending is not None and pending.owner == owner:
             pending = pending._replace(end=piece.end)
             continue
@@ -230,7 +228,7 @@ def _by_looks(whole: OwnedRange, control: TranslationControl) -> Iterator[OwnedR
 
 
 def _has_offset(run: LeafRun, offset: int, end: int) -> bool:
-    """Whether some leaf's input address is its output, which is below `end`, and an offset."""
+    """Whether the input address of some leaf is its output address, which is below `end`, plus `offset`."""
     first = run.start - offset
     if not 0 <= first < end:
         return False
@@ -240,7 +238,7 @@ def _has_offset(run: LeafRun, offset: int, end: int) -> bool:
 
 
 class MappingArray:
-    """The mappings of some ranges, the first `limit` or (None) all; see `commands.encoding.Encoded`."""
+    """The mappings of some ranges, at most `limit` (None: all), which makes its own JSON."""
 
     json_item = Mapping
 
@@ -256,7 +254,7 @@ class MappingArray:
         texts: list[str] = []
         memories: dict[int, str] = {}
         for found in self._ranges:
-            # What several mappings have in common is made once.
+            # The text that several mappings have in common is made once.
             memory = memories.get(id(found.memory))
             if memory is None:
                 memory = memories[id(found.memory)] = json.dumps(_memory(found.memory))[1:-1]
@@ -297,6 +295,6 @@ def _memory(memory: MemoryAttributes) -> dict[str, Any]:
 def _owner(found: OwnedRange) -> dict[str, Any]:
     return {
         "owner": found.owner,
-        "kind": None if found.object is None else found.object.kind,
+        "kind": found.kind,
         "task": found.owner_task,
     }

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gdbplugin.aarch64.description import REGISTERS, Field, describe
+from gdbplugin.aarch64.description import REGISTERS, RegisterField, describe
 from gdbplugin.aarch64.registers import decode
-from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import SelectionError
+from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.kernel.selection import choose_core
 from gdbplugin.kernel.target import Target
-from gdbplugin.machine import Machine
+from gdbplugin.machine import Machine, SelectionError
 from gdbplugin.records import dataclass
 
 
@@ -27,10 +26,10 @@ class RegisterValue:
     """The value."""
     cores: tuple[int, ...]
     """The cores that hold this value."""
-    fields: tuple[Field, ...]
+    fields: tuple[RegisterField, ...]
 
     @property
-    def named_fields(self) -> tuple[Field, ...]:
+    def named_fields(self) -> tuple[RegisterField, ...]:
         """The known fields, from the highest bit down."""
         return tuple(field for field in self.fields if not field.reserved)
 
@@ -47,16 +46,16 @@ class Register:
     name: str
     """Name of the register."""
     values: tuple[RegisterValue, ...]
-    """Each value that cores have for it; empty where the target does not give the register."""
+    """Each value that cores have for it; empty if the target does not give the register."""
     unknown_cores: tuple[int, ...]
     """The cores whose value the target does not give."""
 
 
 @dataclass(frozen=True)
-class Registers(Noticed):
+class Registers(Diagnosed):
     """System registers by their fields, core by core.
 
-    `chosen` says whether some were asked for by name.
+    `chosen` is True if some were asked for by name.
     """
 
     json_fields = ("cores", "registers")
@@ -80,7 +79,7 @@ class Registers(Noticed):
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The names of those that the target does not give."""
+        """The names of the registers that the target does not give."""
         return tuple(register.name for register in self.registers if not register.values)
 
 
@@ -91,7 +90,7 @@ def names(target: Target) -> list[str]:
 
 
 def matching(name: str) -> tuple[str, ...]:
-    """The registers that a user's word means: one by its whole name, else all whose names begin with it.
+    """The registers that a word names, with or without `_ELx`; else those whose names begin with it.
 
     Raises `SelectionError` if there are none.
     """
@@ -100,7 +99,7 @@ def matching(name: str) -> tuple[str, ...]:
         return (wanted,)
     exact = tuple(known for known in REGISTERS if known.rpartition("_EL")[0] == wanted)
     found = exact or tuple(known for known in REGISTERS if known.startswith(wanted))
-    if not found:
+    if not wanted or not found:
         stems = dict.fromkeys(known.rpartition("_EL")[0] or known for known in REGISTERS)
         raise SelectionError(f'no register "{name}" (known: {", ".join(stems)})')
     return found
@@ -115,7 +114,7 @@ def read_registers(target: Target, name: str | None = None, core: int | None = N
         registers=tuple(_register(machine, entry, cores) for entry in wanted),
         cores=cores,
         chosen=name is not None,
-        journal=target.journal,
+        diagnostics=target.diagnostics,
     )
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gdbplugin.aarch64.cores import read_cores
-from gdbplugin.aarch64.memory_types import memory_type_at, stage2_memory_type
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime, regime_at
-from gdbplugin.aarch64.registers import decode, exception_level, is_in_aarch32
-from gdbplugin.kernel.kernel import Kernel, SelectionError
+from gdbplugin.aarch64.registers import (
+    decode,
+    exception_level,
+    is_in_aarch32,
+    memory_type_at,
+    read_cores,
+    stage2_memory_type,
+)
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import Target
-from gdbplugin.machine import Machine, prefetch
+from gdbplugin.machine import Machine, SelectionError, prefetch
 from gdbplugin.records import dataclass
 
 HIGHEST_LEVEL = 3
@@ -19,7 +24,7 @@ HIGHEST_LEVEL = 3
 
 @dataclass(frozen=True)
 class Selection:
-    """The user's selection; what is None is as the machine has it.
+    """The user's selection; None stands for what the machine has.
 
     `ttbr` is a value for TTBR0 of the exception level's regime, including the ASID. With `stage` 2, a
     hypervisor's, the addresses are intermediate physical ones, and `ttbr` is a value for VTTBR_EL2.
@@ -49,19 +54,19 @@ class View:
     """Exception level."""
     regime: TranslationRegime
     current: bool
-    """Whether the core translates like this as it stands."""
+    """Whether the core translates like this now."""
     pan: bool
     mair: int | None
     task: int | None = None
     """The TinyOS task whose address space was selected by its ASID; null otherwise."""
 
     def memory_type(self, index: int) -> str | None:
-        """The memory type of a descriptor's attribute index; None where MAIR_ELx is not known."""
+        """The memory type of a descriptor's attribute index; None if MAIR_ELx is not known."""
         return memory_type_of(self.regime, self.mair, index)
 
     @property
     def asid(self) -> int | None:
-        """The ASID that entries which are not global belong to; null where there is none."""
+        """The ASID of entries that are not global; null if there is none."""
         for control in self.regime.controls:
             if control.asid is not None:
                 return control.asid
@@ -69,13 +74,13 @@ class View:
 
     @property
     def vmid(self) -> int | None:
-        """The VMID of stage 2; null where there is none, or it is not known."""
+        """The VMID of stage 2; null if there is none, or it is not known."""
         stage2 = self.regime if self.regime.stage == 2 else self.regime.stage2
         return None if stage2 is None else stage2.vmid
 
 
 def memory_type_of(regime: TranslationRegime, mair: int | None, index: int) -> str | None:
-    """The memory type of an attribute index in a regime, `mair` being its MAIR_ELx at stage 1."""
+    """The memory type of an attribute index in a regime; `mair` is its MAIR_ELx at stage 1."""
     if regime.stage == 2:
         return stage2_memory_type(index, regime.forced_memory_types)
     return memory_type_at(mair, index)
@@ -110,7 +115,7 @@ class SubstitutedMachine:
 
 
 def choose_core(target: Target, wanted: int | None) -> int:
-    """The wanted core, or (None) the one the user has selected; raises `SelectionError` if there is none."""
+    """The wanted core, or the user's selected core if None. Raises `SelectionError` if it does not exist."""
     core = target.core if wanted is None else wanted
     if core not in target.machine.cores:
         known = ", ".join(map(str, target.machine.cores)) or "none"
@@ -119,7 +124,7 @@ def choose_core(target: Target, wanted: int | None) -> int:
 
 
 def choose(target: Target, selection: Selection) -> View:
-    """The translation that a selection means.
+    """The translation for a selection.
 
     TinyOS's records are read only to find an ASID. Raises `SelectionError`, `RegimeUnknownError`.
     """

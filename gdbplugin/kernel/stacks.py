@@ -1,27 +1,30 @@
-"""Dynamic stacks with what belongs to them: their tasks, and of one its events and its mapped pages."""
+"""Dynamic stacks and their tasks; for a single stack, also its events and its mapped pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gdbplugin.aarch64.cores import read_cores
-from gdbplugin.kernel.clock import Clock, Timed, read_clock
+from gdbplugin.aarch64.registers import read_cores
+from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.kernel.events import Event, EventList, has_events, read_event_list
-from gdbplugin.kernel.journal import Noticed
-from gdbplugin.kernel.kernel import MANAGER, Kernel, SelectionError
-from gdbplugin.kernel.space_maps import Permissions, read_space_map
-from gdbplugin.kernel.spaces import AddressSpaces, read_spaces
+from gdbplugin.kernel.interface import Clock, Timed, read_clock
+from gdbplugin.kernel.kernel import MANAGER, Kernel
+from gdbplugin.kernel.spaces import AddressSpaces, El0Permissions, read_space_map, read_spaces
 from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Scheduled, Tasks, read_tasks
-from gdbplugin.kernel.variations import SPACES, together
+from gdbplugin.kernel.variations import SPACES, group_missing
 from gdbplugin.layout.decode import Invalid
+from gdbplugin.layout.types import Array, Field, Option, locate_held, unwrap
+from gdbplugin.machine import SelectionError
 from gdbplugin.records import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.kernel.pressure import Level
 
-_OTHER_POINTER = 1  # PSTATE.SP: the exception level's own stack pointer is in use, never at EL0.
+# PSTATE.SP: set while the exception level's own stack pointer is in use, which is never so at EL0.
+_OTHER_POINTER = 1
+_STACKS = "stack_manager.stacks"
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,17 @@ class DynamicStack:
     pages_returned: int | None
     """Pages given back by shrinking in total."""
     pressure_level: Level | None = None
-    """Its level of memory pressure; null in a kernel whose stacks have none each."""
+    """Its level of memory pressure; null in a kernel that has no level for each stack."""
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
+        """Its name in texts."""
         return f"stack {self.id}"
 
 
 @dataclass(frozen=True)
 class StackManager:
-    """What a kernel keeps for all stacks together; null where each stack has its own."""
+    """Settings for all stacks together; null if each stack has its own."""
 
     growth_policy: str | None = None
     """How all stacks grow."""
@@ -83,14 +86,14 @@ class StackManager:
 
 @dataclass(frozen=True)
 class Stacks:
-    """The stacks whose slots were ever used, in the order of their slots; ended ones are not active."""
+    """The stacks whose slots were ever used, in the order of the slots; ended ones are not active."""
 
     json_fields = ("stacks", "stack_manager")
 
     stacks: tuple[DynamicStack, ...]
     """Every stack on record, or the one that was asked for."""
     stack_manager: StackManager = StackManager()
-    """What the kernel keeps for all stacks together."""
+    """The settings for all stacks together."""
 
     @property
     def active(self) -> tuple[DynamicStack, ...]:
@@ -103,32 +106,32 @@ _OF_MANAGER = ("growth_policy", "pressure_threshold", "next_stack_id")
 
 def read_stacks(kernel: Kernel) -> Stacks:
     """Decode every stack; one read."""
-    part = kernel.part(MANAGER, "stack_manager.stacks")
-    promised = kernel.keeps_promises
+    field = kernel.read_field(MANAGER, _STACKS)
+    is_own = kernel.has_debugger_interface
     found = []
-    slots = part.value if part else None
+    slots = field.value if field else None
     for slot, values in enumerate(slots if isinstance(slots, list) else ()):
         if isinstance(values, Invalid):
-            kernel.checked(values, f"stack slot {slot}")
-        # In our own kernel's slots, 0 is the ID of none.
-        if not isinstance(values, dict) or (promised and values.get("id") == 0):
+            kernel.valid_or_none(values, f"stack slot {slot}")
+        # In our own kernel, a slot with ID 0 is unused.
+        if not isinstance(values, dict) or (is_own and values.get("id") == 0):
             continue
         label = f"stack {values.get('id', slot + 1)}"
-        if promised and values.get("id") not in (None, slot + 1):
-            kernel.journal.find(f"stack slot {slot}: id", str(slot + 1), str(values["id"]))
-        # Where a slot holds a stack or none, a stack that is there is active.
-        given = {} if promised or "is_active" in values else {"is_active": True}
-        found.append(kernel.record(DynamicStack, values, label, **given))
+        if is_own and values.get("id") not in (None, slot + 1):
+            kernel.diagnostics.add_finding(f"stack slot {slot}: id", str(slot + 1), str(values["id"]))
+        # Slots without the flag are Options: a stack that is there is active.
+        given = {} if is_own or "is_active" in values else {"is_active": True}
+        found.append(kernel.make_record(DynamicStack, values, label, **given))
     manager = {
-        name: kernel.checked(piece.value, name)
+        name: kernel.valid_or_none(setting.value, name)
         for name in _OF_MANAGER
         if kernel.has(MANAGER, f"stack_manager.{name}")
-        and (piece := kernel.part(MANAGER, f"stack_manager.{name}"))
+        and (setting := kernel.read_field(MANAGER, f"stack_manager.{name}"))
     }
-    if not promised:
-        lacking = [name for name in _OF_MANAGER if name not in manager]
-        for name in together(lacking, _OF_MANAGER, "settings of the stack manager"):
-            kernel.lack(name)
+    if not is_own:
+        missing = [name for name in _OF_MANAGER if name not in manager]
+        for name in group_missing(missing, _OF_MANAGER, "settings of the stack manager"):
+            kernel.note_missing(name)
     return Stacks(tuple(found), StackManager(**manager))
 
 
@@ -136,8 +139,7 @@ def read_stacks(kernel: Kernel) -> Stacks:
 class RunningStack:
     """A stack whose task runs on a core at this moment.
 
-    The kernel's record has the stack pointer of the last time that the task called the kernel, or was
-    switched from.
+    The stack pointer in the kernel's record is an earlier one.
     """
 
     stack: int
@@ -145,11 +147,11 @@ class RunningStack:
     core: int
     """The core that runs its task."""
     stack_pointer: int
-    """SP_EL0 of that core; `stack_pointer` of the stack is what the kernel last noted."""
+    """SP_EL0 of that core; `stack_pointer` of the stack is what the kernel last recorded."""
 
 
 def read_running(kernel: Kernel, stacks: Stacks, spaces: AddressSpaces) -> tuple[RunningStack, ...]:
-    """The stacks of the tasks whose address spaces the cores are in, by the cores' own registers."""
+    """The stacks whose tasks run on the cores, by TTBR0 and the stack pointer of each core."""
     by_table = {space.table: space.number for space in spaces.active if space.is_active and space.table}
     by_owner = {stack.owner: stack for stack in stacks.active}
     found = []
@@ -167,7 +169,7 @@ def read_running(kernel: Kernel, stacks: Stacks, spaces: AddressSpaces) -> tuple
 
 
 def _task_stack_pointer(kernel: Kernel, core: int) -> int | None:
-    """SP_EL0 of a core: the register itself is up to date only while another stack pointer is in use."""
+    """SP_EL0 of a core; while it is in use as the stack pointer, only SP has its current value."""
     state = kernel.machine.register("CPSR", core)
     if state is None:
         return None
@@ -197,7 +199,7 @@ class MappedPage:
 
 
 @dataclass(frozen=True)
-class StackList(Noticed, Timed, Scheduled):
+class StackList(Diagnosed, Timed, Scheduled):
     """All stacks, or one (`chosen`) with its newest events and its mapped pages."""
 
     json_fields = ("stacks", "running", "events", "mapped_pages", "tasks", "current_task", "time")
@@ -207,12 +209,12 @@ class StackList(Noticed, Timed, Scheduled):
     scheduler: Tasks | None
     clock: Clock
     recent: EventList | None
-    """The newest events of the one stack, with what the filter let through."""
+    """The newest events of the one stack."""
     mapped_pages: tuple[MappedPage, ...] | None
-    """With ID: what is mapped in the stack's range, highest first; null without ID, and in a kernel that has
+    """With ID: pages mapped in the stack's range, highest first; null without ID, and in a kernel that has
     no address spaces on record."""
     running: tuple[RunningStack, ...]
-    """Those of the stacks whose tasks the cores run, with their stack pointers at this moment."""
+    """The stacks whose tasks run on the cores, with their stack pointers at this moment."""
     chosen: DynamicStack | None = None
 
     @property
@@ -228,20 +230,21 @@ class StackList(Noticed, Timed, Scheduled):
 
 
 def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa: A002 (the user's word for it)
-    """Decode every stack, or the one with that ID. Raises `SelectionError` if no stack has it."""
+    """Decode every stack, or the one with an ID. Raises `SelectionError` if no stack has it."""
     kernel.note_change()
     stacks, tasks, clock = read_stacks(kernel), read_tasks(kernel), read_clock(kernel)
     if id is None:
-        running = read_running(kernel, stacks, kernel.beside(lambda: read_spaces(kernel), SPACES))
-        return StackList(stacks, tasks, clock, None, None, running, journal=kernel.journal)
+        spaces = kernel.without_missing_notes(lambda: read_spaces(kernel), SPACES)
+        running = read_running(kernel, stacks, spaces)
+        return StackList(stacks, tasks, clock, None, None, running, diagnostics=kernel.diagnostics)
     chosen = tuple(stack for stack in stacks.stacks if stack.id == id)
     if not chosen:
         known = ", ".join(str(stack.id) for stack in stacks.stacks)
         raise SelectionError(f"no stack with ID {id} (known: {known or 'none'})")
     shown = replace(stacks, stacks=chosen)
-    spaces = kernel.beside(lambda: read_spaces(kernel), SPACES)
+    spaces = kernel.without_missing_notes(lambda: read_spaces(kernel), SPACES)
     if not has_events(kernel):
-        kernel.lack("events")
+        kernel.note_missing("events")
     return StackList(
         shown,
         tasks,
@@ -250,6 +253,7 @@ def read_stack_list(kernel: Kernel, id: int | None = None) -> StackList:  # noqa
         None if spaces.spaces is None else _mapped_pages(kernel, chosen[0]),
         read_running(kernel, shown, spaces),
         chosen[0],
+        diagnostics=kernel.diagnostics,
     )
 
 
@@ -260,18 +264,44 @@ def _mapped_pages(kernel: Kernel, stack: DynamicStack) -> tuple[MappedPage, ...]
         return ()
     space = read_spaces(kernel).of(stack.owner)
     if space is None or space.table is None:
-        kernel.journal.find(stack.label, f"an address space of its owner, task {stack.owner}", "none active")
+        kernel.diagnostics.add_finding(
+            stack.label, f"an address space of its owner, task {stack.owner}", "none active"
+        )
         return ()
     mapping = read_space_map(kernel, space, (guard, base))
-    permissions = Permissions(kernel.regime)
+    permissions = El0Permissions(kernel.regime)
     return tuple(
         MappedPage(start, leaf.physical, leaf.size, permissions.el0(leaf))
         for start, leaf in sorted(mapping.pages.items(), reverse=True)
     )
 
 
+def stack_bytes(kernel: Kernel, number: int) -> bytes | None:
+    """The bytes of the record of the stack with an ID; None if there is no such record."""
+    if kernel.has_debugger_interface:
+        return kernel.read_element(_STACKS, number - 1)
+    type_ = stack_type(kernel)
+    field = kernel.read_field(MANAGER, _STACKS)
+    for slot, values in enumerate(field.value if field else ()):
+        if isinstance(values, dict) and values.get("id") == number and type_ is not None:
+            raw = kernel.read_element(_STACKS, slot) or b""
+            return raw[type_.offset : type_.offset + type_.type.size]
+    return None
+
+
+def stack_type(kernel: Kernel) -> Field | None:
+    """The type of a stack's record, and its offset within a slot; None if there are no stacks."""
+    static = kernel.static(MANAGER)
+    field, _ = locate_held(static.type, _STACKS)
+    array = unwrap(field.type) if field is not None else None
+    element = array.element if isinstance(array, Array) else None
+    if isinstance(element, Option):
+        return element.value
+    return None if element is None else Field("", 0, element)
+
+
 def offered_ids(target: Target) -> list[int]:
-    """For completion: the ids of the stacks that exist."""
+    """For completion: the IDs of the stacks that exist."""
     if target.kernel is None:
         return []
     return [stack.id for stack in read_stacks(target.kernel).active if stack.id is not None]

@@ -1,13 +1,13 @@
-"""The kernel's counters: `DynamicMemoryStats` and those of its parts, and how fast they move."""
+"""The kernel's counters: `DynamicMemoryStats` and those of the manager's parts, and their rates."""
 
 from __future__ import annotations
 
-from gdbplugin.kernel.clock import Clock, Timed, read_clock
-from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.diagnostics import Diagnosed
+from gdbplugin.kernel.interface import CONSOLE_INPUT, Clock, Timed, read_clock
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.records import asdict, dataclass
 
-# By the name they are shown under: the field of the manager.
+# The name that is shown, and the path within the manager.
 _COUNTERS = {
     "lazy_zero_faults": "lazy_allocator.zero_fault_count",
     "lazy_allocate_faults": "lazy_allocator.allocate_fault_count",
@@ -25,6 +25,7 @@ _COUNTERS = {
     "asid_rollovers": "context_switcher.asids.rollover_count",
     "events_recorded": "events.recorded",
 }
+_CONSOLE_COUNTERS = {"console_overruns": "overrun_count", "console_line_errors": "line_error_count"}
 _HISTORY = "counters"
 
 
@@ -61,9 +62,9 @@ class Changes:
     json_fields = ("seconds", "changes", "per_second")
 
     seconds: float
-    """Of the kernel's own timer."""
+    """Seconds between the two looks, by the kernel's own timer."""
     changes: dict[str, int]
-    """Of every counter, by name."""
+    """The change of every counter, by name."""
 
     @property
     def per_second(self) -> dict[str, float]:
@@ -72,10 +73,10 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class Counters(Noticed, Timed):
-    """All counters there are. `since` is None where no earlier stop is known to compare with.
+class Counters(Diagnosed, Timed):
+    """All counters that this kernel has.
 
-    `enabled` is of other kernels of this design, whose memory management can be switched off.
+    `enabled` is for other kernels of the design, whose memory management can be switched off.
     """
 
     json_fields = ("changing", "enabled", "stats", "counters", "time", "since")
@@ -84,7 +85,7 @@ class Counters(Noticed, Timed):
     """DynamicMemoryStats, by the kernel's field names."""
     counters: dict[str, int | None]
     """More counters since boot, by name: lazy page faults by what they did, frames, switches, invalidations,
-    ASIDs, events, ticks."""
+    ASIDs, events, ticks, lost input of the console."""
     clock: Clock
     since: Changes | None
     """What changed since the last look at an earlier stop; null if there was none."""
@@ -96,20 +97,23 @@ class Counters(Noticed, Timed):
 
 def read_statistics(kernel: Kernel) -> DynamicMemoryStats:
     """Decode the statistics."""
-    part = kernel.part(MANAGER, "stats")
-    return kernel.record(DynamicMemoryStats, part.fields if part else None, "statistics")
+    field = kernel.read_field(MANAGER, "stats")
+    return kernel.make_record(DynamicMemoryStats, field.fields if field else None, "statistics")
 
 
 def read_other_counters(kernel: Kernel) -> dict[str, int | None]:
-    """Decode the counters of the manager's parts, and the scheduler's ticks."""
-    counters = {name: kernel.integer(MANAGER, path) for name, path in _COUNTERS.items()}
+    """Decode the counters of the manager's parts, the scheduler's ticks, and the console's lost input."""
+    counters = {name: kernel.read_integer(MANAGER, path) for name, path in _COUNTERS.items()}
     if kernel.layout.static(SCHEDULER) is not None:
-        counters["ticks"] = kernel.integer(SCHEDULER, "tick_count")
+        counters["ticks"] = kernel.read_integer(SCHEDULER, "tick_count")
+    if kernel.layout.static(CONSOLE_INPUT) is not None:
+        for name, path in _CONSOLE_COUNTERS.items():
+            counters[name] = kernel.read_integer(CONSOLE_INPUT, path)
     return counters
 
 
 def read_counters(kernel: Kernel) -> Counters:
-    """Decode every counter, and compare with those that were last read at an earlier stop."""
+    """Decode every counter, and compare it with its last value from an earlier stop."""
     changing = kernel.note_change()
     stats, clock = read_statistics(kernel), read_clock(kernel)
     counters = read_other_counters(kernel)
@@ -117,22 +121,24 @@ def read_counters(kernel: Kernel) -> Counters:
     since = _compare(kernel.history.earlier(_HISTORY), values, clock)
     kernel.history.keep(_HISTORY, (values, clock))
     kernel.history.keep("events", counters["events_recorded"])
-    return Counters(stats, counters, clock, since, changing, _read_enabled(kernel), journal=kernel.journal)
+    return Counters(
+        stats, counters, clock, since, changing, _read_enabled(kernel), diagnostics=kernel.diagnostics
+    )
 
 
 def _read_enabled(kernel: Kernel) -> bool | None:
-    part = kernel.part(MANAGER, "enabled") if kernel.has(MANAGER, "enabled") else None
-    found = None if part is None else kernel.checked(part.value, "enabled")
-    if part is None and not kernel.keeps_promises:
-        kernel.lack("enabled")
-    # An atomic one is a number to its type.
+    field = kernel.read_field(MANAGER, "enabled") if kernel.has(MANAGER, "enabled") else None
+    found = None if field is None else kernel.valid_or_none(field.value, "enabled")
+    if field is None and not kernel.has_debugger_interface:
+        kernel.note_missing("enabled")
+    # The type of an atomic flag is a number.
     return bool(found) if found in (0, 1) else None
 
 
 def _compare(
     earlier: tuple[dict[str, int | None], Clock] | None, values: dict[str, int | None], clock: Clock
 ) -> Changes | None:
-    """The changes since then; None if that was another run of the machine, or no time has passed."""
+    """The changes since then; None if no time has passed, or the machine has started anew."""
     if earlier is None:
         return None
     before, then = earlier

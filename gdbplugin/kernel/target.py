@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.kernel import Kernel, SelectionError
-from gdbplugin.machine import Machine, MachineError
+from gdbplugin.kernel.diagnostics import Diagnostics
+from gdbplugin.kernel.kernel import Kernel
+from gdbplugin.machine import Machine, MachineError, SelectionError
 from gdbplugin.records import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gdbplugin.aarch64.unwind import CallFrames
     from gdbplugin.kernel.kernel_test import KernelTest
+    from gdbplugin.layout.code import CodeMap
 
 _LARGEST = (1 << 64) - 1
 
@@ -32,7 +34,7 @@ class Symbols(Protocol):
 
 
 class NoSymbols:
-    """A program of which nothing is known."""
+    """A program whose names are not known."""
 
     def address(self, name: str) -> int | None:
         """See `Symbols`."""
@@ -52,17 +54,21 @@ class NoSymbols:
 class Target:
     """The machine, the number of the core that the user has selected, and TinyOS if that is what runs.
 
-    What is noticed during one command goes into `journal`. Whether TinyOS runs is read only when `kernel` or
+    Findings and notes of one command go into `diagnostics`. TinyOS is looked for only when `kernel` or
     `required_kernel` is first used. Front ends derive from this class: a debugger evaluates expressions,
     disassembles, and can let the target run.
     """
 
     def __init__(
-        self, machine: Machine | None, core: int | None, journal: Journal, find_kernel: Callable[[], Kernel]
+        self,
+        machine: Machine | None,
+        core: int | None,
+        diagnostics: Diagnostics,
+        find_kernel: Callable[[], Kernel],
     ) -> None:
         self._machine = machine
         self._core = core
-        self.journal = journal
+        self.diagnostics = diagnostics
         self._find_kernel = find_kernel
         self._kernel: Kernel | None = None
         self._reason: MachineError | None = None
@@ -70,13 +76,13 @@ class Target:
     @property
     def machine(self) -> Machine:
         """The stopped machine."""
-        assert self._machine is not None, "who gives none overrides this"
+        assert self._machine is not None, "a subclass that gives no machine overrides this"
         return self._machine
 
     @property
     def core(self) -> int:
         """The number of the selected core."""
-        assert self._core is not None, "who gives none overrides this"
+        assert self._core is not None, "a subclass that gives no core overrides this"
         return self._core
 
     @property
@@ -88,16 +94,17 @@ class Target:
             return None
 
     def required_kernel(self) -> Kernel:
-        """TinyOS; raises the `MachineError` that says why there is none."""
-        if self._kernel is None:
-            if self._reason is None:
-                try:
-                    self._kernel = self._find_kernel()
-                    self._kernel.regime  # noqa: B018 (found now, or not at all)
-                    return self._kernel
-                except MachineError as error:
-                    self._kernel, self._reason = None, error
+        """TinyOS; raises a `MachineError` that says why there is none."""
+        if self._reason is not None:
             raise self._reason
+        if self._kernel is None:
+            try:
+                kernel = self._find_kernel()
+                kernel.regime  # noqa: B018 (raises now if it is not TinyOS, or not ready)
+            except MachineError as error:
+                self._reason = error
+                raise
+            self._kernel = kernel
         return self._kernel
 
     @property
@@ -105,26 +112,61 @@ class Target:
         """The names of the loaded program."""
         return NoSymbols()
 
+    @property
+    def code(self) -> CodeMap | None:
+        """The functions and lines of the loaded program; None if they are not known."""
+        return None
+
+    @property
+    def call_frames(self) -> CallFrames | None:
+        """The call frame information of the loaded program; None if it has none."""
+        return None
+
     def disassemble(self, core: int, address: int, word: int) -> str | None:
-        """The text of the instruction `word` at a virtual address; None where it cannot be disassembled."""
+        """The text of the instruction `word` at a virtual address; None if it cannot be disassembled."""
         del core, address, word
         return None
 
     def address(self, text: int | str) -> int:
         """The value of an address or expression, 64 bits; raises `SelectionError`."""
-        if isinstance(text, int):
-            return text & _LARGEST
-        return self._evaluate(text)
+        if isinstance(text, str):
+            return self._evaluate(text)
+        if not isinstance(text, int) or not 0 <= text <= _LARGEST:
+            raise SelectionError(f"{text!r} is not an address of 64 bits")
+        return text
 
     def range(self, given: Sequence[int | str | None]) -> tuple[int, int]:
         """Start and exclusive end of `(start, end)` or `(start, None, size)`; raises `SelectionError`."""
         start, end, *size = given
         first = self.address(start or 0)
-        last = first + self.address(size[0] or 0) if size else self.address(end or 0)
+        if size:
+            last = first + self.address(size[0] or 0)
+        else:
+            last = end if end == _LARGEST + 1 else self.address(end or 0)
+        words = f"{_text(start)}+{_text(size[0])}" if size else f"{_text(start)}..{_text(end)}"
+        if last > _LARGEST + 1:
+            raise SelectionError(f'"{words}" goes beyond the last address, {_LARGEST:#x}')
         if last <= first:
-            words = f"{_text(start)}+{_text(size[0])}" if size else f"{_text(start)}..{_text(end)}"
             raise SelectionError(f'"{words}" is an empty range: END must be greater than START')
         return first, last
+
+    def memory_parts(self) -> tuple[int, Iterator[tuple[int, bytes]]]:
+        """The size of the machine's memory, and its parts that may not be zero: address and bytes."""
+        raise MachineError("all of the memory can be read only from a live machine")
+
+    def open_dump(self, file: str, registers: Mapping[str, int]) -> Any:
+        """Open a dump in place of another, with registers that it lacks; returns what was opened."""
+        del file, registers
+        raise MachineError("a dump can be opened only by a debugger, or as a session")
+
+    def show_task_threads(self, wanted: bool | None) -> Any:
+        """Show each task as a thread from now on, or no longer; None leaves it. Returns what is shown."""
+        del wanted
+        raise MachineError("tasks can be shown as threads only by a debugger")
+
+    def console_text(self) -> str:
+        """The end of what the kernel has printed, as far as it is known here."""
+        return ""
 
     def run_test(self, test: KernelTest) -> Any:
         """Let the target run one of the kernel's own tests; returns what it changed."""

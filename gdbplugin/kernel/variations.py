@@ -1,8 +1,8 @@
-"""How other kernels of the design differ: shapes of types, locks, and what they lack."""
+"""How other kernels of the design differ: types of fields, locks, and missing fields."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from gdbplugin.layout.decode import value
 from gdbplugin.layout.types import (
@@ -19,7 +19,8 @@ from gdbplugin.layout.types import (
 )
 from gdbplugin.records import Protocol, replace
 
-_WIDEST = 8
+_MAXIMUM_INTEGER_BYTES = 8
+# What our fields of these names hold.
 _INTEGERS = frozenset(
     {
         *("id", "owner", "base_address", "current_size", "max_size", "growth_count", "shrink_count"),
@@ -42,8 +43,8 @@ _LISTS = frozenset({"thresholds", "strategies", "spaces", "ranges", "entries"})
 _RECORDS = frozenset({"asids", "invalidations"})
 
 
-def fitting(struct: Struct) -> Struct:
-    """The struct with other names for fields that are called like ours and hold something else."""
+def hide_mismatched_fields(struct: Struct) -> Struct:
+    """The struct; a field that has a name of ours but holds something else gets another name."""
     fields = tuple(
         field if _fits(field, struct) else Field(f"{field.name} (of another type)", field.offset, field.type)
         for field in struct.fields
@@ -51,15 +52,15 @@ def fitting(struct: Struct) -> Struct:
     return Struct(struct.name, struct.size, fields)
 
 
-def with_fitting_records(type_: Type, is_record: Callable[[Struct], bool], depth: int) -> Type:
-    """A type whose records, in arrays and wrappers, are as from `fitting`."""
+def hide_mismatched_in_records(type_: Type, is_record: Callable[[Struct], bool], depth: int) -> Type:
+    """The type, with `hide_mismatched_fields` applied to its records, also in arrays and wrappers."""
     if depth == 0:
         return type_
     if isinstance(type_, Array):
-        return Array(with_fitting_records(type_.element, is_record, depth - 1), type_.count)
+        return Array(hide_mismatched_in_records(type_.element, is_record, depth - 1), type_.count)
     if isinstance(type_, Option):
-        return with_value(type_, with_fitting_records(type_.value.type, is_record, depth - 1))
-    return _struct(type_, is_record, depth) if isinstance(type_, Struct) else type_
+        return with_value(type_, hide_mismatched_in_records(type_.value.type, is_record, depth - 1))
+    return _hide_in_struct(type_, is_record, depth) if isinstance(type_, Struct) else type_
 
 
 def with_value(option: Option, type_: Type) -> Option:
@@ -67,18 +68,19 @@ def with_value(option: Option, type_: Type) -> Option:
     return replace(option, value=Field(option.value.name, option.value.offset, type_))
 
 
-def _struct(struct: Struct, is_record: Callable[[Struct], bool], depth: int) -> Struct:
+def _hide_in_struct(struct: Struct, is_record: Callable[[Struct], bool], depth: int) -> Struct:
     if is_record(struct):
-        return fitting(struct)
+        return hide_mismatched_fields(struct)
     fields = tuple(
-        Field(field.name, field.offset, with_fitting_records(field.type, is_record, depth - 1))
+        Field(field.name, field.offset, hide_mismatched_in_records(field.type, is_record, depth - 1))
         for field in struct.fields
     )
     return Struct(struct.name, struct.size, fields)
 
 
 def _fits(field: Field, struct: Struct) -> bool:
-    name, type_ = field.name, content(field.type)
+    """Whether a field holds what ours of that name holds; True if we have none of that name."""
+    name, type_ = field.name, innermost_type(field.type)
     if name in _INTEGERS:
         return _is_integer(type_) and field.offset + field.type.size <= struct.size
     if name in _FLAGS:
@@ -88,7 +90,7 @@ def _fits(field: Field, struct: Struct) -> bool:
     if name in _LISTS_OF_INTEGERS:
         return isinstance(type_, Array) and _is_integer(type_.element)
     if name in _LISTS:
-        return isinstance(type_, Array) and isinstance(content(type_.element), Struct)
+        return isinstance(type_, Array) and isinstance(innermost_type(type_.element), Struct)
     return name not in _RECORDS or isinstance(type_, Struct)
 
 
@@ -96,12 +98,12 @@ def _is_integer(type_: Type) -> bool:
     return (
         isinstance(type_, Scalar)
         and type_.kind in ("unsigned", "signed", "pointer")
-        and 0 < type_.size <= _WIDEST
+        and 0 < type_.size <= _MAXIMUM_INTEGER_BYTES
     )
 
 
-def content(type_: Type) -> Type:
-    """What a type is without wrappers and Options around it."""
+def innermost_type(type_: Type) -> Type:
+    """The type without wrappers and Options around it."""
     type_ = unwrap(type_)
     while isinstance(type_, Option):
         type_ = unwrap(type_.value.type)
@@ -115,7 +117,7 @@ _STACK_GROWTH = "details of stack growth"
 _LAZY_COUNTS = "counts in the lazy allocator"
 _BY_FRAMES = "pressure levels by free frames"
 _INVALIDATIONS = "counts of TLB invalidations"
-# By the path within the manager, or by the record and its field; what is there counts for all within it.
+# Keys are paths within the manager, or a record and its field. A path stands for everything within it, too.
 _WORDS = {
     "enabled": "enabled flag",
     "frames": POOL,
@@ -154,8 +156,8 @@ _WORDS = {
 }
 
 
-def worded(path: str) -> str:
-    """What a kernel lacks that has no field of that path; where there is no word for it, the field's name."""
+def describe_missing(path: str) -> str:
+    """Words for a missing field, by its path or a path around it; if there are none, the field's name."""
     within = path
     while within:
         if within in _WORDS:
@@ -164,13 +166,12 @@ def worded(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def together(lacking: Iterable[str], names: tuple[str, ...], whole: str) -> list[str]:
-    """What is lacking of the design's fields of these names: `whole` where it is all of them."""
-    missing = list(lacking)
+def group_missing(missing: list[str], names: tuple[str, ...], whole: str) -> list[str]:
+    """The missing ones of the names; only `whole` if all of them are missing."""
     return [whole] if len(missing) == len(names) else missing
 
 
-# The words of locks that are known: a flag; the ticket given out next, and the one that is served.
+# Fields of the known kinds of lock: a flag, or the next ticket and the one being served.
 _LOCKS = (("lock",), ("locked",), ("next_ticket", "next_serving"))
 
 
@@ -182,7 +183,7 @@ class Memory(Protocol):
 
 
 def is_locked(static: Static, memory: Memory) -> bool:
-    """Whether the lock is held: its flag is set, or its two tickets differ. False for a lock not known."""
+    """Whether a static's lock is held: its flag is set, or its tickets differ. False for unknown locks."""
     fields = {field.name: field for field in _scalars_around(static.type)}
     for names in _LOCKS:
         if all(name in fields for name in names):
@@ -196,7 +197,7 @@ def _number(static: Static, field: Field, memory: Memory) -> object:
 
 
 def _scalars_around(type_: Type) -> list[Field]:
-    """The numbers beside what a static wraps, with their offsets."""
+    """The numbers in the wrappers around the manager, such as a lock's state, with their offsets."""
     found: list[Field] = []
     offset = 0
     while isinstance(type_, Struct) and type_.field("stack_manager") is None:

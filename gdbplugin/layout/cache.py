@@ -1,4 +1,4 @@
-"""Layouts kept on disk by build-id, so that the DWARF of a file is parsed only once.
+"""Layouts and code maps kept on disk by build-id, so that the DWARF of a file is parsed only once.
 
 They are in `tinyos-gdb` below `XDG_CACHE_HOME` or `~/.cache`. If that cannot be read or written, the DWARF is
 parsed again.
@@ -6,6 +6,7 @@ parsed again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -31,6 +32,8 @@ from gdbplugin.layout.types import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from gdbplugin.layout.code import CodeMap
 
 FORMAT = 3
 CRATES = ("tinyos", "kernel")
@@ -71,14 +74,8 @@ def load(
     Raises `LayoutError` if the file is unusable or has no debug information.
     """
     debug = find_debug_file(path, debug_directories)
-    try:
-        build_id = build_id_of(debug)
-    except ElfError as error:
-        raise LayoutError(str(error)) from error
-    place = None
-    directory = directory or cache_directory()
-    if build_id and directory is not None:
-        place = directory / f"{build_id.hex()}-{_selection(crates, names)}-{FORMAT}.json"
+    place = _place(debug, f"{_selection(crates, names)}-{FORMAT}", directory)
+    if place is not None:
         known = _restore(place)
         if known is not None:
             return known
@@ -87,9 +84,46 @@ def load(
     from gdbplugin.layout.dwarf import read_statics
 
     statics, problems = read_statics(debug, crates, names)
-    if place is not None and not problems:
-        _keep(place, statics)
+    # Nothing is kept for a name that the file does not have, for there are very many such names.
+    if place is not None and not problems and (statics or names is None):
+        _keep(place, dumps(statics))
     return StaticTable(statics, problems)
+
+
+def load_code(
+    path: Path, directory: Path | None = None, debug_directories: Sequence[Path] = DIRECTORIES
+) -> CodeMap:
+    """The functions and lines of an ELF file, from the cache or from its DWARF, as `load` does it.
+
+    What could not be read is among the map's problems. Raises `LayoutError` if the file is unusable or has
+    no debug information.
+    """
+    from gdbplugin.layout.code import CodeMap, CodeTables
+
+    debug = find_debug_file(path, debug_directories)
+    place = _place(debug, f"code-{FORMAT}", directory)
+    if place is not None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return CodeMap(CodeTables.from_json(json.loads(place.read_text("utf-8"))))
+    _require_pyelftools()
+    from gdbplugin.layout.code_reader import read_code
+
+    code = read_code(debug)
+    if place is not None and not code.problems:
+        _keep(place, json.dumps(code.tables.to_json(), separators=(",", ":")))
+    return code
+
+
+def _place(debug: Path, kind: str, directory: Path | None) -> Path | None:
+    """The file of a cache entry; None if the file with the DWARF has no build-id, or there is no cache."""
+    try:
+        build_id = build_id_of(debug)
+    except ElfError as error:
+        raise LayoutError(str(error)) from error
+    directory = directory or cache_directory()
+    if not build_id or directory is None:
+        return None
+    return directory / f"{build_id.hex()}-{kind}.json"
 
 
 def _require_pyelftools() -> None:
@@ -135,7 +169,7 @@ def _restore(place: Path) -> StaticTable | None:
         return None
 
 
-def _keep(place: Path, statics: Mapping[str, Static]) -> None:
+def _keep(place: Path, text: str) -> None:
     """Write a cache entry in one step, so that no reader sees half of it."""
     # Not at the top: only needed when the DWARF was parsed.
     import tempfile
@@ -144,7 +178,7 @@ def _keep(place: Path, statics: Mapping[str, Static]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as directory:
             new = Path(directory, place.name)
-            new.write_text(dumps(statics), "utf-8")
+            new.write_text(text, "utf-8")
             os.replace(new, place)
     except OSError:
         return

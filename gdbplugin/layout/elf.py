@@ -104,6 +104,21 @@ class ElfImage:
                     return segment.physical + inside, cut(file, start, length, self.path, "its entry point")
         raise ElfError(f"{self.path} has nothing loaded at its entry point")
 
+    def difference(self, read_physical: Callable[[int, int], bytes | None]) -> str:
+        """Why a machine does not run this file, in one line; empty if it does.
+
+        `read_physical` takes a physical address and a length, and returns None if nothing can be read there.
+        """
+        address, expected = self.fingerprint()
+        found = read_physical(address, len(expected))
+        if found == expected:
+            return ""
+        instead = "cannot be read there" if found is None else f"has {found[:8].hex()}…"
+        return (
+            f"{self.path} is not what the machine runs: at physical {address:#x} it has "
+            f"{expected[:8].hex()}…, the machine {instead}; load the ELF that was booted"
+        )
+
 
 def require_whole(file: BinaryIO, offset: int, size: int, path: Path | str, what: str) -> None:
     """Raise `ElfError` unless the whole part is in the file."""
@@ -357,14 +372,20 @@ def _decompressor(compression: int | None) -> tuple[Callable[[], Any], type[Exce
         raise ElfError(
             f"has unknown compression {compression}: decompress it (objcopy --decompress-debug-sections)"
         )
-    # In Python since 3.14; a package has the same for older versions.
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
+    module = zstd_module()
+    if module is not None:
         return module.ZstdDecompressor, module.ZstdError
     raise ElfError(
         "is compressed with zstd, which this Python cannot decompress: install the package backports.zstd "
         "for it, or decompress the file (objcopy --decompress-debug-sections)"
     )
+
+
+def zstd_module() -> Any:
+    """The module for zstd, in Python since 3.14, and in a package for older ones; None if there is none."""
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    return None

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gdbplugin.commands import COMMANDS
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 
 BY_WORD = {command.word: command for command in COMMANDS}
 """Word -> command of the plugin."""
 BY_LETTER = {command.letter: command for command in COMMANDS if command.letter}
 """Letter, as in the kernel's own shell -> command of the plugin."""
 
-VIEWS = {BY_WORD[word].letter: word for word in ("stats", "stacks", "lazy", "pressure", "events")}
+VIEWS = {
+    **{BY_WORD[word].letter: word for word in ("stats", "stacks", "lazy", "pressure", "events")},
+    "t": "tasks",  # As in the kernel's main menu.
+}
 """Letter -> name of the full-screen views."""
 
 _VIEW_LIST = ", ".join(f"{letter} {name}" for letter, name in VIEWS.items())
@@ -30,19 +33,26 @@ OWN = {
 
 _OWN_HELP = {
     "console": """console TEXT
+
 Type TEXT to the kernel's own shell, as at its serial console: `console *t`, `console spawn worker`.
 The kernel must be running. Its output is shown with a bar in front, now and at any later time.""",
     "live": f"""live [VIEW]
+
 Open a full-screen view that follows the kernel while it runs, without stopping it.
 VIEW is a letter or a name: {_VIEW_LIST}.
 q closes the view; ? lists the other keys.""",
     "help": """help [COMMAND]
+
 List all commands, or explain COMMAND.""",
     "interrupt": """interrupt
+
 Stop the kernel and leave it stopped, as Ctrl-C does; `stop` does the same. `continue` lets it run.""",
     "restart": """restart
-End this session and start a new one in the same way: boot the kernel again, or attach to it again.""",
+
+End this session and start a new one in the same way: boot the kernel again, or attach to it again. Your
+breakpoints are set again.""",
     "quit": """quit
+
 End the session: GDB, and QEMU if the session started it. Ctrl-D does the same.""",
 }
 
@@ -263,11 +273,24 @@ def no_view(text: str) -> str:
     return f'no view "{text}" (known: {_VIEW_LIST})'
 
 
-def help_text(topic: str) -> str | None:
+def help_text(topic: str, style: Style) -> str | None:
     """The help for a command of the REPL or of the plugin (`tinyos …`); None for any other topic."""
     command = BY_WORD.get(topic.removeprefix("tinyos "))
     text = command.help if command is not None else _OWN_HELP.get(topic)
-    return text + "\n" if text is not None else None
+    if text is None:
+        return None
+    paragraphs: list[str] = []
+    for line in text.splitlines():
+        if paragraphs and paragraphs[-1] and line and not line.startswith(" "):
+            paragraphs[-1] += f" {line}"
+        else:
+            paragraphs.append(line)
+    lines = [
+        part
+        for paragraph in paragraphs
+        for part in style.wrapped(paragraph, "" if paragraph[:1].isalnum() else "      ") or [""]
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def overview(style: Style) -> str:

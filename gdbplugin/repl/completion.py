@@ -83,8 +83,8 @@ def _arguments(typed: str, source: Source, in_submenu: bool) -> Iterator[Offer]:
     if command is None:
         return
     found = parsing.complete(command, rest, source.offered_values)
-    if isinstance(found, parsing.Expression):
-        yield from _of_gdb(f"print {rest.rpartition(' ')[2]}", source)
+    if isinstance(found, parsing.GdbWords):
+        yield from _of_gdb(f"{found.command} {rest.rpartition(' ')[2]}", source)
     else:
         yield from (Offer(text, len(rest.rpartition(" ")[2])) for text in found)
 

@@ -59,6 +59,20 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="HOST:PORT",
         help="attach to the gdbstub of a running kernel; boot nothing",
     )
+    add("--dump", type=Path, metavar="FILE", help="open a dump, of tinyos-gdb or of QEMU; boot nothing")
+    add(
+        "--register",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a register that the dump lacks, for all cores; repeatable",
+    )
+    add(
+        "--dump-on-failure",
+        type=Path,
+        metavar="DIR",
+        help="write a dump into this folder when the kernel fails",
+    )
     add("--kernel", type=Path, metavar="ELF", help="the kernel's ELF ($TINYOS_KERNEL, or build/kernel.elf)")
     add("--manager", default="", metavar="PATH", help="the static that holds the memory manager")
     add("--image", type=Path, metavar="FILE", help="boot this flat image, with the symbols of the ELF")
@@ -79,23 +93,38 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _require_fitting(options: argparse.Namespace) -> None:
     """Refuse options that exclude each other, before anything is started."""
-    if options.connect and (options.image or options.port is not None):
-        raise SessionError("--connect boots nothing: leave out --image and --port")
-    if options.gdb and (options.connect or options.commands or options.json):
-        raise SessionError("--gdb boots a kernel, for a prompt: leave out --connect, --json and commands")
+    if options.connect and options.dump:
+        raise SessionError("--connect and --dump exclude each other: give only one of them")
+    if options.register and not options.dump:
+        raise SessionError("--register is for a dump: give it with --dump FILE")
+    for name in ("connect", "dump"):
+        if getattr(options, name) and (options.image or options.port is not None):
+            raise SessionError(f"--{name} boots nothing: leave out --image and --port")
+    if options.gdb and (options.connect or options.dump or options.commands or options.json):
+        raise SessionError(
+            "--gdb boots a kernel, for a prompt: leave out --connect, --dump, --json, commands"
+        )
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.console is not None:
         return attach_terminal(options.console)
     session_options = SessionOptions(
-        options.kernel, options.image, options.port, options.connect, options.manager
+        options.kernel,
+        options.image,
+        options.port,
+        options.connect,
+        options.manager,
+        options.dump,
+        options.register,
     )
     if options.gdb:
         with session_options.start() as session:
             return run_gdb(session)
     interactive = not options.commands and sys.stdin.isatty()
-    repl_options = ReplOptions(interactive=interactive, json=options.json, timeout=options.timeout)
+    repl_options = ReplOptions(
+        interactive=interactive, json=options.json, timeout=options.timeout, dumps=options.dump_on_failure
+    )
     if interactive and options.json:
         raise SessionError("--json needs commands: give them with -c or on standard input")
     styles = style_of(sys.stdout), style_of(sys.stderr)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from gdbplugin.render.style import Style, is_dumb
+from gdbplugin.render import Style, is_dumb
 
 _SECONDS_BEFORE_PROGRESS = 0.5
 _PROGRESS_SECONDS = 1.0

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
+from gdbplugin.programs import gdb_environment
 from gdbplugin.repl.output import without_echo
 from gdbplugin.repl.repl import Outcome, Repl
 from gdbplugin.repl.target import RefusedError
 from gdbplugin.session import SessionError, TinyOS, process
-from gdbplugin.session.gdb_program import PLUGIN, find_gdb, gdb_environment
-from gdbplugin.session.process import passed_to_child
+from gdbplugin.session.process import PLUGIN, find_gdb, passed_to_child
 
 _REFRESH_SECONDS = 0.5
 

@@ -91,16 +91,22 @@ class Prompt(BasePrompt):
 
     def _listen(self) -> None:
         self._repl.session.pump.drain()
+        self._notice_end()
+        self._refresh()
+
+    def _notice_end(self) -> None:
+        """Say once that the session was lost, and stop listening to it."""
         self._tell_lost(self._show_above_line)
         if self._repl.end_reason is not None:
             # Its streams are at their end: they would be ready for ever.
             asyncio.get_running_loop().remove_reader(self._repl.session.pump.fileno())
-        self._refresh()
 
     async def _keep_refreshing(self) -> None:
         while True:
             if self._reader is not None:
                 await self._reader.ask_qemu()
+            # A program's exit status may come after the end of its streams, which `_listen` sees.
+            self._notice_end()
             self._refresh()
             await asyncio.sleep(_REFRESH_SECONDS)
 

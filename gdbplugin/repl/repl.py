@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gdbplugin.commands.descriptor import Parameter
+from gdbplugin.commands.parsing import nearest
 from gdbplugin.repl.command_line import (
+    BY_WORD,
+    OWN,
     Action,
     ConsoleInput,
     Continue,
@@ -30,10 +35,11 @@ from gdbplugin.repl.command_line import (
     parse,
 )
 from gdbplugin.repl.output import Output
-from gdbplugin.repl.target import RefusedError, Target
+from gdbplugin.repl.target import RefusedError, TargetControl
 from gdbplugin.session import CommandFailedError, QemuOptions, SessionError, TinyOS
-from gdbplugin.session.gdb_program import find_gdb
+from gdbplugin.session.connection import registers_in
 from gdbplugin.session.kernel_file import default_kernel
+from gdbplugin.session.process import find_gdb
 from gdbplugin.session.streams import escaped
 
 # Actions that print nothing, or a JSON object of their own.
@@ -62,11 +68,18 @@ class SessionOptions:
     """Attach to the gdbstub at this address, and boot nothing."""
     manager: str = ""
     """The path of the kernel's memory manager, if several statics could be it."""
+    dump: Path | None = None
+    """Open this dump, and boot nothing."""
+    registers: Sequence[str] = ()
+    """Registers that the dump lacks, as `NAME=VALUE`."""
 
     def start(self) -> TinyOS:
         """Start a session with GDB attached. Raises a `SessionError`."""
         # GDB is needed last; if it is missing, say so before anything is started.
         find_gdb()
+        if self.dump is not None:
+            given = registers_in(self.registers)
+            return TinyOS.open_dump(self.dump, self.kernel, registers=given, manager=self.manager)
         if self.address is not None:
             return TinyOS.attach(self.address, self.kernel, manager=self.manager)
         kernel = self.kernel or default_kernel()
@@ -91,6 +104,8 @@ class ReplOptions:
     """Print one JSON object for each line."""
     timeout: float = 60.0
     """The time limit of a line in seconds, if not interactive."""
+    dumps: Path | None = None
+    """The folder for a dump of a kernel that has failed; None for no dumps."""
 
 
 class Repl:
@@ -114,6 +129,7 @@ class Repl:
 
     def close(self) -> None:
         """End the session. What GDB prints then is not shown."""
+        self._dump_failure()
         with self.output.captured():
             self.session.close()
 
@@ -136,7 +152,10 @@ class Repl:
                 self.output.complain(self._warnings)
             return outcome
         except CommandFailedError as error:
-            return self._fail(text, self.end_reason or error.reason, error.output)
+            reason = error.reason
+            if reason.startswith("Undefined command: "):
+                reason += nearest(text.split()[0], (*BY_WORD, *OWN))
+            return self._fail(text, self.end_reason or reason, error.output)
         except RefusedError as error:
             return self._fail(text, str(error))
         except SessionError as error:
@@ -147,6 +166,7 @@ class Repl:
             self.output.end_line()
             return Outcome.FAILED
         finally:
+            self._dump_failure()
             self.output.end_line()
             self.output.flush()
 
@@ -242,9 +262,8 @@ class Repl:
             self.output.warning(text)
 
     def _help(self, topic: str) -> None:
-        text = help_text(topic)
-        if text is None and not topic:
-            text = overview(self.output.style_now)
+        style = self.output.style_now
+        text = help_text(topic, style) if topic else overview(style)
         self.output.gdb(text if text is not None else self.target.text(f"help {topic}"))
 
     def _live(self, view: str) -> None:
@@ -272,14 +291,22 @@ class Repl:
     def _set_up(self) -> None:
         output, options = self.output, self._options
         self._columns = 0
-        self.target = Target(self.session, output, interactive=options.interactive, timeout=options.timeout)
+        self.target = TargetControl(
+            self.session, output, interactive=options.interactive, timeout=options.timeout
+        )
         output.complain(self.session.debugger_complaints)
+        opened = self.session.opened_dump
+        for note in opened.notes if opened is not None else ():
+            output.complain(note)
         gdb = self.session.debugger
         with output.captured():
             gdb.execute("set width 0")  # GDB does not wrap lines; the terminal may.
             gdb.execute(f"set tinyos unicode {'off' if output.style.plain else 'on'}")
             gdb.execute(f"set tinyos color {'on' if output.style.colour else 'off'}")
         gdb.on_output, gdb.on_warning = output.gdb, self._take_warning
+        # Only our kernel has a record of its failure.
+        watched = options.dumps and not self.session.is_attached and self.session.kernel.is_ours
+        self._failures = self.session.watch() if watched else None
         if options.interactive and not self.session.is_attached:
             console = self.session.console
             # The console serves one program: a second one is refused at once instead of waiting.
@@ -287,12 +314,40 @@ class Repl:
             output.kernel(console.transcript.rpartition("\n")[2])  # Its prompt: the next line begins with it.
             console.on_text = output.kernel
 
+    def _dump_failure(self) -> None:
+        """Write a dump, once, if the kernel has failed. It stays as it was then: it has halted."""
+        folder, watch = self._options.dumps, self._failures
+        if folder is None or watch is None or self.session.ended is not None or not watch.has_failed():
+            return
+        self._failures = None
+        place = folder / time.strftime("tinyos-%Y-%m-%d-%H%M%S.dump")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.session.dump(place)
+        except (OSError, SessionError) as error:
+            self.output.complain(f"the kernel has failed, and its dump cannot be written: {error}")
+        else:
+            self.output.complain(f"the kernel has failed; its dump is {place}")
+
     def _restart(self) -> None:
-        self.close()
-        self.in_submenu = False
-        self._start_error = "no session"
-        with self.output.progress("restart"):
-            self._start()
-        self._start_error = None
+        with tempfile.TemporaryDirectory() as folder:
+            kept = self._save_breakpoints(Path(folder) / "breakpoints")
+            self.close()
+            self.in_submenu = False
+            self._start_error = "no session"
+            with self.output.progress("restart"):
+                self._start()
+            self._start_error = None
+            if kept is not None:
+                with self.output.captured():
+                    self.target.gdb(f"source {kept}")
         if self._options.interactive:
-            self.output.say("a new session")
+            self.output.say("a new session, with the breakpoints of the last" if kept else "a new session")
+
+    def _save_breakpoints(self, file: Path) -> Path | None:
+        """Save the user's breakpoints as commands of GDB; None if there are none, or GDB has ended."""
+        if self.end_reason is not None:
+            return None
+        with self.output.captured(), contextlib.suppress(SessionError):
+            self.session.gdb(f"save breakpoints {file}")
+        return file if file.exists() else None

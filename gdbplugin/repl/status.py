@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gdbplugin.kernel.context import Context
 from gdbplugin.kernel.pressure import PressureState
-from gdbplugin.kernel.tasks import task_names
-from gdbplugin.render.style import Style
-from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError, qmp
+from gdbplugin.kernel.spaces import Context
+from gdbplugin.kernel.tasks import Tasks, task_names
+from gdbplugin.render import Style
+from gdbplugin.session import SessionError, Snapshot, TinyOS, WaitTimeoutError, qmp
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.target import SessionSymbols
-from gdbplugin.session.watch import Snapshot
 
 _GAUGE = 6
 _SHORTEST_PLACE = 8
@@ -43,6 +42,8 @@ class Status:
     exception_level: int | None = None
     asid: int | None = None
     task: str | None = None
+    tasks: str = ""
+    """How many tasks live, and how many of them are ready."""
     pressure: str | None = None
     free: int | None = None
     """Available frames, of `limit`."""
@@ -79,6 +80,8 @@ def _parts(status: Status, style: Style, is_wide: bool) -> list[str]:
         parts.append(" ".join(where))
     parts.append(f"ASID {style.text(status.asid)}")
     parts.append(f"task {style.text(status.task)}")
+    if status.tasks and is_wide:
+        parts.append(status.tasks)
     if status.pressure is not None:
         gauge = style.gauge(status.free, status.limit, _GAUGE)
         parts.append(f"{status.pressure} {gauge}{_share(status) if is_wide else ''}")
@@ -144,14 +147,12 @@ class StatusReader:
         socket, arguments = self.session.qemu.qmp_socket, {"command-line": "info registers"}
         try:
             said = await qmp.ask(socket, "human-monitor-command", arguments, _QEMU_SECONDS)
-        except SessionError:  # Another program uses the monitor, or QEMU has ended, which `read` reports.
+            found = _REGISTERS.search(str(said))
+            if found is not None and self.session.ended is None:
+                place, level = self._function(int(found[1], 16)), int(found[2])
+                self._from_qemu = Status(running=True, place=place, core=0, exception_level=level)
+        except SessionError:  # Another program uses the monitor, or one has ended, which `read` reports.
             self._from_qemu = Status(running=True)
-            return
-        found = _REGISTERS.search(str(said))
-        if found is not None and self.session.ended is None:
-            address, level = int(found[1], 16), int(found[2])
-            place = self._function(address)
-            self._from_qemu = Status(running=True, place=place, core=0, exception_level=level)
 
     def _function(self, address: int) -> str:
         """The name of the function at an address, from GDB; the address if there is none."""
@@ -166,6 +167,7 @@ class StatusReader:
             self._from_qemu,
             asid=space.asid if space else None,
             task=self._style.owner(current, task_names(tasks)),
+            tasks=_counted(tasks),
             pressure=snapshot.pressure.pressure.level,
             free=snapshot.pressure.free,
             limit=snapshot.pressure.pressure.limit_frames,
@@ -199,7 +201,8 @@ class StatusReader:
         try:
             frame = gdb.ask("-stack-info-frame").payload["frame"]
             number = int(gdb.ask("-data-evaluate-expression $_thread").payload["value"]) - 1
-            found = Status(running=False, place=_place(frame), core=number)
+            core = number if gdb.is_target_selected() else None
+            found = Status(running=False, place=_place(frame), core=core)
         except SessionError as error:
             return Status(running=False, problem=error.message)
         try:
@@ -218,10 +221,20 @@ class StatusReader:
             exception_level=core.exception_level if core else None,
             asid=space.asid if space else in_register,
             task=self._style.owner(space.number, task_names(context.scheduler)) if space else None,
+            tasks=_counted(context.scheduler),
             pressure=state.pressure.level,
             free=state.free,
             limit=state.pressure.limit_frames,
         )
+
+
+def _counted(tasks: Tasks | None) -> str:
+    """The tasks that live, and those that wait for their turn: `7 tasks, 2 ready`."""
+    if tasks is None:
+        return ""
+    living = [task for task in tasks.tasks if task.is_alive]
+    ready = sum(task.state == "Ready" and task.id != tasks.current for task in living)
+    return f"{len(living)} task{'' if len(living) == 1 else 's'}" + (f", {ready} ready" if ready else "")
 
 
 def _place(frame: Mapping[str, Any]) -> str:

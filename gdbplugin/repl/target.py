@@ -15,6 +15,7 @@ from gdbplugin.repl.output import Output
 from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError
 from gdbplugin.session.console import PROMPT
 from gdbplugin.session.mi import Stop, quote
+from gdbplugin.session.ram import Watch
 
 NO_LIMIT_SECONDS = 86_400.0
 _ANSWER_SECONDS = 0.5
@@ -25,7 +26,7 @@ class RefusedError(Exception):
     """A line that cannot be carried out now; the message is one line with a remedy."""
 
 
-class Target:
+class TargetControl:
     """The target of one session. `timeout` is the time limit of a command in seconds, if not interactive."""
 
     def __init__(self, session: TinyOS, output: Output, *, interactive: bool, timeout: float) -> None:
@@ -36,6 +37,7 @@ class Target:
         # The stop that this class made, while the target is still there.
         self._held: Stop | None = None
         self._thread_before: str | None = None
+        self._failures: Watch | None = None
 
     def gdb(self, command: str, *, makes_own_stops: bool = False) -> None:
         """Carry out a command of GDB, and show its text as it comes.
@@ -78,6 +80,7 @@ class Target:
 
     def resume(self, command: str) -> None:
         """Carry out `command`, `continue` or similar; wait for the next stop only if not interactive."""
+        self._session.debugger.select_target()
         if self._interactive:
             if self._session.running:
                 raise RefusedError("the kernel is already running: Ctrl-C stops it")
@@ -141,6 +144,8 @@ class Target:
                 raise RefusedError("the kernel is stopped and reads nothing: `continue` lets it run")
             self._session.resume()
             self._held = None
+        if self._has_failed():
+            raise RefusedError("the kernel has failed and reads nothing: `fault` says why")
         start = len(console.transcript)
         console.send(text + "\r")
         if not self._session.kernel.is_ours:
@@ -155,7 +160,7 @@ class Target:
         return ""
 
     def _answer(self, typed: str, start: int, timeout: float) -> str:
-        """The kernel's output after the echo of `typed`, up to its prompt or a stop."""
+        """The kernel's output after the echo of `typed`, up to its prompt, a stop, or its failure."""
         session, console = self._session, self._session.console
         echo = f"{typed}\n"
 
@@ -163,12 +168,24 @@ class Target:
             return console.transcript[start:].partition(echo)[2]
 
         def is_over() -> bool:
-            return bool(PROMPT.search(written())) or not session.running or session.ended is not None
+            if PROMPT.search(written()) or not session.running or session.ended is not None:
+                return True
+            return self._has_failed()
 
         session.pump.wait(is_over, timeout, f"the kernel's answer to {typed!r}")
         if session.ended is not None:
             raise session.ended
+        if self._has_failed():
+            with contextlib.suppress(WaitTimeoutError):
+                session.pump.wait(lambda: False, _ANSWER_SECONDS, "the rest of what it says")
         return PROMPT.sub("", written())
+
+    def _has_failed(self) -> bool:
+        """Whether the kernel has stopped itself: then no prompt comes. False if it has no record of that."""
+        session = self._session
+        if self._failures is None and session.kernel.is_ours and session.qemu.ram is not None:
+            self._failures = session.watch()
+        return self._failures is not None and self._failures.has_failed()
 
     @contextlib.contextmanager
     def core_kept(self) -> Iterator[None]:
@@ -218,7 +235,7 @@ class Target:
         return self._session.debugger.selected_thread()
 
     def _select(self, thread: str) -> None:
-        self._session.debugger.ask(f"-thread-select {thread}")
+        self._session.debugger.select_thread(thread)
 
     def _after(self, held: Stop, makes_own_stops: bool) -> None:
         """After a command for which the target was stopped: resume it, or keep it stopped."""

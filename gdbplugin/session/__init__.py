@@ -23,8 +23,8 @@ from gdbplugin.session.errors import (
 )
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.qemu import Qemu, QemuOptions
+from gdbplugin.session.ram import Watch
 from gdbplugin.session.tinyos import TinyOS
-from gdbplugin.session.watch import Watch
 
 __all__ = [
     "AddressInUseError",

@@ -18,7 +18,6 @@ from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy_table import PAGE_BYTES
 from gdbplugin.kernel.pressure import LEVELS
 from gdbplugin.kernel.spaces import AddressSpace, read_spaces
-from gdbplugin.layout.probes import SWITCH, Probe
 from gdbplugin.session import mi
 from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import (
@@ -28,7 +27,7 @@ from gdbplugin.session.errors import (
     SessionError,
 )
 from gdbplugin.session.gdb import Gdb
-from gdbplugin.session.kernel_file import KernelFile
+from gdbplugin.session.kernel_file import SWITCH, KernelFile, Probe
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.process import deferred_signals
 
@@ -183,7 +182,7 @@ def _delete(gdb: Gdb, numbers: list[str]) -> None:
 
 def _odd_sequence(kernel: Kernel) -> int | None:
     """The address of the manager's sequence counter during a change; None between changes."""
-    place = kernel.place(MANAGER, "sequence")
+    place = kernel.locate_field(MANAGER, "sequence")
     return place.address if place is not None and kernel.is_changing(MANAGER) else None
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from gdbplugin.dump.core_file import DumpError
+from gdbplugin.dump.foreign import difference_from, given_registers, open_dump
+from gdbplugin.dump.machine import DumpMachine
+from gdbplugin.machine import MachineError, SelectionError
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import (
     AttachError,
     CommandFailedError,
     EndedError,
+    KernelUnusableError,
     ReadFailedError,
     SessionError,
 )
@@ -33,6 +39,7 @@ class RemoteTarget:
     """
 
     ram = None
+    files: Mapping[str, str] = {}
 
     def __init__(self, address: str) -> None:
         self.gdb_address = address
@@ -56,6 +63,51 @@ class RemoteTarget:
     def close(self) -> None:
         """Remove the directory; a second call does nothing."""
         self._resources.close()
+
+
+def registers_in(settings: Sequence[str]) -> dict[str, int]:
+    """The registers in words `NAME=VALUE`; raises `SessionError`."""
+    try:
+        return given_registers(settings)
+    except SelectionError as error:
+        raise SessionError(str(error)) from error
+
+
+class DumpFile(RemoteTarget):
+    """A dump, which GDB opens in place of a machine."""
+
+    def __init__(self, path: Path, registers: Mapping[str, int], kernel: KernelFile) -> None:
+        """`registers` are those that the dump lacks. Raises `SessionError` if it is no dump."""
+        super().__init__(str(path))
+        self.path = path
+        self.no_ram_reason = f"{path} is a dump"
+        try:
+            program = kernel.image, kernel.layout
+        except KernelUnusableError:
+            program = None
+        try:
+            self.opened, self._file = open_dump(path, registers, program)
+        except (DumpError, MachineError) as error:
+            raise SessionError(str(error)) from error
+        self.place = path if self._file is None else Path(f"/proc/{os.getpid()}/fd/{self._file.fileno()}")
+        """The file for GDB: an unnamed one if the dump was converted."""
+
+    def close(self) -> None:
+        """Close the file, and remove the directory; a second call does nothing."""
+        super().close()
+        if self._file is not None:
+            self._file.close()
+
+    def require_running(self, kernel: KernelFile) -> None:
+        """Raise `KernelUnusableError` if it is of another kernel, or `SessionError` if it is damaged."""
+        try:
+            machine = DumpMachine(self.place)
+        except DumpError as error:
+            raise SessionError(str(error)) from error
+        difference = difference_from(kernel.image, machine)
+        machine.file.close()
+        if difference:
+            raise KernelUnusableError(difference)
 
 
 class Connection:
@@ -123,6 +175,8 @@ class Connection:
 
     def resume(self) -> None:
         """Let the target run, unless it runs already."""
+        if isinstance(self._host, DumpFile):
+            raise SessionError(f"{self._host.path} is a dump, which does not run")
         with self.translated_errors():
             if not self.running:
                 self._with_gdb().resume()
@@ -208,11 +262,15 @@ class Connection:
         return self._debugger
 
     def _attach(self, timeout: float = CONNECT_SECONDS) -> Gdb:
-        gdb = Gdb.start(self.pump, elf=self.kernel.path, plugin=self._plugin)
+        gdb = Gdb.start(self.pump, elf=self.kernel.path, plugin=self._plugin, environment=self._host.files)
         gdb.machine_has_ended = self._host.has_ended
         try:
-            self.debugger_complaints = gdb.connect(self.address, timeout).log
-            self.kernel.require_running(gdb)
+            if isinstance(self._host, DumpFile):
+                self._host.require_running(self.kernel)
+                self.debugger_complaints = gdb.open_core(self._host.place).log
+            else:
+                self.debugger_complaints = gdb.connect(self.address, timeout).log
+                self.kernel.require_running(gdb)
             if self.kernel.manager and self._plugin is not None:
                 gdb.execute(f"set tinyos manager {self.kernel.manager}")
         except BaseException:

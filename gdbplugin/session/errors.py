@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+# Words in GDB's error if the peer closes the connection, or does not speak the remote protocol.
+_NO_STUB = ("disconnected", "closed", "reset by peer", "Broken pipe", "unexpectedly", "packet", "protocol")
+
 
 class SessionError(Exception):
     """Something failed in a session."""
@@ -54,3 +57,15 @@ class CommandFailedError(SessionError):
 
 class ReadFailedError(SessionError):
     """The kernel has no such object, is not set up yet, or its memory could not be read."""
+
+
+def how_to_connect(reason: str) -> str:
+    """GDB's reason why it could not connect, with advice."""
+    reason = " ".join(reason.split()).rstrip(".")
+    if "Connection refused" in reason:
+        return f"{reason}: nothing listens there; QEMU opens a gdbstub with -s or -gdb"
+    if any(word in reason for word in ("No such file", "not known", "cannot resolve", "Could not")):
+        return f"{reason}: give HOST:PORT with a known host, or the path of a socket"
+    if any(word in reason for word in _NO_STUB):
+        return f"{reason}: it is not a gdbstub, or it serves another debugger"
+    return reason

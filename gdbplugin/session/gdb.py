@@ -11,11 +11,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gdbplugin import programs
+from gdbplugin.programs import gdb_environment
 from gdbplugin.session import mi, process
 from gdbplugin.session.errors import (
     AttachError,
@@ -24,10 +25,10 @@ from gdbplugin.session.errors import (
     SessionError,
     ToolMissingError,
     WaitTimeoutError,
+    how_to_connect,
 )
-from gdbplugin.session.gdb_program import find_gdb, gdb_environment
 from gdbplugin.session.mi import COMMAND_SECONDS, MiClient, Result, Stop
-from gdbplugin.session.process import Pump
+from gdbplugin.session.process import Pump, find_gdb
 from gdbplugin.session.streams import escaped
 
 CONNECT_SECONDS = 5.0
@@ -39,36 +40,20 @@ _SETTLE_SECONDS = 2.0
 _TRAP_SECONDS = 0.1
 _GRACE_SECONDS = 0.1
 _AGAIN_SECONDS = 0.05
-# The share of a processor above which GDB counts as working, not waiting.
+# GDB counts as working with a greater share of a processor, or with more switches: on a busy machine.
 _WORKING = 0.1
-# Words in GDB's error if the peer closes the connection, or does not speak the remote protocol.
-_NO_STUB = ("disconnected", "closed", "reset by peer", "Broken pipe", "unexpectedly", "packet", "protocol")
+_WORKING_SWITCHES = 20
 # A command that does nothing: GDB answers it when the commands before it are done.
 _NOTHING = "-gdb-show confirm"
 _NO_PYTHON = '-interpreter-exec console "python pass"'
-# A signal that raises KeyboardInterrupt in GDB's Python when Python code runs next. SIGINT does so only while
-# Python code runs: while GDB waits for the target, SIGINT stops the target.
-_END_PYTHON = signal.SIGUSR1
-_SETTINGS = (
-    "set confirm off",
-    "set pagination off",
-    "set debuginfod enabled off",
-    # MI is read and written in UTF-8, in any locale.
-    "set host-charset UTF-8",
-    "set mi-async on",
-    # A missing target is an error at once.
-    "set tcp auto-retry off",
-    f"python import signal; signal.signal({_END_PYTHON:d}, signal.default_int_handler)",
-    # GDB 17 puts emoji before errors and warnings; older versions do not know the setting.
-    "python import contextlib",
-    "python with contextlib.suppress(gdb.error): gdb.execute('set style emoji off')",
-)
 
 
 class Gdb(MiClient):
     """A running GDB. Its process is gone after `close`."""
 
     _address = ""
+    _group = ""  # The option that selects the target's inferior.
+    _thread = ""  # The global number of one of the target's threads.
     _may_trap = False
 
     @classmethod
@@ -79,14 +64,17 @@ class Gdb(MiClient):
         elf: Path | None = None,
         plugin: Path | None = None,
         extra: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> Gdb:
         """Start GDB on an ELF, with the plugin; the user's own GDB settings are not read.
+
+        `environment` are variables for it.
 
         Raises `ToolMissingError`, or `SessionError` for a path that GDB cannot take. Returns at once, while
         GDB still reads the ELF.
         """
         arguments = [find_gdb(), "--quiet", "--nx", "--interpreter=mi3"]
-        for setting in _SETTINGS:
+        for setting in process.GDB_SETTINGS:
             arguments += ["-iex", setting]
         if plugin is not None:
             arguments += ["-x", str(plugin)]
@@ -97,7 +85,13 @@ class Gdb(MiClient):
                 raise SessionError(f"{elf}: GDB takes only paths in UTF-8: rename the file, or copy it")
             arguments.append(str(elf))
         pipe = subprocess.PIPE
-        child = process.start(arguments, stdin=pipe, stdout=pipe, stderr=pipe, environment=gdb_environment())
+        child = process.start(
+            arguments,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            environment={**gdb_environment(), **(environment or {})},
+        )
         return cls(child, pump)
 
     def mi(self, command: str, timeout: float = COMMAND_SECONDS) -> Result:
@@ -240,7 +234,7 @@ class Gdb(MiClient):
 
     def _has_answered_interrupt(self, token: int, deadline: float) -> bool:
         """Send an interrupt; returns whether the command's result then comes before the deadline."""
-        working = process.processor_seconds(self.pid)
+        seconds, switches = process.processor_seconds(self.pid), process.switches(self.pid)
         before = self._last_stop
 
         def has_stopped() -> bool:
@@ -251,16 +245,18 @@ class Gdb(MiClient):
             os.killpg(self.pid, signal.SIGINT)
         if self._has_answered(token, _AGAIN_SECONDS):
             return True
-        # A GDB that steps may lose the signal between two steps, and needs another one soon. A GDB that waits
-        # for its target would take a second one as a request to give up the target, so it gets more time.
-        if process.processor_seconds(self.pid) - working <= _WORKING * _AGAIN_SECONDS and not has_stopped():
-            patience = min(_PATIENCE_SECONDS, max(0.0, deadline - time.monotonic()))
-            if self._has_answered(token, patience, has_stopped):
+        # A GDB that steps may lose the signal between two steps. One that waits for its target would take
+        # another signal as a request to give up the target, so it gets more time.
+        is_working = process.processor_seconds(self.pid) - seconds > _WORKING * _AGAIN_SECONDS
+        patience = min(time.monotonic() + _PATIENCE_SECONDS, deadline)
+        while not (is_working or has_stopped()) and time.monotonic() < patience:
+            is_working = process.switches(self.pid) - switches > _WORKING_SWITCHES
+            if not is_working and self._has_answered(token, _AGAIN_SECONDS, has_stopped):
                 return True
         if has_stopped():
             # SIGINT has ended one step of a loop in Python, which is already in its next step.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, _END_PYTHON)
+                os.kill(self.pid, process.END_PYTHON)
         return False
 
     def connect(self, address: str, timeout: float = CONNECT_SECONDS) -> Result:
@@ -271,7 +267,6 @@ class Gdb(MiClient):
         """
         started = self._started()
         try:
-            # Not quoted: GDB takes the rest of the line literally.
             result = self.mi(f"-target-select remote {address}", timeout)
         except WaitTimeoutError as error:
             # GDB itself would try for half a minute. A stub in use accepts a connection, and never answers.
@@ -281,10 +276,21 @@ class Gdb(MiClient):
             ) from error
         except CommandFailedError as error:
             reason = error.reason.removeprefix(f"{address}: ")
-            raise AttachError(f"cannot attach to {address}: {_how_to_connect(reason)}") from error
+            raise AttachError(f"cannot attach to {address}: {how_to_connect(reason)}") from error
         self._address = address
         self._running = False
+        # Another inferior may be selected when the target is resumed or stopped: one that shows a task.
+        inferior = self.ask("-data-evaluate-expression $_inferior").payload["value"]
+        self._group, self._thread = f"--thread-group i{inferior}", self.selected_thread()
         return replace(result, log=started.log + result.log)
+
+    def open_core(self, path: Path) -> Result:
+        """Open a core file in place of a machine; the result is as that of `connect`."""
+        log = self._started().log
+        try:
+            return replace(self.mi(f"-target-select core {path}"), log=log)
+        except CommandFailedError:  # Some GDBs take a path literally, and others as a word.
+            return replace(self.mi(f"-target-select core {mi.quote(str(path))}"), log=log)
 
     def _started(self) -> Result:
         """The result of a first command; raises `ToolMissingError` if this GDB cannot be used."""
@@ -301,7 +307,12 @@ class Gdb(MiClient):
     def resume(self) -> None:
         """Let the target run."""
         self._stops.clear()
-        self.mi("-exec-continue")
+        try:
+            self.mi("-exec-continue")
+        except CommandFailedError:
+            if not self.select_target():
+                raise
+            self.mi("-exec-continue")
         if self._may_trap:
             self._may_trap = False
             self._pass_trap()
@@ -327,7 +338,7 @@ class Gdb(MiClient):
             return self.take_stop() or self._last_stop or Stop("", None)
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            self.mi("-exec-interrupt")
+            self.mi(f"-exec-interrupt {self._group}")
             try:
                 return self.wait_for_stop(_AGAIN_SECONDS)
             except WaitTimeoutError:
@@ -342,8 +353,25 @@ class Gdb(MiClient):
         raise WaitTimeoutError(f"waited {timeout:g} s for the target to stop", self._pump.evidence())
 
     def selected_thread(self) -> str:
-        """GDB's number of the selected thread, which is a core; `0` if none is selected."""
-        return str(self.ask("-data-evaluate-expression $_thread").payload["value"])
+        """GDB's global number of the selected thread; `0` if none is selected."""
+        return str(self.ask("-data-evaluate-expression $_gthread").payload["value"])
+
+    def select_thread(self, thread: str) -> None:
+        """Select a thread by its global number; not if it is gone, as that of a task after each stop."""
+        with contextlib.suppress(CommandFailedError):
+            self.ask(f"-thread-select {thread}")
+
+    def select_target(self) -> bool:
+        """Select a thread of the target; returns False if one is selected already."""
+        if self.is_target_selected():
+            return False
+        self.select_thread(self._thread)
+        return True
+
+    def is_target_selected(self) -> bool:
+        """Whether the target's inferior is selected, and not one that shows a task."""
+        inferior = self.ask("-data-evaluate-expression $_inferior").payload["value"]
+        return not self._group or self._group.endswith(f" i{inferior}")
 
     @contextlib.contextmanager
     def stopped(self, *, resume: bool) -> Iterator[None]:
@@ -356,24 +384,12 @@ class Gdb(MiClient):
                 thread = "0" if self._in_foreground else self.selected_thread()
                 # If a breakpoint has stopped it just now, stay with the core of the breakpoint.
                 if self.interrupt().reason == "signal-received" and thread != "0":
-                    self.ask(f"-thread-select {thread}")
+                    self.select_thread(thread)
             yield
         finally:
             # If GDB or the target has gone meanwhile, an exception already says so.
             if resume and not self.running and not self._gone():
                 self.resume()
-
-
-def _how_to_connect(reason: str) -> str:
-    """GDB's reason why it could not connect, with advice."""
-    reason = " ".join(reason.split()).rstrip(".")
-    if "Connection refused" in reason:
-        return f"{reason}: nothing listens there; QEMU opens a gdbstub with -s or -gdb"
-    if any(word in reason for word in ("No such file", "not known", "cannot resolve", "Could not")):
-        return f"{reason}: give HOST:PORT with a known host, or the path of a socket"
-    if any(word in reason for word in _NO_STUB):
-        return f"{reason}: it is not a gdbstub, or it serves another debugger"
-    return reason
 
 
 def _blocks(command: str) -> bool:

@@ -1,20 +1,22 @@
-"""The kernel's ELF: whether it is TinyOS, whether it can be debugged, whether it is what runs."""
+"""The kernel's ELF: whether it is TinyOS, whether it can be debugged, whether it is what runs; its probes."""
 
 from __future__ import annotations
 
 import functools
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gdbplugin.kernel.call_frames import CallFrameTable, read_call_frames
 from gdbplugin.kernel.design import DesignLayout, ManagerUnclearError
 from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError
 from gdbplugin.kernel.snapshot import NoMachine
 from gdbplugin.layout import cache
+from gdbplugin.layout.code import CodeMap
 from gdbplugin.layout.debug_file import find_debug_file, has_name
-from gdbplugin.layout.elf import ElfError, ElfImage, read_image
-from gdbplugin.layout.probes import Probe, read_probes
+from gdbplugin.layout.elf import ElfError, ElfImage, read_image, read_sections
 from gdbplugin.layout.types import Layout, LayoutError, Static, in_one_line
 from gdbplugin.machine import MachineError
 from gdbplugin.session import mi
@@ -62,6 +64,19 @@ class KernelFile:
         except LayoutError as error:
             raise KernelUnusableError(f"{error}: {_BUILD}") from error
 
+    @functools.cached_property
+    def code(self) -> CodeMap:
+        """Its functions and lines; raises `KernelUnusableError`."""
+        try:
+            return cache.load_code(self.path)
+        except LayoutError as error:
+            raise KernelUnusableError(f"{error}: {_BUILD}") from error
+
+    @functools.cached_property
+    def call_frames(self) -> CallFrameTable:
+        """Its call frame information; what could not be read is among its problems."""
+        return read_call_frames(self.debug)
+
     def _search(self, names: frozenset[str]) -> Mapping[str, Static]:
         """Every static of the file whose last name is one of these."""
         table = cache.load(self.path, crates=None, names=names)
@@ -76,7 +91,7 @@ class KernelFile:
         True if its debug information cannot be read: what needs that reports it.
         """
         try:
-            return Kernel(NoMachine(), self.layout).keeps_promises
+            return Kernel(NoMachine(), self.layout).has_debugger_interface
         except ManagerUnclearError:
             return False
         except (KernelUnusableError, LayoutError, MachineError):
@@ -138,18 +153,16 @@ class KernelFile:
         Compares memory at the ELF's physical addresses; at the virtual ones if the gdbstub cannot read
         physical memory.
         """
-        address, expected = self.image.fingerprint()
         physical = "OK" in gdb.execute("maint packet Qqemu.PhyMemMode:1")
         try:
-            found = _read(gdb, address if physical else self._virtual(address), len(expected))
+            difference = self.image.difference(
+                lambda address, length: _read(gdb, address if physical else self._virtual(address), length)
+            )
         finally:
             if physical:
                 gdb.execute("maint packet Qqemu.PhyMemMode:0")
-        if found != expected:
-            raise KernelUnusableError(
-                f"{self.path} is not the kernel that is running: what identifies it is not in the machine's "
-                "memory; give the ELF that was booted, or boot this one"
-            )
+        if difference:
+            raise KernelUnusableError(difference)
 
     def _virtual(self, physical: int) -> int:
         """The virtual address of one of the file's physical addresses."""
@@ -196,3 +209,43 @@ def _read(gdb: Gdb, address: int, length: int) -> bytes | None:
     except CommandFailedError:
         return None
     return bytes.fromhex(answer.payload["memory"][0]["contents"])
+
+
+SWITCH = 0x100
+"""The kind of a probe where TTBR0 was given another address space; other kinds are those of events."""
+
+_SECTION = ".debugger_probes"
+_ENTRY = struct.Struct("<QQ8s8s")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A place in the code. `first` and `second` are the registers that hold its two figures there."""
+
+    address: int
+    kind: int
+    first: str
+    second: str
+
+
+def read_probes(path: Path, debug: Path | None = None) -> tuple[Probe, ...]:
+    """The probes of an ELF file, or of its separate debug file: tools move them there with the DWARF.
+
+    Raises `LayoutError` where there are none, or where they cannot be read.
+    """
+    try:
+        data = read_sections(path).text(_SECTION)
+        if not data and debug is not None:
+            data = read_sections(debug).text(_SECTION)
+    except ElfError as error:
+        raise LayoutError(f"cannot read the probes of {path}: {error}") from error
+    if not data or len(data) % _ENTRY.size:
+        raise LayoutError(f"{path} has no probes for debuggers (section {_SECTION}): build a newer kernel")
+    return tuple(
+        Probe(address, kind, _register(first), _register(second))
+        for address, kind, first, second in _ENTRY.iter_unpack(data)
+    )
+
+
+def _register(name: bytes) -> str:
+    return name.rstrip(b"\0").decode("ascii", errors="replace")

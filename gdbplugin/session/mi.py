@@ -27,6 +27,9 @@ COMMAND_SECONDS = 20.0
 _LOOK_SECONDS = 1.0
 # Bytes beyond ASCII: as GDB escapes them, and as `LineSplitter` passes on what is not UTF-8.
 _BYTE = r"\\[23][0-7]{2}|[\udc80-\udcff]"
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BRACKET = re.compile(r"[][{}]")
+_PARTNERS = {"[": "]", "{": "}"}
 _ANY_BYTE = re.compile(_BYTE)
 _BYTES = re.compile(rf"(?:{_BYTE})+|\\\\")  # An escaped backslash does not begin an escaped byte.
 
@@ -89,22 +92,36 @@ class LineSplitter:
         return [line.decode(errors="surrogateescape").rstrip("\r") for line in complete]
 
 
+def _is_nested(text: str) -> bool:
+    """Whether each bracket and brace outside of strings has its partner."""
+    unfinished: list[str] = []
+    for mark in _BRACKET.findall(_STRING.sub("", text)):
+        if mark in _PARTNERS:
+            unfinished.append(_PARTNERS[mark])
+        elif not unfinished or unfinished.pop() != mark:
+            return False
+    return not unfinished
+
+
 def parse(line: str) -> Record | None:
     """One line of GDB's output as a record; None for the `(gdb)` that ends a group.
 
-    Bytes that are not UTF-8 become hexadecimal escapes. A line that is not valid MI is an `output`.
+    Bytes that are not UTF-8 become hexadecimal escapes. A line that is not valid MI, such as one of a program
+    that GDB runs, is an `output`, with its newline.
     """
     if line.rstrip() == "(gdb)":
         return None
     try:
         # Decoded here: the parser decodes a run of bytes only if all of them are text.
         text = _BYTES.sub(_decoded, line) if _ANY_BYTE.search(line) else line
+        if "[" in text and not _is_nested(text):
+            raise ValueError("pygdbmi would search for the end of an unfinished list for ever")
         parsed = gdbmiparser.parse_response(text)
     except (ValueError, TypeError):  # The parser raises these at a wrong character, and at the end.
         parsed = {"type": "output"}
     if parsed["type"] == "output":
         shown = line.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        return Record("output", "", None, shown)
+        return Record("output", "", None, shown + "\n")
     return Record(
         kind=parsed["type"],
         message=parsed.get("message") or "",
@@ -180,6 +197,7 @@ class MiClient:
         self._why_ended = ""
         self._running = False
         self._exited = False
+        self._target_group = ""  # GDB's ID of the inferior that is the target.
         # A CLI command has set the target running: GDB reads nothing until the stop, only signals reach it.
         self._in_foreground = False
         self._blocking: int | None = None
@@ -374,7 +392,10 @@ class MiClient:
         elif record.message == "memory-changed":
             self.changes += 1
         elif record.message == "thread-group-started":
-            self._exited = False
-        elif record.message == "thread-group-exited":
+            # Later ones are other inferiors, such as those that show tasks.
+            if not self._target_group:
+                self._target_group, self._exited = record.payload.get("id", ""), False
+        elif record.message == "thread-group-exited" and record.payload.get("id") == self._target_group:
             self._running = False
+            self._target_group = ""
             self._exited = True

@@ -1,4 +1,4 @@
-"""Child processes: started, listened to, and ended with their session; and signals that come meanwhile."""
+"""Programs: found, started, listened to, and ended with their session; and signals that come meanwhile."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from gdbplugin.programs import Need
+from gdbplugin import programs
+from gdbplugin.programs import Need, gdb_environment
+from gdbplugin.session import streams
 from gdbplugin.session.errors import ToolMissingError, WaitTimeoutError
+
+PLUGIN = Path(__file__).resolve().parents[1] / "tinyos.py"
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_SECONDS = 2.0
@@ -38,6 +42,62 @@ def find_program(name: str, what: str, need: Need) -> str:
             f"{what} is missing: there is no program {name}; install it with: {need.advice}"
         )
     return path
+
+
+END_PYTHON = signal.SIGUSR1
+"""A signal that raises KeyboardInterrupt in GDB's Python when Python code runs next. SIGINT does so only
+while Python code runs: while GDB waits for the target, SIGINT stops the target."""
+GDB_SETTINGS = (
+    "set confirm off",
+    "set pagination off",
+    "set debuginfod enabled off",
+    # MI is read and written in UTF-8, in any locale.
+    "set host-charset UTF-8",
+    "set mi-async on",
+    # A missing target is an error at once.
+    "set tcp auto-retry off",
+    f"python import signal; signal.signal({END_PYTHON:d}, signal.default_int_handler)",
+    # GDB 17 puts emoji before errors and warnings; older versions do not know the setting.
+    "python import contextlib",
+    "python with contextlib.suppress(gdb.error): gdb.execute('set style emoji off')",
+)
+"""What GDB is told as it starts."""
+
+
+def find_gdb() -> str:
+    """The path of the GDB to use: $TINYOS_GDB, unchecked, or the first on PATH that can be used.
+
+    It must know AArch64, and have a Python that is new enough for the plugin. A distribution's plain `gdb`
+    often knows only the architecture of its host.
+
+    Raises `ToolMissingError`, which says what was found instead.
+    """
+    named = os.environ.get("TINYOS_GDB")
+    if named:
+        return find_program(named, "GDB", programs.GDB)
+    try:
+        return programs.find_gdb()
+    except programs.UnfitError as error:
+        raise ToolMissingError(f"GDB is missing: {error}; install it with: {programs.GDB.advice}") from error
+
+
+def become_gdb() -> int:
+    """The program `tinyos-gdb`: replace this process by GDB with the plugin and our arguments.
+
+    Returns 1 after an error message.
+    """
+    return streams.run("tinyos-gdb", _exec_gdb)
+
+
+def _exec_gdb() -> int:
+    try:
+        program = programs.try_gdb(find_gdb())
+    except programs.UnfitError as error:
+        raise ToolMissingError(f"{error}; install another with: {programs.GDB.advice}") from error
+    # Python ignores SIGPIPE, and the program that replaces it would inherit that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # The plugin first: the arguments may use its commands, and nothing of ours may follow `--args`.
+    os.execve(program, [program, "-x", str(PLUGIN), *sys.argv[1:]], gdb_environment())
 
 
 def start(
@@ -121,6 +181,16 @@ def processor_seconds(pid: int) -> float:
         return time.clock_gettime((~pid << 3) | 2)
     except OSError:
         return 0.0
+
+
+def switches(pid: int) -> int:
+    """How often a process was switched to so far; 0 where the system does not say."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    lines = (line.partition(":") for line in status.splitlines())
+    return sum(int(value) for name, _, value in lines if name.endswith("ctxt_switches"))
 
 
 def describe_exit(status: int) -> str:

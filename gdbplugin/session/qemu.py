@@ -153,6 +153,15 @@ class Qemu:
         """QEMU's process ID."""
         return self._child.pid
 
+    @property
+    def files(self) -> dict[str, str]:
+        """For GDB's environment: where the guest's RAM, if it is shared, and the console's log are."""
+        found = {programs.CONSOLE_VARIABLE: str(self.console_log)}
+        if self.ram is not None:
+            # A name that holds in QEMU only holds elsewhere by QEMU's process ID.
+            found[programs.RAM_VARIABLE] = self.ram.path.replace("/proc/self/", f"/proc/{self.pid}/")
+        return found
+
     def command(
         self, name: str, arguments: Mapping[str, object] | None = None, timeout: float = _COMMAND_SECONDS
     ) -> Any:

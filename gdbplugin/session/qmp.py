@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
-from qemu.qmp.qmp_client import GreetingError
+from qemu.qmp.qmp_client import GreetingError, NegotiationError
 
 from gdbplugin.session.errors import CommandFailedError, EndedError, SessionError, WaitTimeoutError
 from gdbplugin.session.process import Pump
@@ -73,7 +73,7 @@ async def _converse(
     try:
         async with asyncio.timeout(timeout):
             while True:
-                with contextlib.suppress(_NotGreetedError):
+                with contextlib.suppress(_InterruptedError):
                     return await _converse_once(socket, command, arguments)
     except ExecuteError as error:
         raise CommandFailedError(command, str(error)) from error
@@ -84,8 +84,11 @@ async def _converse(
         raise EndedError(f"QEMU did not answer {command}: {error}") from error
 
 
-class _NotGreetedError(Exception):
-    """The first message was not a greeting, but one for the previous connection, such as an event."""
+class _InterruptedError(Exception):
+    """An event came before the greeting, or before the answer to the first command: connect again.
+
+    QEMU sends events before a connection is set up; the library takes them for the answer that it expects.
+    """
 
 
 async def _converse_once(socket: Path, command: str, arguments: Mapping[str, object] | None) -> object:
@@ -95,8 +98,8 @@ async def _converse_once(socket: Path, command: str, arguments: Mapping[str, obj
         await client.connect(line)
         return await client.execute(command, arguments)
     except ConnectError as error:
-        if isinstance(error.exc, GreetingError):
-            raise _NotGreetedError from error
+        if isinstance(error.exc, GreetingError | NegotiationError):
+            raise _InterruptedError from error
         raise
     finally:
         try:

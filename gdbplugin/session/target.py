@@ -13,10 +13,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gdbplugin.aarch64.description import REGISTERS
-from gdbplugin.aarch64.regime import OF_TRANSLATION
-from gdbplugin.kernel.journal import History, Journal
+from gdbplugin.aarch64.regime import TRANSLATION_REGISTERS
+from gdbplugin.aarch64.registers import GENERAL_REGISTERS
+from gdbplugin.aarch64.unwind import CallFrames
+from gdbplugin.kernel.diagnostics import Diagnostics, History
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.target import Symbols, Target
+from gdbplugin.layout.code import CodeMap
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import (
     CachedMachine,
@@ -33,7 +36,7 @@ from gdbplugin.session.ram import MappedRam
 
 # A query costs more than a register: the registers usually needed are read in one query, for all cores.
 _USUAL_REGISTERS = (
-    *OF_TRANSLATION,
+    *TRANSLATION_REGISTERS,
     "ID_AA64MMFR1_EL1",
     "TCR2_EL1",
     "CNTFRQ_EL0",
@@ -42,10 +45,11 @@ _USUAL_REGISTERS = (
     "SP_EL0",
 )
 _OTHER_REGISTERS = ("PC", *(name for name in REGISTERS if name not in _USUAL_REGISTERS))
+_TOGETHER = (_OTHER_REGISTERS, ("SP", *GENERAL_REGISTERS))
 
 
 def _query(gdb: Gdb, name: str, *arguments: str) -> Any:
-    """The plugin's answer to a query of `gdbplugin.debugger.machine_queries`. Raises a `SessionError`."""
+    """The plugin's answer to a query of `gdbplugin.debugger.symbols`. Raises a `SessionError`."""
     command = " ".join(["-tinyos-machine", name, *map(mi.quote, arguments)])
     try:
         return json.loads(gdb.ask(command).payload["json"])
@@ -89,7 +93,7 @@ class SessionMachine:
         if core not in self._cores:
             return None
         if (name, core) not in self._registers:
-            together = _OTHER_REGISTERS if name in _OTHER_REGISTERS else (name,)
+            together = next((names for names in _TOGETHER if name in names), (name,))
             self._keep(_query(self._gdb, "registers", *together))
         return self._registers[name, core]
 
@@ -130,14 +134,24 @@ class SessionTarget(Target):
     """The stopped machine and the kernel in it, for one call of the library."""
 
     def __init__(self, reader: Reader, machine: Machine, core: int, decoded: dict[str, Any]) -> None:
-        journal = Journal()
-        super().__init__(machine, core, journal, lambda: reader.kernel(machine, journal, decoded))
+        diagnostics = Diagnostics()
+        super().__init__(machine, core, diagnostics, lambda: reader.kernel(machine, diagnostics, decoded))
         self._reader = reader
 
     @property
     def symbols(self) -> Symbols:
         """The symbols of the kernel's file."""
         return self._reader.symbols
+
+    @property
+    def code(self) -> CodeMap | None:
+        """The functions and lines of the kernel's file."""
+        return self._reader.file.code
+
+    @property
+    def call_frames(self) -> CallFrames | None:
+        """The call frame information of the kernel's file."""
+        return self._reader.file.call_frames
 
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The instruction `word` at a virtual address as text, by GDB."""
@@ -155,7 +169,7 @@ class Reader:
     def __init__(self, gdb: Gdb, kernel: KernelFile, ram: MappedRam | None) -> None:
         self.gdb = gdb
         self.symbols = SessionSymbols(gdb)
-        self._file = kernel
+        self.file = kernel
         self._ram = ram
         self._history = History()
         self._runs = gdb.runs
@@ -182,10 +196,10 @@ class Reader:
         except (MachineError, LayoutError) as error:
             raise ReadFailedError(str(error)) from error
 
-    def kernel(self, machine: Machine, journal: Journal, decoded: dict[str, Any]) -> Kernel:
+    def kernel(self, machine: Machine, diagnostics: Diagnostics, decoded: dict[str, Any]) -> Kernel:
         """TinyOS on a machine; raises a `MachineError` if it runs another kernel."""
         try:
-            return Kernel(machine, self._file.layout, journal, self._history, decoded)
+            return Kernel(machine, self.file.layout, diagnostics, self._history, decoded)
         except KernelUnusableError as error:
             # A `MachineError`, so that what does not need TinyOS still works.
             raise MachineError(error.message) from error

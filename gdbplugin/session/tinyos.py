@@ -8,11 +8,12 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gdbplugin.commands import (
+    backtrace,
     check,
     context,
     events,
@@ -24,25 +25,29 @@ from gdbplugin.commands import (
     report,
     stacks,
     stats,
+    tasks,
     translate,
 )
 from gdbplugin.commands.descriptor import Parameter
+from gdbplugin.commands.parsing import LARGEST
+from gdbplugin.dump.foreign import OpenedDump
+from gdbplugin.dump.write import Dump
 from gdbplugin.kernel.events import Event
 from gdbplugin.kernel.spaces import AddressSpace
 from gdbplugin.kernel.target import Target
+from gdbplugin.records import fields
 from gdbplugin.session import mi
 from gdbplugin.session.breakpoints import EventBreakpoint, event_filter
-from gdbplugin.session.connection import Connection, RemoteTarget
+from gdbplugin.session.connection import Connection, DumpFile, RemoteTarget
 from gdbplugin.session.console import Console
 from gdbplugin.session.directory import ANSWER
-from gdbplugin.session.errors import CommandFailedError, SessionError, WaitTimeoutError
+from gdbplugin.session.errors import CommandFailedError, ReadFailedError, SessionError, WaitTimeoutError
 from gdbplugin.session.gdb import CONNECT_SECONDS
-from gdbplugin.session.gdb_program import PLUGIN
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
 from gdbplugin.session.mi import COMMAND_SECONDS, Result
-from gdbplugin.session.process import Pump
+from gdbplugin.session.process import PLUGIN, Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
-from gdbplugin.session.watch import Watch
+from gdbplugin.session.ram import Watch
 
 _BOOT_SECONDS = 30.0
 _EVENT_SECONDS = 20.0
@@ -61,6 +66,9 @@ def _method(
 
     @functools.wraps(read)
     def method(session: TinyOS, /, *arguments: _Parameters.args, **words: _Parameters.kwargs) -> _Object:
+        for value in (*arguments, *words.values()):
+            if isinstance(value, int) and not 0 <= value <= LARGEST:
+                raise ReadFailedError(f"{value} is not a number from 0 to {LARGEST:#x}")
         with session.stopped_target() as target:
             return read(target, *arguments, **words)
 
@@ -79,6 +87,7 @@ class TinyOS(Connection):
     iterated. They raise `ReadFailedError` if there is no such object, and the session's other errors.
     """
 
+    backtrace = _method(backtrace.read)
     check = _method(check.read)
     context = _method(context.read)
     events = _method(events.read)
@@ -90,6 +99,7 @@ class TinyOS(Connection):
     report = _method(report.read)
     stacks = _method(stacks.read)
     stats = _method(stats.read)
+    tasks = _method(tasks.read)
     translate = _method(translate.read)
 
     def __init__(
@@ -158,6 +168,31 @@ class TinyOS(Connection):
             raise
         return session
 
+    @classmethod
+    def open_dump(
+        cls,
+        file: str | os.PathLike[str],
+        elf: str | os.PathLike[str] | None = None,
+        *,
+        registers: Mapping[str, int] | None = None,
+        plugin: Path | None = PLUGIN,
+        manager: str = "",
+    ) -> TinyOS:
+        """Open a dump that `dump` or something else has written, as `tinyos open` does.
+
+        Nothing runs: what only reads works as on the live machine. `registers` are those that the dump lacks,
+        for all cores. `elf` and `manager` are as for `attach`. Raises a `SessionError`.
+        """
+        kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel(), manager)
+        host = DumpFile(Path(file).absolute(), registers or {}, kernel)
+        session = cls(host, kernel, Pump(), plugin=plugin)
+        try:
+            session._debugger = session._attach()
+        except BaseException:
+            session.close()
+            raise
+        return session
+
     @property
     def qemu(self) -> Qemu:
         """The QEMU that was booted; raises `SessionError` in an attached session."""
@@ -173,6 +208,11 @@ class TinyOS(Connection):
                 f"this session has no console: it is attached to {self.address}; boot a kernel instead"
             )
         return self._console
+
+    @property
+    def opened_dump(self) -> OpenedDump | None:
+        """What kind of dump was opened; None for a machine."""
+        return self._host.opened if isinstance(self._host, DumpFile) else None
 
     def shell(self, command: str, timeout: float = 10.0) -> str:
         """Type a command on the kernel's own console and return its answer.
@@ -218,6 +258,11 @@ class TinyOS(Connection):
             except CommandFailedError as error:
                 raise CommandFailedError(f"tinyos {command}", error.reason, error.output) from error
         return json.loads(mi.piped(answer.read_bytes()))
+
+    def dump(self, file: str | os.PathLike[str], timeout: float = 60.0) -> Dump:
+        """Write a dump of the machine, which is stopped for it. Raises `CommandFailedError`."""
+        found = self.json(f"dump {shlex.quote(str(Path(file).absolute()))}", timeout)
+        return Dump(**{field.name: found[field.name] for field in fields(Dump) if field.name in found})
 
     def offered_values(self, parameter: Parameter) -> list[str]:
         """The values to offer when a parameter of a command is completed, such as the IDs of stacks."""

@@ -6,9 +6,11 @@
 //! | --- | --- |
 //! | `DYNAMIC_MEMORY_MANAGER` | `SequenceLock<DynamicMemoryManager>`: stacks, lazy pages, pressure, spaces, frames |
 //! | `SCHEDULER` | `SequenceLock<Scheduler>`: the tasks, their saved registers, the running task |
+//! | `CONSOLE_INPUT` | `SequenceLock<ConsoleInput>`: what the serial console has received and lost |
 //! | `FAILURE_RECORD` | [`FailureRecord`]: what stopped the kernel, if anything did |
 //! | `DEBUGGER_INTERFACE` | [`DebuggerInterface`]: version, time base and requests |
 //! | `DEBUGGER_MEMORY_MAP` | array of [`MemoryRange`]: what lies where in virtual memory |
+//! | `DEBUGGER_REGISTERS` | [`TranslationRegisters`]: system registers, for a dump of memory that lacks them |
 //! | `DEBUGGER_STRATEGY_UNITS` | array of [`StrategyUnit`]: the unit in which each strategy counts its gain |
 //!
 //! They have these names in every build. All types reached from them are `repr(C)`. Enums are `repr(u8)` or `repr(u16)`
@@ -17,8 +19,8 @@
 //!
 //! # Reading while the kernel runs
 //!
-//! A [`SequenceLock`](crate::sequence_lock::SequenceLock) is `{ sequence: u64, value }`. `sequence` is odd while the
-//! kernel writes the value. A snapshot is consistent when `sequence` was even, and was the same before and after the
+//! A [`SequenceLock`](crate::sequence_lock::SequenceLock) is `{ sequence: u64, readers: u32, value }`, with the offsets
+//! that DWARF says. `sequence` is odd while the kernel writes the value; `readers` does not concern a debugger. A snapshot is consistent when `sequence` was even, and was the same before and after the
 //! value was read. A snapshot of both the manager and the scheduler is consistent when that holds for both counters
 //! around both reads. The kernel writes the translation tables while it holds the manager's lock, so the manager's
 //! counter covers them as well. A kernel that fails during a write leaves the counter odd; `FAILURE_RECORD` is filled
@@ -35,19 +37,33 @@
 //!
 //! - `free + cached + retired + used frames == total_frames`. A frame is used if and only if its `usage` says so, and
 //!   the page that its `owner` and `index` name is mapped to it.
+//! - `used` of `frames.quotas[n]` is the number of used frames whose `owner` is task `n`; that of
+//!   `lazy_allocator.quotas[n]` is the number of its lazy ranges. `max` is what the kernel lets the task have; while a
+//!   page moves, the task has one frame more.
 //! - A lazy page with `is_allocated` is mapped read-write to its `physical_address`; one with `is_zero_page` is mapped
 //!   read-only to `zero_frame`; any other is not mapped. The access flag of its descriptor may be clear.
 //! - A stack has exactly `current_size` bytes mapped below its `base_address`, and its guard page is not mapped.
 //! - Apart from `zero_frame` and the text of the programs, TTBR0 tables map no frame twice.
 //! - TTBR0 holds the table and ASID of space `context_switcher.current`.
-//! - The ranges of `DEBUGGER_MEMORY_MAP` do not overlap. Linear map, image and devices are at a constant distance from
+//! - The ranges of `DEBUGGER_MEMORY_MAP` do not overlap. They are final before TTBR1 has the kernel's own tables: only
+//!   then is it known where RAM is. Entries of the kind `Unused` have no range. Linear map, image and devices are at a constant distance from
 //!   physical memory. The linear map and the devices are mapped completely; in all other ranges single pages are.
 //!
 //! # Registers of a task
 //!
 //! While task `SCHEDULER.current` runs at EL0, its registers are in the CPU of core 0. At any other time, and for any
-//! other task, they are in its `Task.context`. The registers of the shell (task 0) are on its own stack, at
+//! other task, they are in its `Task.context`: X0 to X30, the stack pointer, PC, PSTATE and `TPIDR_EL0`, all that a task
+//! has, as floating point traps. The registers of the shell (task 0) are on its own stack, at
 //! `SCHEDULER.shell_context`.
+//!
+//! # Call frame information
+//!
+//! `.debug_frame` of the ELF file describes every instruction of the vectors and of the programs, and all functions
+//! in Rust but the compiler's own `memcpy` and the like, which are leaves. A vector's frame is a signal frame
+//! (augmentation `S`): its canonical frame address is the context's, its return address column is 32, the PC. Frames
+//! end where the return address is undefined: in the boot code, in the first function of a program, and in a vector
+//! until the interrupted PC and stack pointer are in general-purpose registers. A debugger that reads `ELR_EL1` and
+//! `SP_EL0` can go on from there.
 //!
 //! # Time
 //!
@@ -72,13 +88,16 @@
 //! does, and at the end. A debugger that waits sets a breakpoint at its first instruction. Core 0 makes the call at
 //! EL1, with no lock held. A kernel that fails makes it as well, from any state, after it has filled `FAILURE_RECORD`.
 
-use crate::memory::layout::{MEMORY_MAP, MemoryRange};
+use crate::board::ram::RamRanges;
+use crate::memory::layout::LEAST_RAM;
+use crate::memory::map::{MEMORY_RANGES, MemoryRange, memory_map};
 use crate::memory::pressure::Strategy;
 use crate::tasks::TICKS_PER_SECOND;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Raised when this module's description changes.
-pub const INTERFACE_VERSION: u32 = 4;
+pub const INTERFACE_VERSION: u32 = 7;
 
 /// What a debugger can request from the running kernel.
 #[repr(u32)]
@@ -114,6 +133,8 @@ pub enum RequestResult {
     Cancelled = 3,
     /// Some tasks of the test could not be started: too few free frames, or too many tasks.
     NoRoom = 4,
+    /// Some tasks of the test did not finish in time, as other tasks used the CPU; there was no error until then.
+    OutOfTime = 5,
 }
 
 #[repr(C)]
@@ -159,10 +180,57 @@ pub static DEBUGGER_INTERFACE: DebuggerInterface = DebuggerInterface {
     ticks_per_second: TICKS_PER_SECOND as u32,
 };
 
-/// The memory map; see [`crate::memory::layout`].
+impl DebuggerInterface {
+    /// Whether there is a request that the kernel has not begun, or a cancellation.
+    pub fn has_request(&self) -> bool {
+        self.request.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// The memory map; see [`crate::memory::map`].
 #[unsafe(no_mangle)]
 #[used]
-pub static DEBUGGER_MEMORY_MAP: [MemoryRange; MEMORY_MAP.len()] = MEMORY_MAP;
+pub static DEBUGGER_MEMORY_MAP: MemoryMap = MemoryMap(UnsafeCell::new(memory_map(&RamRanges::one(LEAST_RAM))));
+
+#[repr(transparent)]
+pub struct MemoryMap(UnsafeCell<[MemoryRange; MEMORY_RANGES]>);
+
+// SAFETY: only `set_ram` accesses it, as its caller promises.
+unsafe impl Sync for MemoryMap {}
+
+impl MemoryMap {
+    /// Makes this the map of a machine with this RAM.
+    ///
+    /// # Safety
+    ///
+    /// Called once, while only one core runs the kernel.
+    pub unsafe fn set_ram(&self, ram: &RamRanges) {
+        // SAFETY: the caller promises that there is no other access.
+        unsafe { self.0.get().write_volatile(memory_map(ram)) }
+    }
+}
+
+/// System registers of address translation at EL1, the same on every core but for TTBR0. They do not change again.
+#[repr(C)]
+pub struct TranslationRegisters {
+    /// 0 until the kernel has its own tables; it is stored last.
+    pub ttbr1_el1: AtomicU64,
+    pub tcr_el1: AtomicU64,
+    pub mair_el1: AtomicU64,
+    pub sctlr_el1: AtomicU64,
+    /// `TTBR0_EL1` of the cores that run no tasks. That of core 0 is in `context_switcher`.
+    pub idle_ttbr0_el1: AtomicU64,
+}
+
+#[unsafe(no_mangle)]
+#[used]
+pub static DEBUGGER_REGISTERS: TranslationRegisters = TranslationRegisters {
+    ttbr1_el1: AtomicU64::new(0),
+    tcr_el1: AtomicU64::new(0),
+    mair_el1: AtomicU64::new(0),
+    sctlr_el1: AtomicU64::new(0),
+    idle_ttbr0_el1: AtomicU64::new(0),
+};
 
 /// The unit in which a strategy counts its gain.
 #[repr(C)]

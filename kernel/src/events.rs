@@ -3,7 +3,7 @@
 use crate::probes::probe;
 
 /// Entries in the ring. A power of two, so that a slot is found by masking the sequence number.
-pub const EVENT_CAPACITY: usize = 4096;
+pub const EVENT_CAPACITY: usize = if cfg!(miri) { 64 } else { 4096 };
 
 /// What happened. The comment on each kind says what `first` and `second` of the [`Event`] are.
 #[repr(u16)]
@@ -33,7 +33,7 @@ pub enum EventKind {
     LazyFold = 10,
     /// Former level; new level ([`crate::memory::pressure::PressureLevel`] as numbers).
     PressureChange = 11,
-    /// Strategy ([`crate::memory::pressure::Strategy`] as a number); its gain, in its unit.
+    /// Strategy ([`crate::memory::pressure::Strategy`] as a number); its gain, in the unit of its need.
     StrategyRun = 12,
     /// Former physical address; new physical address.
     PageMoved = 13,
@@ -45,6 +45,15 @@ pub enum EventKind {
     WildAccess = 16,
     /// Virtual address; free frames.
     OutOfMemory = 17,
+    /// The pool has no frame for the task of the [`EventKind::OutOfMemory`] before: the task that ends for it, because
+    /// it owns the most; its frames.
+    VictimChosen = 18,
+    /// A task has reached its quota of frames and ends: task ID; the quota.
+    FrameQuota = 19,
+    /// A task was refused a lazy range: task ID; its quota of ranges.
+    RangeQuota = 20,
+    /// A translation table: former physical address; new physical address.
+    TableMoved = 21,
 }
 
 /// One entry of the ring.
@@ -107,7 +116,8 @@ fn place_probe(kind: EventKind, first: u64, second: u64) {
     }
     choose!(
         TaskStarted TaskEnded StackGrowth StackShrink StackOverflow LazyReserve LazyRelease LazyZero LazyAllocate
-        LazyFold PressureChange StrategyRun PageMoved AsidRollover PoolLimit WildAccess OutOfMemory
+        LazyFold PressureChange StrategyRun PageMoved AsidRollover PoolLimit WildAccess OutOfMemory VictimChosen
+        FrameQuota RangeQuota TableMoved
     );
 }
 

@@ -1,17 +1,20 @@
 //! Kernel failures: an unexpected exception or a panic. Prints what happened, fills in a record for the debugger, and
 //! halts.
 
-use crate::console::Console;
+use crate::console::{self, Console};
+use crate::cpu;
 use crate::println;
 use crate::scheduler::SCHEDULER;
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, MPIDR_EL1, Readable};
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
+use core::mem::offset_of;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 use tinyos::debugger::{FailureRecord, debugger_request_changed};
 use tinyos::hardware;
-use tinyos::tasks::Context;
+use tinyos::sequence_lock::SequenceLock;
+use tinyos::tasks::{Context, Scheduler};
 use tinyos::text::syndrome::describe_exception;
 
 const EXCEPTION: u32 = 1;
@@ -70,8 +73,8 @@ fn panic(information: &PanicInfo) -> ! {
 
 /// Fills in the record and prints its message. A failure during a failure only halts.
 fn fail(kind: u32, fill: impl FnOnce(&mut FailureRecord)) {
-    // SAFETY: masks all exceptions: no other part of the kernel may run from now on.
-    unsafe { core::arch::asm!("msr daifset, #0xf", options(nostack)) };
+    // No other part of the kernel may run from now on.
+    cpu::mask_everything();
     if HAS_FAILED.swap(true, Ordering::Relaxed) {
         halted();
     }
@@ -80,17 +83,26 @@ fn fail(kind: u32, fill: impl FnOnce(&mut FailureRecord)) {
     record.kind = kind;
     record.core = (MPIDR_EL1.get() & 3) as u32;
     record.timestamp = hardware::now();
-    // The scheduler may be locked for writing: read the number of the task without the lock.
-    let scheduler = (&raw const SCHEDULER).cast::<u64>().wrapping_add(1).cast::<u16>();
-    // SAFETY: a `SequenceLock` is its counter followed by the value, whose first field is the current task.
-    record.task = unsafe { scheduler.read_volatile() } as u64;
+    // SAFETY: nothing else runs from now on.
+    record.task = unsafe { running_task() } as u64;
     fill(record);
     record.magic = *b"FAILURE\0";
     let length = record.message.iter().position(|&byte| byte == 0).unwrap_or(record.message.len());
     // SAFETY: `HAS_FAILED` lets only one failure through, and interrupts are masked.
-    unsafe { crate::console::force_release() };
+    unsafe { console::force_release() };
     println!();
     println!("KERNEL FAILURE: {}", core::str::from_utf8(&record.message[..length]).unwrap_or("?"));
+}
+
+/// The running task. The scheduler may be locked for writing, so its number is read without the lock.
+///
+/// # Safety
+///
+/// Nothing else runs meanwhile.
+unsafe fn running_task() -> u16 {
+    const OFFSET: usize = SequenceLock::<Scheduler>::value_offset() + offset_of!(Scheduler, current);
+    // SAFETY: the field is at this offset, and whoever was writing it has stopped.
+    unsafe { (&raw const SCHEDULER).byte_add(OFFSET).cast::<u16>().read_volatile() }
 }
 
 /// A failed kernel stays here.
@@ -98,7 +110,8 @@ fn fail(kind: u32, fill: impl FnOnce(&mut FailureRecord)) {
 extern "C" fn halted() -> ! {
     debugger_request_changed();
     loop {
-        // SAFETY: waits; interrupts are masked, so only a debugger changes anything.
+        // SAFETY: waits; interrupts are masked, so only a debugger changes anything. Not in a function of its own: this one
+        // is where a debugger finds the CPU.
         unsafe { core::arch::asm!("wfi", options(nomem, nostack)) };
     }
 }

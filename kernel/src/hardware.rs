@@ -1,38 +1,65 @@
 //! The hardware operations of memory management. On the host, where the logic is tested, RAM is an array and TLB
 //! operations are logged.
 
+#[cfg(not(target_os = "none"))]
+mod model;
+#[cfg(test)]
+mod tests;
+
 pub use platform::*;
 
+use crate::memory::frames::FrameAddress;
 use crate::memory::layout::PAGE_SIZE;
+use crate::memory::tables::{Descriptor, Entry};
 
 /// 64-bit words of a page.
 const PAGE_WORDS: usize = PAGE_SIZE / 8;
 
-/// Whether the frame at physical address `frame` holds only zeros.
-pub fn frame_is_zero(frame: u64) -> bool {
-    let words = linear(frame) as *const u64;
+/// Whether a frame holds only zeros.
+pub fn frame_is_zero(frame: FrameAddress) -> bool {
+    let words = linear(frame.get()) as *const u64;
     // SAFETY: the linear map contains every frame of the pool, and frames are aligned.
     (0..PAGE_WORDS).all(|word| unsafe { words.add(word).read() } == 0)
 }
 
-/// Copies the frame at physical address `from` to the frame at `to`.
-pub fn copy_frame(from: u64, to: u64) {
-    // SAFETY: both are frames of the pool, which the linear map contains, and they differ.
-    unsafe { core::ptr::copy_nonoverlapping(linear(from), linear(to), PAGE_SIZE) }
+/// Copies the contents of frame `from` to frame `to`.
+pub fn copy_frame(from: FrameAddress, to: FrameAddress) {
+    assert!(from != to, "a frame copied to itself");
+    #[cfg(not(target_os = "none"))]
+    platform::note(Operation::Copy { from: from.get(), to: to.get() });
+    // SAFETY: the linear map contains every frame of the pool. Two frames are the same or do not overlap.
+    unsafe { core::ptr::copy_nonoverlapping(linear(from.get()), linear(to.get()), PAGE_SIZE) }
 }
 
-/// Reads the 64-bit descriptor at physical address `address`.
+/// Fills a frame with zeros.
 #[inline(always)]
-pub fn read_descriptor(address: u64) -> u64 {
-    // SAFETY: tables are frames of the pool; the address is a multiple of 8.
-    unsafe { (linear(address) as *const u64).read_volatile() }
+pub fn zero_frame(frame: FrameAddress) {
+    #[cfg(not(target_os = "none"))]
+    platform::note(Operation::Zero(frame.get()));
+    // SAFETY: the linear map contains every frame of the pool.
+    unsafe { zero_page(linear(frame.get())) }
 }
 
-/// Writes the 64-bit descriptor at physical address `address`. The table walker sees it after [`publish`].
+/// Writes the first 64-bit word of a frame.
+pub fn write_first_word(frame: FrameAddress, word: u64) {
+    // SAFETY: the linear map contains every frame of the pool, and frames are aligned.
+    unsafe { linear(frame.get()).cast::<u64>().write(word) }
+}
+
+/// Reads a descriptor.
 #[inline(always)]
-pub fn write_descriptor(address: u64, descriptor: u64) {
-    // SAFETY: as above; the caller owns the table.
-    unsafe { (linear(address) as *mut u64).write_volatile(descriptor) }
+pub fn read_descriptor(entry: Entry) -> Descriptor {
+    // SAFETY: an entry is an aligned word of a frame of the pool, which the linear map contains.
+    Descriptor::from_bits(unsafe { (linear(entry.address()) as *const u64).read_volatile() })
+}
+
+/// Writes a descriptor. The table walker sees it after [`publish`].
+#[inline(always)]
+pub fn write_descriptor(entry: Entry, descriptor: Descriptor) {
+    #[cfg(not(target_os = "none"))]
+    platform::note(Operation::Descriptor { address: entry.address(), descriptor: descriptor.bits() });
+    // SAFETY: as above.
+    unsafe { (linear(entry.address()) as *mut u64).write_volatile(descriptor.bits()) }
 }
 
 #[cfg(target_os = "none")]
@@ -55,7 +82,7 @@ mod platform {
         count
     }
 
-    /// Whether `DC ZVA` zeroes blocks of 64 bytes, as [`zero_frame`] needs (`DCZID_EL0`).
+    /// Whether `DC ZVA` zeroes blocks of 64 bytes, as [`zero_page`] needs (`DCZID_EL0`).
     pub fn zeroes_blocks_of_64_bytes() -> bool {
         let identification: u64;
         // SAFETY: only reads an identification register.
@@ -64,13 +91,17 @@ mod platform {
         identification & 0x1f == 4
     }
 
-    /// Fills a frame with zeros, by `DC ZVA` of 64-byte blocks.
+    /// Fills a page with zeros, by `DC ZVA` of 64-byte blocks.
+    ///
+    /// # Safety
+    ///
+    /// `page` is the first address of a page that may be written.
     #[inline]
-    pub fn zero_frame(frame: u64) {
-        let mut address = linear(frame);
+    pub(super) unsafe fn zero_page(page: *mut u8) {
+        let mut address = page;
         let end = address.wrapping_add(super::PAGE_SIZE);
         while address != end {
-            // SAFETY: zeroes eight blocks of one frame in the linear map.
+            // SAFETY: zeroes eight blocks of the page.
             unsafe {
                 asm!(
                     "dc zva, {a}", "add {a}, {a}, #64", "dc zva, {a}", "add {a}, {a}, #64",
@@ -113,24 +144,49 @@ mod platform {
     }
 
     /// Switches the lower half of the address space: sets table and ASID in one write.
+    ///
+    /// # Safety
+    ///
+    /// The table is a level 0 table, and the descriptors below it map only what EL0 may access.
     #[inline(always)]
-    pub fn write_ttbr0(value: u64) {
-        // SAFETY: the kernel runs in the upper half, which TTBR1 maps.
+    pub unsafe fn write_ttbr0(value: u64) {
+        // SAFETY: the kernel runs in the upper half, which TTBR1 maps; for the lower half see above.
         unsafe { asm!("msr ttbr0_el1, {}", "isb", in(reg) value, options(nostack)) }
     }
 }
 
 #[cfg(not(target_os = "none"))]
 mod platform {
+    use super::model;
     use crate::memory::layout::{PAGE_SIZE, POOL_BASE, POOL_FRAMES};
     use std::cell::{Cell, RefCell};
 
-    /// A TLB or TTBR0 operation in the host's log.
+    pub use super::model::check_settled;
+
+    /// An operation in the host's log.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Operation {
-        Address { asid: u16, address: u64 },
+        /// A write of the descriptor at a physical address.
+        Descriptor {
+            address: u64,
+            descriptor: u64,
+        },
+        /// A frame was filled with zeros, or copied, by physical address.
+        Zero(u64),
+        Copy {
+            from: u64,
+            to: u64,
+        },
+        /// A barrier after writes of descriptors or frames.
+        Publish,
+        /// TLB invalidations.
+        Address {
+            asid: u16,
+            address: u64,
+        },
         Asid(u16),
         Everything,
+        /// A write of TTBR0.
         Ttbr0(u64),
     }
 
@@ -140,9 +196,30 @@ mod platform {
         static LOG: RefCell<Vec<Operation>> = const { RefCell::new(Vec::new()) };
     }
 
+    /// Logs an operation. Panics where it breaks a rule of the [`model`].
+    pub fn note(operation: Operation) {
+        match operation {
+            Operation::Descriptor { address, descriptor } => model::write(address, descriptor),
+            Operation::Zero(frame) => model::zero(frame),
+            Operation::Copy { from, to } => model::copy(from, to),
+            Operation::Publish => model::publish(),
+            Operation::Address { asid, address } => model::invalidate_address(asid, address),
+            Operation::Asid(asid) => model::invalidate_asid(asid),
+            Operation::Everything => model::invalidate_everything(),
+            Operation::Ttbr0(value) => model::write_ttbr0(value),
+        }
+        LOG.with_borrow_mut(|log| log.push(operation));
+    }
+
     /// Returns the operations logged since the last call.
     pub fn take_log() -> Vec<Operation> {
         LOG.take()
+    }
+
+    /// Begins anew, as after a reset: no descriptor is valid, and the log is empty.
+    pub fn restart() {
+        LOG.take();
+        model::restart();
     }
 
     /// Advances the clock by `counts`.
@@ -166,26 +243,31 @@ mod platform {
         CLOCK.get()
     }
 
-    pub fn zero_frame(frame: u64) {
-        // SAFETY: `linear` has checked that the frame is in the array.
-        unsafe { linear(frame).write_bytes(0, PAGE_SIZE) }
+    pub(super) unsafe fn zero_page(page: *mut u8) {
+        // SAFETY: see the kernel's own.
+        unsafe { page.write_bytes(0, PAGE_SIZE) }
     }
 
-    pub fn publish() {}
+    pub fn publish() {
+        note(Operation::Publish);
+    }
 
     pub fn invalidate_address(asid: u16, address: u64) {
-        LOG.with_borrow_mut(|log| log.push(Operation::Address { asid, address }));
+        note(Operation::Address { asid, address });
     }
 
     pub fn invalidate_asid(asid: u16) {
-        LOG.with_borrow_mut(|log| log.push(Operation::Asid(asid)));
+        note(Operation::Asid(asid));
     }
 
     pub fn invalidate_everything() {
-        LOG.with_borrow_mut(|log| log.push(Operation::Everything));
+        note(Operation::Everything);
     }
 
-    pub fn write_ttbr0(value: u64) {
-        LOG.with_borrow_mut(|log| log.push(Operation::Ttbr0(value)));
+    /// # Safety
+    ///
+    /// None is needed here: it is only logged.
+    pub unsafe fn write_ttbr0(value: u64) {
+        note(Operation::Ttbr0(value));
     }
 }

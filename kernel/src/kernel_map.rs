@@ -3,7 +3,9 @@
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
-use tinyos::memory::layout::{DEVICE_OFFSET, DEVICES, IMAGE_OFFSET, LINEAR_OFFSET, PAGE_SIZE, RAM};
+use tinyos::board::ram::RamRanges;
+use tinyos::debugger::{DEBUGGER_MEMORY_MAP, DEBUGGER_REGISTERS};
+use tinyos::memory::layout::{DEVICE_OFFSET, DEVICES, IMAGE_OFFSET, LINEAR_OFFSET, PAGE_SIZE};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -21,7 +23,7 @@ const READ_EXECUTE: u64 = COMMON | READ_ONLY;
 const READ: u64 = COMMON | READ_ONLY | EXECUTE_NEVER;
 const READ_WRITE: u64 = COMMON | EXECUTE_NEVER;
 
-const TABLE_COUNT: usize = 24;
+const TABLE_COUNT: usize = 32;
 
 #[repr(C, align(4096))]
 struct Tables(UnsafeCell<[[u64; 512]; TABLE_COUNT]>);
@@ -69,6 +71,7 @@ macro_rules! address_of {
 
 unsafe extern "C" {
     fn install_kernel_table(table: u64);
+    static boot_table_empty_physical: u64;
 }
 
 /// Physical address of the tasks' programs, and their number of pages.
@@ -78,21 +81,42 @@ pub fn programs() -> (u64, u32) {
     (start - IMAGE_OFFSET, ((end - start) / PAGE) as u32)
 }
 
-/// Builds the tables, switches this core to them, and releases the other cores.
-pub fn install() {
+/// Builds the tables, switches this core to them, and releases the other cores. `ram` begins at 0 and has the image.
+pub fn install(ram: &RamRanges) {
     let mut builder = Builder { used: 1 };
     builder.map_image();
-    builder.map_ram();
+    builder.map_ram(ram);
     builder.map(DEVICE_OFFSET + DEVICES.0, DEVICES.0, DEVICES.1 - DEVICES.0, READ_WRITE | DEVICE);
     let table = (&raw const KERNEL_TABLES) as u64 - IMAGE_OFFSET;
+    // SAFETY: the other cores still wait, in `boot.s`.
+    unsafe { DEBUGGER_MEMORY_MAP.set_ram(ram) };
     // SAFETY: the new tables map the image where the boot tables do, with fewer permissions.
     unsafe {
         core::arch::asm!("dsb ish", "isb");
         install_kernel_table(table);
     }
+    export_registers();
     KERNEL_TABLE.store(table, Ordering::Release);
     // SAFETY: only wakes the waiting cores.
     unsafe { core::arch::asm!("dsb ish", "sev") };
+}
+
+/// Stores this core's registers for debuggers.
+fn export_registers() {
+    let (table, control, types, system): (u64, u64, u64, u64);
+    // SAFETY: only reads registers.
+    unsafe {
+        core::arch::asm!(
+            "mrs {}, ttbr1_el1", "mrs {}, tcr_el1", "mrs {}, mair_el1", "mrs {}, sctlr_el1",
+            out(reg) table, out(reg) control, out(reg) types, out(reg) system, options(nomem, nostack, preserves_flags)
+        );
+    }
+    DEBUGGER_REGISTERS.tcr_el1.store(control, Ordering::Relaxed);
+    DEBUGGER_REGISTERS.mair_el1.store(types, Ordering::Relaxed);
+    DEBUGGER_REGISTERS.sctlr_el1.store(system, Ordering::Relaxed);
+    // SAFETY: a constant of `boot.s`.
+    DEBUGGER_REGISTERS.idle_ttbr0_el1.store(unsafe { boot_table_empty_physical }, Ordering::Relaxed);
+    DEBUGGER_REGISTERS.ttbr1_el1.store(table, Ordering::Release);
 }
 
 /// Releases the cores that the firmware holds in its spin table when it enters a flat image on core 0: each waits for
@@ -143,11 +167,13 @@ impl Builder {
     }
 
     /// Maps RAM. The blocks that contain the image are read-only: executable memory has no second, writable mapping.
-    fn map_ram(&mut self) {
+    fn map_ram(&mut self, ram: &RamRanges) {
         let image_end = (address_of!(__image_end) - IMAGE_OFFSET).next_multiple_of(2 * MIB);
         self.map(LINEAR_OFFSET, 0, image_end, READ);
-        self.map(LINEAR_OFFSET + image_end, image_end, RAM[0].1 - image_end, READ_WRITE);
-        self.map(LINEAR_OFFSET + RAM[1].0, RAM[1].0, RAM[1].1 - RAM[1].0, READ_WRITE);
+        for &(start, end) in ram.as_slice() {
+            let start = start.max(image_end);
+            self.map(LINEAR_OFFSET + start, start, end.saturating_sub(start), READ_WRITE);
+        }
     }
 
     /// Maps `length` bytes from physical address `output`, with the largest blocks that fit.

@@ -3,6 +3,8 @@
 
 #![cfg_attr(target_os = "none", no_std)]
 
+pub mod board;
+pub mod console_input;
 pub mod debugger;
 pub mod events;
 pub mod hardware;

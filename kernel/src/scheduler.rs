@@ -1,15 +1,17 @@
 //! Tasks: starting, ending, and switching between them. The shell is task 0; it idles when no other task is ready.
 
+use crate::cpu::{self, without_interrupts};
 use crate::interrupts;
 use crate::kernel_map;
 use crate::programs::Program;
-use core::arch::asm;
+use tinyos::debugger::DEBUGGER_INTERFACE;
 use tinyos::events::EventKind;
 use tinyos::hardware;
 use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, DynamicMemoryManager, Exhausted};
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::layout::MAX_TASKS;
 use tinyos::memory::pressure::PressureLevel;
+use tinyos::memory::quotas::Victim;
 use tinyos::sequence_lock::SequenceLock;
 use tinyos::tasks::{Context, EndReason, Scheduler, Task, TaskState};
 
@@ -35,17 +37,6 @@ impl<'a> Start<'a> {
     }
 }
 
-/// Runs `body` with interrupts masked.
-pub fn without_interrupts<T>(body: impl FnOnce() -> T) -> T {
-    let daif: u64;
-    // SAFETY: saves the interrupt mask, which is restored below, and masks interrupts.
-    unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) daif, options(nostack)) };
-    let result = body();
-    // SAFETY: restores the saved mask.
-    unsafe { asm!("msr daif, {}", in(reg) daif, options(nostack)) };
-    result
-}
-
 /// Calls `body` with the memory manager, with interrupts masked. For the shell.
 pub fn read_memory_manager<T>(body: impl FnOnce(&DynamicMemoryManager) -> T) -> T {
     without_interrupts(|| DYNAMIC_MEMORY_MANAGER.read(body))
@@ -56,6 +47,7 @@ pub fn initialize() {
     let mut scheduler = SCHEDULER.write();
     scheduler.tasks[0].name[..5].copy_from_slice(b"shell");
     scheduler.set_state(0, TaskState::Ready);
+    scheduler.turn_start = hardware::now();
 }
 
 /// Starts a task, which is ready at once. Returns its number.
@@ -68,7 +60,7 @@ pub fn spawn(start: Start) -> Result<u16, Exhausted> {
         let name = start.program.name.as_bytes();
         task.name[..name.len()].copy_from_slice(name);
         task.context.x[..3].copy_from_slice(&start.arguments);
-        if start.program.name == "checker" {
+        if start.program.is_numbered {
             task.context.x[0] = id as u64;
         }
         task.context.pc = start.program.entry as *const () as u64;
@@ -105,6 +97,14 @@ pub fn kill(id: u16) -> bool {
     })
 }
 
+/// Ends a task that does not run, because it owns the most frames and task `needing` needs one.
+pub fn end_for(victim: Victim, needing: u16) {
+    let mut scheduler = SCHEDULER.write();
+    end(&mut scheduler, victim.task, EndReason::OwnedMost, 0, 0);
+    let task = &mut scheduler.tasks[victim.task as usize];
+    (task.ended_for, task.end_frames) = (needing, victim.frames);
+}
+
 /// Ends a task and frees everything that it has.
 fn end(scheduler: &mut Scheduler, id: u16, reason: EndReason, syndrome: u64, address: u64) {
     let mut manager = DYNAMIC_MEMORY_MANAGER.write();
@@ -134,13 +134,14 @@ pub fn end_current(reason: EndReason, syndrome: u64, address: u64) -> *mut Conte
 /// Switches to the next ready task, if that is a different one. Returns the registers to continue with.
 #[inline]
 pub fn reschedule(scheduler: &mut Scheduler) -> *mut Context {
-    let (former, next) = (scheduler.current, scheduler.next_ready());
+    let (former, next) = (scheduler.current, scheduler.take_turn());
     if former != next {
         let mut manager = DYNAMIC_MEMORY_MANAGER.write();
         if former != 0 {
             manager.record_stack_pointer(former, scheduler.tasks[former as usize].context.sp);
         }
         manager.switch_to(next);
+        scheduler.end_turn(hardware::now());
         scheduler.current = next;
         scheduler.tasks[next as usize].switch_count += 1;
     }
@@ -159,9 +160,10 @@ pub fn tick() {
     let mut scheduler = SCHEDULER.write();
     scheduler.tick_count += 1;
     scheduler.tick_time = hardware::now();
-    if crate::shell::has_request() {
+    if DEBUGGER_INTERFACE.has_request() {
         scheduler.set_state(0, TaskState::Ready);
     }
+    scheduler.count_shell_wait();
     let now = scheduler.tick_time;
     scheduler.wake(now);
     if scheduler.is_held {
@@ -188,32 +190,46 @@ pub fn wake_shell() {
 
 /// Lets tasks run until `milliseconds` have passed or there is input. For the shell.
 pub fn shell_sleep(milliseconds: u64) {
-    let until = hardware::now() + milliseconds * interrupts::frequency() / 1000;
-    shell_wait(until);
+    let until = hardware::now() + milliseconds * cpu::frequency() / 1000;
+    without_interrupts(|| shell_wait(until));
 }
 
-/// Lets tasks run until there is input. For the shell.
-pub fn shell_wait_for_input() {
-    shell_wait(u64::MAX);
-}
-
-fn shell_wait(until: u64) {
-    without_interrupts(|| {
-        if until == u64::MAX && crate::console::has_input() {
-            return;
+/// Lets tasks run until `condition` is true, for at most `milliseconds`. Returns whether it became true. For the shell.
+pub fn wait_until(milliseconds: u64, mut condition: impl FnMut() -> bool) -> bool {
+    let end = hardware::now() + milliseconds * cpu::frequency() / 1000;
+    while !condition() {
+        if hardware::now() >= end {
+            return false;
         }
-        sleep_current(&mut SCHEDULER.write(), until);
-        while SCHEDULER.read(|scheduler| scheduler.tasks[0].state) == TaskState::Sleeping {
-            if SCHEDULER.read(Scheduler::next_ready) != 0 {
-                interrupts::interrupt_self();
-            } else {
-                // SAFETY: waits for an interrupt; a masked one ends the wait as well.
-                unsafe { asm!("wfi", options(nostack)) };
-            }
-            // SAFETY: takes the interrupt, whose handler switches to another task.
-            unsafe { asm!("msr daifclr, #2", "isb", "msr daifset, #2", options(nostack)) };
+        shell_sleep(1);
+    }
+    true
+}
+
+/// Lets tasks run until something wakes the shell: input, a request of a debugger, a task that ended. Returns at once if
+/// a task has ended already, or if `has_input`, which is called with interrupts masked. For the shell.
+pub fn shell_wait_for_input(has_input: impl FnOnce() -> bool) {
+    without_interrupts(|| {
+        // Interrupts are masked now: what comes later wakes the shell. What came before is not to be slept through.
+        let is_unannounced = || SCHEDULER.read(|scheduler| scheduler.unannounced.iter().any(|&bits| bits != 0));
+        if !has_input() && !is_unannounced() {
+            shell_wait(u64::MAX);
         }
     });
+}
+
+/// Lets tasks run until the shell wakes, at generic timer count `until` at the latest. Interrupts are masked.
+fn shell_wait(until: u64) {
+    sleep_current(&mut SCHEDULER.write(), until);
+    while SCHEDULER.read(|scheduler| scheduler.tasks[0].state) == TaskState::Sleeping {
+        if SCHEDULER.read(Scheduler::next_ready) != 0 {
+            interrupts::interrupt_self();
+        } else {
+            cpu::wait_for_interrupt();
+        }
+        // The handler of the interrupt switches to another task.
+        cpu::take_interrupts();
+    }
 }
 
 /// Stops all tasks, or lets them continue.

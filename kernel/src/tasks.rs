@@ -1,9 +1,13 @@
 //! Tasks as a debugger sees them: the record of a task, its saved registers, and why it ended.
 
 use crate::memory::layout::MAX_TASKS;
+use core::mem::offset_of;
 
 /// Ticks of the scheduler in a second. A task runs for one tick at a time.
 pub const TICKS_PER_SECOND: u64 = 250;
+
+/// The most ticks that the shell waits while it is ready, however many tasks are: it gets at least one turn in four.
+pub const SHELL_PATIENCE: u32 = 3;
 
 /// Registers of a task as the exception vectors (`vectors.s`) save them.
 #[repr(C, align(16))]
@@ -11,17 +15,28 @@ pub const TICKS_PER_SECOND: u64 = 250;
 pub struct Context {
     /// X0 to X30.
     pub x: [u64; 31],
-    /// `SP_EL0`.
+    /// The stack pointer: `SP_EL0`, or `SP_EL1` in a context of the shell.
     pub sp: u64,
     /// `ELR_EL1`: where the task continues.
     pub pc: u64,
     /// `SPSR_EL1`.
     pub pstate: u64,
+    /// `TPIDR_EL0`, which EL0 may write; the kernel does not use it. 0 in a context of the shell.
+    pub thread_pointer: u64,
 }
 
 impl Context {
-    pub const ZERO: Context = Context { x: [0; 31], sp: 0, pc: 0, pstate: 0 };
+    pub const ZERO: Context = Context { x: [0; 31], sp: 0, pc: 0, pstate: 0, thread_pointer: 0 };
 }
+
+// What `vectors.s` assumes: it stores registers in pairs, X30 with SP_EL0 and ELR_EL1 with SPSR_EL1, keeps the stack
+// pointer aligned, and pops a context by one instruction, whose offset is at most 504.
+const _: () = {
+    assert!(offset_of!(Context, x) == 0);
+    assert!(offset_of!(Context, sp) == 31 * 8);
+    assert!(offset_of!(Context, pstate) == offset_of!(Context, pc) + 8);
+    assert!(align_of::<Context>() == 16 && size_of::<Context>() <= 504);
+};
 
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +72,10 @@ pub enum EndReason {
     UnexpectedException = 7,
     /// The shell killed it.
     Killed = 8,
+    /// It owned the most frames when the pool had none for another task.
+    OwnedMost = 9,
+    /// It needed more frames than its quota allows.
+    QuotaReached = 10,
 }
 
 /// A task. Entry `n` of the table is task `n`; entry 0 is the kernel's own, the shell.
@@ -76,14 +95,21 @@ pub struct Task {
     pub wake_time: u64,
     /// Number of switches to it.
     pub switch_count: u64,
+    /// Generic timer counts for which it has run, without the turn that lasts now; the shell's include the idle time.
+    pub run_time: u64,
     /// Generic timer counts when it was started and when it ended.
     pub start_time: u64,
     pub end_time: u64,
-    /// `ESR_EL1` and `FAR_EL1` of the exception that ended it.
+    /// `ESR_EL1` of the exception that ended it; 0 without one.
     pub end_syndrome: u64,
+    /// Of an end by an abort, the address that was accessed (`FAR_EL1`); by another exception, that of the instruction;
+    /// by [`EndReason::Exited`], the exit code.
     pub end_address: u64,
     /// The values of its last `report` call.
     pub report: [u64; 2],
+    /// Of an end by [`EndReason::OwnedMost`]: the task that needed a frame, and how many the ended one owned.
+    pub ended_for: u16,
+    pub end_frames: u32,
 }
 
 impl Task {
@@ -96,11 +122,14 @@ impl Task {
         name: [0; 16],
         wake_time: 0,
         switch_count: 0,
+        run_time: 0,
         start_time: 0,
         end_time: 0,
         end_syndrome: 0,
         end_address: 0,
         report: [0; 2],
+        ended_for: 0,
+        end_frames: 0,
     };
 
     /// The name as text.
@@ -132,6 +161,12 @@ pub struct Scheduler {
     pub tasks: [Task; MAX_TASKS + 1],
     /// Generic timer count at the latest tick.
     pub tick_time: u64,
+    /// The latest task that ran because it was its turn. The shell also runs out of turn; see [`SHELL_PATIENCE`].
+    pub turn: u16,
+    /// Ticks since the shell became ready or ran.
+    pub shell_wait_ticks: u32,
+    /// Generic timer count at which the turn of the running task began.
+    pub turn_start: u64,
 }
 
 /// Words of a bit map of tasks.
@@ -149,7 +184,23 @@ impl Scheduler {
             unannounced: [0; TASK_WORDS],
             tasks: [Task::UNUSED; MAX_TASKS + 1],
             tick_time: 0,
+            turn: 0,
+            shell_wait_ticks: 0,
+            turn_start: 0,
         }
+    }
+
+    /// Counts the turn of the running task, which ends at generic timer count `now`.
+    #[inline]
+    pub fn end_turn(&mut self, now: u64) {
+        self.tasks[self.current as usize].run_time += now.wrapping_sub(self.turn_start);
+        self.turn_start = now;
+    }
+
+    /// Generic timer counts for which a task has run until `now`.
+    pub fn run_time(&self, task: &Task, now: u64) -> u64 {
+        let turn = if task.id == self.current { now.wrapping_sub(self.turn_start) } else { 0 };
+        task.run_time + turn
     }
 
     /// Sets the state of a task, and updates the bit maps.
@@ -166,10 +217,32 @@ impl Scheduler {
         }
     }
 
-    /// The next ready task after the current one (round robin); 0, the idling shell, when no task is ready.
+    /// Chooses the task that runs next: the shell if it has waited for [`SHELL_PATIENCE`] ticks, else the task whose
+    /// turn it is.
+    #[inline]
+    pub fn take_turn(&mut self) -> u16 {
+        if self.shell_wait_ticks >= SHELL_PATIENCE && self.ready[0] & 1 != 0 {
+            self.shell_wait_ticks = 0;
+            return 0;
+        }
+        self.turn = self.next_ready();
+        if self.turn == 0 {
+            self.shell_wait_ticks = 0;
+        }
+        self.turn
+    }
+
+    /// Counts a tick during which the shell was ready and another task ran.
+    pub fn count_shell_wait(&mut self) {
+        if self.current != 0 && self.ready[0] & 1 != 0 {
+            self.shell_wait_ticks += 1;
+        }
+    }
+
+    /// The ready task whose turn it is (round robin); 0, the idling shell, when no task is ready.
     #[inline]
     pub fn next_ready(&self) -> u16 {
-        let after = self.current as usize + 1;
+        let after = self.turn as usize + 1;
         let (first, shift) = (after / 64, after % 64);
         for step in 0..=TASK_WORDS {
             let word = (first + step) % TASK_WORDS;
@@ -230,16 +303,60 @@ mod tests {
         let mut scheduler = with_ready(&[0, 3, 63, 64, 96]);
         let mut order = Vec::new();
         for _ in 0..7 {
-            scheduler.current = scheduler.next_ready();
+            scheduler.current = scheduler.take_turn();
             order.push(scheduler.current);
         }
         assert_eq!(order, [3, 63, 64, 96, 0, 3, 63]);
     }
 
+    /// The tasks that run from now on, one tick each.
+    fn run(scheduler: &mut Scheduler, ticks: usize) -> Vec<u16> {
+        let mut order = Vec::new();
+        for _ in 0..ticks {
+            scheduler.count_shell_wait();
+            scheduler.current = scheduler.take_turn();
+            order.push(scheduler.current);
+        }
+        order
+    }
+
+    #[test]
+    fn a_busy_shell_gets_one_turn_in_four_and_the_tasks_keep_their_order() {
+        let tasks: Vec<u16> = (0..=96).collect();
+        let mut scheduler = with_ready(&tasks);
+        let order = run(&mut scheduler, 128);
+        assert_eq!(order[..9], [1, 2, 3, 0, 4, 5, 6, 0, 7]);
+        assert_eq!(order.iter().filter(|&&task| task == 0).count(), 32);
+        let others: Vec<u16> = order.into_iter().filter(|&task| task != 0).collect();
+        assert_eq!(others, (1..=96).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_shell_that_wakes_waits_for_three_ticks_at_most() {
+        let mut scheduler = with_ready(&[1, 2, 3, 4, 5, 6]);
+        assert_eq!(run(&mut scheduler, 8), [1, 2, 3, 4, 5, 6, 1, 2]);
+        scheduler.set_state(0, TaskState::Ready);
+        assert_eq!(run(&mut scheduler, 3), [3, 4, 0]);
+        scheduler.set_state(0, TaskState::Sleeping);
+        assert_eq!(run(&mut scheduler, 6), [5, 6, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn turns_that_end_early_do_not_give_the_shell_more() {
+        let mut scheduler = with_ready(&[0, 1, 2, 3, 4, 5]);
+        let order: Vec<u16> = (0..5)
+            .map(|_| {
+                scheduler.current = scheduler.take_turn();
+                scheduler.current
+            })
+            .collect();
+        assert_eq!(order, [1, 2, 3, 4, 5]);
+    }
+
     #[test]
     fn the_only_ready_task_continues_and_without_one_the_shell_idles() {
         let mut scheduler = with_ready(&[70]);
-        scheduler.current = 70;
+        (scheduler.current, scheduler.turn) = (70, 70);
         assert_eq!(scheduler.next_ready(), 70);
         scheduler.set_state(70, TaskState::Ended);
         assert_eq!(scheduler.next_ready(), 0);

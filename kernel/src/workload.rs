@@ -1,6 +1,6 @@
 //! The boot workload, which runs before the prompt, so that a debugger has something to show: tasks under each growth
-//! policy whose stacks have grown, a stack that has shrunk, lazy pages in every state, every pressure level, and
-//! hundreds of switches.
+//! policy whose stacks have grown, a stack that has shrunk, lazy pages in every state, every pressure level,
+//! pages that have migrated, and hundreds of switches.
 
 use crate::println;
 use crate::programs::{self, Program};
@@ -8,13 +8,11 @@ use crate::scheduler::{self, Start, read_memory_manager};
 use crate::shell::verdict::Verdict;
 use crate::shell::{context_test, pool};
 use tinyos::memory::growth::GrowthPolicy;
-use tinyos::memory::pressure::PressureLevel;
+use tinyos::memory::pressure::{PressureLevel, Strategy};
+use tinyos::memory::strategies::SECTION_FRAMES;
 
-/// The most milliseconds that each step of the workload may take.
-const STEP_TIMEOUT_MS: u64 = 2_000;
-
-/// Free frames in the pool before it is filled to pass through all pressure levels.
-const FREE_FRAMES: u32 = 512;
+/// Free frames in the pool before it is filled to pass through all pressure levels: three sections of 2 MiB.
+const FREE_FRAMES: u32 = 3 * SECTION_FRAMES;
 
 /// The tasks that stay: program, arguments, policy.
 const RESIDENTS: [(&str, [u64; 3], GrowthPolicy); 6] = [
@@ -28,41 +26,51 @@ const RESIDENTS: [(&str, [u64; 3], GrowthPolicy); 6] = [
 ];
 
 /// Runs the workload, and leaves its resident tasks alive. Prints a line for each step that failed.
+///
+/// Each step waits for something that its tasks do, or for their end, and never for a time: a slow host, on which the
+/// timer runs faster than the tasks, takes longer for the same result.
 pub fn run() {
-    for (name, arguments, policy) in RESIDENTS {
-        start(name, arguments, policy);
-    }
-    wait_for("every resident task has reported", || {
-        (1..=RESIDENTS.len() as u16).all(|id| scheduler::task(id).report[0] > 0)
-    });
+    let residents = RESIDENTS.map(|(name, arguments, policy)| start(name, arguments, policy));
+    residents.into_iter().flatten().for_each(wait_for_report);
     enter_all_pressure_levels();
     let verdict = context_test::run(4, 60, &mut |_, _| {}).verdict();
     if verdict != Verdict::Passed {
         println!("workload: context switching test: {verdict}");
     }
-    wait_for("the pressure is Low again", || level() == PressureLevel::Low);
 }
 
-/// Shrinks the pool, and lets a task write pages until every pressure level has been entered.
+/// Shrinks the pool, and lets a task write pages until every pressure level has been entered. Before, another task has
+/// left pages all over the shrunk pool, so that Page Migration has something to do.
 fn enter_all_pressure_levels() {
     let frames = read_memory_manager(|manager| manager.frames.used_frames());
+    // Some frames are for its tables and its stack.
+    let scatter = start("scatter", [(FREE_FRAMES - FREE_FRAMES / 8) as u64, 64, 0], GrowthPolicy::Conservative);
+    scatter.into_iter().for_each(wait_for_report);
     pool::set_limit(frames + FREE_FRAMES);
-    // More pages than free frames: the task also uses the frames that the strategies free.
-    if let Some(hog) = start("hog", [2 * FREE_FRAMES as u64, 0, 0], GrowthPolicy::Conservative) {
-        wait_for("the pressure is Critical", || level() == PressureLevel::Critical || !scheduler::task(hog).is_alive());
-        scheduler::kill(hog);
+    // More pages than there are free frames; it pauses after each 64, and is ended before there is none.
+    let hog = start("hog", [2 * FREE_FRAMES as u64, 0, 0], GrowthPolicy::Conservative);
+    if let Some(hog) = hog {
+        wait_until_done(|| all_levels_entered() || !scheduler::task(hog).is_alive());
     }
+    hog.into_iter().chain(scatter).for_each(|id| _ = scheduler::kill(id));
     pool::set_limit(u32::MAX);
-    let all_entered =
-        read_memory_manager(|manager| manager.pressure_handler.level_events.iter().all(|&events| events > 0));
-    if !all_entered {
+    if !all_levels_entered() {
         println!("workload: not every pressure level was entered");
+    }
+    let moved = read_memory_manager(|manager| {
+        manager.pressure_handler.strategies[Strategy::PageMigration as usize].pages_moved
+    });
+    if moved == 0 {
+        println!("workload: no page migrated");
+    }
+    if pool::level() != PressureLevel::Low {
+        println!("workload: the pressure is not Low again");
     }
 }
 
-/// The current pressure level.
-pub fn level() -> PressureLevel {
-    read_memory_manager(|manager| manager.pressure_handler.level)
+/// Whether every level above Low was entered. A level may be left again before anyone looks.
+fn all_levels_entered() -> bool {
+    read_memory_manager(|manager| manager.pressure_handler.level_events[1..].iter().all(|&events| events > 0))
 }
 
 fn start(name: &str, arguments: [u64; 3], policy: GrowthPolicy) -> Option<u16> {
@@ -74,21 +82,18 @@ fn start(name: &str, arguments: [u64; 3], policy: GrowthPolicy) -> Option<u16> {
     started.ok()
 }
 
-/// Lets tasks run until `condition` is true; prints a line if it times out.
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    if !wait_until(STEP_TIMEOUT_MS, condition) {
-        println!("workload: timed out waiting until {what}");
+/// Lets tasks run until task `id` has reported; prints a line if it ends without.
+fn wait_for_report(id: u16) {
+    wait_until_done(|| scheduler::task(id).report[0] > 0 || !scheduler::task(id).is_alive());
+    let task = scheduler::task(id);
+    if !task.is_alive() || task.report[0] == 0 {
+        println!("workload: task {id} ({}) ended early", task.name());
     }
 }
 
-/// Lets tasks run until `condition` is true, for at most `milliseconds`. Returns whether it became true.
-pub fn wait_until(milliseconds: u64, mut condition: impl FnMut() -> bool) -> bool {
-    let end = tinyos::hardware::now() + milliseconds * crate::interrupts::frequency() / 1000;
+/// Lets tasks run until `condition` is true.
+fn wait_until_done(condition: impl Fn() -> bool) {
     while !condition() {
-        if tinyos::hardware::now() >= end {
-            return false;
-        }
         scheduler::shell_sleep(1);
     }
-    true
 }

@@ -24,7 +24,7 @@ KERNEL_STAMP=$TINYOS_TOP/build/kernel.stamp
 SETUP_INPUTS=(
     "$TINYOS_TOP/pyproject.toml"
     "$TINYOS_TOP"/scripts/lib/*.sh
-    "$TINYOS_TOP"/scripts/lib/{setup,debian}.py
+    "$TINYOS_TOP"/scripts/lib/{setup,debian,rust}.py
     "$TINYOS_TOP/gdbplugin/programs.py"
 )
 
@@ -66,8 +66,11 @@ setup_is_current() {
 
 # True when no source of the kernel, and no tool that builds it, changed since the last build began.
 kernel_is_current() {
-    [ -f "$KERNEL_STAMP" ] && [ -f "$TINYOS_TOP/build/kernel.elf" ] && [ -f "$TINYOS_TOP/build/kernel8.img" ] || return 1
-    local newer pool=
+    local newer file pool=
+    for file in kernel.elf kernel8.img boot/kernel8.img boot/config.txt; do
+        [ -f "$TINYOS_TOP/build/$file" ] || return 1
+    done
+    [ -f "$KERNEL_STAMP" ] || return 1
     # The stamp holds what the kernel was built with beside its sources.
     read -r pool <"$KERNEL_STAMP"
     [ "$pool" = "${TINYOS_POOL_MIB:-}" ] || return 1
@@ -109,7 +112,7 @@ ensure_setup() {
     load_environment
 }
 
-# build/kernel.elf and build/kernel8.img; needs ensure_setup first.
+# build/kernel.elf, build/kernel8.img and build/boot; needs ensure_setup first.
 ensure_kernel() {
     kernel_is_current && return
     under_lock_unless kernel_is_current build_kernel
@@ -158,5 +161,8 @@ build_kernel() {
         cp "$built" "$build/kernel.elf.new" && mv "$build/kernel.elf.new" "$build/kernel.elf"
     } || fail "cannot write $build/kernel.elf"
     "$TINYOS_PYTHON" "$TINYOS_TOP/scripts/lib/flat_image.py" "$build/kernel.elf" "$build/kernel8.img" || exit 1
+    # What a board's boot partition needs of ours.
+    mkdir -p "$build/boot" && cp "$build/kernel8.img" "$TINYOS_TOP/scripts/lib/config.txt" "$build/boot" ||
+        fail "cannot write to $build/boot"
     mv "$build/kernel.stamp.new" "$KERNEL_STAMP"
 }

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from gdbplugin.commands import COMMANDS
-from gdbplugin.commands.encoding import is_record, json_fields
-from gdbplugin.kernel.journal import Noticed
+from gdbplugin.commands.descriptor import is_record, json_fields
+from gdbplugin.kernel.diagnostics import Diagnosed
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "gdbplugin" / "schemas"
 _SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
@@ -112,7 +112,7 @@ class Generator:
             "title": name,
             "description": _summary(kind),
         }
-        head = {"schema": {"const": name}, **self._properties(Noticed, ("findings", "notes"))}
+        head = {"schema": {"const": name}, **self._properties(Diagnosed, ("findings", "notes"))}
         found |= self._object(head | self._members(kind), _optional(kind))
         return found | {"$defs": dict(sorted(self._definitions.items()))}
 

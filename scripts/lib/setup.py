@@ -20,10 +20,12 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import rust
 from debian import Apt, CannotInstallError, parse_os_release
+from rust import Rust
 
 from gdbplugin import programs
-from gdbplugin.programs import Need, Rust, UnfitError
+from gdbplugin.programs import Need, UnfitError
 
 _TAIL_LINES = 20
 _UNFINISHED = "unfinished\n"
@@ -68,7 +70,7 @@ class Setup:
         self.build = top / "build"
         self.log = self.build / "setup.log"
         self.venv = top / ".venv"
-        self.rust_minimum = programs.rust_minimum(self.kernel)
+        self.rust_minimum = rust.rust_minimum(self.kernel)
 
     def run(self) -> None:
         """Do all of it; ends the process where that cannot be done."""
@@ -118,10 +120,10 @@ class Setup:
         search("compiler", programs.find_compiler)
         qemu = search("qemu", lambda: _named("TINYOS_QEMU", programs.try_qemu) or programs.find_qemu())
         gdb = search("gdb", lambda: _named("TINYOS_GDB", programs.try_gdb) or programs.find_gdb())
-        rust = search("rust", lambda: _named("TINYOS_CARGO", self.try_cargo) or self.find_rust())
-        if python is None or qemu is None or gdb is None or rust is None or problems:
+        builder = search("rust", lambda: _named("TINYOS_CARGO", self.try_cargo) or self.find_rust())
+        if python is None or qemu is None or gdb is None or builder is None or problems:
             return None, problems
-        return Found(python, qemu, gdb, rust), problems
+        return Found(python, qemu, gdb, builder), problems
 
     def refuse(self, reason: str, problems: dict[str, str]) -> NoReturn:
         """End with the one message: what is missing, what was found instead, how to get it on each system."""
@@ -130,7 +132,7 @@ class Setup:
             "compiler": programs.COMPILER,
             "qemu": programs.QEMU,
             "gdb": programs.GDB,
-            "rust": programs.rust_need(self.rust_minimum),
+            "rust": rust.rust_need(self.rust_minimum),
         }
         say(f"error: programs are missing, and set-up cannot install them here: {reason}.")
         for name, problem in problems.items():
@@ -143,20 +145,20 @@ class Setup:
 
     def find_rust(self) -> Rust:
         """A Rust that builds the kernel; rustup's first, wherever it is on PATH: a person chose that one."""
-        chosen = programs.rustup_cargo(self.kernel)
+        chosen = rust.rustup_cargo(self.kernel)
         candidates = [*([chosen] if chosen else []), *programs.on_path_numbered("cargo", plain_first=True)]
         return programs.first_that_serves(self.try_cargo, candidates, "cargo")
 
     def try_cargo(self, cargo: str) -> Rust:
         """The Rust that a cargo belongs to, if it builds the kernel. rustup is asked for what it lacks."""
-        toolchain = programs.toolchain(cargo, self.kernel)
-        rustup = programs.find_rustup()
-        if rustup is not None and toolchain.cargo == programs.rustup_cargo(self.kernel):
+        toolchain = rust.toolchain(cargo, self.kernel)
+        rustup = rust.find_rustup()
+        if rustup is not None and toolchain.cargo == rust.rustup_cargo(self.kernel):
             name = toolchain.sysroot.name
             if not toolchain.has_target and not self.succeeds(
-                rustup, "target", "add", "--toolchain", name, programs.KERNEL_TARGET
+                rustup, "target", "add", "--toolchain", name, rust.KERNEL_TARGET
             ):
-                say(f"rustup cannot get the target {programs.KERNEL_TARGET} for {name}")
+                say(f"rustup cannot get the target {rust.KERNEL_TARGET} for {name}")
             if not toolchain.has_components and not self.succeeds(
                 rustup, "component", "add", "--toolchain", name, "clippy", "rustfmt"
             ):

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbplugin.aarch64.access import Access
-from gdbplugin.aarch64.faults import explain_syndrome, read_exception
-from gdbplugin.aarch64.syndromes import fault_status
+from gdbplugin.aarch64.faults import explain_syndrome, fault_status, read_exception
 from tests.aarch64.machines import WordMachine
 
 

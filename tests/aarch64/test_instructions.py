@@ -10,10 +10,9 @@ import pytest
 
 from gdbplugin.aarch64.access import Access, access_fault
 from gdbplugin.aarch64.descriptor import SHAREABILITY
-from gdbplugin.aarch64.memory_types import is_device, memory_type
+from gdbplugin.aarch64.faults import fault_status
 from gdbplugin.aarch64.regime import regime_at
-from gdbplugin.aarch64.registers import decode
-from gdbplugin.aarch64.syndromes import fault_status
+from gdbplugin.aarch64.registers import decode, is_device, memory_type
 from gdbplugin.aarch64.walk import translate
 from tests.aarch64 import qemu, stub
 from tests.aarch64.machines import SetupMachine

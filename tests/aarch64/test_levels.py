@@ -4,9 +4,9 @@ import pytest
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Kind
-from gdbplugin.aarch64.levels import ExplainedLevel
 from gdbplugin.aarch64.walk import Level
-from gdbplugin.render.style import Style
+from gdbplugin.kernel.translate import ExplainedLevel
+from gdbplugin.render import Style
 
 
 def explained(level, descriptor, kind, **control):

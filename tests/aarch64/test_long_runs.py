@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from gdbplugin.aarch64.leaves import LeafRun, cut, pieces_of
 from gdbplugin.aarch64.maps import leaf_runs
 from gdbplugin.aarch64.regime import el1_regime
+from gdbplugin.aarch64.tables import LeafRun, cut, pieces_of
 from tests.aarch64.machines import BLOCK, PAGE, TABLE, WordMachine, el1_registers
 
 ROOT, L1, L2, L3 = 0x1000, 0x2000, 0x3000, 0x4000

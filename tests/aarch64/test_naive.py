@@ -8,9 +8,9 @@ import pytest
 
 from gdbplugin.aarch64.description import REGISTERS
 from gdbplugin.aarch64.descriptor import AddressFormat, address_in, address_mask, with_address
-from gdbplugin.aarch64.leaves import LeafRun, Malformed
 from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_attributes, leaf_runs, leaves, mapped_ranges
 from gdbplugin.aarch64.regime import RegimeUnknownError, current_regime, regime_at
+from gdbplugin.aarch64.tables import LeafRun, Malformed
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.machine import MachineError
 from tests.aarch64 import naive

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.leaves import LeafRun
 from gdbplugin.aarch64.maps import leaf_runs
 from gdbplugin.aarch64.regime import current_regime
 from gdbplugin.aarch64.registers import bits, exception_level
+from gdbplugin.aarch64.tables import LeafRun
 from gdbplugin.aarch64.walk import translate
 from tests.aarch64 import qemu
 from tests.aarch64.processors import CORTEX_A72, MAX

@@ -145,7 +145,7 @@ def test_el2_has_one_range_or_two():
     assert (two.name, two.upper.name, two.has_el0) == ("EL2&0", "TTBR1_EL2", True)
     assert two.lower.asid == 5
     assert (one.levels, two.levels) == ((2,), (0, 2))
-    assert "what runs at EL0 is translated by the EL1&0 regime" in two.notes[0]
+    assert "the EL1&0 regime translates the addresses of EL0" in two.notes[0]
     assert el2_regime(el2(1 << 34 | 1 << 27), 0).notes == ()
 
 

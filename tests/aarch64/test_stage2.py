@@ -8,18 +8,16 @@ from dataclasses import replace
 import pytest
 
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.leaves import Leaf
 from gdbplugin.aarch64.maps import Bounds, leaf_attributes, leaves
-from gdbplugin.aarch64.memory_types import stage2_memory_type
 from gdbplugin.aarch64.regime import el1_regime
-from gdbplugin.aarch64.registers import exception_level
+from gdbplugin.aarch64.registers import exception_level, stage2_memory_type
+from gdbplugin.aarch64.tables import Leaf
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.kernel.journal import Journal
-from gdbplugin.kernel.kernel import SelectionError
+from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.translate import read_translation
-from gdbplugin.machine import MachineError
+from gdbplugin.machine import MachineError, SelectionError
 from tests.aarch64 import naive, naive_stage2, qemu
 from tests.aarch64.machines import SetupMachine
 from tests.aarch64.processors import CORTEX_A72, MAX
@@ -42,7 +40,7 @@ def setups(seed, processor, count):
 
 def outcome(found):
     """The walker's answer for both stages, in the naive ones' words."""
-    fault, second = found.fault, found.second
+    fault, second = found.fault, found.stage2
     if fault is not None and fault.on_walk:
         return naive.Answer("stage 2"), naive_stage2.Found(fault.kind, fault.level)
     if second is None:
@@ -211,12 +209,12 @@ def test_what_stage_2_does_not_permit_is_its_own_fault():
     """Found by both ways: behind stage 1, and by --stage 2 alone."""
     seen = 0
     for setup, _, machine in setups(24, MAX, 60):
-        target = Target(machine, 0, Journal(), no_kernel)
+        target = Target(machine, 0, Diagnostics(), no_kernel)
         for address in setup.probes:
             found = read_translation(target, address, el=1)
             if found.fault is None or found.fault.stage != 2 or found.fault.on_walk:
                 continue
-            intermediate = found.walk.second.input
+            intermediate = found.walk.stage2.input
             alone = read_translation(target, intermediate, stage=2)
             assert (alone.fault, alone.output) == (found.fault, None)
             seen += found.fault.kind == "permission"
@@ -231,7 +229,7 @@ def complaints(done):
 def test_without_a_hypervisor_there_is_no_stage_2():
     machine = SetupMachine(*next((s, CORTEX_A72) for s, *_ in setups(23, CORTEX_A72, 1)), BASE, END)
     machine.registers["HCR_EL2"] &= ~1
-    target = Target(machine, 0, Journal(), no_kernel)
+    target = Target(machine, 0, Diagnostics(), no_kernel)
     with pytest.raises(
         SelectionError, match=r"core 0 has no stage 2: no hypervisor has enabled it \(HCR_EL2.VM\)"
     ):

@@ -3,11 +3,10 @@
 import pytest
 
 from gdbplugin.aarch64.access import Access, access_fault
-from gdbplugin.aarch64.leaves import Leaf, LeafRun, Malformed, pieces_of
 from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_runs, leaves, mapped_ranges
 from gdbplugin.aarch64.regime import el1_regime
-from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
-from gdbplugin.aarch64.walk import translate
+from gdbplugin.aarch64.tables import Leaf, LeafRun, Malformed, pieces_of
+from gdbplugin.aarch64.walk import UntranslatedAddressError, VirtualMemory, translate
 from tests.aarch64.machines import BLOCK, PAGE, TABLE, WordMachine, el1_registers
 
 ROOT, SECOND, THIRD, LAST = 0x1000, 0x2000, 0x3000, 0x4000

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gdbplugin.aarch64.leaves import Leaf
 from gdbplugin.aarch64.maps import leaves
 from gdbplugin.aarch64.regime import el1_regime
+from gdbplugin.aarch64.tables import Leaf
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.machine import BytesMachine
 from scripts.lib.bench import table_set

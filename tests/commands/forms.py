@@ -3,8 +3,8 @@
 import json
 
 from gdbplugin.commands import COMMANDS
-from gdbplugin.commands.encoding import to_json
-from gdbplugin.render.style import Style
+from gdbplugin.commands.descriptor import to_json
+from gdbplugin.render import Style
 
 BY_WORD = {command.word: command for command in COMMANDS}
 FORMS = {command.word: command.form for command in COMMANDS} | {
@@ -13,6 +13,13 @@ FORMS = {command.word: command.form for command in COMMANDS} | {
     for option in command.options
     if option.form is not None
 }
+
+
+def words(*but):
+    """The commands that need no argument and do not let the target run; `but` are left out."""
+    shown = [command for command in COMMANDS if not command.form.runs_target]
+    shown = [command for command in shown if not any(argument.required for argument in command.arguments)]
+    return tuple(command.word for command in shown if command.word not in but)
 
 
 def text_of(name, found, style=None):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gdbplugin.commands.encoding import members
+from gdbplugin.commands.descriptor import members
 from gdbplugin.kernel.lazy_list import read_lazy_list
 from gdbplugin.kernel.lazy_table import LazyTable
 from tests.commands.forms import json_of

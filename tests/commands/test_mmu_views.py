@@ -6,11 +6,11 @@ import re
 import pytest
 
 from gdbplugin.kernel.fault import read_fault
-from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.registers import read_registers
 from gdbplugin.kernel.translate import read_translation
-from gdbplugin.render.style import Style
+from gdbplugin.machine import SelectionError
+from gdbplugin.render import Style
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
 from tests.commands.forms import json_of, text_of
 from tests.kernel.stopped import bare, stopped_world
@@ -30,8 +30,8 @@ def shown(word, stopped, **words):
     """What a command prints with --json, by its schema, through JSON and back; and as text."""
     found = READERS[word](stopped, **words)
     content = json_of(word, found)
-    assert content["findings"] == [vars(finding) for finding in stopped.journal.findings]
-    assert content["notes"] == stopped.journal.notes
+    assert content["findings"] == [vars(finding) for finding in stopped.diagnostics.findings]
+    assert content["notes"] == stopped.diagnostics.notes
     validate(content)
     return content, text_of(word, found)
 
@@ -59,7 +59,10 @@ def test_a_fault_says_where_and_why():
         "translation",
         3,
     )
-    assert text.splitlines()[-1] == "-> translation fault at level 3: invalid descriptor 0x0 at level 3"
+    assert text.splitlines()[-2:] == [
+        "-> translation fault at level 3: invalid descriptor 0x0 at level 3",
+        "  This is the address space that the core has now: --asid N selects another.",
+    ]
     content, text = shown("translate", stopped_world(), address=0xFFFF_8000_0020_0000, el=0)
     assert content["mapped_to"] == 0x20_0000
     assert text.splitlines()[-1].startswith("-> permission fault at level 2: EL0 may not read there (--x)")

@@ -27,9 +27,13 @@ def parse(line):
         ("lazy --limit --json", ("--limit needs a value, N", LAZY_USAGE)),
         ("lazy --limit=", ('"" is not a number', LAZY_USAGE)),
         ("lazy --limit -5", ('"-5" is not a number', LAZY_USAGE)),
+        ("lazy --limit 0x_", ('"0x_" is not a number', LAZY_USAGE)),
+        ("registers ''", ("NAME is empty", "Usage: tinyos registers")),
+        ("maps --owner=", ("TEXT is empty", "Usage: tinyos maps")),
         ("lazy --limit 0xzz", ('"0xzz" is not a number', LAZY_USAGE)),
         ("lazy --json=yes", ("--json takes no value", LAZY_USAGE)),
         ("lazy --json --json", ("--json is given twice", LAZY_USAGE)),
+        ("lazy --stats", ('"--stats" is not an option (did you mean --state?)', LAZY_USAGE)),
         ("lazy --nonsense", ('"--nonsense" is not an option', LAZY_USAGE)),
         ("stacks 1 2", ('"2" is one word too many', "Usage: tinyos stacks [ID] [--json]")),
         ("stacks one", ('"one" is not a number', "Usage: tinyos stacks [ID] [--json]")),
@@ -70,6 +74,8 @@ def test_a_wrong_word_is_named_with_the_usage(line, said):
         ("maps --find-physical &x", {"find_physical": "&x"}),
         ("maps --owner 'kernel text'", {"owner": "kernel text"}),
         ("maps --range 0x1000..$sp", {"range": (0x1000, "$sp")}),
+        ("maps --range 0xf000..0x10000000000000000", {"range": (0xF000, 1 << 64)}),
+        ("translate 0x_", {"address": "0x_"}),
         ("maps --range 0x1000+16", {"range": (0x1000, None, 16)}),
         ("maps --range a+b+0x10", {"range": ("a+b", None, 16)}),
         ("events 5 --core 1 --since-stop", {"n": 5, "core": 1, "since_stop": True}),
@@ -184,8 +190,10 @@ def test_words_and_letters_are_unique():
 
 def test_no_option_has_a_name_that_gdb_mi_reserves():
     reserved = {"--thread", "--frame", "--language", "--thread-group", "--all"}
+    # As `-tinyos-backtrace all` means the same.
+    reserved_by = {command.word: reserved for command in COMMANDS} | {"backtrace": reserved - {"--all"}}
     for command in COMMANDS:
-        assert not reserved & {option.name for option in command.options}
+        assert not reserved_by[command.word] & {option.name for option in command.options}
         assert all(re.fullmatch("--[a-z-]+", option.name) for option in command.options)
 
 

@@ -1,6 +1,6 @@
 """The report of a small kernel, as text and JSON."""
 
-from gdbplugin.kernel.report import read_report
+from gdbplugin.kernel.snapshot import read_report
 from gdbplugin.layout.types import Struct
 from tests.commands.forms import json_of, text_of
 from tests.kernel.synthetic import LAZY_BASE, STATISTICS, World

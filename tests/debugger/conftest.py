@@ -15,7 +15,7 @@ from gdbplugin.session.qemu import find_qemu
 from tests.debugger.stub_proxy import StubProxy
 
 # Stopped in Rust's own library, GDB says that it does not find the sources, which is not an error.
-_NO_SOURCE = re.compile(r"^(?:warning: )?\d+\t/rustc/.*: No such file or directory\.\n", re.MULTILINE)
+_NO_SOURCE = re.compile(r"^(?:warning: )?\d+\t/rustc/.*: No such file or directory\.?\n", re.MULTILINE)
 PLUGIN = Path(__file__).resolve().parents[2] / "gdbplugin" / "tinyos.py"
 
 

@@ -3,8 +3,7 @@
 import json
 
 from gdbplugin.debugger.layout import GdbLayout
-from gdbplugin.kernel.failure import FAILURE_RECORD
-from gdbplugin.kernel.interface import INTERFACE
+from gdbplugin.kernel.interface import FAILURE_RECORD, INTERFACE
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER
 from gdbplugin.layout import cache
 

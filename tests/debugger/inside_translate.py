@@ -3,12 +3,12 @@
 import json
 import random
 
-from gdbplugin.aarch64.leaves import Leaf
 from gdbplugin.aarch64.maps import leaves
 from gdbplugin.aarch64.regime import el1_regime
+from gdbplugin.aarch64.tables import Leaf
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.debugger import current
-from gdbplugin.debugger.text import printed
+from gdbplugin.debugger.guards import printed
 
 random.seed(4443)
 

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from gdbplugin.session.errors import CommandFailedError
+from tests.commands.forms import words
 from tests.schemas.validation import validate
 
-WORDS = ("stats", "stacks", "lazy", "pressure", "context", "events", "report", "check")
+WORDS = words("fault", "maps", "registers")
 VARIANTS = (
     *WORDS,
     "stacks 1",

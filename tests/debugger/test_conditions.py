@@ -20,6 +20,10 @@ def test_they_give_what_the_commands_show(shared_machine):
         report = json.loads(debugger.execute("tinyos report --json"))
         assert number(debugger, "$tinyos_asid()") == report["cores"][0]["ttbr0"]["asid"]
         assert number(debugger, "$tinyos_level()") == 0
+        running = shared_machine.tasks()
+        assert number(debugger, "$tinyos_task()") == running.current
+        for entry in running.tasks[1:4]:
+            assert number(debugger, f"$tinyos_task({entry.task.id}).stack") == entry.task.stack
         for stack in report["stacks"]:
             value = f"$tinyos_stack({stack['id']})"
             assert number(debugger, f"{value}.current_size") == stack["current_size"]

@@ -61,5 +61,5 @@ def test_both_layouts_agree(files, form, tmp_path):
     assert {name.rpartition("::")[2] for name in declared} >= EXPECTED
     manager = by_dwarf.static(MANAGER)
     page = locate_path(manager.type, "lazy_allocator.pages").type.element
-    assert (page.name, page.size) == ("tinyos::memory::lazy::LazyPage", 32)
+    assert (page.name, page.size) == ("tinyos::memory::lazy::LazyPage", 40)
     assert SCHEDULER in found["layouts"]

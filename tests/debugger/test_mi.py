@@ -19,3 +19,20 @@ def test_a_report_of_thousands_of_pages_arrives_in_time(machine):
         report = json.loads(gdb.mi("-tinyos-report", timeout=10).payload["json"])
     assert report["findings"] == []
     assert len(report["pages"]) == report["stats"]["total_lazy_pages"] > 32_768
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("physical 0 99999999999999999999", "a length is from 0 to 268,435,456 bytes"),
+        ("physical 0 -1", "a length is from 0 to"),
+        ("disassembled 99 0 0", "no core 99 (known: 0, 1, 2, 3)"),
+        ("nonsense", 'no query "nonsense" (known: '),
+        ("physical 0", "missing a required argument"),
+    ],
+)
+def test_a_wrong_query_is_one_line(shared_machine, query, said):
+    with shared_machine.stopped() as gdb, pytest.raises(CommandFailedError) as caught:
+        gdb.mi(f"-tinyos-machine {query}")
+    assert said in caught.value.reason
+    assert "\n" not in caught.value.reason

@@ -9,10 +9,12 @@ import pytest
 from tests.aarch64 import stub
 from tests.debugger.conftest import gdb
 from tests.debugger.test_packets import MARK, between_marks, memory
-from tests.integration.load import stop_at_el0, tasks_at_el0
+from tests.integration.load import stop_at_el0, tasks_at_el0, write_physical
 from tests.schemas.validation import validate
 
 IMAGE = 0xFFFF_8000_0008_0000
+LAZY_REGION = 0x2000
+ACCESS_FLAG = 1 << 10
 SCRIPT = Path(__file__).with_name("inside_mmu.py")
 
 
@@ -30,8 +32,21 @@ def compared_at(machine, level):
             state = int(machine.gdb("python print(int(gdb.parse_and_eval('$cpsr')))"))
             if state >> 2 & 3 != level or not machine.json("translate 0")["regime"]["asid"]:
                 continue
+            if not clear_access_flags(machine):
+                continue
+            machine.gdb("thread 1")
             return json.loads(machine.gdb(f"source {SCRIPT}", timeout=60))
-    pytest.fail(f"no stop in 300 was at EL{level} in a task's address space")
+    pytest.fail(f"no stop in 300 was at EL{level} in a task's address space with lazy pages")
+
+
+def clear_access_flags(machine):
+    """As the kernel does from time to time, for the first page of each lazy range; returns their number."""
+    lazy = [one["start"] for one in machine.json("maps")["mappings"] if one["start"] >> 32 == LAZY_REGION]
+    leaves = [machine.json(f"translate {start:#x}")["levels"][-1] for start in lazy]
+    for leaf in leaves:
+        cleared = leaf["descriptor"] & ~ACCESS_FLAG
+        write_physical(machine, leaf["address"], cleared.to_bytes(8, "little"))
+    return len(leaves)
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -40,7 +55,10 @@ def test_no_answer_differs_from_qemus(machine, level):
     assert compared["level"] == level
     translated = compared["translated"]
     assert [row for row in translated if row[1] != row[2]] == []
-    assert [row for row in translated if (row[1] is None) == row[3]] == []
+    faults = [row for row in translated if row[3] is not None]
+    of_access_flags = [row for row in faults if row[3]["kind"] == "access flag"]
+    assert of_access_flags
+    assert [row for row in translated if (row[1] is None) != (row in faults)] == of_access_flags
     # At EL0 a task has at least 48 ranges: three of every six pages. At EL1 the kernel alone has 13.
     ranges = {0: 48, 1: 13}[level]
     # The script probes five addresses in each.

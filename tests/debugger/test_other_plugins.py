@@ -152,7 +152,9 @@ def test_every_name_begins_with_tinyos():
         plugin=None,
     )
     *taken, lists, printer = outcome.output.splitlines()
-    functions = [f"help function tinyos_{word}" for word in ("asid", "lazy", "level", "stack", "translate")]
+    functions = [
+        f"help function tinyos_{word}" for word in ("asid", "lazy", "level", "stack", "task", "translate")
+    ]
     assert taken == [*functions, "set tinyos", "show tinyos", "tinyos"]
     assert lists == "[1, 0, 0, 0]"
     assert printer == "tinyos"

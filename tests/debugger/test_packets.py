@@ -4,12 +4,13 @@ import itertools
 
 import pytest
 
+from tests.commands.forms import words
 from tests.debugger.conftest import PLUGIN, gdb
 from tests.debugger.stub_proxy import StubProxy
 
 # A packet that GDB never sends by itself.
 MARK = "maint packet qMark"
-WORDS = ("stats", "stacks", "lazy", "pressure", "context", "events", "report", "check")
+WORDS = words("fault", "maps", "registers")
 
 
 def between_marks(packets):

@@ -28,7 +28,8 @@ def test_names_are_short_and_addresses_hexadecimal(printed, shared_machine):
     stack = printed(f"{MANAGER}.stack_manager.stacks[0]")
     report = shared_machine.json("report")["stacks"][0]
     shared_machine.shell("go")
-    assert stack.startswith("DynamicStack = {id = 1, is_active = true, policy = Conservative,")
+    assert stack.startswith("DynamicStack = {id = 1, base_address = ")
+    assert "is_active = true, policy = Conservative, owner = 1," in stack
     assert f"base_address = {report['base_address']:#x}" in stack
     size = report["current_size"]
     assert f"current_size = {size} ({size // 1024} KiB)" in stack
@@ -42,10 +43,10 @@ def test_names_are_short_and_addresses_hexadecimal(printed, shared_machine):
         (f"{MANAGER}.lazy_allocator.pages[0]", "LazyPage = {virtual_address = 0x200000000000,"),
         (f"{MANAGER}.pressure_handler.level", "Low"),
         (f"{MANAGER}.events.entries[0]", "Event = {sequence = "),
-        ("tinyos::debugger::DEBUGGER_INTERFACE", 'DebuggerInterface = {magic = "TinyOSdb", version = 4,'),
+        ("tinyos::debugger::DEBUGGER_INTERFACE", 'DebuggerInterface = {magic = "TinyOSdb", version = 7,'),
         ("kernel::failure::FAILURE_RECORD", 'FailureRecord = {magic = "", kind = 0,'),
         (SCHEDULER, "SequenceLock (written "),
-        (f"{SCHEDULER}.value.value.tasks[0]", "Task = {context = Context = {"),
+        (f"{SCHEDULER}.value.value.tasks[0]", 'Task 0 "shell" Sleeping = {context = Context = {'),
     ],
 )
 def test_each_type_is_printed(printed, expression, beginning):

@@ -294,7 +294,7 @@ def test_a_page_mapped_since_is_a_contradiction(board):
     content, text = said(board)
     (contradiction,) = content["exceptions"][0]["contradictions"]
     assert contradiction.startswith(
-        "ESR_EL1 says translation fault, level 3, and the tables allow the access now"
+        "ESR_EL1 says translation fault, level 3, but the tables allow the access now"
     )
     assert "Contradiction: " in text
     assert content["exceptions"][0]["now"]["output"] == 0x4400_0000
@@ -312,7 +312,7 @@ def test_an_instruction_changed_since_is_not_used(board):
     found = content["exceptions"][0]
     assert (found["overwritten"], found["instruction"]) == (True, None)
     assert found["remarks"][0].startswith(
-        "ESR_EL1 says a write (WnR), and the instruction at ELR_EL1 is a load of 8 bytes at x1 + 8: "
+        "ESR_EL1 says a write (WnR), but the instruction at ELR_EL1 is a load of 8 bytes at x1 + 8: "
     )
 
 

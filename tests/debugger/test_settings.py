@@ -21,7 +21,7 @@ def test_each_setting_has_help_and_checks_its_value():
     assert "How many rows the tinyos commands show at most: 5." in lines
     assert "How many rows the tinyos commands show at most: unlimited." in lines
     assert {"set tinyos color auto", "set tinyos color on", "set tinyos color off"} <= set(lines)
-    assert 'Whether the tinyos commands colour what they write: "auto".' in lines
+    assert 'color:  Whether the tinyos commands colour what they write: "auto".' in lines
     wrong = gdb("set tinyos color perhaps", "set tinyos limit many", "set tinyos nonsense 1")
     assert 'Undefined item: "perhaps"' in wrong.errors
     assert 'tinyos: no setting "nonsense 1" (known: color, limit, unicode' in wrong.errors

@@ -290,9 +290,7 @@ def test_a_halted_kernel_is_refused(machine):
             (found,) = (
                 entry for entry in machine.json(command)["findings"] if entry["object"] == "the kernel"
             )
-            assert found["found"].startswith(
-                "it has halted, see `tinyos fault`; panic on core 0: panicked at"
-            )
+            assert found["found"].startswith("halted (see `tinyos fault`): panic on core 0: panicked at")
         assert "1 finding" in failure(debugger, "tinyos check --strict")
 
 
@@ -335,10 +333,13 @@ def test_only_the_request_word_is_written(machine, kernel_elf, proxy_to):
 
 def test_stress_works_with_a_stub_of_virtual_addresses(machine, kernel_elf, proxy_to):
     machine.console.close()
-    with proxy_to(machine, ("qqemu", "Qqemu")) as proxy:
-        outcome = gdb(f"target remote {proxy.address}", "tinyos stress", elf=kernel_elf)
+    for _ in range(10):
+        with proxy_to(machine, ("qqemu", "Qqemu")) as proxy:
+            outcome = gdb(f"target remote {proxy.address}", "tinyos stress", elf=kernel_elf)
+        assert not any("PhyMemMode:1" in packet for packet in proxy.packets)
+        if "no core is stopped in the kernel" not in outcome.errors:  # A task ran when GDB connected.
+            break
     assert "Stress test: passed" in outcome.output
-    assert not any("PhyMemMode:1" in packet for packet in proxy.packets)
 
 
 # The connection closes instead of answering packet number `lose_at` after `armed_by`. Not the second after

@@ -11,7 +11,7 @@ from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
 from tests.debugger.test_packets import with_other_build_id
 
-FIND = "from gdbplugin.debugger.remote_socket import StubSocket"
+FIND = "from gdbplugin.debugger.packets import StubSocket"
 IS_DIRECT = f"python {FIND}; print('direct', StubSocket.find(gdb.selected_inferior().connection) is not None)"
 TRANSLATE = "tinyos translate 0xffff800000080000"
 # Connects the standard input and output of GDB's `target remote |` with a stub's socket.
@@ -109,7 +109,7 @@ def test_gdbs_socket_is_recognised(kernel_elf, held, tmp_path, details, leads):
         said = details.format(path=proxy.address, folder=tmp_path, name="proxy")
         done = gdb(
             f"target remote {proxy.address}",
-            "python from gdbplugin.debugger import remote_socket as s",
+            "python from gdbplugin.debugger import packets as s",
             f"python print('leads', any(s._leads_to(number, {said!r}) for number in s._descriptors()))",
             elf=kernel_elf,
         )
@@ -130,21 +130,21 @@ def test_ctrl_c_during_an_exchange_comes_after_it(held, kernel_elf, tmp_path):
         tmp_path,
         """
         import gdb, os, signal
-        from gdbplugin.debugger import remote_socket
-        answers = remote_socket._answers
+        from gdbplugin.debugger import packets
+        answers = packets._answers
         def interrupted(*arguments):
             os.kill(os.getpid(), signal.SIGINT)
             return answers(*arguments)
         gdb.execute("tinyos maps --limit 3", to_string=True)
         before = gdb.execute("tinyos maps --json", to_string=True)
         gdb.execute("maint flush register-cache"); gdb.execute("monitor info status", to_string=True)
-        remote_socket._answers = interrupted
+        packets._answers = interrupted
         try:
             gdb.execute("tinyos maps --json", to_string=True)
             print("not interrupted")
         except (KeyboardInterrupt, gdb.error) as error:
             print("interrupted", type(error).__name__)
-        remote_socket._answers = answers
+        packets._answers = answers
         print("same", gdb.execute("tinyos maps --json", to_string=True) == before)
         print("masked", signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         gdb.execute("maint packet qqemu.PhyMemMode")
@@ -165,18 +165,18 @@ def test_ctrl_c_before_an_exchange_is_harmless(held, kernel_elf, tmp_path):
         tmp_path,
         """
         import gdb, os, signal
-        from gdbplugin.debugger import sigint
-        deferred = sigint.deferred
+        from gdbplugin.debugger import guards, machine, packets
+        deferred = guards.sigint_deferred
         def interrupted():
             os.kill(os.getpid(), signal.SIGINT)
             return deferred()
-        sigint.deferred = interrupted
+        machine.sigint_deferred = packets.sigint_deferred = interrupted
         gdb.execute("monitor info status", to_string=True)
         try:
             gdb.execute("tinyos maps --json", to_string=True)
         except (KeyboardInterrupt, gdb.error):
             print("interrupted")
-        sigint.deferred = deferred
+        machine.sigint_deferred = packets.sigint_deferred = deferred
         """,
     )
     assert "interrupted" in done.output.splitlines()
@@ -226,10 +226,10 @@ def test_an_interrupted_exchange_closes_the_connection(held, kernel_elf, tmp_pat
         tmp_path,
         """
         import gdb
-        from gdbplugin.debugger import remote_socket
+        from gdbplugin.debugger import packets
         def broken_off(*arguments):
             raise KeyboardInterrupt
-        remote_socket._answers = broken_off
+        packets._answers = broken_off
         gdb.execute("monitor info status", to_string=True)
         try:
             gdb.execute("tinyos maps", to_string=True)

@@ -29,10 +29,15 @@ WRONG = {
         )
         for text in ("0x2000..0x1000", "0x1000..0x1000", "$sp-$sp..0x0")
     },
+    "tinyos maps --range 0xfffffffffffffff0+0x20": ("goes beyond the last address, 0xffff",),
+    "tinyos translate 1e30": ('"1e30" is not an address',),
+    "tinyos translate 1.5": ('"1.5" is not an address: it is a floating-point number',),
+    "tinyos translate ()": ('"()" is not an address: it has no address and no value',),
     "tinyos report --jsn": ("--jsn", "Usage: tinyos report [--json]"),
     "tinyos report x": ('"x" is one word too many',),
     "tinyos *q": ('no command "*q"', "report"),
     "tinyos nothing": ('no command "nothing"', "known: ", "Usage: tinyos COMMAND"),
+    "tinyos stcks": ('no command "stcks" (did you mean stacks?) (known: ',),
 }
 
 
@@ -82,7 +87,7 @@ def test_what_an_address_or_a_range_may_be():
     }
     outcome = gdb(
         "set language c",
-        "python from gdbplugin.debugger.target import GdbTarget",
+        "python from gdbplugin.debugger.execution import GdbTarget",
         *(f"python print(GdbTarget().address({text!r}))" for text in addresses),
         *(f"python print(GdbTarget().range({words!r}))" for words in ranges),
     )

@@ -42,7 +42,13 @@ def test_every_command_has_its_words() -> None:
 
 def test_functions_and_settings_are_read_from_the_source() -> None:
     functions = reference.functions()
-    for usage in ("$tinyos_asid()", "$tinyos_stack(ID)", "$tinyos_lazy(ADDRESS)", "$tinyos_level()"):
+    for usage in (
+        "$tinyos_asid()",
+        "$tinyos_stack(ID)",
+        "$tinyos_task()",
+        "$tinyos_lazy(ADDRESS)",
+        "$tinyos_level()",
+    ):
         assert f"`{usage}" in functions
     settings = reference.settings()
     for name in ("color", "limit", "unicode", "width", "manager [PATH | auto]"):

@@ -13,6 +13,8 @@ from scripts.lib.docs.blocks import DOCS, TOP, Step, pages
 
 SESSIONS = [(page, name) for page in pages() for name in outputs.sessions(page)]
 
+_ATTEMPTS = 10
+
 pytestmark = pytest.mark.xdist_group("docs")
 
 
@@ -42,11 +44,31 @@ def test_a_session_prints_what_is_shown(
 ) -> None:
     kernel = request.getfixturevalue("tutorial_elf") if outputs.patch_of(name) else kernel_elf
     steps = steps_of(page, name)
-    printed = outputs.run(steps, kernel)
+    for attempt in range(_ATTEMPTS):
+        try:
+            printed = outputs.run(steps, kernel)
+        except outputs.CommandFailedError:
+            # With the tutorial's bug the kernel may hang or fail: its tasks write to each other's memory.
+            if kernel == kernel_elf or attempt == _ATTEMPTS - 1:
+                raise
+            continue
+        if not _is_to_be_repeated(printed, has_bug=kernel != kernel_elf):
+            break
     for step, lines in zip(steps, printed, strict=True):
         assert beginning(lines) == beginning(step.output), f"{step.command}: run scripts/docs --outputs"
     if name == "tutorial":
         _require_the_bug(dict(zip([step.command for step in steps], printed, strict=True)))
+
+
+def _is_to_be_repeated(printed: list[list[str]], *, has_bug: bool) -> bool:
+    """Whether, as the page says can happen, the bug did not show, newer events have replaced its own, or it
+    has taken the page from task 5 before; or whether the kernel failed during the stress test."""
+    said = [line for lines in printed for line in lines]
+    if has_bug and not any(line.startswith("stress test: ") for line in said):
+        return True
+    passed = "stress test: passed" in said or "stress_frames_lost: 0" in said
+    other_owner = any(re.match(r" +owner +task (?!5 )", line) for line in said)
+    return passed or other_owner or any(line.startswith("Events (none") for line in said)
 
 
 def _require_the_bug(last: dict[str, list[str]]) -> None:
@@ -65,7 +87,7 @@ def _require_the_bug(last: dict[str, list[str]]) -> None:
     )
     assert last["translate 0x200000004000 --asid 5"][-1] == f"→ physical {stale[1]}"
     assert sum("linear map" in line for line in last["maps --find-physical 0xa000000"]) == 1
-    listed = "\n".join(last["list strategies.rs:62,79"])
+    listed = "\n".join(last["list strategies.rs:101,119"])
     assert "write_descriptor(entry, descriptor);" in listed
 
 

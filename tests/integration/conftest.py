@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from gdbplugin.pytest_plugin import Boot
 from gdbplugin.session import TinyOS
+from gdbplugin.session.qemu import option_value
+from tests.integration import firmware
 from tests.integration.designs import parsed, told
 
 
@@ -21,3 +27,29 @@ def variant(variant_elf):
     with TinyOS.boot(variant_elf, manager="reserve::DYNAMIC_MEMORY_MANAGER") as session:
         first, second = told(session).split("second\n")
         yield session, parsed(first), parsed(second)
+
+
+@pytest.fixture
+def entered(boot: Boot, tmp_path: Path, kernel_image: Path) -> Callable[..., TinyOS]:
+    """Boots the flat image by other firmware than QEMU's, at a level. More of QEMU's arguments may follow.
+
+    With `tree`, the blob of a device tree, the firmware hands on its address.
+    """
+
+    def enter(level: int, *extra: str, tree: bytes = b"", stray_interrupt: bool = False) -> TinyOS:
+        devices = [_loader(kernel_image, firmware.KERNEL)]
+        if tree:
+            (tmp_path / "board.dtb").write_bytes(tree)
+            devices.append(_loader(tmp_path / "board.dtb", firmware.TREE))
+        program = firmware.program(level, firmware.TREE if tree else 0, stray_interrupt=stray_interrupt)
+        (tmp_path / "firmware.elf").write_bytes(program)
+        arguments = [part for device in devices for part in ("-device", device)]
+        machine = boot(kernel=tmp_path / "firmware.elf", extra=(*arguments, *extra))
+        assert f"entered at EL{level}, now at EL1" in machine.console.transcript
+        return machine
+
+    return enter
+
+
+def _loader(file: Path, address: int) -> str:
+    return f"loader,file={option_value(file)},addr={address:#x},force-raw=on"

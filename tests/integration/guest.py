@@ -11,6 +11,7 @@ from gdbplugin.session.gdb import Gdb
 _OUTPUT = 0x0000_FFFF_FFFF_F000
 _VALID = 0b01
 _TABLE_OR_PAGE = 0b10
+_TASKS = "kernel::scheduler::SCHEDULER.value.value.tasks"
 READ_ONLY = 1 << 7
 """AP[2] of a stage 1 descriptor (Arm ARM, "Stage 1 data accesses")."""
 EL0_ACCESS = 1 << 6
@@ -37,6 +38,13 @@ def exception_level(gdb: Gdb, core: int) -> int:
 def expression(gdb: Gdb, text: str) -> int:
     """The number that a Rust expression has, unsigned."""
     return int(gdb.execute(f"output/x {text}"), 16)
+
+
+def task(gdb: Gdb, number: int, field: str) -> int:
+    """A field of a task's record: `context.x[0]`. Selects the second core, and Rust as GDB's language."""
+    gdb.mi("-thread-select 2")  # The first may be at EL0, in assembly; a parked one is always in the kernel.
+    gdb.execute("set language rust")
+    return expression(gdb, f"{_TASKS}[{number}].{field}")
 
 
 def static(gdb: Gdb, name: str, type_name: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from gdbplugin.session import TinyOS
 from tests.integration.answers import figures, table
 
+LINEAR_MAP = 0xFFFF_0000_0000_0000
+"""Where the kernel maps RAM."""
 _SECONDS = 30.0
 _CHECKERS = 4
 _PAGES = 96
@@ -37,6 +39,13 @@ def stop_at_el0(machine: TinyOS) -> None:
     """
     machine.gdb("thbreak check_pages")
     machine.gdb("continue", timeout=_SECONDS)
+
+
+def write_physical(machine: TinyOS, address: int, content: bytes) -> None:
+    """Change a stopped machine's memory, by the kernel's linear map. Selects the second core."""
+    machine.gdb("thread 2")  # A parked core is always in the kernel, where the linear map is mapped.
+    with machine.stopped() as gdb:
+        gdb.mi(f"-data-write-memory-bytes {LINEAR_MAP + address:#x} {content.hex()}")
 
 
 def end_tasks(machine: TinyOS) -> None:

@@ -15,7 +15,7 @@ def test_a_session_begins_without_the_choice_of_a_manager(variant, variant_elf):
     _, first, _ = variant
     with TinyOS.boot(variant_elf) as session:
         told(session)
-        with pytest.raises(SessionError, match=r"2 statics are made like [^\n]*set tinyos manager PATH"):
+        with pytest.raises(SessionError, match=r"2 statics look like [^\n]*set tinyos manager PATH"):
             session.stats()
         with pytest.raises(CommandFailedError, match=r"^tinyos stats: 2 statics [^\n]*$"):
             session.json("stats")
@@ -27,7 +27,9 @@ def test_a_session_begins_without_the_choice_of_a_manager(variant, variant_elf):
 
 def test_of_two_managers_one_is_to_be_named(variant, variant_elf):
     session, first, second = variant
-    with pytest.raises(KernelUnusableError, match=r"^\"orchard::nothing\" is not a static[^\n]*heart[^\n]*$"):
+    with pytest.raises(
+        KernelUnusableError, match=r"^\"orchard::nothing\" does not look like [^\n]*heart[^\n]*$"
+    ):
         TinyOS.boot(variant_elf, manager="orchard::nothing")
     session.detach()
     done = gdb(
@@ -71,8 +73,8 @@ def test_a_manager_that_is_none_is_refused_at_once(variant_elf):
         elf=variant_elf,
     )
     unfit, unclear = done.errors.strip().splitlines()
-    assert '"nonsense" is not a static made like TinyOS\'s memory manager' in unfit
-    assert "2 statics are made like" in unclear
+    assert '"nonsense" does not look like TinyOS\'s memory manager' in unfit
+    assert "2 statics look like" in unclear
     for problem in (unfit, unclear):
         assert FIRST in problem
         assert SECOND in problem

@@ -10,7 +10,7 @@ import pytest
 
 from gdbplugin.kernel.design import NAMES, candidates
 from gdbplugin.layout import cache
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from gdbplugin.repl.status import StatusReader
 from gdbplugin.session import (
     KernelUnusableError,
@@ -19,10 +19,11 @@ from gdbplugin.session import (
     SessionError,
     TinyOS,
 )
+from tests.commands.forms import words
 from tests.integration.designs import FIRST, SECOND, merged, told
 from tests.schemas.validation import validate
 
-OBJECTS = ("stats", "stacks", "lazy", "pressure", "context", "report", "check", "registers", "maps", "fault")
+OBJECTS = words("events", "tasks")
 
 
 def shown(session, command):
@@ -68,6 +69,10 @@ def test_its_statics_are_found_in_the_debug_information_itself(design_elf, varia
         assert (again.statics, again.problems) == (first.statics, ())
     assert sorted(static.name for static in candidates(again.statics.values())) == [FIRST, SECOND]
     assert cache.load(design_elf, directory=tmp_path).statics == {}
+    # A mistyped manager leaves no file.
+    kept = set(tmp_path.iterdir())
+    assert not cache.load(design_elf, crates=None, names={"nonsense"}, directory=tmp_path).statics
+    assert set(tmp_path.iterdir()) == kept
 
 
 def test_the_states_of_pages_follow_from_what_it_wrote(design):

@@ -97,3 +97,18 @@ def test_a_failure_of_the_kernel_is_told_recorded_and_final(
     with machine.stopped() as gdb:
         assert _function(gdb) == "kernel::failure::halted"
     assert machine.console.transcript == silent
+
+
+def test_a_failure_while_a_task_runs_names_the_task(machine: TinyOS) -> None:
+    spaces = machine.json("report")["context"]["spaces"]
+    tables = {space["table"]: space["number"] for space in spaces}
+    with machine.stopped() as gdb:
+        gdb.execute("tbreak task_synchronous")
+        gdb.execute("continue")
+        task = tables[guest.register(gdb, 0, "TTBR0_EL1") & 0xFFFF_FFFF_FFFF]
+        assert task > 0, "a task has just called the kernel"
+        gdb.execute("set $pc = 0xfffffffffffff000")
+    machine.console.expect("KERNEL FAILURE: unexpected synchronous exception of the kernel")
+    with machine.stopped() as gdb:
+        record = guest.static(gdb, "FAILURE_RECORD", "tinyos::debugger::FailureRecord")
+        assert guest.expression(gdb, f"{record}.task") == task

@@ -37,6 +37,34 @@ def test_nothing_moves_while_the_tasks_are_held(held: TinyOS, report: Any) -> No
         assert again[part] == report[part], part
 
 
+def test_tasks(held: TinyOS) -> None:
+    rows = table(held.shell("t"), "task")
+    found = [entry for entry in held.tasks() if entry.task.is_alive]
+    frequency = held.tasks().clock.frequency
+    assert frequency
+    assert len(rows) == len(found) > 1
+    for row, entry in zip(rows, found, strict=True):
+        ran = row.pop("ran_us")
+        is_shell = entry.task.id == 0
+        if not is_shell:
+            assert entry.ran is not None
+            assert ran == entry.ran * 1_000_000 // frequency > 0
+        # The shell runs while it answers, and waits for input when the machine is stopped after that.
+        switches = row.pop("switches")
+        assert is_shell or switches == entry.task.switch_count
+        waits = "-" if is_shell else entry.waits_for
+        assert row == {
+            "task": entry.task.id,
+            "name": entry.task.name,
+            "state": "ready" if is_shell else str(entry.task.state).lower(),
+            "waits": waits,
+            "asid": "-" if entry.asid is None else entry.asid,
+            "mapped": "-" if entry.stack_size is None else entry.stack_size,
+            "max": "-" if entry.stack_max_size is None else entry.stack_max_size,
+            "pc": "-" if is_shell else entry.pc,
+        }
+
+
 def test_statistics(held: TinyOS, report: Any) -> None:
     shown = figures(held.shell("*s"))
     assert len(shown) == 10

@@ -115,8 +115,8 @@ def test_a_root_that_is_its_own_table(guest):
 @pytest.mark.parametrize(
     ("bits", "expected", "found"),
     [
-        (1 << 10, "the access flag", "none"),
-        (1 << 11, "global", "of an ASID (nG)"),
+        (1 << 10, "the access flag set", "clear"),
+        (1 << 11, "global", "not global (nG)"),
         (1 << 8, "inner shareable", "outer shareable"),
     ],
 )

@@ -61,7 +61,8 @@ def covering(ranges, entry):
 
 def test_ranges_do_not_overlap(exported):
     ranges = sorted(read_memory_map(exported), key=lambda one: one.start)
-    assert len(ranges) == 8
+    assert [one.kind for one in ranges].count(LINEAR_MAP) == 1
+    assert len(ranges) == 7
     assert all(before.end <= after.start for before, after in itertools.pairwise(ranges))
 
 
@@ -93,8 +94,8 @@ def test_the_timer_is_set_for_the_exported_tick_rate(exported, shared_machine):
         with shared_machine.stopped_target() as target:
             kernel = target.required_kernel()
             deadline = target.machine.register("CNTV_CVAL_EL0", 0)
-            intervals.append(deadline - kernel.integer(SCHEDULER, "tick_time"))
-            frequency = kernel.integer(INTERFACE, "timer_frequency")
+            intervals.append(deadline - kernel.read_integer(SCHEDULER, "tick_time"))
+            frequency = kernel.read_integer(INTERFACE, "timer_frequency")
     # The kernel sets the timer a moment before it notes the time.
     wanted = frequency // ticks_per_second(exported)
     assert wanted * 9 // 10 < max(intervals) <= wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.kernel.journal import Journal
+from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.kernel.target import Target
 from gdbplugin.machine import BytesMachine, MachineError
 from tests.kernel.synthetic import World
@@ -15,12 +15,12 @@ def not_tinyos():
 def stopped_world(world=None, core=0):
     """A small TinyOS; core 0's TTBR0 is task 1's."""
     kernel = (world or World()).kernel()
-    return Target(kernel.machine, core, kernel.journal, lambda: kernel)
+    return Target(kernel.machine, core, kernel.diagnostics, lambda: kernel)
 
 
 def stopped_machine(machine, core=0):
     """A machine on which something else runs."""
-    return Target(machine, core, Journal(), not_tinyos)
+    return Target(machine, core, Diagnostics(), not_tinyos)
 
 
 def bare(registers, memory=None, cores=1):

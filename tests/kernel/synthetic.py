@@ -190,11 +190,13 @@ SCHEDULER_TYPE = record(
     tasks=Array(
         record(
             "Task",
+            context=record("Context", x=Array(U64, 31), sp=U64, pc=U64, pstate=U64, thread_pointer=U64),
             id=U16,
             state=STATE,
             end_reason=REASON,
             stack=U32,
             name=Array(U8, 16),
+            wake_time=U64,
             switch_count=U64,
             start_time=U64,
             end_time=U64,
@@ -206,13 +208,13 @@ SCHEDULER_TYPE = record(
 )
 INTERFACE_TYPE = record("DebuggerInterface", magic=Array(U8, 8), version=U32, ticks_per_second=U32)
 RANGE_KIND = enum(
-    "RangeKind", 1, "Programs", "TaskPage", "LazyPages", "Stacks", "LinearMap", "Image", "Devices"
+    "RangeKind", 1, "Programs", "TaskPage", "LazyPages", "Stacks", "LinearMap", "Image", "Devices", "Unused"
 )
 TYPES = {
     MANAGER: lock(MANAGER_TYPE),
     SCHEDULER: lock(SCHEDULER_TYPE),
     INTERFACE: INTERFACE_TYPE,
-    MEMORY_MAP: Array(record("MemoryRange", start=U64, end=U64, physical=U64, kind=RANGE_KIND), 8),
+    MEMORY_MAP: Array(record("MemoryRange", start=U64, end=U64, physical=U64, kind=RANGE_KIND), 9),
     STRATEGY_UNITS: Array(record("StrategyUnit", strategy=STRATEGY, unit=Array(U8, 39)), 4),
 }
 RANGES = (
@@ -224,13 +226,14 @@ RANGES = (
     (0xFFFF_0000_4000_0000, 0xFFFF_0000_8000_0000, 0x4000_0000, "LinearMap"),
     (0xFFFF_8000_0000_0000, 0xFFFF_8000_0800_0000, 0, "Image"),
     (0xFFFF_C000_FE00_0000, 0xFFFF_C001_0000_0000, 0xFE00_0000, "Devices"),
+    (0, 0, 0, "Unused"),
 )
 """The memory map: start, end, physical address of the start, kind."""
 UNITS = {
     "CacheOptimization": "frames",
     "PressureRelief": "frames",
-    "PageMigration": "pages moved",
-    "Defragmentation": "frames of the longest free run",
+    "PageMigration": "frames in one run",
+    "Defragmentation": "frames in one run",
 }
 STATIC_VIRTUAL, STATIC_PHYSICAL = 0xFFFF_8000_0020_0000, 0x0020_0000
 PLACES = {

@@ -3,7 +3,7 @@
 import pytest
 
 from gdbplugin.kernel.check import read_check
-from gdbplugin.kernel.check_outcome import Checked
+from gdbplugin.kernel.check_state import Checked
 from tests.kernel.synthetic import (
     LAZY_BASE,
     POOL_BASE,
@@ -21,14 +21,14 @@ FIRST_STACK_BASE = STACK_BASE + 0x20_0000
 def findings(world):
     kernel = world.kernel()
     read_check(kernel)
-    return [str(finding) for finding in kernel.journal.findings]
+    return [str(finding) for finding in kernel.diagnostics.findings]
 
 
 def test_a_consistent_kernel_has_no_findings():
     kernel = World().kernel()
     check = read_check(kernel)
-    assert kernel.journal.findings == []
-    assert kernel.journal.notes == []
+    assert kernel.diagnostics.findings == []
+    assert kernel.diagnostics.notes == []
     assert check.checked == Checked(
         address_spaces=2,
         stacks=2,
@@ -74,7 +74,7 @@ def share_a_frame(world):
         (lambda w: stack(w, current_size=1 << 60, max_size=1 << 61), "stack 1: expected current_size"),
         (lambda w: stack(w, current_size=0x3001), "stack 1: expected current_size"),
         (lambda w: stack(w, guard_address=8), "stack 1: expected guard_address"),
-        (lambda w: stack(w, owner=3), "an address space of its owner, task 3"),
+        (lambda w: stack(w, owner=3), "an active address space of its owner, task 3"),
         (lambda w: stack(w, policy=77), "stack 1: policy: expected one of Conservative"),
         (lambda w: stack(w, is_active=5), "stack 1: is_active: expected 0 or 1; found 0x5"),
         (lambda w: stack(w, id=9), "stack slot 0: id: expected 1; found 9"),
@@ -103,7 +103,7 @@ def share_a_frame(world):
             lambda w: w.manager["lazy_allocator"].update(ranges=[{"first": 0, "pages": 9, "owner": 1}]),
             "lazy range of 9 pages from record 0: expected 9 records in use; found 5",
         ),
-        (lambda w: lazy(w, 3, owner=2), "records of its owner, task 1"),
+        (lambda w: lazy(w, 3, owner=2), "all records owned by task 1"),
         (share_a_frame, "mapped once; found mapped in space 1"),
         (
             lambda w: w.mappings[2].update({0x5000: w.frame("LazyPage", 2, 9) | READ_WRITE}),
@@ -141,9 +141,9 @@ def test_disagreements_during_a_change_are_transient():
     kernel = world.kernel()
     check = read_check(kernel)
     assert check.changing
-    assert kernel.journal.findings == []
+    assert kernel.diagnostics.findings == []
     assert any("4 pages mapped" in str(finding) for finding in check.transient)
-    assert "middle of a change" in kernel.journal.notes[0]
+    assert "middle of a change" in kernel.diagnostics.notes[0]
 
 
 def test_a_root_table_that_contains_itself_ends():
@@ -152,9 +152,9 @@ def test_a_root_table_that_contains_itself_ends():
     world.extra.update({root + 8 * index: root | 3 for index in range(512)})
     kernel = world.kernel()
     read_check(kernel)
-    (finding,) = kernel.journal.findings
+    (finding,) = kernel.diagnostics.findings
     assert finding.object.startswith("address space 2 at 0x")
-    assert "200 and 50,000 pages" in finding.expected
+    assert "200 tables and 50,000 pages" in finding.expected
 
 
 def test_where_all_lead_back_to_themselves_the_rest_is_left_out():
@@ -166,10 +166,9 @@ def test_where_all_lead_back_to_themselves_the_rest_is_left_out():
         world.extra.update({root + 8 * index: root | 3 for index in range(512)})
     kernel = world.kernel()
     read_check(kernel)
-    endless = [finding for finding in kernel.journal.findings if "the end of its tables" in finding.expected]
+    endless = [finding for finding in kernel.diagnostics.findings if "tables lead back to" in finding.found]
     assert len(endless) == 3
-    assert any(
-        "the tables of 1 address spaces were not read, from space 3" in note for note in kernel.journal.notes
-    )
+    left_out = "the tables of 1 address spaces were not read, from space 3"
+    assert any(left_out in note for note in kernel.diagnostics.notes)
     # What cannot be known of them is not held against them.
-    assert not any("not mapped" in finding.found for finding in kernel.journal.findings)
+    assert not any("not mapped" in finding.found for finding in kernel.diagnostics.findings)

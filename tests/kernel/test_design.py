@@ -8,22 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdbplugin.kernel.check import read_check
-from gdbplugin.kernel.context import read_context
 from gdbplugin.kernel.design import MANAGER, SCHEDULER, DesignLayout, ManagerUnclearError, recognised
 from gdbplugin.kernel.events import read_event_list
 from gdbplugin.kernel.interface import read_interface
-from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError, NotTinyOSError, SelectionError
+from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError, NotTinyOSError
 from gdbplugin.kernel.lazy_list import read_lazy_list
 from gdbplugin.kernel.pressure import read_pressure_state
-from gdbplugin.kernel.report import read_report
+from gdbplugin.kernel.snapshot import read_report
+from gdbplugin.kernel.spaces import read_context
 from gdbplugin.kernel.stacks import read_stack_list
 from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.kernel.target import Target
 from gdbplugin.layout.cache import StaticTable, dumps, loads
 from gdbplugin.layout.types import Array, Option, Scalar, Static, Struct, locate_held
-from gdbplugin.machine import BytesMachine
-from gdbplugin.render.style import Style
-from tests.commands.forms import text_of
+from gdbplugin.machine import BytesMachine, SelectionError
+from gdbplugin.render import Style
+from tests.commands.forms import text_of, words
 from tests.kernel.other_designs import (
     LAZY_PAGE,
     PATH,
@@ -45,7 +45,7 @@ from tests.kernel.synthetic import LEVEL, MANAGER_TYPE, STATIC_VIRTUAL, U8, U32,
 from tests.schemas.test_schemas import READERS, shown
 from tests.schemas.validation import validate
 
-WORDS = ("check", "context", "lazy", "pressure", "report", "stacks", "stats")
+WORDS = words("events", "fault", "maps", "registers", "tasks")
 
 
 @pytest.mark.parametrize(
@@ -131,16 +131,14 @@ def test_of_two_managers_the_user_chooses():
     with pytest.raises(ManagerUnclearError) as error:
         two_managers().static(MANAGER)
     said = str(error.value)
-    assert said.startswith("2 statics are made like TinyOS's memory manager, one::heart::DYNAMIC")
-    assert "one::spare::DYNAMIC_MEMORY_MANAGER: say which" in said
+    assert said.startswith("2 statics look like TinyOS's memory manager (one::heart::DYNAMIC")
+    assert "one::spare::DYNAMIC_MEMORY_MANAGER): choose one with" in said
     assert "set tinyos manager PATH" in said
     assert "\n" not in said
     for chosen in ("one::spare::DYNAMIC_MEMORY_MANAGER", "spare::DYNAMIC_MEMORY_MANAGER"):
         assert two_managers(chosen).static(MANAGER).address == 0x1000
     assert two_managers("one::OTHER").static(MANAGER).address == 0x2000
-    with pytest.raises(
-        ManagerUnclearError, match=r'^"pare::DYNAMIC_MEMORY_MANAGER" is not a static made like'
-    ):
+    with pytest.raises(ManagerUnclearError, match=r'^"pare::DYNAMIC_MEMORY_MANAGER" does not look like'):
         two_managers("pare::DYNAMIC_MEMORY_MANAGER").static(MANAGER)
 
 
@@ -184,7 +182,7 @@ def test_the_records_are_read_with_the_mmu_off():
     assert (pressure.level, pressure.pressure_thresholds, pressure.thresholds) == ("High", (9, 8, 7, 6), None)
     spaces = read_context(kernel).spaces
     assert (spaces.switch_count, spaces.optimization_enabled, spaces.spaces) == (12, True, None)
-    assert kernel.journal.findings == []
+    assert kernel.diagnostics.findings == []
 
 
 def test_the_renamed_one_is_read_too():
@@ -204,7 +202,7 @@ def test_the_renamed_one_is_read_too():
     assert [entry.virtual_address for entry in read_lazy_list(kernel)] == [0x5000]
     assert read_pressure_state(kernel).pressure.level == "Critical"
     assert read_context(kernel).spaces.switch_count == 6
-    assert kernel.journal.findings == []
+    assert kernel.diagnostics.findings == []
 
 
 def test_arrays_that_are_not_there_yet_are_noted():
@@ -212,13 +210,13 @@ def test_arrays_that_are_not_there_yet_are_noted():
     put(world, {"counters": {"total_lazy_pages": 1}})
     kernel = world.kernel()
     assert (len(read_stack_list(kernel)), len(read_lazy_list(kernel))) == (0, 0)
-    assert "(which is None now)" in kernel.journal.notes[0]
+    assert "(which is None now)" in kernel.diagnostics.notes[0]
 
 
 def test_what_is_missing_is_named_in_one_note():
     kernel = small_world().kernel()
     read_report(kernel)
-    (note,) = kernel.journal.notes
+    (note,) = kernel.diagnostics.notes
     for said in (
         "no policies of single stacks, no owners of stacks, no stack pointers",
         "no frame pool",
@@ -280,14 +278,14 @@ def test_a_manager_that_is_none_yet_is_told():
         ):
             read(world.kernel())
     kernel = world.kernel()
-    assert Target(kernel.machine, 0, kernel.journal, lambda: kernel).kernel is None
+    assert Target(kernel.machine, 0, kernel.diagnostics, lambda: kernel).kernel is None
 
 
 def test_a_tag_that_is_neither_is_told():
     world = small_world()
     world.bytes[8] = 7
     kernel = world.kernel()
-    with pytest.raises(KernelNotReadyError, match=f"{PATH} should be one of None, Some, but has 0x7 there"):
+    with pytest.raises(KernelNotReadyError, match=f"{PATH} should be one of None, Some, but holds 0x7"):
         read_counters(kernel)
 
 
@@ -304,7 +302,7 @@ def test_a_lock_that_is_held_is_a_change():
     world.bytes[0] = 1
     kernel = world.kernel()
     assert read_counters(kernel).changing
-    assert "was locked when the machine stopped" in kernel.journal.notes[0]
+    assert "was locked when the machine stopped" in kernel.diagnostics.notes[0]
     world = OtherWorld(spin_mutex(renamed_manager()))
     put(world, {"on": 1})
     assert not read_counters(world.kernel()).changing
@@ -320,7 +318,7 @@ def test_a_lock_that_is_held_is_a_change():
 def findings(world):
     kernel = world.kernel()
     check = read_check(kernel)
-    return [str(finding) for finding in kernel.journal.findings], check
+    return [str(finding) for finding in kernel.diagnostics.findings], check
 
 
 def test_with_the_mmu_off_no_record_may_claim_a_mapping():
@@ -346,10 +344,10 @@ def test_pending_pages_are_held_against_tables_of_pages():
     )
     kernel = Kernel(machine, world.kernel().layout)
     assert read_check(kernel).checked.mapped_pages == 2
-    assert [str(finding) for finding in kernel.journal.findings] == [
+    assert [str(finding) for finding in kernel.diagnostics.findings] == [
         "lazy page 0x403000: expected not mapped while pending; found mapped to 0x8000"
     ]
-    assert not any("pending" in note for note in kernel.journal.notes)
+    assert not any("pending" in note for note in kernel.diagnostics.notes)
 
 
 def test_records_that_disagree_are_found():
@@ -364,9 +362,9 @@ def test_records_that_disagree_are_found():
         "stack 2: expected current_size of at most 0x8000; found 0x9000",
         "stack 2: expected an ID of its own; found 2 stacks of that ID",
         "stack 9: expected an ID below next_stack_id, 8; found 9",
-        "active_dynamic_stacks: expected 3, as there are; found 2",
-        "total_dynamic_stacks: expected at least 3, as there are; found 1",
-        "allocated_lazy_pages: expected 1, as there are; found 5",
+        "active_dynamic_stacks: expected 3, as counted; found 2",
+        "total_dynamic_stacks: expected at least 3, as counted; found 1",
+        "allocated_lazy_pages: expected 1, as counted; found 5",
     ):
         assert said in found
 
@@ -376,7 +374,7 @@ def test_disagreements_while_it_is_locked_are_transient():
     world.bytes[0] = 1
     kernel = world.kernel()
     check = read_check(kernel)
-    assert (check.changing, check.transient_count, kernel.journal.finding_count) == (True, 2, 0)
+    assert (check.changing, check.transient_count, kernel.diagnostics.finding_count) == (True, 2, 0)
 
 
 @settings(max_examples=60, deadline=None)

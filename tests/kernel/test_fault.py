@@ -3,8 +3,7 @@
 import pytest
 
 from gdbplugin.kernel.fault import read_fault
-from gdbplugin.kernel.kernel import SelectionError
-from gdbplugin.machine import BytesMachine, MachineGoneError, PhysicalReadError
+from gdbplugin.machine import BytesMachine, MachineGoneError, PhysicalReadError, SelectionError
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
 from tests.commands.forms import json_of, text_of
 from tests.kernel.stopped import Names, bare, stopped_machine, stopped_world
@@ -51,7 +50,7 @@ def test_a_data_abort_is_explained_with_its_instruction():
     assert found.record.address == 0x3000_0000
     assert found.instruction.text == f"<{STORE:#x} at {CODE:#x}>"
     assert found.now.fault is None
-    assert "may be being handled" in found.remarks[0]
+    assert "is being handled, or it is over" in found.remarks[0]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,8 @@ def test_a_fetch_that_failed_is_where_the_address_says():
 
 
 @pytest.mark.parametrize(
-    ("level", "words"), [(0, "this exception is over"), (1, "may be"), (2, "above the level")]
+    ("level", "words"),
+    [(0, "this exception is over"), (1, "is being handled, or it is over"), (2, "above the level")],
 )
 def test_what_is_known_of_when_it_was_is_said(level, words):
     found = read_fault(
@@ -171,7 +171,7 @@ def test_a_stack_reused_since_is_not_the_ended_tasks():
     )
     world.manager["stack_manager"]["stacks"][0]["owner"] = 2
     (end,) = read_fault(stopped_world(world)).ended
-    assert end.where.text == "among the stacks; stack 1, which it had, has been another task's since"
+    assert end.where.text == "among the stacks; its stack 1 now belongs to another task"
     assert end.where.object is None
 
 
@@ -181,7 +181,7 @@ def test_a_stack_that_is_not_on_record_any_more_is_nobodys():
         state="Ended", end_reason="StackOverflow", end_syndrome=DATA_ABORT, end_address=GUARD, stack=77
     )
     (end,) = read_fault(stopped_world(world)).ended
-    assert end.where.text == "among the stacks; stack 77, which it had, is not on record"
+    assert end.where.text == "among the stacks; its stack 77 is not on record"
 
 
 def test_an_undefined_instruction_that_ended_a_task_is_located():
@@ -210,7 +210,7 @@ def test_unreadable_records_are_noted_and_the_rest_is_shown():
     kernel.memory.read = broken
     found = read_fault(stopped)
     assert found.reports[0].record.address == LAZY_BASE + 0x1000
-    assert "TinyOS's records could not be read" in stopped.journal.notes[0]
+    assert "TinyOS's records could not be read" in stopped.diagnostics.notes[0]
 
     def gone(_address, _length):
         raise MachineGoneError("the connection to the target was lost")

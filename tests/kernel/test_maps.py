@@ -6,11 +6,10 @@ import pytest
 
 from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.walk import translate
-from gdbplugin.kernel.kernel import SelectionError
-from gdbplugin.kernel.maps import _is_called, read_maps
+from gdbplugin.kernel.maps import _name_contains, read_maps
 from gdbplugin.kernel.selection import asids
 from gdbplugin.kernel.translate import read_translation
-from gdbplugin.machine import BytesMachine
+from gdbplugin.machine import BytesMachine, SelectionError
 from tests.aarch64.machines import BLOCK, TABLE, el1_registers
 from tests.commands.forms import text_of
 from tests.kernel.stopped import Names, bare, stopped_machine, stopped_world
@@ -154,12 +153,12 @@ def test_an_owner_is_found_by_part_of_its_name_and_limits_hold():
 
 
 def test_a_number_in_an_owners_name_must_be_the_whole_number():
-    assert _is_called("stack 1", "stack 1")
-    assert _is_called("guard of stack 1", "stack 1")
-    assert _is_called("stack 1 and stack 10", "stack 1")
-    assert not _is_called("stack 10", "stack 1")
-    assert _is_called("stack 10", "stack")
-    assert not _is_called("stack 10", "stack 2")
+    assert _name_contains("stack 1", "stack 1")
+    assert _name_contains("guard of stack 1", "stack 1")
+    assert _name_contains("stack 1 and stack 10", "stack 1")
+    assert not _name_contains("stack 10", "stack 1")
+    assert _name_contains("stack 10", "stack")
+    assert not _name_contains("stack 10", "stack 2")
 
 
 def test_a_limit_does_not_change_how_often_a_frame_is_mapped():

@@ -73,7 +73,7 @@ def test_a_kernel_without_a_memory_map_has_no_invented_ranges():
     assert found.at(LAZY_BASE).name == "lazy pages, pending"
     assert found.at(IMAGE).name == "kernel text"
     assert lazy_state(kernel, LAZY_BASE) is None
-    assert kernel.journal.notes == ["this kernel has no memory map for debuggers (DEBUGGER_MEMORY_MAP)"]
+    assert kernel.diagnostics.notes == ["this kernel has no memory map for debuggers (DEBUGGER_MEMORY_MAP)"]
 
 
 def test_a_corrupt_range_of_the_memory_map_is_a_finding():
@@ -85,7 +85,7 @@ def test_a_corrupt_range_of_the_memory_map_is_a_finding():
     assert found.at(0x40_0000) is None
     assert found.at(TASK_PAGE) is None
     assert found.at(LAZY_BASE).name == "lazy range 0"
-    objects = [finding.object for finding in kernel.journal.findings]
+    objects = [finding.object for finding in kernel.diagnostics.findings]
     assert objects == ["memory map, range 0: kind", "memory map, range 1"]
 
 
@@ -131,7 +131,7 @@ def test_a_corrupt_lazy_range_is_a_finding():
     kernel = world.kernel()
     found = read_objects(kernel, NoSymbols())
     assert found.at(LAZY_BASE).kind == "unreserved"
-    assert [finding.object for finding in kernel.journal.findings] == ["lazy range 0"]
+    assert [finding.object for finding in kernel.diagnostics.findings] == ["lazy range 0"]
 
 
 def naive(given, address):

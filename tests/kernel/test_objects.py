@@ -4,25 +4,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdbplugin.aarch64.virtual import UntranslatedAddressError, VirtualMemory
-from gdbplugin.aarch64.walk import translate
-from gdbplugin.kernel.clock import Clock, read_clock
-from gdbplugin.kernel.context import read_context
+from gdbplugin.aarch64.walk import UntranslatedAddressError, VirtualMemory, translate
+from gdbplugin.kernel.diagnostics import Diagnostics, History
 from gdbplugin.kernel.events import kinds, offered_kinds, read_event_list, read_events
-from gdbplugin.kernel.journal import History, Journal
-from gdbplugin.kernel.kernel import MANAGER, Kernel, KernelNotReadyError, SelectionError
+from gdbplugin.kernel.interface import Clock, read_clock
+from gdbplugin.kernel.kernel import MANAGER, Kernel, KernelNotReadyError
 from gdbplugin.kernel.lazy_list import offered_asids, read_lazy_list
 from gdbplugin.kernel.lazy_table import PAGE_BYTES, LazyRun, LazyTable
-from gdbplugin.kernel.spaces import read_spaces
+from gdbplugin.kernel.spaces import read_context, read_spaces
 from gdbplugin.kernel.stacks import offered_ids, read_stack_list
 from gdbplugin.kernel.statistics import read_counters
 from gdbplugin.kernel.target import Target
+from gdbplugin.machine import SelectionError
 from tests.kernel.synthetic import LAZY_BASE, STACK_BASE, World
 
 
-def stopped(world, journal=None):
+def stopped(world, diagnostics=None):
     kernel = world.kernel()
-    return Target(kernel.machine, 0, journal or Journal(), lambda: kernel)
+    return Target(kernel.machine, 0, diagnostics or Diagnostics(), lambda: kernel)
 
 
 # Stacks
@@ -173,7 +172,7 @@ def test_events_since_an_earlier_stop():
     first.history = history
     shown = read_event_list(first, since_stop=True)
     assert (shown.since_stop, len(shown.events)) == (None, 2)
-    assert "all events are shown" in first.journal.notes[0]
+    assert "all events are shown" in first.diagnostics.notes[0]
     history.ran()
     world.manager["events"] = {"recorded": 3, "entries": [{"sequence": n, "kind": 1} for n in (1, 2, 3)]}
     second = world.kernel()
@@ -246,15 +245,15 @@ def test_what_was_decoded_at_a_stop_is_not_decoded_again():
 
     def read():
         calls.append(1)
-        kernel.journal.find("a", "b", "c")
-        kernel.journal.note("d")
+        kernel.diagnostics.add_finding("a", "b", "c")
+        kernel.diagnostics.add_note("d")
         return 5
 
     for _ in range(2):
-        journal, source = Journal(), World().kernel()
-        kernel = Kernel(source.machine, source.layout, journal, decoded=decoded)
-        assert kernel.once("number", read) == 5
-        assert (len(journal.findings), journal.finding_count, journal.notes) == (1, 1, ["d"])
+        diagnostics, source = Diagnostics(), World().kernel()
+        kernel = Kernel(source.machine, source.layout, diagnostics, decoded=decoded)
+        assert kernel.cached("number", read) == 5
+        assert (len(diagnostics.findings), diagnostics.finding_count, diagnostics.notes) == (1, 1, ["d"])
     assert calls == [1]
 
 

@@ -3,9 +3,8 @@
 import pytest
 
 from gdbplugin.aarch64.description import REGISTERS
-from gdbplugin.kernel.kernel import SelectionError
 from gdbplugin.kernel.registers import matching, read_registers
-from gdbplugin.machine import BytesMachine
+from gdbplugin.machine import BytesMachine, SelectionError
 from tests.aarch64.machines import el1_registers
 from tests.commands.forms import text_of
 from tests.kernel.stopped import stopped_machine

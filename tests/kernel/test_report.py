@@ -11,7 +11,7 @@ from gdbplugin.kernel.events import read_events
 from gdbplugin.kernel.kernel import MANAGER, KernelNotReadyError, NotTinyOSError
 from gdbplugin.kernel.lazy import read_lazy_pages
 from gdbplugin.kernel.lazy_table import LazyRun
-from gdbplugin.kernel.report import read_report
+from gdbplugin.kernel.snapshot import read_report
 from gdbplugin.layout.types import Struct
 from tests.kernel.synthetic import LAZY_BASE, STACK, STATIC_PHYSICAL, STATIC_VIRTUAL, ZERO_FRAME, World
 
@@ -37,7 +37,7 @@ def test_report_of_a_small_kernel():
     assert (core.exception_level, core.mmu_enabled) == (1, True)
     assert core.ttbr0.asid == 11
     assert core.ttbr0.base == core.ttbr0.value & 0xFFFF_FFFF_FFFF
-    assert (kernel.journal.findings, kernel.journal.notes) == ([], [])
+    assert (kernel.diagnostics.findings, kernel.diagnostics.notes) == ([], [])
 
 
 def test_lazy_pages_by_state_and_run():
@@ -54,7 +54,7 @@ def test_lazy_pages_by_state_and_run():
 
 def test_only_the_records_that_the_ranges_name_are_read():
     kernel = World().kernel()
-    table = kernel.place(MANAGER, "lazy_allocator.pages").address - STATIC_VIRTUAL + STATIC_PHYSICAL
+    table = kernel.locate_field(MANAGER, "lazy_allocator.pages").address - STATIC_VIRTUAL + STATIC_PHYSICAL
     reads = []
     plain = kernel.machine.read_physical
     kernel.machine.read_physical = lambda address, length: (
@@ -88,7 +88,7 @@ def test_events_come_oldest_first():
         (3, None),
         (5, "StackGrowth"),
     ]
-    assert "event in slot 2: kind" in str(kernel.journal.findings[0])
+    assert "event in slot 2: kind" in str(kernel.diagnostics.findings[0])
 
 
 def test_a_field_the_kernel_has_not_is_none_and_noted_once():
@@ -98,7 +98,7 @@ def test_a_field_the_kernel_has_not_is_none_and_noted_once():
     kernel = world.kernel()
     report = read_report(kernel)
     assert [stack.policy for stack in report.stacks.stacks] == [None, None]
-    assert kernel.journal.notes == ["this kernel's DynamicStack has no field policy"]
+    assert kernel.diagnostics.notes == ["this kernel's DynamicStack has no field policy"]
 
 
 def _replaced(type_, old, new):
@@ -117,7 +117,7 @@ def test_a_change_under_way_is_said():
     world.sequence = 3
     kernel = world.kernel()
     assert read_report(kernel).changing
-    assert "odd sequence counter" in kernel.journal.notes[0]
+    assert "odd sequence counter" in kernel.diagnostics.notes[0]
 
 
 def test_mmu_off_is_one_sentence():

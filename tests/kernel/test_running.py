@@ -2,7 +2,7 @@
 
 import pytest
 
-from gdbplugin.kernel.report import read_report
+from gdbplugin.kernel.snapshot import read_report
 from gdbplugin.kernel.stacks import RunningStack, read_stack_list
 from tests.commands.forms import text_of
 from tests.kernel.synthetic import STACK_BASE, World

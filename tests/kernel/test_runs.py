@@ -2,12 +2,17 @@
 
 import pytest
 
-from gdbplugin.kernel.accounting import read_accounting
-from gdbplugin.kernel.context_test import compare_context, read_context_state
+from gdbplugin.kernel.check_state import read_accounting
 from gdbplugin.kernel.interface import Interface
+from gdbplugin.kernel.kernel_test import (
+    StrategyChange,
+    compare_context,
+    compare_stress,
+    read_context_state,
+    read_stress_state,
+)
 from gdbplugin.kernel.pressure import read_pressure
-from gdbplugin.kernel.stress import StrategyChange, compare_stress, read_stress_state
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from tests.commands.forms import json_of, text_of
 from tests.kernel.synthetic import World
 from tests.schemas.validation import validate
@@ -35,7 +40,7 @@ def test_a_frame_that_nothing_owns_is_lost():
     assert read_accounting(kernel).lost == 1
     run = compare_stress(kernel, before, interface())
     assert run.frames_lost == 1
-    assert [finding.object for finding in kernel.journal.findings] == ["frames lost by the stress test"]
+    assert [finding.object for finding in kernel.diagnostics.findings] == ["frames lost by the stress test"]
     assert "1 LOST" in text_of("stress", run, Style())
 
 
@@ -71,6 +76,7 @@ def test_the_change_of_every_counter():
         (1, "failed", 1),
         (3, "cancelled at 40 of 100 steps", 0),
         (4, "no room", 1),
+        (5, "out of time", 1),
         (9, "result 9", 1),
     ],
 )
@@ -80,13 +86,13 @@ def test_what_the_kernel_said_of_it(result, said, findings):
     assert said in text_of("stress", run, Style())
     tested = compare_context(kernel, read_context_state(kernel), interface(result))
     assert f"Context switching test: {said.split(' at ')[0]}" in text_of("context --test", tested, Style())
-    assert kernel.journal.finding_count == 2 * findings
+    assert kernel.diagnostics.finding_count == 2 * findings
 
 
 def test_without_room_for_its_tasks_the_finding_says_why():
     kernel = World().kernel()
     compare_context(kernel, read_context_state(kernel), interface(4))
-    (finding,) = kernel.journal.findings
+    (finding,) = kernel.diagnostics.findings
     free, limit = read_pressure(kernel).free_frames, read_pressure(kernel).limit_frames
     assert finding.found.startswith("no room: not all of its tasks could be started")
     assert f"with {free} of {limit} frames free" in finding.found
@@ -101,7 +107,7 @@ def test_frames_are_not_counted_during_a_change():
     kernel = world.kernel()
     run = compare_stress(kernel, before, interface())
     assert run.frames_lost == 0
-    assert "in the middle of a change before the test" in kernel.journal.notes[0]
+    assert "in the middle of a change before the test" in kernel.diagnostics.notes[0]
     validate(json_of("stress", run))
 
 

@@ -15,7 +15,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from gdbplugin.repl.output import Output
 from gdbplugin.repl.prompt import Prompt
 from gdbplugin.repl.repl import Repl, ReplOptions, SessionOptions

@@ -6,12 +6,19 @@ from dataclasses import fields, replace
 
 from hypothesis import strategies as st
 
-from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.events import Event, Events
-from gdbplugin.kernel.frames import Frames, FrameTable
+from gdbplugin.kernel.interface import Clock
 from gdbplugin.kernel.lazy import LazyPages, LazyRange
 from gdbplugin.kernel.lazy_table import LazyTable
-from gdbplugin.kernel.pressure import LEVELS, Pressure, PressureState, StrategyRecord, Threshold
+from gdbplugin.kernel.pressure import (
+    LEVELS,
+    Frames,
+    FrameTable,
+    Pressure,
+    PressureState,
+    StrategyRecord,
+    Threshold,
+)
 from gdbplugin.kernel.snapshot import Snapshot
 from gdbplugin.kernel.spaces import AddressSpaces, AsidAllocator, Invalidations
 from gdbplugin.kernel.stacks import DynamicStack, Stacks
@@ -174,7 +181,12 @@ def workload(step: int = 0) -> Snapshot:
         for number in range(1, 7)
     )
     tasks = tuple(
-        Task(number, name, "Sleeping", "None", number, 10, 0, 0, 0, 0)
+        Task(
+            *(number, name, "Sleeping", "None", number, 10 + step * number, 0, 0, 0, 0),
+            wake_time=now + FREQUENCY if number else (1 << 64) - 1,
+            # Each task has a hundredth more of the CPU than the one before.
+            run_time=FREQUENCY // 1000 * step * number,
+        )
         for number, name in enumerate(["shell", *["worker"] * 4, "lazy", "lazy"])
     )
     rows = [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from gdbplugin.repl.output import Output
 from gdbplugin.repl.repl import Outcome, Repl, ReplOptions, SessionOptions
 from tests.integration.answers import figures

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from gdbplugin.repl.command_line import (
+    BY_WORD,
+    OWN,
     Action,
     ConsoleInput,
     Continue,
@@ -22,6 +24,7 @@ from gdbplugin.repl.command_line import (
     Restart,
     Step,
     Submenu,
+    help_text,
     overview,
     parse,
 )
@@ -156,3 +159,17 @@ def test_overview_fits_from_40_columns(style: Style) -> None:
         shown = overview(replace(style, width=width))
         assert max(map(len, shown.splitlines())) <= max(40, width)
         assert shown.split()[-4:] == ["Tab", "completes,", "Ctrl-D", "quits."]
+
+
+@pytest.mark.parametrize("topic", [*OWN, *BY_WORD])
+@pytest.mark.parametrize("width", [40, 70, 120])
+def test_help_fits_the_terminal_and_loses_no_word(topic: str, width: int) -> None:
+    wide, narrow = help_text(topic, Style(width=1000)), help_text(topic, Style(width=width))
+    assert wide is not None
+    assert narrow is not None
+    assert narrow.split() == wide.split()
+    assert max(map(len, narrow.splitlines())) <= width
+
+
+def test_an_unknown_topic_has_no_help() -> None:
+    assert help_text("bt", Style()) is None

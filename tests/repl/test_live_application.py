@@ -17,7 +17,7 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
-from gdbplugin.kernel.failure import FailureRecord
+from gdbplugin.kernel.interface import FailureRecord
 from gdbplugin.repl.live import run_live
 from gdbplugin.repl.live.application import LiveApplication
 from gdbplugin.repl.live.drawing import text_of

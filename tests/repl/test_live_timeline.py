@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gdbplugin.kernel.clock import Clock
 from gdbplugin.kernel.events import Event, Events
+from gdbplugin.kernel.interface import Clock
 from gdbplugin.kernel.lazy import LazyRange
 from gdbplugin.kernel.snapshot import Snapshot
 from gdbplugin.repl.live.scene import Timeline, frames_by_range

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gdbplugin.kernel.snapshot import Snapshot
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from gdbplugin.repl.command_line import VIEWS
-from gdbplugin.repl.live import pool
+from gdbplugin.repl.live import pressure
 from gdbplugin.repl.live.drawing import Viewport, graph, meter, share, sparkline, text_of
 from gdbplugin.repl.live.scene import Choices, Scene, Timeline
 from gdbplugin.repl.live.screen import FeedState, draw
@@ -127,6 +127,9 @@ def test_views_of_usual_kernel_show_its_figures(width: int, height: int, style: 
     assert "Pressure: Low" in shown["p"]
     assert "17,570 free, 6 cached, 15,192 used" in shown["p"]
     assert re.search(r" 1,104 .*StackGrowth  +stack 1, 1 page more", shown["e"])
+    assert " Tasks: 7 alive, 0 ended" in shown["t"]
+    assert re.search(r"\n +4 +worker +sleeping +4% .* 116 K +256 K", shown["t"])
+    assert re.search(r"\n +0 +shell +running ", shown["t"])
 
 
 @settings(deadline=None)
@@ -134,10 +137,10 @@ def test_views_of_usual_kernel_show_its_figures(width: int, height: int, style: 
 def test_cells_of_map_hold_every_frame_of_the_pool(table, by_task, width, height, zoom) -> None:
     if table is None or not table.uses:
         return
-    keys = pool.keys(table, by_task)
-    shape = pool.Shape.of(len(keys), width, height, zoom)
-    total: Counter[pool.Key] = Counter()
-    for cell in pool.cells(shape, keys):
+    keys = pressure.frame_keys(table, by_task)
+    shape = pressure.Shape.of(len(keys), width, height, zoom)
+    total: Counter[pressure.Key] = Counter()
+    for cell in pressure.cells(shape, keys):
         total.update(cell)
     assert total.total() == len(table.uses)
     for unused in ("Free", "Cached", "Retired"):
@@ -160,8 +163,8 @@ def test_cells_of_map_hold_every_frame_of_the_pool(table, by_task, width, height
 def test_legend_counts_every_frame(table, by_task, width) -> None:
     if table is None or not table.uses:
         return
-    keys = pool.keys(table, by_task)
-    lines = [text_of(line) for line in pool.legend(Counter(keys), {}, STYLES["ascii"], width)]
+    keys = pressure.frame_keys(table, by_task)
+    lines = [text_of(line) for line in pressure.map_legend(Counter(keys), {}, STYLES["ascii"], width)]
     counts = [
         int(word.replace(",", "")) for word in re.findall(r" ([0-9,]+)(?=  |$)", "\n".join(lines), re.M)
     ]
@@ -171,7 +174,7 @@ def test_legend_counts_every_frame(table, by_task, width) -> None:
 
 def test_legend_of_many_owners_sums_up_the_smallest() -> None:
     keys = [owner for owner in range(90) for _ in range(200 - owner)] + ["Free"] * 50
-    lines = [text_of(line) for line in pool.legend(Counter(keys), {}, STYLES["ascii"], 80)]
+    lines = [text_of(line) for line in pressure.map_legend(Counter(keys), {}, STYLES["ascii"], 80)]
     assert len(lines) == 3
     assert lines[0].startswith(" 0 task 0 200  1 task 1 199  ")
     shown = re.findall(r" ([0-9,]+)(?=  |$)", "\n".join(lines), re.MULTILINE)
@@ -181,7 +184,8 @@ def test_legend_of_many_owners_sums_up_the_smallest() -> None:
 
 def test_cell_of_map_has_the_letter_of_most_of_its_frames() -> None:
     keys = (*["Table"] * 3, "Stack", *["Free"] * 4, *["Free"] * 8, "Stack", *["Free"] * 7)
-    rows = pool.rows(pool.Shape(len(keys), 8, 16), keys, workload().pressure.frames, STYLES["ascii"])
+    shape, frames = pressure.Shape(len(keys), 8, 16), workload().pressure.frames
+    rows = pressure.map_rows(shape, keys, frames, STYLES["ascii"])
     assert [text_of(row) for row in rows] == [" 0x8000000  T.s"]
 
 

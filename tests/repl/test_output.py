@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from gdbplugin.repl.output import Output, screen_problem, style_of
 
 

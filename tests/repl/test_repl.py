@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gdbplugin.repl.completion import complete
+from gdbplugin.session import EndedError, TinyOS
 from tests.repl.conversation import Conversations, Person
 from tests.session.processes import wait_until_gone
 
@@ -67,7 +68,8 @@ def test_help_explains_own_commands_and_asks_gdb_for_others(converse: Conversati
         overview = person.says_and_sees("help", "Ctrl-D quits.")
         for word in ("*s, stats", "*d, stacks", "translate", "console", "live [s|d|l|p|e", "restart"):
             assert word in overview
-        person.says_and_sees("help *d", gdbs)
+        shown = person.says_and_sees("help *d", gdbs.splitlines()[-1])
+        assert " ".join(gdbs.split()) in " ".join(shown.split())
         person.says_and_sees("help live", "full-screen view")
         person.says_and_sees("help info line", "Core addresses")
         person.says_and_sees("help nonsense", 'Undefined command: "nonsense"')
@@ -183,6 +185,28 @@ def test_tab_completes_a_word(converse: Conversations) -> None:
     converse(script)
 
 
+def test_an_end_that_is_known_only_after_the_last_output_is_named(
+    converse: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = converse.repl.session
+    pid, known, hidden_until = session.debugger.pid, type(session).ended, [0.0]
+
+    def ended(self: TinyOS) -> EndedError | None:
+        found: EndedError | None = known.fget(self)  # type: ignore[attr-defined]
+        return found if time.monotonic() >= hidden_until[0] else None
+
+    monkeypatch.setattr(type(session), "ended", property(ended))
+
+    def script(person: Person) -> None:
+        hidden_until[0] = time.monotonic() + 1.0
+        os.kill(pid, signal.SIGKILL)
+        person.sees("GDB was killed by SIGKILL; `restart` starts a new session")
+        person.says_and_sees("restart", "a new session")
+        person.says_and_sees("*s", "total_dynamic_stacks")
+
+    converse(script)
+
+
 @pytest.mark.parametrize("victim", ["GDB", "QEMU"])
 def test_killed_program_is_named_and_restart_works(converse: Conversations, victim: str) -> None:
     session = converse.repl.session
@@ -220,7 +244,7 @@ def test_quit_and_end_of_input_do_not_ask(converse: Conversations) -> None:
 def test_stop_during_a_command_is_never_lost(converse: Conversations) -> None:
     repl = converse.repl
     start = len(converse.shown())
-    repl.run("break kernel::interrupts::handle")
+    repl.run("break kernel::exceptions::handle_interrupts")
     deadline = time.monotonic() + 20
     while converse.shown()[start:].count("hit Breakpoint") < 10:
         assert time.monotonic() < deadline

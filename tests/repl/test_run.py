@@ -48,6 +48,26 @@ def test_batch_waits_for_the_stop_after_continue(run: Runner) -> None:
     assert "shell_interrupted" in done.stdout
 
 
+def test_a_restart_keeps_the_breakpoints(run: Runner) -> None:
+    words = ("tbreak shell_interrupted if 1 == 1", "restart", "info breakpoints", "continue", "restart")
+    done = run(*(word for command in words for word in ("-c", command)), "-c", "info breakpoints")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("stop only if 1 == 1") == 1
+    assert "No breakpoints" in done.stdout
+
+
+def test_a_kernel_that_fails_answers_no_more(run: Runner) -> None:
+    done = run("--timeout", "600", "-c", "console panic", "-c", "console t", "-c", "check")
+    assert "panic" in done.stdout
+    assert "console t: the kernel has failed and reads nothing: `fault` says why" in done.stderr
+    assert "the kernel: expected running; found halted" in " ".join(done.stdout.split())
+
+
+def test_a_mistyped_command_is_guessed(run: Runner) -> None:
+    done = run("-c", "stcks", "-c", "tinyos stcks")
+    assert done.stderr.count("(did you mean stacks?)") == 2
+
+
 def test_batch_ends_a_command_at_its_time_limit(run: Runner) -> None:
     done = run("--timeout", "0.5", "--batch", "continue")
     assert done.returncode == 1
@@ -150,7 +170,7 @@ def test_impossible_command_is_one_line_with_a_remedy(run: Runner) -> None:
     done = run("-c", "*x", "-c", "live", "-c", "commands 1")
     assert (done.returncode, done.stdout) == (1, "")
     letter, live, commands = done.stderr.splitlines()
-    assert 'no command "x" (known: check, ' in letter
+    assert 'no command "x" (known: backtrace, ' in letter
     assert "live needs a terminal" in live
     assert "`source FILE`" in commands
 
@@ -231,7 +251,7 @@ def test_program_of_another_machine_is_refused(run: Runner) -> None:
 def test_kernel_that_is_not_running_is_refused(run: Runner, tmp_path: Path, kernel_image: Path) -> None:
     other = elfs.of_another_build(run.kernel, tmp_path / "other.elf")
     said = run.refusal("--kernel", other, "--image", kernel_image, "--batch", "output 1")
-    assert f"{other} is not the kernel that is running" in said
+    assert f"{other} is not what the machine runs" in said
 
 
 def test_busy_port_is_refused(run: Runner) -> None:

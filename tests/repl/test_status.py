@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from gdbplugin.repl.status import Status, StatusReader, status_line
 from gdbplugin.session import TinyOS
 
@@ -36,6 +36,12 @@ def test_line_shows_all_that_is_known() -> None:
         "stopped in kernel::scheduler::reschedule scheduler.rs:207 · core 0 EL1 · ASID 3 · task 3 worker"
         " · High ██░░░░ 25%"
     )
+
+
+def test_tasks_are_counted_where_there_is_room() -> None:
+    status = replace(_RUNNING, tasks="7 tasks, 2 ready")
+    assert "task 3 worker · 7 tasks, 2 ready · High" in status_line(status, 120, Style())
+    assert "7 tasks" not in status_line(status, 80, Style())
 
 
 def test_line_without_utf_8_is_ascii() -> None:

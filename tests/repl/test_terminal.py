@@ -105,7 +105,7 @@ def test_figures_in_a_terminal_are_the_librarys(
 
 
 def test_terminal_without_utf_8_gets_plain_ascii(pane: Pane, start: Callable[..., dict[str, Any]]) -> None:
-    report = start(80, 24, LC_ALL="C", NO_COLOR="1")
+    report = start(80, 40, LC_ALL="C", NO_COLOR="1")  # The view has more than 24 lines.
     _check_status(pane.lines(), report, "|", 80)
     pane.type("*p")
     level = report["pressure"]["level"]

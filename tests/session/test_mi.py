@@ -41,7 +41,7 @@ def test_the_prompt_is_not_a_record() -> None:
         ('~"a\\tb\\n"', mi.Record("console", "", None, "a\tb\n")),
         ('&"careful\\n"', mi.Record("log", "", None, "careful\n")),
         ('=thread-group-exited,id="i1"', mi.Record("notify", "thread-group-exited", None, {"id": "i1"})),
-        ("not MI at all", mi.Record("output", "", None, "not MI at all")),
+        ("not MI at all", mi.Record("output", "", None, "not MI at all\n")),
     ],
 )
 def test_each_kind_of_line_is_parsed(line: str, record: mi.Record) -> None:
@@ -71,9 +71,9 @@ def test_quoted_text_reads_back_the_same(text: str) -> None:
         (r'~"\\303 \\\303\251"', r"\303 \é"),
         (r'&"\351"', r"\xe9"),
         ('~"\udce2\\200\\224"', "—"),
-        ("not MI \udcff", r"not MI \xff"),
-        (r'~"\q"', r'~"\q"'),
-        ('~"begun', '~"begun'),
+        ("not MI \udcff", "not MI \\xff\n"),
+        (r'~"\q"', '~"\\q"\n'),
+        ('~"begun', '~"begun\n'),
     ],
 )
 def test_bytes_that_are_not_text_are_escaped(line: str, text: str) -> None:
@@ -96,7 +96,23 @@ def test_any_bytes_in_a_string_are_decoded_as_utf_8(data: bytes) -> None:
     assert record.payload == data.decode(errors="backslashreplace")
 
 
-@given(st.binary(), st.sampled_from([b"", b'~"', b'1^done,a="', b"*stopped,", b"=x,y={"]))
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "line", ["=x,y=[", '=x,y={a=[{b="]"', '1^done,a=["x",', '*stopped,a=[{b="x"]}', "=x,y=[[}"]
+)
+def test_an_unfinished_list_is_output(line: str) -> None:
+    record = mi.parse(line)
+    assert record is not None
+    assert (record.kind, record.payload) == ("output", line + "\n")
+
+
+def test_brackets_in_strings_are_text() -> None:
+    record = mi.parse('1^done,a=["[",{b="]}{"}]')
+    assert record is not None
+    assert record.payload == {"a": ["[", {"b": "]}{"}]}
+
+
+@given(st.binary(), st.sampled_from([b"", b'~"', b'1^done,a="', b"*stopped,", b"=x,y={", b"=x,y=["]))
 def test_any_line_can_be_parsed(data: bytes, start: bytes) -> None:
     for line in mi.LineSplitter().feed(start + data + b"\n"):
         record = mi.parse(line)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gdbplugin.kernel.journal import Noticed
+from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.kernel.kernel import MANAGER
 from gdbplugin.session import QemuOptions, ReadFailedError, SessionError, TinyOS, mi
 from gdbplugin.session.gdb import Gdb
@@ -27,7 +27,7 @@ def tinyos(request: pytest.FixtureRequest, kernel_elf: Path) -> Iterator[TinyOS]
         yield machine
 
 
-READ: list[tuple[str, Callable[[TinyOS], Noticed]]] = [
+READ: list[tuple[str, Callable[[TinyOS], Diagnosed]]] = [
     ("stats", lambda tinyos: tinyos.stats()),
     ("stacks", lambda tinyos: tinyos.stacks()),
     ("stacks 1", lambda tinyos: tinyos.stacks(1)),
@@ -62,7 +62,7 @@ READ: list[tuple[str, Callable[[TinyOS], Noticed]]] = [
 
 @pytest.mark.parametrize(("command", "read"), READ, ids=[command for command, _ in READ])
 def test_an_object_is_what_the_command_prints(
-    tinyos: TinyOS, command: str, read: Callable[[TinyOS], Noticed]
+    tinyos: TinyOS, command: str, read: Callable[[TinyOS], Diagnosed]
 ) -> None:
     with tinyos.stopped():
         found, wanted = json_of(command.split()[0], read(tinyos)), tinyos.json(command)
@@ -129,6 +129,12 @@ def test_a_missing_object_is_one_line(tinyos: TinyOS) -> None:
         (lambda: tinyos.fault(core=7), "no core 7 (known: 0, 1, 2, 3)"),
         (lambda: tinyos.translate("nonsense::at"), '"nonsense::at" is not an address'),
         (lambda: tinyos.translate("$x0 = 1"), "would assign"),
+        (lambda: tinyos.registers(""), 'no register "" (known: '),
+        (lambda: tinyos.translate(1 << 64), "18446744073709551616 is not a number from 0 to 0xffff"),
+        (lambda: tinyos.translate(1.5), "1.5 is not an address of 64 bits"),  # type: ignore[arg-type]
+        (lambda: tinyos.translate("1.5"), '"1.5" is not an address: it is a floating-point number'),
+        (lambda: tinyos.events(-3), "-3 is not a number from 0"),
+        (lambda: tinyos.maps(range=((1 << 64) - 16, None, 32)), "goes beyond the last address"),
         (lambda: tinyos.translate(0, asid=999), "no address space with ASID 999"),
     ]
     for call, said in wrong:
@@ -206,7 +212,7 @@ def test_what_a_command_writes_is_read_at_once(tinyos: TinyOS) -> None:
         before = tinyos.stats().stats.optimization_events
         assert before is not None
         with tinyos.stopped_target() as target:
-            place = target.required_kernel().place(MANAGER, "stats.optimization_events")
+            place = target.required_kernel().locate_field(MANAGER, "stats.optimization_events")
         assert place is not None
         for value in (before + 5, before):
             gdb.mi(

@@ -112,22 +112,26 @@ def test_qemu_answers_while_the_kernel_writes(shared_machine: TinyOS) -> None:
         shared_machine.console.expect(r"switches\n(.|\n)*tinyos> $", 20)
 
 
-def test_an_event_before_the_greeting_is_skipped(tmp_path: Path) -> None:
-    """QEMU sends it to the next program if the previous one has just left."""
+@pytest.mark.parametrize("greeted", [False, True], ids=["before the greeting", "after the greeting"])
+def test_an_early_event_is_skipped(tmp_path: Path, greeted: bool) -> None:
+    """QEMU sends it to the next program if the previous one has just left, or as the machine stops."""
     version = {"qemu": {"micro": 0, "minor": 0, "major": 10}}
+    greeting = {"QMP": {"version": version, "capabilities": []}}
     event = {"timestamp": {"seconds": 1, "microseconds": 1}, "event": "STOP"}
-    firsts = iter([event, {"QMP": {"version": version, "capabilities": []}}])
+    connections = iter([[greeting, event] if greeted else [event], [greeting]])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        said: dict[str, object] = next(firsts)
+        unasked: list[dict[str, object]] = next(connections)
         while True:
-            writer.write(json.dumps(said).encode() + b"\r\n")
+            for said in unasked:
+                writer.write(json.dumps(said).encode() + b"\r\n")
             asked = await reader.read(4096)  # QEMU's clients end no line.
             if not asked:
                 break
-            said = {"return": {"status": "running"}}
+            answer: dict[str, object] = {"return": {"status": "running"}}
             if "id" in (content := json.loads(asked)):
-                said["id"] = content["id"]
+                answer["id"] = content["id"]
+            unasked = [answer]
         writer.close()
 
     async def ask() -> object:

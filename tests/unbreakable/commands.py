@@ -22,10 +22,17 @@ _MORE = {
     "events": ("events", "events 9 --stack 1"),
     "registers": ("registers", "registers TCR_EL1"),
     "context": ("context", "context --test"),
+    "backtrace": ("backtrace", "backtrace --all"),
+    "tasks": ("tasks", "tasks 1"),
+    # They are about files, or change what GDB shows, and have tests of their own.
+    "dump": (),
+    "open": (),
+    "threads": (),
 }
 EXPRESSIONS = (
     "output $tinyos_asid()",
     "output $tinyos_stack(1)",
+    "output $tinyos_task()",
     "output $tinyos_lazy(0x200000003000)",
     "output $tinyos_translate(0x200000003000)",
     "output $tinyos_level()",

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from gdbplugin.commands import COMMANDS
 from gdbplugin.commands.descriptor import Command
 from gdbplugin.commands.parsing import parse, split
-from gdbplugin.kernel.journal import Journal, Noticed
+from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.kernel.target import Target
 from gdbplugin.layout.cache import StaticTable
 from gdbplugin.layout.types import LayoutError, Static
 from gdbplugin.machine import CachedMachine, Machine, MachineError, PhysicalReadError
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from tests.commands.forms import json_text
 from tests.kernel.synthetic import LAZY_BASE, PLACES, POOL_BASE, STATIC_VIRTUAL, TYPES, World
 
@@ -41,14 +41,14 @@ class Subject:
     def command(self) -> Command:
         return next(command for command in COMMANDS if command.word == self.line.partition(" ")[0])
 
-    def read(self, target: Target) -> Noticed:
+    def read(self, target: Target) -> Diagnosed:
         words = split(self.line.partition(" ")[2])
         return self.command.read(target, parse(self.command, words))
 
-    def show(self, found: Noticed, style: Style) -> str:
+    def show(self, found: Diagnosed, style: Style) -> str:
         return self.command.form.show(found, style)
 
-    def json(self, found: Noticed) -> str:
+    def json(self, found: Diagnosed) -> str:
         text: str = json_text(self.command.form, found)
         return text
 
@@ -76,6 +76,10 @@ SUBJECTS = (
     Subject("registers", "registers"),
     Subject("registers one", "registers TCR_EL1"),
     Subject("fault", "fault"),
+    Subject("tasks", "tasks"),
+    Subject("tasks one", "tasks 1"),
+    Subject("backtrace", "backtrace"),
+    Subject("backtrace all", "backtrace --all"),
 )
 
 
@@ -122,12 +126,13 @@ def run(subject: Subject, machine: Machine, layout: StaticTable) -> str | None:
 
     Anything but the package's own errors, or an object that is no JSON, fails the test.
     """
-    journal = Journal()
+    diagnostics = Diagnostics()
     cached = CachedMachine(machine)
     start = time.monotonic()
     try:
-        target = Target(cached, 0, journal, lambda: Kernel(cached, layout, journal))
+        target = Target(cached, 0, diagnostics, lambda: Kernel(cached, layout, diagnostics))
         shown = subject.read(target)
+        assert shown.diagnostics is diagnostics, "findings and notes are lost"
         text = subject.show(shown, STYLES[0])
     except (MachineError, LayoutError) as error:
         assert_one_sentence(str(error))

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gdbplugin.aarch64 import maps
-from gdbplugin.kernel import space_maps
+from gdbplugin.commands import COMMANDS
+from gdbplugin.kernel import spaces
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.maps import read_maps
 from gdbplugin.kernel.registers import REGISTERS
@@ -70,6 +71,9 @@ def changed(machine, changes):
 
 def test_the_small_kernel_itself_is_shown_by_every_command(world):
     machine, layout, _ = world
+    # `dump` writes a file, and has tests of its own.
+    reading = {command.word for command in COMMANDS if not command.form.runs_target} - {"dump"}
+    assert reading == {subject.name.partition(" ")[0] for subject in SUBJECTS}
     for subject in SUBJECTS:
         text = run(subject, WatchedMachine(machine), layout)
         assert text is not None or subject.name == "translate el2", subject.name
@@ -172,7 +176,7 @@ class Work:
 
     def __init__(self, monkeypatch):
         self.tables = self.leaves = 0
-        read_entries, leaves = maps.read_entries, space_maps.leaves
+        read_entries, leaves = maps.read_entries, spaces.leaves
 
         def counted_entries(*arguments):
             self.tables += 1
@@ -184,7 +188,7 @@ class Work:
                 yield entry
 
         monkeypatch.setattr(maps, "read_entries", counted_entries)
-        monkeypatch.setattr(space_maps, "leaves", counted_leaves)
+        monkeypatch.setattr(spaces, "leaves", counted_leaves)
 
 
 @pytest.fixture
@@ -193,16 +197,16 @@ def bounded(monkeypatch):
     for module, name in (
         (maps, "MAXIMUM_TABLES"),
         (maps, "MAXIMUM_ENTRIES"),
-        (space_maps, "MAXIMUM_SPACE_TABLES"),
-        (space_maps, "MAXIMUM_SPACE_PAGES"),
-        (space_maps, "MAXIMUM_PAGES"),
+        (spaces, "MAXIMUM_SPACE_TABLES"),
+        (spaces, "MAXIMUM_SPACE_PAGES"),
+        (spaces, "MAXIMUM_PAGES"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name) // 10)
     done = Work(monkeypatch)
     yield
     assert done.tables <= maps.MAXIMUM_TABLES
     # What was begun is ended: one space more, and one table more of each.
-    assert done.leaves <= space_maps.MAXIMUM_PAGES + space_maps.MAXIMUM_SPACE_PAGES + 4 * 512
+    assert done.leaves <= spaces.MAXIMUM_PAGES + spaces.MAXIMUM_SPACE_PAGES + 4 * 512
 
 
 @pytest.mark.usefixtures("bounded")
@@ -244,7 +248,7 @@ def test_a_map_without_an_end_has_no_more_than_its_bound(world, entries):
     machine, layout, tables = world
     with changed(machine, [(table, entries(table)) for table in tables[:4]]):
         kernel = Kernel(CachedMachine(machine), layout)
-        found = read_maps(Target(kernel.machine, 0, kernel.journal, lambda: kernel))
+        found = read_maps(Target(kernel.machine, 0, kernel.diagnostics, lambda: kernel))
     assert found.tables <= maps.MAXIMUM_TABLES
     # What a table holds is never divided.
     assert sum(entry.piece_count for entry in found.ranges) <= maps.MAXIMUM_ENTRIES + 512

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbplugin.kernel.failure import FAILURE_MAGIC, FAILURE_RECORD
+from gdbplugin.kernel.interface import FAILURE_MAGIC, FAILURE_RECORD
 from gdbplugin.kernel.kernel import CHANGING, MANAGER, SCHEDULER
 from gdbplugin.kernel.snapshot import Copies, NoMachine
 from gdbplugin.layout.cache import StaticTable
@@ -14,7 +14,7 @@ from gdbplugin.layout.elf import ElfImage, Segment
 from gdbplugin.layout.types import Array, Static, locate_path
 from gdbplugin.machine import MachineError
 from gdbplugin.session.errors import EndedError, KernelUnusableError, WaitTimeoutError
-from gdbplugin.session.watch import Watch
+from gdbplugin.session.ram import Watch
 from tests.kernel.synthetic import PLACES, STATIC_PHYSICAL, STATIC_VIRTUAL, U8, U32, World, encode, record
 
 SIZE = 0x20_0000
@@ -237,7 +237,7 @@ def test_the_loading_of_the_kernel_is_waited_for(ram, layout):
 
 def test_another_kernel_in_ram_is_an_error(ram, layout):
     ram.bytes[BUILD_ID_OFFSET] ^= 1
-    with pytest.raises(KernelUnusableError, match=r"kernel\.elf is not the kernel that is running"):
+    with pytest.raises(KernelUnusableError, match=r"kernel\.elf is not what the machine runs"):
         Watch(ram, IMAGE, layout, timeout=0.01)
 
 

@@ -10,7 +10,7 @@ import pytest
 from gdbplugin.kernel.kernel import MANAGER
 from gdbplugin.session import SessionError
 from gdbplugin.session.errors import EndedError, ReadFailedError, WaitTimeoutError
-from gdbplugin.session.watch import Watch
+from gdbplugin.session.ram import Watch
 from tests.watch.invariants import Observer
 
 SNAPSHOTS = 200

@@ -24,8 +24,7 @@ from gdbplugin.repl.live.feed import Feed
 from gdbplugin.repl.live.scene import Choices, Scene
 from gdbplugin.repl.live.views import other_kind
 from gdbplugin.repl.output import screen_problem, style_of
-from gdbplugin.session import SessionError, TinyOS
-from gdbplugin.session.watch import Watch
+from gdbplugin.session import SessionError, TinyOS, Watch
 
 _REFRESH_SECONDS = 0.15
 # The whole ring, so that a burst between two snapshots is missed only if the kernel overwrote it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 
 Fragment = tuple[str, str]
 Line = list[Fragment]

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 from gdbplugin.repl.command_line import VIEWS
 from gdbplugin.repl.live.scene import Choices, Scene, Timeline
 from gdbplugin.repl.live.screen import FeedState
-from gdbplugin.session import EndedError, SessionError, TinyOS
-from gdbplugin.session.watch import Snapshot, Watch
+from gdbplugin.session import EndedError, SessionError, Snapshot, TinyOS, Watch
 
 _TRY_SECONDS = 0.2
 # A stopped kernel never finishes its change: a longer wait would not help.

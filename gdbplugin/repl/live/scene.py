@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass, field
 from math import floor
 
 from gdbplugin.kernel.events import Event
-from gdbplugin.kernel.frames import FrameTable
 from gdbplugin.kernel.lazy import LazyRange
-from gdbplugin.kernel.pressure import LEVELS
-from gdbplugin.session.watch import Snapshot
+from gdbplugin.kernel.pressure import LEVELS, FrameTable
+from gdbplugin.session import Snapshot
 
 RATE_SECONDS = 2.0
 """The period over which rates are taken."""
@@ -32,13 +31,15 @@ class Sample:
     """The figures of one snapshot.
 
     `time` is in seconds, `sizes` has the bytes of each stack by its ID, and `ranges` the frames of each lazy
-    range by its first record.
+    range by its first record. `tasks` has, by the number of each task, the switches to it and the counts of
+    the timer for which it has run.
     """
 
     time: float
     counters: dict[str, int | None]
     sizes: dict[int, int]
     ranges: dict[int, int]
+    tasks: dict[int, tuple[int, int | None]]
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Timeline:
             figures(snapshot),
             {stack.id: stack.current_size or 0 for stack in snapshot.stacks.active if stack.id is not None},
             frames_by_range(snapshot.frame_table, snapshot.lazy.ranges or ()),
+            _tasks(snapshot),
         )
         if self._samples and sample.time < self._samples[-1].time:
             self._clear()  # The kernel's time went back: an earlier state was restored.
@@ -125,6 +127,26 @@ class Timeline:
             return None
         before, now = earlier.counters.get(name), newest.counters.get(name)
         return None if before is None or now is None else (now - before) / (newest.time - earlier.time)
+
+    def task_rates(self, task: int | None) -> tuple[float, float | None] | None:
+        """The switches to a task in a second, and the counts of the timer for which it ran in one.
+
+        Over the last `RATE_SECONDS`; None if not known yet.
+        """
+        earlier, newest = self._before(RATE_SECONDS), self.newest
+        if (
+            earlier is None
+            or newest is None
+            or newest.time - earlier.time < _SHORTEST_SECONDS
+            or task is None
+        ):
+            return None
+        before, now = earlier.tasks.get(task), newest.tasks.get(task)
+        if before is None or now is None:
+            return None
+        seconds = newest.time - earlier.time
+        ran = None if now[1] is None or before[1] is None else (now[1] - before[1]) / seconds
+        return (now[0] - before[0]) / seconds, ran
 
     def size_change(self, stack: int, seconds: float = CHANGE_SECONDS) -> int:
         """The change of a stack's size in bytes in the last seconds; a new stack has grown from 0."""
@@ -181,6 +203,17 @@ class Timeline:
             return []
         current = next(reversed(self._seconds))
         return [self._seconds.get(second) for second in range(current - columns + 1, current + 1)]
+
+
+def _tasks(snapshot: Snapshot) -> dict[int, tuple[int, int | None]]:
+    tasks = snapshot.tasks
+    if tasks is None:
+        return {}
+    return {
+        task.id: (task.switch_count or 0, tasks.run_time(task, snapshot.clock.now))
+        for task in tasks.tasks
+        if task.id is not None
+    }
 
 
 def figures(snapshot: Snapshot) -> dict[str, int | None]:

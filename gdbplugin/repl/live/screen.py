@@ -23,6 +23,7 @@ from gdbplugin.repl.live.drawing import (
 )
 from gdbplugin.repl.live.pressure import draw_pressure
 from gdbplugin.repl.live.scene import Choices, Scene
+from gdbplugin.repl.live.tasks import draw_tasks
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 15
 _LEAST_BELOW = 4
@@ -35,10 +36,11 @@ _DRAW: dict[str, Callable[[Scene, Viewport], ViewContent]] = {
     "lazy": views.draw_lazy,
     "pressure": draw_pressure,
     "events": views.draw_events,
+    "tasks": draw_tasks,
 }
 
-_HELP = """
- s d l p e  statistics, stacks, lazy pages, pressure, events
+_HELP = f"""
+ {" ".join(VIEWS)}  {", ".join(VIEWS.values())}
  space      pause the view, not the target
  x          stop the target, or continue it
  up, down   scroll; also PgUp, PgDn, Home, End

@@ -12,7 +12,7 @@ from gdbplugin.kernel.lazy import LazyPages, LazyRange
 from gdbplugin.kernel.lazy_table import PAGE_BYTES
 from gdbplugin.kernel.stacks import DynamicStack
 from gdbplugin.kernel.tasks import Names, task_names
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from gdbplugin.repl.live.drawing import (
     BAD,
     GOOD,
@@ -83,6 +83,9 @@ _EVENT_STYLES = {
     "StackOverflow": BAD,
     "WildAccess": BAD,
     "OutOfMemory": BAD,
+    "VictimChosen": BAD,
+    "FrameQuota": BAD,
+    "RangeQuota": BAD,
 }
 _WITH_ASID, _WITH_CORE = 72, 100
 """Widths from which events show their ASID, and their core, which is the same for most events."""

@@ -1,13 +1,13 @@
 //! The dynamic memory manager, which owns frames, stacks, lazy pages, pressure and address spaces.
 
-use super::frames::{FrameAllocator, FrameInfo, FrameUse};
+use super::frames::{FrameAddress, FrameAllocator, FrameInfo, FrameUse};
 use super::growth::GrowthPolicy;
 use super::layout::{MAX_TASKS, PAGE_SIZE, TASK_PAGE_BASE, USER_TEXT_BASE};
 use super::lazy::{LazyPage, LazyPageAllocator, address_of};
-use super::pressure::MemoryPressureHandler;
+use super::pressure::{MemoryPressureHandler, Strategy};
 use super::stacks::DynamicStackManager;
 use super::switcher::{AddressSpace, HardwareContextSwitcher};
-use super::tables::{self, Attributes};
+use super::tables::{self, Descriptor, Entry};
 use crate::events::{EventKind, EventRing};
 use crate::hardware;
 use crate::sequence_lock::SequenceLock;
@@ -61,6 +61,8 @@ pub enum Exhausted {
     Stacks,
     /// Adjacent lazy pages, or records of ranges.
     LazyPages,
+    /// What the task's own quota allows.
+    Quota,
 }
 
 impl Exhausted {
@@ -71,6 +73,7 @@ impl Exhausted {
             Exhausted::Tasks => "too many tasks",
             Exhausted::Stacks => "no free stack slot",
             Exhausted::LazyPages => "no free range of lazy pages",
+            Exhausted::Quota => "the task has reached its quota",
         }
     }
 }
@@ -102,15 +105,18 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Sets up the pool, the zero page, the kernel's own empty space, and ASIDs of `asid_bits` bits.
-    pub fn initialize(&mut self, asid_bits: u32) -> Result<(), Exhausted> {
+    /// Sets up the pool, the zero page, the kernel's own empty space, and ASIDs of `asid_bits` bits. `frequency`: counts
+    /// of the generic timer in a second.
+    pub fn initialize(&mut self, asid_bits: u32, frequency: u64) -> Result<(), Exhausted> {
         self.frames.initialize();
         self.pressure_handler.initialize(self.frames.limit_frames);
+        self.stack_manager.initialize(frequency);
         let zero = self.frames.allocate(FrameInfo::new(FrameUse::ZeroPage, 0, 0)).ok_or(Exhausted::Frames)?;
-        self.lazy_allocator.zero_frame = self.frames.address(zero);
-        hardware::zero_frame(self.lazy_allocator.zero_frame);
-        let table = tables::create_table(&mut self.frames, 0, 0).ok_or(Exhausted::Frames)?;
-        self.context_switcher.spaces[0] = AddressSpace { table, is_active: true, ..AddressSpace::UNUSED };
+        let zero = self.frames.address(zero);
+        hardware::zero_frame(zero);
+        self.lazy_allocator.zero_frame = zero.get();
+        let table = tables::create_table(&mut self.frames, 0, 0, 0).ok_or(Exhausted::Frames)?;
+        self.context_switcher.spaces[0] = AddressSpace::new(table);
         self.context_switcher.restart_asids(asid_bits);
         self.check_pressure();
         Ok(())
@@ -126,17 +132,17 @@ impl DynamicMemoryManager {
     /// Creates the address space of task `owner`, and maps the programs: `text_pages` pages at physical address `text`.
     pub fn create_space(&mut self, owner: u16, text: u64, text_pages: u32) -> Result<(), Exhausted> {
         debug_assert!((1..=MAX_TASKS as u16).contains(&owner));
-        let table = self.with_relief(|manager| tables::create_table(&mut manager.frames, owner, 0))?;
-        self.context_switcher.spaces[owner as usize] = AddressSpace { table, is_active: true, ..AddressSpace::UNUSED };
+        self.set_default_quotas(owner);
+        let table = self.with_relief(|manager| tables::create_table(&mut manager.frames, owner, 0, 0))?;
+        self.context_switcher.spaces[owner as usize] = AddressSpace::new(table);
         for page in 0..text_pages as u64 {
             let offset = page * PAGE_SIZE as u64;
             let entry = self.entry_for(owner, USER_TEXT_BASE + offset)?;
-            hardware::write_descriptor(entry, Attributes::ReadExecute.page(text + offset));
+            hardware::write_descriptor(entry, Descriptor::read_execute(text + offset));
         }
         let (frame, entry) = self.frame_for(owner, TASK_PAGE_BASE, FrameInfo::new(FrameUse::TaskPage, owner, 0))?;
-        // SAFETY: the frame was allocated just now, for this page.
-        unsafe { hardware::linear(frame).cast::<u64>().write(owner as u64) };
-        hardware::write_descriptor(entry, Attributes::ReadWrite.page(frame));
+        hardware::write_first_word(frame, owner as u64);
+        hardware::write_descriptor(entry, Descriptor::read_write(frame));
         hardware::publish();
         self.check_pressure();
         Ok(())
@@ -148,7 +154,7 @@ impl DynamicMemoryManager {
         self.stats.total_dynamic_stacks += 1;
         self.stats.active_dynamic_stacks += 1;
         self.context_switcher.spaces[owner as usize].stack = slot as u32 + 1;
-        let mapped = self.add_stack_page(slot);
+        let mapped = self.add_stack_page(slot, true);
         self.stack_manager.stacks[slot].last_access_time = hardware::now();
         self.check_pressure();
         mapped.map(|()| slot)
@@ -156,6 +162,11 @@ impl DynamicMemoryManager {
 
     /// Reserves a lazy range of `pages` pages for task `owner`, without mapping any. Returns its address.
     pub fn reserve(&mut self, owner: u16, pages: u32) -> Result<u64, Exhausted> {
+        let quota = self.lazy_allocator.quotas[owner as usize];
+        if quota.is_reached() {
+            self.record(owner, EventKind::RangeQuota, owner as u64, quota.max as u64);
+            return Err(Exhausted::Quota);
+        }
         let first = self.lazy_allocator.reserve(owner, pages).ok_or(Exhausted::LazyPages)?;
         self.stats.total_lazy_pages = self.lazy_allocator.reserved_pages;
         let address = address_of(first);
@@ -282,55 +293,89 @@ impl DynamicMemoryManager {
         level > former
     }
 
-    /// Physical address of the level 3 descriptor of `address` in the space of `owner`; creates tables as needed.
+    /// The level 3 descriptor of `address` in the space of `owner`; creates tables as needed.
     #[inline]
-    pub(super) fn entry_for(&mut self, owner: u16, address: u64) -> Result<u64, Exhausted> {
-        let root = self.context_switcher.spaces[owner as usize].table;
-        self.with_relief(|manager| tables::find_or_create(root, address, &mut manager.frames, owner))
+    pub(super) fn entry_for(&mut self, owner: u16, address: u64) -> Result<Entry, Exhausted> {
+        self.with_relief(|manager| {
+            let root = manager.context_switcher.spaces[owner as usize].table;
+            tables::find_or_create(root, address, &mut manager.frames, owner)
+        })
     }
 
-    /// Allocates a frame filled with zeros for `address` in the space of `owner`. Returns its physical address, and
-    /// that of the level 3 descriptor to map it with. The pressure strategies may run on the way and free empty tables,
+    /// Allocates a frame filled with zeros for `address` in the space of `owner`. Returns it, and the level 3 descriptor to
+    /// map it with. The pressure strategies may run on the way and free empty tables,
     /// so the descriptor is looked up after them.
     #[inline]
-    pub(super) fn frame_for(&mut self, owner: u16, address: u64, info: FrameInfo) -> Result<(u64, u64), Exhausted> {
-        let root = self.context_switcher.spaces[owner as usize].table;
-        let (frame, entry) = self.with_relief(|manager| {
-            let frame = manager.frames.allocate(info)?;
-            let entry = tables::find_or_create(root, address, &mut manager.frames, owner);
-            if entry.is_none() {
-                manager.frames.release(frame);
-            }
-            Some((frame, entry?))
-        })?;
-        let frame = self.frames.address(frame);
+    pub(super) fn frame_for(
+        &mut self,
+        owner: u16,
+        address: u64,
+        info: FrameInfo,
+    ) -> Result<(FrameAddress, Entry), Exhausted> {
+        let (frame, entry) = self.with_relief(|manager| manager.try_frame_for(owner, address, info))?;
         hardware::zero_frame(frame);
         hardware::publish();
         Ok((frame, entry))
     }
 
-    /// Calls `attempt`, which allocates from the pool. If that fails, runs the pressure strategies and tries once more.
+    /// As [`Self::frame_for`], but with the frames that are available now, and without zeroing the frame.
     #[inline(always)]
-    fn with_relief<T>(&mut self, attempt: impl Fn(&mut Self) -> Option<T>) -> Result<T, Exhausted> {
-        for is_last in [false, true] {
-            if let Some(taken) = attempt(self) {
-                return Ok(taken);
-            }
-            if !is_last {
-                self.relieve();
-            }
+    fn try_frame_for(&mut self, owner: u16, address: u64, info: FrameInfo) -> Option<(FrameAddress, Entry)> {
+        let root = self.context_switcher.spaces[owner as usize].table;
+        let frame = self.frames.allocate(info)?;
+        let entry = tables::find_or_create(root, address, &mut self.frames, owner);
+        if entry.is_none() {
+            self.frames.release(frame);
         }
-        Err(Exhausted::Frames)
+        Some((self.frames.address(frame), entry?))
     }
 
-    /// Maps one more page at the lower end of stack `slot`.
-    pub(super) fn add_stack_page(&mut self, slot: usize) -> Result<(), Exhausted> {
+    /// Calls `attempt`, which allocates from the pool for one task. If that fails, frees frames by
+    /// [`Self::attempt_in_need`].
+    #[inline(always)]
+    fn with_relief<T>(&mut self, attempt: impl Fn(&mut Self) -> Option<T>) -> Result<T, Exhausted> {
+        match attempt(self) {
+            Some(taken) => Ok(taken),
+            None => self.attempt_in_need(attempt),
+        }
+    }
+
+    /// Runs every strategy that can free a frame, and calls `attempt` again after each run until it succeeds. Level and
+    /// backoff do not matter here: without a frame, a task ends.
+    #[cold]
+    fn attempt_in_need<T>(&mut self, attempt: impl Fn(&mut Self) -> Option<T>) -> Result<T, Exhausted> {
+        self.update_pressure();
+        let mut pool_was_empty = false;
+        for strategy in Strategy::FREE_FRAMES {
+            for _ in 0..self.runs_to_see_all(strategy) {
+                self.run_strategy(strategy);
+                let failures = self.frames.failure_count;
+                if let Some(taken) = attempt(self) {
+                    return Ok(taken);
+                }
+                // Not by the task's quota now: an attempt that fails at a table has given its frame back.
+                pool_was_empty = self.frames.failure_count != failures;
+            }
+        }
+        Err(if pool_was_empty { Exhausted::Frames } else { Exhausted::Quota })
+    }
+
+    /// Maps one more page at the lower end of stack `slot`. For a page that the task does not need yet, no frame is
+    /// freed.
+    pub(super) fn add_stack_page(&mut self, slot: usize, is_needed: bool) -> Result<(), Exhausted> {
         let stack = &self.stack_manager.stacks[slot];
         let page = (stack.current_size / PAGE_SIZE) as u32;
         let info = FrameInfo::new(FrameUse::Stack, stack.owner, (slot as u32) << 16 | page);
         let (owner, address) = (stack.owner, stack.lowest_mapped() - PAGE_SIZE as u64);
-        let (frame, entry) = self.frame_for(owner, address, info)?;
-        hardware::write_descriptor(entry, Attributes::ReadWrite.page(frame));
+        let (frame, entry) = if is_needed {
+            self.frame_for(owner, address, info)?
+        } else {
+            let (frame, entry) = self.try_frame_for(owner, address, info).ok_or(Exhausted::Frames)?;
+            hardware::zero_frame(frame);
+            hardware::publish();
+            (frame, entry)
+        };
+        hardware::write_descriptor(entry, Descriptor::read_write(frame));
         hardware::publish();
         let stack = &mut self.stack_manager.stacks[slot];
         stack.current_size += PAGE_SIZE;
@@ -353,15 +398,15 @@ impl DynamicMemoryManager {
     fn unmap(&mut self, root: u64, owner: u16, address: u64, invalidate: bool) {
         let Some(entry) = tables::find(root, address) else { return };
         let descriptor = hardware::read_descriptor(entry);
-        if !tables::is_valid(descriptor) {
+        if !descriptor.is_valid() {
             return;
         }
-        hardware::write_descriptor(entry, 0);
+        hardware::write_descriptor(entry, Descriptor::INVALID);
         hardware::publish();
         if invalidate {
             self.context_switcher.invalidate_address(owner, address);
         }
-        let frame = tables::output(descriptor);
+        let frame = descriptor.output();
         if frame != self.lazy_allocator.zero_frame
             && let Some(number) = self.frames.number(frame)
         {

@@ -1,10 +1,10 @@
 //! Faults of tasks: how memory management resolves them, or why it ends the task.
 
-use super::dynamic::DynamicMemoryManager;
+use super::dynamic::{DynamicMemoryManager, Exhausted};
 use super::frames::{FrameInfo, FrameUse};
-use super::growth::pages_to_add;
 use super::layout::PAGE_SIZE;
-use super::tables::{self, Attributes};
+use super::quotas::Victim;
+use super::tables::{self, Descriptor};
 use super::{lazy, stacks};
 use crate::events::EventKind;
 use crate::hardware;
@@ -44,9 +44,25 @@ pub struct Fault {
     pub stack_pointer: u64,
 }
 
+/// Why a fault could not be resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// The task must end, for this reason.
+    End(EndReason),
+    /// The pool has no frame for the task, and this other task owns the most: it must end, and then the fault is to be
+    /// handled again.
+    EndOther(Victim),
+}
+
+impl From<EndReason> for Unresolved {
+    fn from(reason: EndReason) -> Self {
+        Unresolved::End(reason)
+    }
+}
+
 impl DynamicMemoryManager {
-    /// Resolves the fault, so that the task can repeat the access; else returns the reason to end the task.
-    pub fn handle_fault(&mut self, fault: Fault) -> Result<(), EndReason> {
+    /// Resolves the fault, so that the task can repeat the access; else returns which task must end.
+    pub fn handle_fault(&mut self, fault: Fault) -> Result<(), Unresolved> {
         self.record_stack_pointer(fault.task, fault.stack_pointer);
         if fault.access != Access::Execute {
             if let Some(record) = lazy::record_of(fault.address) {
@@ -62,21 +78,22 @@ impl DynamicMemoryManager {
             }
         }
         self.record(fault.task, EventKind::WildAccess, fault.task as u64, fault.address);
-        Err(if fault.address >> 63 == 1 { EndReason::KernelAccess } else { EndReason::WildAccess })
+        Err(if fault.address >> 63 == 1 { EndReason::KernelAccess } else { EndReason::WildAccess }.into())
     }
 
     /// Resolves a fault on a lazy page. The pressure strategies may run on the way; they must not fold this page, or
     /// the access would fault again.
     #[inline]
-    fn lazy_fault(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
+    fn lazy_fault(&mut self, record: usize, fault: Fault) -> Result<(), Unresolved> {
         self.lazy_allocator.faulting = record as u32 + 1;
         let resolved = self.resolve_lazy_fault(record, fault);
         self.lazy_allocator.faulting = 0;
+        self.lazy_allocator.faulted = record as u32 + 1;
         resolved
     }
 
     #[inline]
-    fn resolve_lazy_fault(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
+    fn resolve_lazy_fault(&mut self, record: usize, fault: Fault) -> Result<(), Unresolved> {
         let page = &mut self.lazy_allocator.pages[record];
         match (fault.cause, fault.access) {
             (Cause::AccessFlag, _) => {
@@ -97,7 +114,7 @@ impl DynamicMemoryManager {
                 self.context_switcher.invalidate_address(fault.task, fault.address);
                 return Ok(());
             }
-            _ => return Err(EndReason::WildAccess),
+            _ => return Err(EndReason::WildAccess.into()),
         }
         let page = &mut self.lazy_allocator.pages[record];
         page.access_count = page.access_count.wrapping_add(1);
@@ -107,10 +124,11 @@ impl DynamicMemoryManager {
     }
 
     #[inline]
-    fn map_zero_page(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
-        let entry = self.entry_for(fault.task, fault.address).map_err(|_| self.out_of_memory(fault))?;
+    fn map_zero_page(&mut self, record: usize, fault: Fault) -> Result<(), Unresolved> {
+        let entry =
+            self.entry_for(fault.task, fault.address).map_err(|exhausted| self.out_of_memory(fault, exhausted))?;
         let zero_frame = self.lazy_allocator.zero_frame;
-        hardware::write_descriptor(entry, Attributes::ReadOnly.page(zero_frame));
+        hardware::write_descriptor(entry, Descriptor::read_only(zero_frame));
         hardware::publish();
         let page = &mut self.lazy_allocator.pages[record];
         page.is_zero_page = true;
@@ -123,7 +141,7 @@ impl DynamicMemoryManager {
 
     /// Resolves the first write to a pending page.
     #[inline]
-    fn allocate_page(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
+    fn allocate_page(&mut self, record: usize, fault: Fault) -> Result<(), Unresolved> {
         self.give_frame(record, fault)?;
         self.lazy_allocator.allocate_fault_count += 1;
         Ok(())
@@ -131,7 +149,7 @@ impl DynamicMemoryManager {
 
     /// Resolves the first write to a page that was only read before. The output address changes, which needs
     /// break-before-make.
-    fn replace_zero_page(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
+    fn replace_zero_page(&mut self, record: usize, fault: Fault) -> Result<(), Unresolved> {
         self.give_frame(record, fault)?;
         self.lazy_allocator.zero_pages -= 1;
         self.lazy_allocator.upgrade_fault_count += 1;
@@ -139,23 +157,25 @@ impl DynamicMemoryManager {
     }
 
     #[inline]
-    fn give_frame(&mut self, record: usize, fault: Fault) -> Result<(), EndReason> {
+    fn give_frame(&mut self, record: usize, fault: Fault) -> Result<(), Unresolved> {
         let info = FrameInfo::new(FrameUse::LazyPage, fault.task, record as u32);
-        let (frame, entry) = self.frame_for(fault.task, fault.address, info).map_err(|_| self.out_of_memory(fault))?;
-        if tables::is_valid(hardware::read_descriptor(entry)) {
-            hardware::write_descriptor(entry, 0);
+        let (frame, entry) = self
+            .frame_for(fault.task, fault.address, info)
+            .map_err(|exhausted| self.out_of_memory(fault, exhausted))?;
+        if hardware::read_descriptor(entry).is_valid() {
+            hardware::write_descriptor(entry, Descriptor::INVALID);
             self.context_switcher.invalidate_address(fault.task, fault.address);
         }
-        hardware::write_descriptor(entry, Attributes::ReadWrite.page(frame));
+        hardware::write_descriptor(entry, Descriptor::read_write(frame));
         hardware::publish();
         let page = &mut self.lazy_allocator.pages[record];
         page.is_allocated = true;
         page.is_zero_page = false;
-        page.physical_address = frame;
+        page.physical_address = frame.get();
         page.allocation_time = hardware::now();
         self.lazy_allocator.allocated_pages += 1;
         self.stats.allocated_lazy_pages = self.lazy_allocator.allocated_pages;
-        self.record(fault.task, EventKind::LazyAllocate, fault.address, frame);
+        self.record(fault.task, EventKind::LazyAllocate, fault.address, frame.get());
         Ok(())
     }
 
@@ -165,48 +185,45 @@ impl DynamicMemoryManager {
         let root = self.context_switcher.spaces[task as usize].table;
         if let Some(entry) = tables::find(root, address) {
             let descriptor = hardware::read_descriptor(entry);
-            if tables::is_valid(descriptor) {
-                hardware::write_descriptor(entry, descriptor | tables::ACCESS_FLAG);
+            if descriptor.is_valid() {
+                hardware::write_descriptor(entry, descriptor.with_access_flag());
                 hardware::publish();
             }
         }
     }
 
-    fn stack_fault(&mut self, slot: usize, fault: Fault) -> Result<(), EndReason> {
+    fn stack_fault(&mut self, slot: usize, fault: Fault) -> Result<(), Unresolved> {
         let now = hardware::now();
         let stack = &self.stack_manager.stacks[slot];
         let page = fault.address & !(PAGE_SIZE as u64 - 1);
         let is_push = fault.address.saturating_add(PUSH_REACH) >= fault.stack_pointer;
         if fault.cause != Cause::Translation || page >= stack.lowest_mapped() || !is_push {
             self.record(fault.task, EventKind::WildAccess, fault.task as u64, fault.address);
-            return Err(EndReason::WildAccess);
+            return Err(EndReason::WildAccess.into());
         }
         if page < stack.lowest_allowed() {
             let id = stack.id;
             self.record(fault.task, EventKind::StackOverflow, id as u64, fault.address);
-            return Err(EndReason::StackOverflow);
+            return Err(EndReason::StackOverflow.into());
         }
         let needed = ((stack.lowest_mapped() - page) / PAGE_SIZE as u64) as u32;
-        let room = ((stack.max_size - stack.current_size) / PAGE_SIZE) as u32;
-        let wanted = pages_to_add(stack.policy, needed, room, stack.history(now));
         self.stack_manager.growing = stack.id;
+        let wanted = self.stack_manager.pages_to_add(slot, needed, now);
         let grown = self.grow_stack(slot, needed, wanted, fault);
         self.check_pressure();
         self.stack_manager.growing = 0;
         grown
     }
 
-    /// Adds `wanted` pages, or at least `needed` if the pool runs out of frames.
-    fn grow_stack(&mut self, slot: usize, needed: u32, wanted: u32, fault: Fault) -> Result<(), EndReason> {
+    /// Adds `wanted` pages, or at least `needed` if no frame is available for the others.
+    fn grow_stack(&mut self, slot: usize, needed: u32, wanted: u32, fault: Fault) -> Result<(), Unresolved> {
         let mut added = 0;
         while added < wanted {
-            if self.add_stack_page(slot).is_err() {
-                if added >= needed {
-                    break;
-                }
-                return Err(self.out_of_memory(fault));
+            match self.add_stack_page(slot, added < needed) {
+                Ok(()) => added += 1,
+                Err(_) if added >= needed => break,
+                Err(exhausted) => return Err(self.out_of_memory(fault, exhausted)),
             }
-            added += 1;
         }
         let now = hardware::now();
         let stack = &mut self.stack_manager.stacks[slot];
@@ -219,12 +236,22 @@ impl DynamicMemoryManager {
         Ok(())
     }
 
+    /// Decides who ends when there is no frame for a fault: the task, if it has reached its quota; else the task that
+    /// owns the most frames.
     #[cold]
-    fn out_of_memory(&mut self, fault: Fault) -> EndReason {
+    fn out_of_memory(&mut self, fault: Fault, exhausted: Exhausted) -> Unresolved {
         // The failed attempt may have used frames for tables.
         self.update_pressure();
+        let task = fault.task;
+        if exhausted == Exhausted::Quota {
+            let max = self.frames.quotas[task as usize].max;
+            self.record(task, EventKind::FrameQuota, task as u64, max as u64);
+            return EndReason::QuotaReached.into();
+        }
         let free = self.frames.free_frames as u64;
-        self.record(fault.task, EventKind::OutOfMemory, fault.address, free);
-        EndReason::OutOfMemory
+        self.record(task, EventKind::OutOfMemory, fault.address, free);
+        let victim = self.choose_victim(task);
+        self.record(victim.task, EventKind::VictimChosen, victim.task as u64, victim.frames as u64);
+        if victim.task == task { EndReason::OutOfMemory.into() } else { Unresolved::EndOther(victim) }
     }
 }

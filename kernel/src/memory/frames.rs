@@ -4,12 +4,34 @@
 //! Each frame is in exactly one state: free, cached, retired (beyond the limit) or used. So
 //! `free + cached + retired + used == total` always holds.
 
-use super::layout::{PAGE_SHIFT, POOL_BASE, POOL_FRAMES};
+use super::layout::{MAX_TASKS, PAGE_SHIFT, POOL_BASE, POOL_FRAMES};
+use super::quotas::{Quota, Quotas};
 
 /// The most frames in the cache.
 pub const CACHE_FRAMES: usize = 64;
 const WORDS: usize = POOL_FRAMES / 64;
 const SUMMARY_WORDS: usize = WORDS.div_ceil(64);
+
+/// Physical address of a frame of the pool. There is no other value of this type, and the kernel keeps nothing of its own
+/// in the pool, only tables and tasks' pages: so nothing that is done to the frame can break the kernel's own memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameAddress(u64);
+
+impl FrameAddress {
+    /// `address`, if a frame of the pool starts there.
+    #[inline(always)]
+    pub const fn new(address: u64) -> Option<Self> {
+        // One comparison also for the bits below the page number: they become the topmost.
+        let number = address.wrapping_sub(POOL_BASE).rotate_right(PAGE_SHIFT);
+        if number < POOL_FRAMES as u64 { Some(FrameAddress(address)) } else { None }
+    }
+
+    /// The address as a number.
+    #[inline(always)]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
 
 /// What a frame is used for.
 #[repr(u8)]
@@ -18,7 +40,7 @@ pub enum FrameUse {
     Free = 0,
     /// In the frame cache, which is used first.
     Cached = 1,
-    /// A translation table of task `owner`.
+    /// A translation table of task `owner`; `index` has its place (`tables.rs`): its level in bits 1:0.
     Table = 2,
     /// The lazy page whose record is `index`.
     LazyPage = 3,
@@ -55,9 +77,14 @@ impl FrameInfo {
         !matches!(self.usage, FrameUse::Free | FrameUse::Cached | FrameUse::Retired)
     }
 
-    /// Whether the reverse map tells which page is mapped to the frame, so that the page can be moved.
+    /// Whether the reverse map tells which descriptor points to the frame, so that what is in it can be moved. The
+    /// kernel's own table and the zero page stay where they are.
     pub fn is_movable(&self) -> bool {
-        matches!(self.usage, FrameUse::LazyPage | FrameUse::Stack | FrameUse::TaskPage)
+        match self.usage {
+            FrameUse::LazyPage | FrameUse::Stack | FrameUse::TaskPage => true,
+            FrameUse::Table => self.owner != 0,
+            _ => false,
+        }
     }
 }
 
@@ -79,6 +106,8 @@ pub struct FrameAllocator {
     pub release_count: u64,
     /// Allocations that found no free frame.
     pub failure_count: u32,
+    /// Frames of each task, and the most that it may own.
+    pub quotas: Quotas,
     cache: [u32; CACHE_FRAMES],
     /// One bit for each word of `free_map`: set when the word is not 0.
     summary: [u64; SUMMARY_WORDS],
@@ -99,6 +128,7 @@ impl FrameAllocator {
             allocation_count: 0,
             release_count: 0,
             failure_count: 0,
+            quotas: [Quota::EMPTY; MAX_TASKS + 1],
             cache: [0; CACHE_FRAMES],
             summary: [0; SUMMARY_WORDS],
             free_map: [0; WORDS],
@@ -106,8 +136,9 @@ impl FrameAllocator {
         }
     }
 
-    /// Makes every frame free.
+    /// Makes every frame free, with no quota reached.
     pub fn initialize(&mut self) {
+        self.quotas = [Quota { used: 0, max: u32::MAX }; MAX_TASKS + 1];
         self.base = POOL_BASE;
         self.total_frames = POOL_FRAMES as u32;
         self.limit_frames = self.total_frames;
@@ -116,10 +147,11 @@ impl FrameAllocator {
         }
     }
 
-    /// Physical address of frame number `frame`.
+    /// Physical address of frame number `frame`. Panics if the pool does not have that many.
     #[inline]
-    pub fn address(&self, frame: u32) -> u64 {
-        self.base + ((frame as u64) << PAGE_SHIFT)
+    pub fn address(&self, frame: u32) -> FrameAddress {
+        assert!((frame as usize) < POOL_FRAMES, "there is no such frame");
+        FrameAddress(POOL_BASE + ((frame as u64) << PAGE_SHIFT))
     }
 
     /// Number of the frame that contains physical address `address`, if that is in the pool.
@@ -140,9 +172,13 @@ impl FrameAllocator {
         self.free_frames + self.cached_frames
     }
 
-    /// Allocates a frame: the one last put in the cache, else the lowest free one.
+    /// Allocates a frame: the one last put in the cache, else the lowest free one. None if there is none, or if the
+    /// owner has reached its quota.
     #[inline]
     pub fn allocate(&mut self, info: FrameInfo) -> Option<u32> {
+        if self.quotas[info.owner as usize].is_reached() {
+            return None;
+        }
         let frame = if self.cached_frames > 0 {
             self.cached_frames -= 1;
             self.cache[self.cached_frames as usize]
@@ -159,11 +195,13 @@ impl FrameAllocator {
             }
         };
         self.allocation_count += 1;
+        self.quotas[info.owner as usize].used += 1;
         self.info[frame as usize] = info;
         Some(frame)
     }
 
-    /// Allocates frame `frame` if it is free or cached. Returns whether it was.
+    /// Allocates frame `frame` if it is free or cached, even if the owner's quota is reached: a page that moves has two frames for
+    /// a moment. Returns whether it was.
     pub fn claim(&mut self, frame: u32, info: FrameInfo) -> bool {
         match self.info.get(frame as usize).map(|known| known.usage) {
             Some(FrameUse::Free) if frame < self.limit_frames => self.take_from_pool(frame),
@@ -176,6 +214,7 @@ impl FrameAllocator {
             _ => return false,
         }
         self.allocation_count += 1;
+        self.quotas[info.owner as usize].used += 1;
         self.info[frame as usize] = info;
         true
     }
@@ -186,6 +225,7 @@ impl FrameAllocator {
         if (self.cached_frames as usize) < CACHE_FRAMES && frame < self.limit_frames {
             debug_assert!(self.info[frame as usize].is_used(), "frame released twice");
             self.release_count += 1;
+            self.quotas[self.info[frame as usize].owner as usize].used -= 1;
             self.info[frame as usize] = FrameInfo::new(FrameUse::Cached, 0, 0);
             self.cache[self.cached_frames as usize] = frame;
             self.cached_frames += 1;
@@ -198,6 +238,7 @@ impl FrameAllocator {
     pub fn release_to_pool(&mut self, frame: u32) {
         debug_assert!(self.info[frame as usize].is_used(), "frame released twice");
         self.release_count += 1;
+        self.quotas[self.info[frame as usize].owner as usize].used -= 1;
         if frame < self.limit_frames {
             self.put_in_pool(frame);
         } else {

@@ -16,8 +16,8 @@ pub enum GrowthPolicy {
 pub const AGGRESSIVE_PAGES: u32 = 4;
 /// The most pages that [`GrowthPolicy::Predictive`] adds at a time.
 pub const PREDICTIVE_LIMIT: u32 = 16;
-/// Growths no further apart than this many counts of the generic timer are one descent (10 ms at 62.5 MHz).
-pub const DESCENT_COUNTS: u64 = 625_000;
+/// Growths less than this apart are one descent.
+pub const DESCENT_MILLISECONDS: u64 = 10;
 
 /// The history of a stack, for the predictive policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct History {
     pub high_water: u32,
     /// Pages added by the last growth; 0 before the first.
     pub last_growth: u32,
-    /// Generic timer counts since the last growth.
-    pub since_last: u64,
+    /// The last growth was less than [`DESCENT_MILLISECONDS`] ago.
+    pub is_descending: bool,
 }
 
 /// Pages to add: at least `needed`, to reach the faulting page, and at most `room`, to stay within `max_size`. The
@@ -50,7 +50,7 @@ fn predict(history: History) -> u32 {
     if below_high_water > 1 {
         return below_high_water.div_ceil(2).min(PREDICTIVE_LIMIT);
     }
-    if history.last_growth > 0 && history.since_last < DESCENT_COUNTS {
+    if history.is_descending {
         return (history.last_growth * 2).min(PREDICTIVE_LIMIT);
     }
     1

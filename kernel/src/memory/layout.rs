@@ -1,4 +1,4 @@
-//! The memory map: where things are in physical and in virtual memory.
+//! Where things are in physical and in virtual memory.
 //!
 //! Virtual addresses of stacks and lazy pages are unique in the whole machine, not only in their address space. So the
 //! record of an address is found by a subtraction, and the address alone tells a person what it belongs to.
@@ -15,10 +15,14 @@ pub const LINEAR_OFFSET: u64 = 0xffff_0000_0000_0000;
 /// Device registers: virtual address = physical address + this.
 pub const DEVICE_OFFSET: u64 = 0xffff_c000_0000_0000;
 
-/// Start and end of the RAM that the firmware leaves to the Arm cores: below the VideoCore's part, and from 1 to 2 GiB.
-pub const RAM: [(u64, u64); 2] = [(0, 0x3b40_0000), (0x4000_0000, 0x8000_0000)];
+/// The RAM that every Raspberry Pi 4 leaves to the Arm cores, below the VideoCore's part. It is used if no device tree
+/// says more.
+pub const LEAST_RAM: (u64, u64) = (0, 0x3b40_0000);
 /// Start and end of the peripherals and the interrupt controller in physical memory.
 pub const DEVICES: (u64, u64) = (0xfe00_0000, 0x1_0000_0000);
+/// Physical addresses of the interrupt controller's registers (GIC-400): the distributor and the CPU interface.
+pub const GIC_DISTRIBUTOR: u64 = 0xff84_1000;
+pub const GIC_CPU_INTERFACE: u64 = 0xff84_2000;
 
 /// Physical address of the first frame of the dynamic pool. The image ends below it (`link.ld`).
 pub const POOL_BASE: u64 = 0x0800_0000;
@@ -31,8 +35,8 @@ pub const POOL_FRAMES: usize = POOL_MIB * 1024 * 1024 / PAGE_SIZE;
 pub const MAX_TASKS: usize = 96;
 /// Dynamic stacks at once.
 pub const MAX_STACKS: usize = 96;
-/// Lazy pages at once.
-pub const MAX_LAZY_PAGES: usize = 40_960;
+/// Lazy pages at once. Miri, which is slow, has fewer, a smaller pool and a shorter ring of events.
+pub const MAX_LAZY_PAGES: usize = if cfg!(miri) { 512 } else { 40_960 };
 /// Lazy ranges at once.
 pub const MAX_LAZY_RANGES: usize = 256;
 
@@ -55,66 +59,8 @@ pub const STACK_REGION_END: u64 = STACK_REGION_BASE + MAX_STACKS as u64 * STACK_
 /// The largest `max_size` of a stack: the slot without the guard page and one page between it and the next slot.
 pub const STACK_LIMIT: usize = STACK_SLOT_SIZE as usize - 2 * PAGE_SIZE;
 
-/// What a range of virtual memory is for.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RangeKind {
-    /// The programs, the same in every task's space.
-    Programs = 0,
-    /// One page of each task's own.
-    TaskPage = 1,
-    /// Lazy pages: record `n` is page `n` of the range.
-    LazyPages = 2,
-    /// Dynamic stacks.
-    Stacks = 3,
-    /// RAM, by physical address.
-    LinearMap = 4,
-    /// The kernel's image lies in this range.
-    Image = 5,
-    /// Device registers, by physical address.
-    Devices = 6,
-}
-
-/// A range of virtual addresses.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryRange {
-    /// First address.
-    pub start: u64,
-    /// One past the last address.
-    pub end: u64,
-    /// Physical address of `start` in the linear map, the image and the devices; 0 in the other ranges, whose pages may
-    /// be anywhere in the pool.
-    pub physical: u64,
-    pub kind: RangeKind,
-}
-
-/// The map of virtual memory, as `DEBUGGER_MEMORY_MAP` exports it.
-pub const MEMORY_MAP: [MemoryRange; 8] = [
-    MemoryRange { start: USER_TEXT_BASE, end: USER_TEXT_END, physical: 0, kind: RangeKind::Programs },
-    MemoryRange {
-        start: TASK_PAGE_BASE,
-        end: TASK_PAGE_BASE + PAGE_SIZE as u64,
-        physical: 0,
-        kind: RangeKind::TaskPage,
-    },
-    MemoryRange { start: LAZY_REGION_BASE, end: LAZY_REGION_END, physical: 0, kind: RangeKind::LazyPages },
-    MemoryRange { start: STACK_REGION_BASE, end: STACK_REGION_END, physical: 0, kind: RangeKind::Stacks },
-    MemoryRange::at_offset(LINEAR_OFFSET, RAM[0], RangeKind::LinearMap),
-    MemoryRange::at_offset(LINEAR_OFFSET, RAM[1], RangeKind::LinearMap),
-    MemoryRange::at_offset(IMAGE_OFFSET, (0, POOL_BASE), RangeKind::Image),
-    MemoryRange::at_offset(DEVICE_OFFSET, DEVICES, RangeKind::Devices),
-];
-
-impl MemoryRange {
-    /// The range that maps physical memory from `start` to `end` at a constant offset.
-    const fn at_offset(offset: u64, (start, end): (u64, u64), kind: RangeKind) -> Self {
-        MemoryRange { start: start + offset, end: end + offset, physical: start, kind }
-    }
-}
-
 const fn pool_mib(setting: Option<&str>) -> usize {
-    let Some(text) = setting else { return 128 };
+    let Some(text) = setting else { return if cfg!(miri) { 8 } else { 128 } };
     let digits = text.as_bytes();
     let mut value = 0;
     let mut index = 0;

@@ -2,9 +2,11 @@
 //!
 //! Record `n` is the page at `LAZY_REGION_BASE + n * PAGE_SIZE`, so a fault finds its record by a subtraction.
 
-use super::layout::{LAZY_REGION_BASE, LAZY_REGION_END, MAX_LAZY_PAGES, MAX_LAZY_RANGES, PAGE_SIZE};
+use super::layout::{LAZY_REGION_BASE, LAZY_REGION_END, MAX_LAZY_PAGES, MAX_LAZY_RANGES, MAX_TASKS, PAGE_SIZE};
+use super::quotas::{Quota, Quotas};
 
-/// A reserved page. It is pending, and not mapped, while neither `is_allocated` nor `is_zero_page` is set.
+/// A reserved page. It is pending, and not mapped, while neither `is_allocated` nor `is_zero_page` is set; the two are
+/// never set at once.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LazyPage {
@@ -12,16 +14,16 @@ pub struct LazyPage {
     pub virtual_address: u64,
     /// Physical address of its own frame, or of the shared zero page; 0 while pending.
     pub physical_address: u64,
-    /// The page has a frame of its own, mapped read-write.
+    /// The page has a frame of its own, mapped read-write. A page that is mapped to the zero page is not allocated.
     pub is_allocated: bool,
     /// The page is mapped to the shared zero page, read-only.
     pub is_zero_page: bool,
-    /// Task that reserved it.
-    pub owner: u16,
     /// Faults resolved on this page, including access flag faults.
     pub access_count: u32,
     /// Generic timer count when its frame was allocated; 0 before.
     pub allocation_time: u64,
+    /// Task that reserved it.
+    pub owner: u16,
 }
 
 impl LazyPage {
@@ -30,9 +32,9 @@ impl LazyPage {
         physical_address: 0,
         is_allocated: false,
         is_zero_page: false,
-        owner: 0,
         access_count: 0,
         allocation_time: 0,
+        owner: 0,
     };
 }
 
@@ -70,6 +72,10 @@ pub struct LazyPageAllocator {
     pub(super) folding_hand: u32,
     /// Number + 1 of the record whose fault is being resolved, which must not be folded; 0 for none.
     pub(super) faulting: u32,
+    /// The same of the last fault that was resolved.
+    pub(super) faulted: u32,
+    /// Ranges of each task, and the most that it may have at once.
+    pub quotas: Quotas,
     pub ranges: [LazyRange; MAX_LAZY_RANGES],
     pub pages: [LazyPage; MAX_LAZY_PAGES],
 }
@@ -90,6 +96,8 @@ impl LazyPageAllocator {
             aging_hand: 0,
             folding_hand: 0,
             faulting: 0,
+            faulted: 0,
+            quotas: [Quota::EMPTY; MAX_TASKS + 1],
             ranges: [LazyRange { first: 0, pages: 0, owner: 0 }; MAX_LAZY_RANGES],
             pages: [LazyPage::UNUSED; MAX_LAZY_PAGES],
         }
@@ -107,6 +115,7 @@ impl LazyPageAllocator {
             self.pages[record as usize] = LazyPage { virtual_address: address_of(record), owner, ..LazyPage::UNUSED };
         }
         self.ranges[entry] = LazyRange { first, pages, owner };
+        self.quotas[owner as usize].used += 1;
         self.reserved_pages += pages;
         self.next_free = (first + pages) % MAX_LAZY_PAGES as u32;
         Some(first)
@@ -127,7 +136,17 @@ impl LazyPageAllocator {
             self.pages[record as usize] = LazyPage::UNUSED;
         }
         self.reserved_pages -= range.pages;
+        self.quotas[range.owner as usize].used -= 1;
         range
+    }
+
+    /// Whether a page that contains only zeros may be folded. Not the page of the fault that is being resolved; nor the
+    /// page next to it that has just been given a frame, for one access to both needs both at once: each of its faults
+    /// would take the frame of the other, for ever.
+    pub(super) fn may_fold(&self, record: u32) -> bool {
+        let number = record + 1;
+        let is_neighbour = self.faulting != 0 && number.abs_diff(self.faulting) == 1;
+        number != self.faulting && !(is_neighbour && number == self.faulted)
     }
 
     fn free_run(&self, from: usize, pages: u32) -> Option<u32> {

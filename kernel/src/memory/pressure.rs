@@ -33,12 +33,40 @@ impl Strategy {
     pub const ALL: [Strategy; 4] =
         [Strategy::CacheOptimization, Strategy::PressureRelief, Strategy::PageMigration, Strategy::Defragmentation];
 
-    /// The unit in which the strategy counts its gain.
+    /// The strategies that can free a frame, cheapest first. The others only move pages.
+    pub const FREE_FRAMES: [Strategy; 2] = [Strategy::CacheOptimization, Strategy::PressureRelief];
+
+    /// What the strategy is for.
+    pub const fn need(self) -> Need {
+        match self {
+            Strategy::CacheOptimization | Strategy::PressureRelief => Need::Frames,
+            Strategy::PageMigration | Strategy::Defragmentation => Need::Run,
+        }
+    }
+
+    /// The unit in which the strategy counts its gain: that of its need.
+    pub const fn unit(self) -> &'static str {
+        self.need().unit()
+    }
+}
+
+/// What is missing. All strategies for a need count their gain in the same unit, so that their gains compare.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Free frames.
+    Frames = 0,
+    /// Free frames in one run.
+    Run = 1,
+}
+
+impl Need {
+    pub const ALL: [Need; 2] = [Need::Frames, Need::Run];
+
     pub const fn unit(self) -> &'static str {
         match self {
-            Strategy::CacheOptimization | Strategy::PressureRelief => "frames",
-            Strategy::PageMigration => "pages moved",
-            Strategy::Defragmentation => "frames of the longest free run",
+            Need::Frames => "frames",
+            Need::Run => "frames in one run",
         }
     }
 }
@@ -61,10 +89,16 @@ pub struct StrategyRecord {
     /// Number of times that it was skipped because its last run had no gain.
     pub skip_count: u32,
     pub run_count: u32,
-    /// Gain of the last run, in the strategy's unit.
+    /// Gain of the last run, in the unit of the strategy's need: how many frames more are free, or are in the longest
+    /// free run.
     pub last_won: u32,
+    /// The expected gain, in sixteenths: an exponentially weighted average, to which a run adds a quarter of the
+    /// difference.
+    pub average_won: u32,
     /// Total gain.
     pub total_won: u64,
+    /// Pages and tables that it moved.
+    pub pages_moved: u64,
     /// Generic timer count of the last run.
     pub last_run_time: u64,
     /// Calls of `choose` that skip the strategy before its next run, and how many of them are left.
@@ -78,7 +112,9 @@ impl StrategyRecord {
         skip_count: 0,
         run_count: 0,
         last_won: 0,
+        average_won: 0,
         total_won: 0,
+        pages_moved: 0,
         last_run_time: 0,
         backoff: 0,
         backoff_left: 0,
@@ -164,12 +200,12 @@ impl MemoryPressureHandler {
         Some(former)
     }
 
-    /// The strategies to run now: those that the level allows and that are not backing off, ordered by the gain of
-    /// their last run, greatest first.
-    pub fn choose(&mut self) -> impl Iterator<Item = Strategy> + use<> {
+    /// The strategies to run now for `need`: those that the level allows and that are not backing off, ordered by their
+    /// expected gain, greatest first.
+    pub fn choose(&mut self, need: Need) -> impl Iterator<Item = Strategy> + use<> {
         let mut chosen: [Option<(u32, Strategy)>; 4] = [None; 4];
         let mut count = 0;
-        for &strategy in allowed(self.level) {
+        for &strategy in allowed(self.level).iter().filter(|strategy| strategy.need() == need) {
             let record = &mut self.strategies[strategy as usize];
             if record.backoff_left > 0 {
                 record.backoff_left -= 1;
@@ -177,7 +213,7 @@ impl MemoryPressureHandler {
                 continue;
             }
             // A strategy that never ran comes first: its gain is not known yet.
-            let expected_gain = if record.run_count == 0 { u32::MAX } else { record.last_won };
+            let expected_gain = if record.run_count == 0 { u32::MAX } else { record.average_won };
             chosen[count] = Some((expected_gain, strategy));
             count += 1;
         }
@@ -197,6 +233,11 @@ impl MemoryPressureHandler {
         let record = &mut self.strategies[strategy as usize];
         record.run_count += 1;
         record.last_won = won;
+        let sixteenths = won.saturating_mul(16);
+        record.average_won = match record.run_count {
+            1 => sixteenths,
+            _ => (record.average_won as u64 * 3 / 4 + sixteenths as u64 / 4) as u32,
+        };
         record.total_won += won as u64;
         record.last_run_time = now;
         record.backoff = if won > 0 { 0 } else { (record.backoff * 2).clamp(1, BACKOFF_LIMIT) };

@@ -3,7 +3,7 @@
 //! A stack grows down from `base_address`. `[base_address - current_size, base_address)` is mapped. The stack may grow
 //! down to `base_address - max_size`. The page below that is its guard page, which is never mapped.
 
-use super::growth::{GrowthPolicy, History};
+use super::growth::{DESCENT_MILLISECONDS, GrowthPolicy, History, pages_to_add};
 use super::layout::{MAX_STACKS, PAGE_SIZE, STACK_LIMIT, STACK_REGION_BASE, STACK_REGION_END, STACK_SLOT_SIZE};
 
 /// A dynamic stack. The record of an ended stack is kept until its slot is reused.
@@ -12,10 +12,6 @@ use super::layout::{MAX_STACKS, PAGE_SIZE, STACK_LIMIT, STACK_REGION_BASE, STACK
 pub struct DynamicStack {
     /// Slot number + 1; 0 in a slot that was never used.
     pub id: u32,
-    pub is_active: bool,
-    pub policy: GrowthPolicy,
-    /// Task that runs on it.
-    pub owner: u16,
     /// One past the highest byte of the stack.
     pub base_address: u64,
     /// Bytes mapped.
@@ -24,8 +20,12 @@ pub struct DynamicStack {
     pub max_size: usize,
     pub growth_count: u32,
     pub shrink_count: u32,
-    /// Generic timer count when the stack last grew, shrank, or was left by a switch.
+    /// Generic timer count when the kernel last recorded the stack pointer, or last shrank the stack.
     pub last_access_time: u64,
+    pub is_active: bool,
+    pub policy: GrowthPolicy,
+    /// Task that runs on it.
+    pub owner: u16,
     /// `SP_EL0` when the kernel last recorded it: at a fault or a system call of its task, or at a switch away from it.
     pub stack_pointer: u64,
     /// The most bytes that were ever mapped.
@@ -43,15 +43,15 @@ pub struct DynamicStack {
 impl DynamicStack {
     const EMPTY: DynamicStack = DynamicStack {
         id: 0,
-        is_active: false,
-        policy: GrowthPolicy::Conservative,
-        owner: 0,
         base_address: 0,
         current_size: 0,
         max_size: 0,
         growth_count: 0,
         shrink_count: 0,
         last_access_time: 0,
+        is_active: false,
+        policy: GrowthPolicy::Conservative,
+        owner: 0,
         stack_pointer: 0,
         high_water_mark: 0,
         guard_address: 0,
@@ -70,13 +70,14 @@ impl DynamicStack {
         self.base_address - self.max_size as u64
     }
 
-    /// The input of the predictive policy, at generic timer count `now`.
-    pub fn history(&self, now: u64) -> History {
+    /// The input of the predictive policy, at generic timer count `now`. A descent lasts while growths are less than
+    /// `descent_counts` apart.
+    pub fn history(&self, now: u64, descent_counts: u64) -> History {
         History {
             mapped: (self.current_size / PAGE_SIZE) as u32,
             high_water: (self.high_water_mark / PAGE_SIZE) as u32,
             last_growth: self.last_growth_pages,
-            since_last: now.wrapping_sub(self.last_growth_time),
+            is_descending: self.last_growth_pages > 0 && now.wrapping_sub(self.last_growth_time) < descent_counts,
         }
     }
 }
@@ -85,12 +86,26 @@ impl DynamicStack {
 pub struct DynamicStackManager {
     /// ID of the stack that is growing now, which the pressure strategies do not shrink; 0 for none.
     pub growing: u32,
+    /// [`DESCENT_MILLISECONDS`] in counts of the generic timer.
+    descent_counts: u64,
     pub stacks: [DynamicStack; MAX_STACKS],
 }
 
 impl DynamicStackManager {
     pub const fn new() -> Self {
-        Self { growing: 0, stacks: [DynamicStack::EMPTY; MAX_STACKS] }
+        Self { growing: 0, descent_counts: 0, stacks: [DynamicStack::EMPTY; MAX_STACKS] }
+    }
+
+    /// Sets the growth policies to a generic timer of `frequency` counts a second.
+    pub fn initialize(&mut self, frequency: u64) {
+        self.descent_counts = frequency * DESCENT_MILLISECONDS / 1000;
+    }
+
+    /// The pages by which a stack grows at generic timer count `now`; see [`pages_to_add`].
+    pub fn pages_to_add(&self, slot: usize, needed: u32, now: u64) -> u32 {
+        let stack = &self.stacks[slot];
+        let room = ((stack.max_size - stack.current_size) / PAGE_SIZE) as u32;
+        pages_to_add(stack.policy, needed, room, stack.history(now, self.descent_counts))
     }
 
     /// Creates a stack without mapping a page. Returns its slot, or None if all slots are taken.

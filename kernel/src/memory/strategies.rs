@@ -1,10 +1,10 @@
 //! The strategies against memory pressure. Each run of a strategy does a bounded amount of work and returns its gain.
 
 use super::dynamic::DynamicMemoryManager;
-use super::frames::FrameUse;
+use super::frames::{FrameAddress, FrameInfo, FrameUse};
 use super::layout::{MAX_LAZY_PAGES, PAGE_SIZE};
-use super::pressure::{PressureLevel, Strategy};
-use super::tables::{self, Attributes};
+use super::pressure::{Need, PressureLevel, Strategy};
+use super::tables::{self, Descriptor};
 use super::{layout, lazy};
 use crate::events::EventKind;
 use crate::hardware;
@@ -22,57 +22,131 @@ const AGE_LIMIT: u32 = 32;
 const AGE_SCAN: u32 = 256;
 
 impl DynamicMemoryManager {
-    /// Runs the strategies that the level allows, in the order of their last gain, until the level is Low.
+    /// Runs the strategies that the level allows: those for each need in turn, in the order of their expected gain, as
+    /// long as there is the need.
     #[cold]
     pub fn relieve(&mut self) {
         self.update_pressure();
-        for strategy in self.pressure_handler.choose() {
-            if self.pressure_handler.level == PressureLevel::Low {
-                break;
+        for need in Need::ALL {
+            if !self.has_need(need) {
+                continue;
             }
-            self.run_strategy(strategy);
+            for strategy in self.pressure_handler.choose(need) {
+                if !self.has_need(need) {
+                    break;
+                }
+                self.run_strategy(strategy);
+            }
         }
     }
 
-    /// Runs one strategy and updates the level. Returns the gain, in the strategy's unit.
+    /// Whether frames are short; or, under pressure, whether the free frames are not all in one run.
+    fn has_need(&self, need: Need) -> bool {
+        let is_under_pressure = self.pressure_handler.level != PressureLevel::Low;
+        is_under_pressure
+            && match need {
+                Need::Frames => true,
+                Need::Run => self.frames.longest_free_run() < self.frames.free_frames,
+            }
+    }
+
+    /// What there is of what a need is for, in its unit.
+    fn supply(&self, need: Need) -> u32 {
+        match need {
+            Need::Frames => self.frames.free_frames,
+            Need::Run => self.frames.longest_free_run(),
+        }
+    }
+
+    /// The number of runs after which `strategy` has examined everything that it could free: one run of the folding
+    /// examines at most [`FOLD_LIMIT`] pages.
+    pub(super) fn runs_to_see_all(&self, strategy: Strategy) -> u32 {
+        match strategy {
+            Strategy::CacheOptimization => self.lazy_allocator.allocated_pages / FOLD_LIMIT + 1,
+            _ => 1,
+        }
+    }
+
+    /// Runs one strategy and updates the level. Returns the gain, in the unit of the strategy's need.
     pub fn run_strategy(&mut self, strategy: Strategy) -> u32 {
-        let won = match strategy {
+        let before = self.supply(strategy.need());
+        let moved = match strategy {
             Strategy::CacheOptimization => self.optimize_caches(),
             Strategy::PressureRelief => self.shrink_and_release(),
             Strategy::PageMigration => self.evacuate() + self.empty_sparsest_section(),
             Strategy::Defragmentation => self.compact(),
         };
+        let won = self.supply(strategy.need()).saturating_sub(before);
         self.pressure_handler.record_run(strategy, won, hardware::now());
+        self.pressure_handler.strategies[strategy as usize].pages_moved += moved as u64;
         self.stats.optimization_events += 1;
         self.record(0, EventKind::StrategyRun, strategy as u64, won as u64);
         self.update_pressure();
         won
     }
 
-    /// Moves the page in frame `from` to the free frame `to`: unmaps it, invalidates its TLB entry, copies it, and maps
-    /// it again. Returns false if `from` does not have a movable page or `to` is not free.
+    /// Moves the page or table in frame `from` to the free frame `to`: unmaps it, invalidates its TLB entries, copies it,
+    /// and maps it again. Returns false if `from` does not have a movable one or `to` is not free.
     pub fn move_frame(&mut self, from: u32, to: u32) -> bool {
         let info = self.frames.info[from as usize];
+        if info.usage == FrameUse::Table {
+            return self.move_table(from, to, info);
+        }
         let Some(address) = self.mapped_address(from) else { return false };
         let root = self.context_switcher.spaces[info.owner as usize].table;
         let Some(entry) = tables::find(root, address) else { return false };
         let descriptor = hardware::read_descriptor(entry);
-        let (source, target) = (self.frames.address(from), self.frames.address(to));
-        if !tables::is_valid(descriptor) || tables::output(descriptor) != source || !self.frames.claim(to, info) {
+        let source = self.frames.address(from);
+        if !descriptor.is_valid() || descriptor.output() != source.get() || !self.frames.claim(to, info) {
             return false;
         }
-        hardware::write_descriptor(entry, 0);
+        let target = self.frames.address(to);
+        hardware::write_descriptor(entry, Descriptor::INVALID);
         hardware::publish();
         self.context_switcher.invalidate_address(info.owner, address);
         hardware::copy_frame(source, target);
         hardware::publish();
-        hardware::write_descriptor(entry, descriptor ^ source ^ target);
+        hardware::write_descriptor(entry, descriptor.moved_to(target));
         hardware::publish();
         if info.usage == FrameUse::LazyPage {
-            self.lazy_allocator.pages[info.index as usize].physical_address = target;
+            self.lazy_allocator.pages[info.index as usize].physical_address = target.get();
         }
         self.frames.release_to_pool(from);
-        self.record(info.owner, EventKind::PageMoved, source, target);
+        self.record(info.owner, EventKind::PageMoved, source.get(), target.get());
+        true
+    }
+
+    /// As [`Self::move_frame`], for a table. A table is reached only through the descriptor in the table above it, or
+    /// through TTBR0; while neither points to it, no CPU walks it.
+    fn move_table(&mut self, from: u32, to: u32, info: FrameInfo) -> bool {
+        let owner = info.owner;
+        let source = self.frames.address(from);
+        let root = self.context_switcher.spaces[owner as usize].table;
+        let (level, address) = tables::place_of_table(info.index);
+        let entry = match level.checked_sub(1) {
+            Some(above) => tables::find_at(root, address, above),
+            None => None,
+        };
+        let former = entry.map_or(root, |entry| hardware::read_descriptor(entry).output());
+        if !info.is_movable() || former != source.get() || !self.frames.claim(to, info) {
+            return false;
+        }
+        let target = self.frames.address(to);
+        if let Some(entry) = entry {
+            let descriptor = hardware::read_descriptor(entry);
+            hardware::write_descriptor(entry, Descriptor::INVALID);
+            hardware::publish();
+            // By ASID: the TLB may hold walks through this table for any address that it translates.
+            self.context_switcher.invalidate_space(owner);
+            hardware::copy_frame(source, target);
+            hardware::publish();
+            hardware::write_descriptor(entry, descriptor.moved_to(target));
+            hardware::publish();
+        } else {
+            self.context_switcher.replace_root(owner, target, || hardware::copy_frame(source, target));
+        }
+        self.frames.release_to_pool(from);
+        self.record(owner, EventKind::TableMoved, source.get(), target.get());
         true
     }
 
@@ -90,8 +164,8 @@ impl DynamicMemoryManager {
             let root = self.context_switcher.spaces[page.owner as usize].table;
             let Some(entry) = tables::find(root, page.virtual_address) else { continue };
             let descriptor = hardware::read_descriptor(entry);
-            if descriptor & tables::ACCESS_FLAG != 0 {
-                hardware::write_descriptor(entry, descriptor & !tables::ACCESS_FLAG);
+            if descriptor.has_access_flag() {
+                hardware::write_descriptor(entry, descriptor.without_access_flag());
                 self.context_switcher.invalidate_address(page.owner, page.virtual_address);
                 cleared += 1;
                 if cleared == AGE_LIMIT {
@@ -101,7 +175,7 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Moves pages out of the frames beyond the pool's limit. Returns how many. Tables are not moved.
+    /// Moves pages and tables out of the frames beyond the pool's limit. Returns how many.
     pub(super) fn evacuate(&mut self) -> u32 {
         let mut moved = 0;
         for from in self.frames.limit_frames..self.frames.total_frames {
@@ -130,44 +204,44 @@ impl DynamicMemoryManager {
         }
     }
 
-    /// Cache Optimization: returns cached frames to the pool, and folds lazy pages that contain only zeros. Returns the
-    /// frames gained.
+    /// Cache Optimization: returns cached frames to the pool, and folds lazy pages that contain only zeros. Moves nothing:
+    /// returns 0.
     fn optimize_caches(&mut self) -> u32 {
-        let mut won = self.frames.drain_cache();
+        self.frames.drain_cache();
         let mut seen = 0;
         for _ in 0..MAX_LAZY_PAGES {
             let record = self.lazy_allocator.folding_hand as usize;
             self.lazy_allocator.folding_hand = (record as u32 + 1) % MAX_LAZY_PAGES as u32;
             let page = self.lazy_allocator.pages[record];
-            if !page.is_allocated || record as u32 + 1 == self.lazy_allocator.faulting {
+            if !page.is_allocated || !self.lazy_allocator.may_fold(record as u32) {
                 continue;
             }
-            if hardware::frame_is_zero(page.physical_address) {
-                won += self.fold(record) as u32;
+            if FrameAddress::new(page.physical_address).is_some_and(hardware::frame_is_zero) {
+                self.fold(record);
             }
             seen += 1;
             if seen == FOLD_LIMIT {
                 break;
             }
         }
-        won
+        0
     }
 
     /// Folds a lazy page that contains only zeros: maps the zero page in its place and frees its frame. No task runs
     /// now, so nothing was written since the contents were checked.
-    fn fold(&mut self, record: usize) -> bool {
+    fn fold(&mut self, record: usize) {
         let page = self.lazy_allocator.pages[record];
         let root = self.context_switcher.spaces[page.owner as usize].table;
         let (Some(entry), Some(frame)) =
             (tables::find(root, page.virtual_address), self.frames.number(page.physical_address))
         else {
-            return false;
+            return;
         };
-        hardware::write_descriptor(entry, 0);
+        hardware::write_descriptor(entry, Descriptor::INVALID);
         hardware::publish();
         self.context_switcher.invalidate_address(page.owner, page.virtual_address);
         let zero_frame = self.lazy_allocator.zero_frame;
-        hardware::write_descriptor(entry, Attributes::ReadOnly.page(zero_frame));
+        hardware::write_descriptor(entry, Descriptor::read_only(zero_frame));
         hardware::publish();
         let known = &mut self.lazy_allocator.pages[record];
         known.is_allocated = false;
@@ -180,12 +254,10 @@ impl DynamicMemoryManager {
         self.stats.allocated_lazy_pages = self.lazy_allocator.allocated_pages;
         self.frames.release_to_pool(frame);
         self.record(page.owner, EventKind::LazyFold, page.virtual_address, page.physical_address);
-        true
     }
 
-    /// Pressure Relief: frees stack pages below the stack pointer, and empty tables. Returns the frames gained.
+    /// Pressure Relief: frees stack pages below the stack pointer, and empty tables. Moves nothing: returns 0.
     fn shrink_and_release(&mut self) -> u32 {
-        let before = self.frames.available_frames();
         for slot in 0..layout::MAX_STACKS {
             self.shrink_stack(slot);
         }
@@ -196,9 +268,8 @@ impl DynamicMemoryManager {
                 self.context_switcher.invalidate_space(owner);
             }
         }
-        let won = self.frames.available_frames() - before;
         self.frames.drain_cache();
-        won
+        0
     }
 
     /// Frees the pages of a stack below the page of its stack pointer. Returns how many.
@@ -283,11 +354,9 @@ impl DynamicMemoryManager {
         None
     }
 
-    /// Defragmentation: moves the highest pages into the lowest free frames. Returns by how many frames the longest
-    /// free run grew.
+    /// Defragmentation: moves the highest pages into the lowest free frames. Returns how many.
     fn compact(&mut self) -> u32 {
         self.frames.drain_cache();
-        let before = self.frames.longest_free_run();
         let mut from = self.frames.limit_frames;
         let mut moved = 0;
         while moved < MOVE_LIMIT && from > 0 {
@@ -300,6 +369,6 @@ impl DynamicMemoryManager {
                 _ => break,
             }
         }
-        self.frames.longest_free_run().saturating_sub(before)
+        moved
     }
 }

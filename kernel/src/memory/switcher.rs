@@ -1,6 +1,7 @@
 //! Address spaces, and switching between them by TTBR0 and ASID.
 
 use super::asid::{Allocation, AsidAllocator};
+use super::frames::FrameAddress;
 use super::layout::MAX_TASKS;
 use crate::hardware;
 use crate::probes::{SWITCH, probe};
@@ -11,7 +12,7 @@ use crate::probes::{SWITCH, probe};
 #[derive(Clone, Copy, Debug)]
 pub struct AddressSpace {
     /// Physical address of its level 0 table; 0 in an entry that is not in use.
-    pub table: u64,
+    pub(super) table: u64,
     /// Valid while `generation` is the allocator's current one.
     pub asid: u16,
     pub is_active: bool,
@@ -26,6 +27,22 @@ pub struct AddressSpace {
 impl AddressSpace {
     pub const UNUSED: AddressSpace =
         AddressSpace { table: 0, asid: 0, is_active: false, stack: 0, generation: 0, switch_count: 0 };
+
+    /// A space with this level 0 table, without an ASID.
+    pub(crate) fn new(table: FrameAddress) -> Self {
+        AddressSpace { table: table.get(), is_active: true, ..AddressSpace::UNUSED }
+    }
+
+    /// Physical address of its level 0 table; 0 in an entry that is not in use.
+    pub fn table(&self) -> u64 {
+        self.table
+    }
+
+    /// The value of TTBR0 for it.
+    #[inline(always)]
+    fn ttbr0(&self) -> u64 {
+        self.table | (self.asid as u64) << 48
+    }
 }
 
 /// TLB invalidations by kind, since boot.
@@ -76,11 +93,13 @@ impl HardwareContextSwitcher {
         }
         let space = &mut self.spaces[number as usize];
         space.switch_count += 1;
-        let ttbr0 = space.table | (space.asid as u64) << 48;
+        let ttbr0 = space.ttbr0();
         self.current = number;
         self.switch_count += 1;
         self.fast_switch_count += fast as u64;
-        hardware::write_ttbr0(ttbr0);
+        // SAFETY: as for every space in use: its table was made for it, and is freed only when no TTBR0 holds it. The fields
+        // that this depends on can be written only by memory management.
+        unsafe { hardware::write_ttbr0(ttbr0) };
         probe!(SWITCH, number as u64, ttbr0);
         rolled_over
     }
@@ -90,8 +109,28 @@ impl HardwareContextSwitcher {
         self.asids.restart(bits);
         self.invalidate_everything();
         self.renew_asid(self.current);
-        let space = &self.spaces[self.current as usize];
-        hardware::write_ttbr0(space.table | (space.asid as u64) << 48);
+        let ttbr0 = self.spaces[self.current as usize].ttbr0();
+        // SAFETY: see `switch_to`.
+        unsafe { hardware::write_ttbr0(ttbr0) };
+    }
+
+    /// Replaces the level 0 table of space `number` by the one at physical address `table`, which `fill` fills in. The
+    /// old table is in no TTBR0 and no TLB any more when `fill` is called.
+    pub(super) fn replace_root(&mut self, number: u16, table: FrameAddress, fill: impl FnOnce()) {
+        let is_current = self.current == number;
+        if is_current {
+            // SAFETY: see `switch_to`.
+            unsafe { hardware::write_ttbr0(self.spaces[0].table) };
+        }
+        self.invalidate_space(number);
+        fill();
+        hardware::publish();
+        let space = &mut self.spaces[number as usize];
+        space.table = table.get();
+        if is_current {
+            // SAFETY: see `switch_to`; `fill` has copied the former table.
+            unsafe { hardware::write_ttbr0(space.ttbr0()) };
+        }
     }
 
     /// Invalidates the TLB entry of one page of space `number`.
@@ -125,7 +164,8 @@ impl HardwareContextSwitcher {
     /// walk its tables before the switch, and cache entries under an ASID that the new generation gives to another
     /// space.
     fn invalidate_everything(&mut self) {
-        hardware::write_ttbr0(self.spaces[0].table);
+        // SAFETY: see `switch_to`.
+        unsafe { hardware::write_ttbr0(self.spaces[0].table) };
         self.invalidations.everything += 1;
         hardware::invalidate_everything();
     }

@@ -4,8 +4,7 @@
 use super::Words;
 use crate::println;
 use crate::programs;
-use crate::scheduler::{self, Start};
-use crate::workload::wait_until;
+use crate::scheduler::{self, Start, wait_until};
 
 /// Runs of each measurement, of which the fastest counts: a timer tick can only add time.
 const RUNS: usize = 5;

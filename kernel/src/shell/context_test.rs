@@ -4,8 +4,7 @@
 use super::verdict::Verdict;
 use crate::println;
 use crate::programs;
-use crate::scheduler::{self, Start, read_memory_manager};
-use crate::workload::wait_until;
+use crate::scheduler::{self, Start, read_memory_manager, wait_until};
 use tinyos::memory::dynamic::Exhausted;
 use tinyos::memory::layout::MAX_TASKS;
 use tinyos::memory::switcher::Invalidations;
@@ -28,8 +27,10 @@ pub struct Outcome {
     wanted: u32,
     /// Correct rounds of all tasks.
     rounds: u64,
-    /// Tasks that found wrong memory, or did not finish all rounds.
+    /// Tasks that found wrong memory, or ended before they had finished all rounds.
     failed: u32,
+    /// Tasks that were still running when the time was up.
+    unfinished: u32,
     /// Why some tasks could not be started.
     exhausted: Option<Exhausted>,
     before: Counters,
@@ -41,6 +42,9 @@ impl Outcome {
         match self.exhausted {
             _ if self.failed > 0 => Verdict::Failed,
             Some(exhausted) => Verdict::NoRoom(exhausted),
+            None if self.unfinished > 0 => {
+                Verdict::OutOfTime { unfinished: self.unfinished, tasks: self.started, milliseconds: TIMEOUT_MS }
+            }
             None if self.started == self.wanted => Verdict::Passed,
             None => Verdict::Failed,
         }
@@ -51,6 +55,7 @@ impl Outcome {
         println!("test_tasks: {} of {}", self.started, self.wanted);
         println!("test_rounds: {}", self.rounds);
         println!("test_failures: {}", self.failed);
+        println!("test_unfinished: {}", self.unfinished);
         println!("test_switches: {}", self.after.switches - self.before.switches);
         println!("test_switches_without_invalidation: {}", self.after.fast - self.before.fast);
         println!("test_asid_rollovers: {}", self.after.rollovers - self.before.rollovers);
@@ -89,7 +94,8 @@ pub fn run(tasks: u32, rounds: u64, progress: &mut dyn FnMut(u32, u32)) -> Outco
         let task = scheduler::task(id);
         let passed = task.end_reason == EndReason::Exited && task.report == [rounds, 0];
         outcome.rounds += task.report[0];
-        outcome.failed += !passed as u32;
+        outcome.unfinished += task.is_alive() as u32;
+        outcome.failed += (!passed && !task.is_alive()) as u32;
         scheduler::kill(id);
     }
     outcome.after = counters();

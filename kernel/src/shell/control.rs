@@ -1,9 +1,11 @@
 //! Commands of the main menu.
 
 use super::{Command, Words, bench, fault_test, number, pool};
+use crate::cpu::{self, without_interrupts};
+use crate::println;
 use crate::programs::{self, PROGRAMS};
-use crate::scheduler::{self, Start, without_interrupts};
-use crate::{interrupts, println};
+use crate::scheduler::{self, Start};
+use tinyos::console_input::CONSOLE_INPUT;
 use tinyos::hardware;
 use tinyos::memory::dynamic::{DYNAMIC_MEMORY_MANAGER, DynamicMemoryManager, Exhausted};
 use tinyos::memory::growth::GrowthPolicy;
@@ -13,9 +15,11 @@ use tinyos::memory::tables;
 
 pub const COMMANDS: &[Command] = &[
     Command { name: "tasks", usage: "tasks", about: "every task", run: tasks },
+    Command { name: "t", usage: "t", about: "what each task does, and where it is", run: activities },
     Command { name: "programs", usage: "programs", about: "every program that spawn can start", run: list_programs },
     Command { name: "spawn", usage: "spawn PROGRAM [POLICY] [ARGUMENT ...]", about: "start a task", run: spawn },
     Command { name: "kill", usage: "kill TASK", about: "end a task", run: kill },
+    Command { name: "quota", usage: "quota [TASK FRAMES RANGES]", about: "the quotas of tasks", run: quota },
     Command { name: "hold", usage: "hold", about: "stop all tasks", run: hold },
     Command { name: "go", usage: "go", about: "let them continue", run: go },
     Command { name: "pool", usage: "pool [MIB | all]", about: "how much of the pool may be used", run: pool::command },
@@ -24,6 +28,7 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "asid-bits", usage: "asid-bits BITS", about: "ASIDs of 2 to 16 bits", run: asid_bits },
     Command { name: "faults", usage: "faults COUNT", about: "take lazy page faults", run: fault_test::command },
     Command { name: "bench", usage: "bench", about: "measure the hot paths", run: bench::command },
+    Command { name: "console", usage: "console", about: "what the console received and lost", run: console },
     Command { name: "uptime", usage: "uptime", about: "time since the counter started", run: uptime },
     Command { name: "panic", usage: "panic", about: "stop the kernel by a panic", run: stop_by_panic },
     Command { name: "crash", usage: "crash", about: "stop the kernel by a wild access", run: stop_by_wild_access },
@@ -32,6 +37,12 @@ pub const COMMANDS: &[Command] = &[
 
 fn tasks(_: Words) -> Result<(), &'static str> {
     super::memory::show(|_, scheduler, out| tinyos::text::tasks::tasks(scheduler, out));
+    Ok(())
+}
+
+fn activities(_: Words) -> Result<(), &'static str> {
+    let clock = (hardware::now(), cpu::frequency());
+    super::memory::show(|manager, scheduler, out| tinyos::text::tasks::activities(manager, scheduler, clock, out));
     Ok(())
 }
 
@@ -79,6 +90,24 @@ fn kill(mut words: Words) -> Result<(), &'static str> {
     Ok(())
 }
 
+fn quota(mut words: Words) -> Result<(), &'static str> {
+    if let Some(word) = words.next() {
+        let task = super::parse(word)?;
+        let (frames, ranges) = (number(&mut words)?, number(&mut words)?);
+        if !(1..=MAX_TASKS as u64).contains(&task) || !scheduler::task(task as u16).is_alive() {
+            return Err("no such task");
+        }
+        let limit = |value| u32::try_from(value).unwrap_or(u32::MAX);
+        without_interrupts(|| {
+            let mut manager = DYNAMIC_MEMORY_MANAGER.write();
+            manager.frames.quotas[task as usize].max = limit(frames);
+            manager.lazy_allocator.quotas[task as usize].max = limit(ranges);
+        });
+    }
+    super::memory::show(tinyos::text::tasks::quotas);
+    Ok(())
+}
+
 fn hold(_: Words) -> Result<(), &'static str> {
     scheduler::hold(true);
     println!("all tasks are stopped");
@@ -99,13 +128,16 @@ fn strategy(mut words: Words) -> Result<(), &'static str> {
         Some("defragmentation") => Strategy::Defragmentation,
         _ => return Err("use cache, relief, migration or defragmentation"),
     };
-    let (won, run) = without_interrupts(|| {
+    let (won, moved, run) = without_interrupts(|| {
         let mut manager = DYNAMIC_MEMORY_MANAGER.write();
+        let moved = |manager: &DynamicMemoryManager| manager.pressure_handler.strategies[strategy as usize].pages_moved;
+        let before = moved(&manager);
         let won = manager.run_strategy(strategy);
         manager.check_pressure();
-        (won, manager.frames.longest_free_run())
+        (won, moved(&manager) - before, manager.frames.longest_free_run())
     });
     println!("{}: gain {won} {}", tinyos::text::memory::strategy_name(strategy), strategy.unit());
+    println!("pages_moved: {moved}");
     println!("longest_free_run: {run}");
     Ok(())
 }
@@ -120,7 +152,7 @@ fn migrate(mut words: Words) -> Result<(), &'static str> {
             return Err("the frame is not free, or the page cannot be moved");
         }
         debug_assert_eq!(frame_of(&manager, address), Some((owner, to)));
-        Ok((manager.frames.address(from), manager.frames.address(to)))
+        Ok((manager.frames.address(from).get(), manager.frames.address(to).get()))
     })?;
     println!("moved {:#x} from {from:#x} to {to:#x}", address & !0xfff);
     Ok(())
@@ -130,10 +162,10 @@ fn migrate(mut words: Words) -> Result<(), &'static str> {
 fn frame_of(manager: &DynamicMemoryManager, address: u64) -> Option<(u16, u32)> {
     (1..=MAX_TASKS as u16).find_map(|owner| {
         let space = manager.context_switcher.spaces[owner as usize];
-        let entry = tables::find(space.is_active.then_some(space.table)?, address)?;
+        let entry = tables::find(space.is_active.then_some(space.table())?, address)?;
         let descriptor = hardware::read_descriptor(entry);
-        let frame = manager.frames.number(tables::output(descriptor))?;
-        (tables::is_valid(descriptor) && manager.frames.info[frame as usize].is_movable()).then_some((owner, frame))
+        let frame = manager.frames.number(descriptor.output())?;
+        (descriptor.is_valid() && manager.frames.info[frame as usize].is_movable()).then_some((owner, frame))
     })
 }
 
@@ -147,8 +179,13 @@ fn asid_bits(mut words: Words) -> Result<(), &'static str> {
     Ok(())
 }
 
+fn console(_: Words) -> Result<(), &'static str> {
+    super::memory::show(|_, _, out| CONSOLE_INPUT.read(|input| tinyos::text::console::console(input, out)));
+    Ok(())
+}
+
 fn uptime(_: Words) -> Result<(), &'static str> {
-    println!("{} ms", hardware::now() * 1000 / interrupts::frequency());
+    println!("{} ms", hardware::now() * 1000 / cpu::frequency());
     Ok(())
 }
 

@@ -2,10 +2,10 @@
 
 use super::Words;
 use super::snapshot::Snapshot;
+use super::verdict::Verdict;
 use crate::println;
 use crate::programs;
-use crate::scheduler::{self, Start};
-use crate::workload::wait_until;
+use crate::scheduler::{self, Start, wait_until};
 use tinyos::memory::dynamic::Exhausted;
 use tinyos::tasks::EndReason;
 
@@ -22,12 +22,18 @@ pub fn command(mut words: Words) -> Result<(), &'static str> {
     let before = Snapshot::take();
     let start = Start { arguments: [count, 0, 0], ..Start::of(program) };
     let id = scheduler::spawn(start).map_err(Exhausted::reason)?;
-    wait_until(count / 1000 * TIMEOUT_MS_PER_THOUSAND_FAULTS + 2_000, || !scheduler::task(id).is_alive());
+    let milliseconds = count / 1000 * TIMEOUT_MS_PER_THOUSAND_FAULTS + 2_000;
+    wait_until(milliseconds, || !scheduler::task(id).is_alive());
     let task = scheduler::task(id);
     scheduler::kill(id);
     let after = Snapshot::take();
-    let passed = task.end_reason == EndReason::Exited && task.report[0] >= count && after.frames.is_sound();
-    println!("fault test: {}", if passed { "passed" } else { "FAILED" });
+    let verdict = match task.end_reason {
+        _ if !after.frames.is_sound() => Verdict::Failed,
+        EndReason::None => Verdict::OutOfTime { unfinished: 1, tasks: 1, milliseconds },
+        EndReason::Exited if task.report[0] >= count => Verdict::Passed,
+        _ => Verdict::Failed,
+    };
+    println!("fault test: {verdict}");
     println!("faults_taken: {}", task.report[0]);
     println!("faults_counted: {}", after.increase_since(&before, |stats| stats.total_lazy_page_faults));
     println!("frames_used: {} before, {} after", before.frames.used, after.frames.used);

@@ -12,10 +12,12 @@ mod snapshot;
 mod stress;
 pub mod verdict;
 
-use crate::console::Console;
+use crate::console::{self, Console};
+use crate::cpu::without_interrupts;
 use crate::scheduler;
 use crate::{print, println};
 use input::Line;
+use tinyos::console_input::CONSOLE_INPUT;
 use tinyos::text::tasks::describe_end;
 
 /// The words after a command.
@@ -54,6 +56,7 @@ impl Menu {
 pub fn run() -> ! {
     let mut menu = Menu::Main;
     let mut line = Line::new();
+    let mut lost = 0;
     announce_ends();
     print!("{}", menu.prompt());
     loop {
@@ -61,17 +64,16 @@ pub fn run() -> ! {
             menu = run_line(menu, text.trim());
             line.clear();
             announce_ends();
+            announce_lost_input(&mut lost);
             print!("{}", menu.prompt());
         }
         let served = requests::serve();
         if served || announce_ends_below_prompt() {
             print!("{}{}", menu.prompt(), line.text());
         }
-        scheduler::shell_wait_for_input();
+        scheduler::shell_wait_for_input(console::has_input);
     }
 }
-
-pub use requests::is_pending as has_request;
 
 fn run_line(menu: Menu, text: &str) -> Menu {
     let mut words = text.split_ascii_whitespace();
@@ -126,6 +128,15 @@ fn announce_ends_below_prompt() -> bool {
     let _ = describe_end(&task, &mut Console);
     announce_ends();
     true
+}
+
+/// Says that input was lost, if that has happened since `known` overruns and errors of the line.
+fn announce_lost_input(known: &mut u64) {
+    let (overruns, errors) =
+        without_interrupts(|| CONSOLE_INPUT.read(|input| (input.overrun_count, input.line_error_count)));
+    if core::mem::replace(known, overruns + errors) != overruns + errors {
+        println!("console: input was lost: {overruns} overruns and {errors} line errors since boot");
+    }
 }
 
 /// Takes a whole number from `words`.

@@ -1,9 +1,11 @@
-//! `pool`: the limit of the pool at run time.
+//! `pool`: the limit of the pool at run time; the pressure that follows from it.
 
+use crate::cpu::without_interrupts;
 use crate::println;
-use crate::scheduler::{read_memory_manager, without_interrupts};
+use crate::scheduler::read_memory_manager;
 use tinyos::memory::dynamic::DYNAMIC_MEMORY_MANAGER;
 use tinyos::memory::layout::{PAGE_SIZE, POOL_FRAMES};
+use tinyos::memory::pressure::PressureLevel;
 use tinyos::text::units::Size;
 
 const FRAMES_PER_MIB: u64 = (1024 * 1024 / PAGE_SIZE) as u64;
@@ -17,6 +19,11 @@ pub fn set_limit(frames: u32) -> u32 {
         let beyond = &manager.frames.info[manager.frames.limit_frames as usize..];
         beyond.iter().filter(|info| info.is_used()).count() as u32
     })
+}
+
+/// The current pressure level.
+pub fn level() -> PressureLevel {
+    read_memory_manager(|manager| manager.pressure_handler.level)
 }
 
 /// `pool [MIB]`.
@@ -35,7 +42,7 @@ pub fn command(mut words: super::Words) -> Result<(), &'static str> {
     let (limit, total) = read_memory_manager(|manager| (manager.frames.limit_frames, manager.frames.total_frames));
     println!("pool: {} of {} may be used", Size::of_pages(limit as u64), Size::of_pages(total as u64));
     if stuck > 0 {
-        println!("pool: {stuck} frames beyond the limit stay in use: tables, or pages that do not fit below it");
+        println!("pool: {stuck} frames beyond the limit stay in use: pages and tables that do not fit below it");
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Requests of a debugger, made by `DEBUGGER_INTERFACE.request`.
 
 use super::{context_test, stress};
-use crate::{interrupts, println};
+use crate::{cpu, println};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use tinyos::debugger::{DEBUGGER_INTERFACE as INTERFACE, Request, RequestResult, debugger_request_changed};
@@ -39,11 +39,6 @@ pub fn serve() -> bool {
     true
 }
 
-/// Whether there is a request. Called at each tick.
-pub fn is_pending() -> bool {
-    INTERFACE.request.load(Relaxed) != 0
-}
-
 fn begin(number: u32) {
     INTERFACE.progress.store(0, Relaxed);
     INTERFACE.progress_total.store(0, Relaxed);
@@ -68,7 +63,7 @@ fn report_progress(done: u32, total: u32) {
     INTERFACE.progress_total.store(total, Relaxed);
     INTERFACE.progress.store(done, Relaxed);
     let since = hardware::now() - ANNOUNCED.load(Relaxed);
-    if done != before && since >= interrupts::frequency() / ANNOUNCEMENTS_PER_SECOND {
+    if done != before && since >= cpu::frequency() / ANNOUNCEMENTS_PER_SECOND {
         announce();
     }
 }

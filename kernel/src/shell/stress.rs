@@ -1,13 +1,12 @@
 //! The stress test: shrinks the pool, lets tasks write pages until the pressure is Critical, ends the tasks, and
 //! restores the pool. No frame may be lost, and no task may lose what it wrote.
 
-use super::pool;
+use super::pool::{self, level};
 use super::snapshot::Snapshot;
 use super::verdict::Verdict;
 use crate::println;
 use crate::programs;
-use crate::scheduler::{self, Start, read_memory_manager};
-use crate::workload::{level, wait_until};
+use crate::scheduler::{self, Start, read_memory_manager, wait_until};
 use tinyos::memory::dynamic::{DynamicMemoryStats, Exhausted};
 use tinyos::memory::growth::GrowthPolicy;
 use tinyos::memory::pressure::PressureLevel;
@@ -37,6 +36,8 @@ pub struct Outcome {
     exhausted: Option<Exhausted>,
     pages_written: u64,
     failed_tasks: usize,
+    /// Tasks that had not written all their pages when the time was up.
+    unfinished: u32,
     was_cancelled: bool,
 }
 
@@ -47,6 +48,9 @@ impl Outcome {
             Some(exhausted) => Verdict::NoRoom(exhausted),
             None if self.last != PressureLevel::Low => Verdict::Failed,
             None if self.was_cancelled => Verdict::Cancelled,
+            None if self.unfinished > 0 => {
+                Verdict::OutOfTime { unfinished: self.unfinished, tasks: HOGS as u32, milliseconds: TIMEOUT_MS }
+            }
             None if self.peak == PressureLevel::Critical => Verdict::Passed,
             None => Verdict::Failed,
         }
@@ -82,14 +86,18 @@ pub fn run(progress: &mut dyn FnMut(u32, u32), cancelled: &dyn Fn() -> bool) -> 
     // Enough for Critical pressure, but not so much that frames run out.
     let demand = (room - room / 32).saturating_sub(HOGS as u32 * FRAMES_PER_HOG) as u64;
     let hogs = if room < MIN_FREE_FRAMES { Hogs::NO_ROOM } else { Hogs::start(demand.div_ceil(HOGS as u64)) };
-    let mut peak = level();
+    let (mut peak, mut unfinished) = (level(), 0);
     if hogs.exhausted.is_none() {
-        wait_until(TIMEOUT_MS, || {
+        let in_time = wait_until(TIMEOUT_MS, || {
             let written = hogs.pages_written();
             peak = peak.max(level());
             progress((written * (STEPS as u64 - 1) / demand.max(1)).min(STEPS as u64 - 1) as u32, STEPS);
             written >= demand || hogs.have_ended() || cancelled()
         });
+        if !in_time {
+            let share = demand.div_ceil(HOGS as u64);
+            unfinished = hogs.ids().filter(|&id| scheduler::task(id).report[0] < share).count() as u32;
+        }
         // The tasks run once more: each checks everything that it wrote.
         scheduler::shell_sleep(60);
         peak = peak.max(level());
@@ -107,6 +115,7 @@ pub fn run(progress: &mut dyn FnMut(u32, u32), cancelled: &dyn Fn() -> bool) -> 
         exhausted: hogs.exhausted,
         pages_written,
         failed_tasks,
+        unfinished,
         was_cancelled: cancelled(),
     }
 }

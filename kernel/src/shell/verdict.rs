@@ -12,6 +12,12 @@ pub enum Verdict {
     Cancelled,
     /// Some of its tasks could not be started.
     NoRoom(Exhausted),
+    /// Some of its tasks did not finish in time; there was no error until then.
+    OutOfTime {
+        unfinished: u32,
+        tasks: u32,
+        milliseconds: u64,
+    },
 }
 
 impl fmt::Display for Verdict {
@@ -21,6 +27,10 @@ impl fmt::Display for Verdict {
             Verdict::Failed => out.write_str("FAILED"),
             Verdict::Cancelled => out.write_str("cancelled; no error until then"),
             Verdict::NoRoom(exhausted) => write!(out, "no room for its tasks: {}", exhausted.reason()),
+            Verdict::OutOfTime { unfinished, tasks, milliseconds } => {
+                let seconds = milliseconds.div_ceil(1000);
+                write!(out, "out of time: {unfinished} of {tasks} tasks did not finish in {seconds} s")
+            }
         }
     }
 }
@@ -32,6 +42,7 @@ impl From<Verdict> for RequestResult {
             Verdict::Failed => RequestResult::Failure,
             Verdict::Cancelled => RequestResult::Cancelled,
             Verdict::NoRoom(_) => RequestResult::NoRoom,
+            Verdict::OutOfTime { .. } => RequestResult::OutOfTime,
         }
     }
 }

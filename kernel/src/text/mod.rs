@@ -9,6 +9,8 @@
 //! - numbers are decimal, addresses are hexadecimal with `0x` and without leading zeros; `-` stands for no value;
 //! - lines end with `\n` and have at most 100 columns.
 
+pub mod answer;
+pub mod console;
 pub mod fault;
 pub mod memory;
 pub mod place;

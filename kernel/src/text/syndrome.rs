@@ -180,12 +180,14 @@ pub fn end_reason(reason: EndReason) -> &'static str {
         EndReason::UndefinedInstruction => "undefined or trapped instruction",
         EndReason::UnexpectedException => "unexpected exception",
         EndReason::Killed => "killed by the shell",
+        EndReason::OwnedMost => "out of memory: it owned the most frames",
+        EndReason::QuotaReached => "quota reached: it may own no more frames",
     }
 }
 
 /// Whether the reason is an exception, so that the task's `end_syndrome` is valid.
 pub fn is_by_exception(reason: EndReason) -> bool {
-    !matches!(reason, EndReason::None | EndReason::Exited | EndReason::Killed)
+    !matches!(reason, EndReason::None | EndReason::Exited | EndReason::Killed | EndReason::OwnedMost)
 }
 
 #[cfg(test)]

@@ -3,12 +3,25 @@
 use super::place::Place;
 use super::syndrome::{Syndrome, end_reason, is_by_exception};
 use super::units::OrDash;
+use crate::memory::dynamic::DynamicMemoryManager;
 use crate::tasks::{EndReason, Scheduler, Task, TaskState};
 use core::fmt::{self, Display, Formatter, Write};
 
 macro_rules! columns {
     () => {
         "{:>4} {:<16} {:<8} {:>5} {:>12} {}"
+    };
+}
+
+macro_rules! activity_columns {
+    () => {
+        "{:>4} {:<16} {:<8} {:<5} {:>5} {:>7} {:>7} {:>8} {:>10} {}"
+    };
+}
+
+macro_rules! quota_columns {
+    () => {
+        "{:>4} {:<16} {:>8} {:>10} {:>8} {:>10}"
     };
 }
 
@@ -32,6 +45,9 @@ pub fn describe_end(task: &Task, out: &mut dyn Write) -> fmt::Result {
         write!(out, " with code {}", task.end_address)?;
     }
     writeln!(out)?;
+    if task.end_reason == EndReason::OwnedMost {
+        writeln!(out, "  it owned {} frames when task {} needed one", task.end_frames, task.ended_for)?;
+    }
     if is_by_exception(task.end_reason) {
         writeln!(out, "  {}", Syndrome(task.end_syndrome))?;
     }
@@ -61,6 +77,75 @@ pub fn tasks(scheduler: &Scheduler, out: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
+/// `t`: what each living task does or waits for, its space and stack, how long it has run until generic timer count
+/// `now`, and where it goes on. The registers of the running task are in the CPU.
+pub fn activities(
+    manager: &DynamicMemoryManager,
+    scheduler: &Scheduler,
+    (now, frequency): (u64, u64),
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let titles = ["task", "name", "state", "waits", "asid", "mapped", "max", "switches", "ran_us", "pc"];
+    let [task, name, state, waits, asid, mapped, max, switches, ran, pc] = titles;
+    writeln!(out, activity_columns!(), task, name, state, waits, asid, mapped, max, switches, ran, pc)?;
+    for task in scheduler.tasks.iter().filter(|task| task.is_alive()) {
+        let stack = (task.stack as usize).checked_sub(1).map(|slot| &manager.stack_manager.stacks[slot]);
+        let (mapped, max) = stack.map_or((0, 0), |stack| (stack.current_size as u64, stack.max_size as u64));
+        let micros = scheduler.run_time(task, now) * 1_000_000 / frequency;
+        let asid = OrDash(manager.context_switcher.asid_of(task.id) as u64);
+        writeln!(
+            out,
+            activity_columns!(),
+            task.id,
+            task.name(),
+            state_name(task.state),
+            waits_for(scheduler, task),
+            asid,
+            OrDash(mapped),
+            OrDash(max),
+            task.switch_count,
+            micros,
+            ContinuesAt(scheduler, task)
+        )?;
+    }
+    Ok(())
+}
+
+/// What a task waits for: a time, input, the command `go`, or its turn.
+fn waits_for(scheduler: &Scheduler, task: &Task) -> &'static str {
+    match task.state {
+        _ if task.id == scheduler.current => "-",
+        TaskState::Sleeping if task.wake_time == u64::MAX => "input",
+        TaskState::Sleeping => "time",
+        TaskState::Stopped => "go",
+        _ => "turn",
+    }
+}
+
+/// Where a task goes on, which only its saved registers tell.
+struct ContinuesAt<'a>(&'a Scheduler, &'a Task);
+
+impl Display for ContinuesAt<'_> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let ContinuesAt(scheduler, task) = self;
+        if task.id == scheduler.current || task.id == 0 {
+            return formatter.write_str("-");
+        }
+        write!(formatter, "{:#x}", task.context.pc)
+    }
+}
+
+/// `quota`: what each task uses of its quotas.
+pub fn quotas(manager: &DynamicMemoryManager, scheduler: &Scheduler, out: &mut dyn Write) -> fmt::Result {
+    writeln!(out, quota_columns!(), "task", "name", "frames", "max_frames", "ranges", "max_ranges")?;
+    for task in scheduler.tasks.iter().skip(1).filter(|task| task.is_alive()) {
+        let (frames, ranges) =
+            (manager.frames.quotas[task.id as usize], manager.lazy_allocator.quotas[task.id as usize]);
+        writeln!(out, quota_columns!(), task.id, task.name(), frames.used, frames.max, ranges.used, ranges.max)?;
+    }
+    Ok(())
+}
+
 /// The end of a task for the table's last column: `stack overflow at 0x70000001eff0`.
 struct ShortEnd<'a>(&'a Task);
 
@@ -82,6 +167,7 @@ impl Display for ShortEnd<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::quotas::Quota;
     use crate::text::fixtures;
 
     fn overflown() -> Box<Scheduler> {
@@ -108,6 +194,48 @@ mod tests {
                 "2 sixteen-letters- ended 2 12 stack overflow at 0x7000001feff0",
             ]
         );
+    }
+
+    #[test]
+    fn what_each_living_task_does_has_a_row() {
+        let mut manager = fixtures::manager();
+        (manager.stack_manager.stacks[0].current_size, manager.stack_manager.stacks[0].max_size) = (8192, 65536);
+        let mut scheduler = overflown();
+        scheduler.turn_start = 1000;
+        let task = &mut scheduler.tasks[1];
+        (task.wake_time, task.switch_count, task.context.pc, task.run_time) = (77, 3, 0x40_0064, 500);
+        let rows = |scheduler: &Scheduler| {
+            let mut text = String::new();
+            activities(&manager, scheduler, (3000, 1_000_000), &mut text).unwrap();
+            let lines = fixtures::lines(&text);
+            lines.iter().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            rows(&scheduler),
+            [
+                "task name state waits asid mapped max switches ran_us pc",
+                "0 shell ready - - - - 0 2000 -",
+                "1 sleeper sleeping time - 8192 65536 3 500 0x400064",
+            ]
+        );
+        scheduler.tasks[1].wake_time = u64::MAX;
+        assert!(rows(&scheduler)[2].starts_with("1 sleeper sleeping input"));
+        scheduler.tasks[1].state = TaskState::Stopped;
+        assert!(rows(&scheduler)[2].starts_with("1 sleeper stopped go"));
+        scheduler.tasks[1].state = TaskState::Ready;
+        assert!(rows(&scheduler)[2].starts_with("1 sleeper ready turn"));
+    }
+
+    #[test]
+    fn a_turn_counts_for_the_task_that_ran() {
+        let mut scheduler = overflown();
+        scheduler.turn_start = 100;
+        scheduler.end_turn(150);
+        scheduler.current = 1;
+        scheduler.end_turn(170);
+        assert_eq!((scheduler.tasks[0].run_time, scheduler.tasks[1].run_time, scheduler.turn_start), (50, 20, 170));
+        assert_eq!(scheduler.run_time(&scheduler.tasks[1], 175), 25);
+        assert_eq!(scheduler.run_time(&scheduler.tasks[0], 175), 50);
     }
 
     #[test]
@@ -138,6 +266,35 @@ mod tests {
             assert_eq!(text, format!("task 2 (sixteen-letters-) ended: {expected}\n"));
             assert_eq!(ShortEnd(task).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn an_end_for_another_task_says_who_and_why() {
+        let mut scheduler = overflown();
+        let task = &mut scheduler.tasks[2];
+        (task.end_reason, task.ended_for, task.end_frames) = (EndReason::OwnedMost, 1, 3500);
+        let mut text = String::new();
+        describe_end(task, &mut text).unwrap();
+        assert_eq!(
+            fixtures::lines(&text),
+            [
+                "task 2 (sixteen-letters-) ended: out of memory: it owned the most frames",
+                "  it owned 3500 frames when task 1 needed one",
+            ]
+        );
+        assert_eq!(ShortEnd(task).to_string(), "out of memory");
+    }
+
+    #[test]
+    fn quotas_show_what_each_living_task_uses() {
+        let mut manager = fixtures::manager();
+        manager.frames.quotas[1] = Quota { used: 12, max: 30_720 };
+        manager.lazy_allocator.quotas[1] = Quota { used: 1, max: 64 };
+        let mut text = String::new();
+        quotas(&manager, &overflown(), &mut text).unwrap();
+        let lines: Vec<_> =
+            fixtures::lines(&text).iter().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines, ["task name frames max_frames ranges max_ranges", "1 sleeper 12 30720 1 64"]);
     }
 
     #[test]

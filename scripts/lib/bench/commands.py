@@ -10,12 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bench import table_set
 from bench.debugger import Target, first_times, memory, packets, times
 from bench.figures import Figure, MeasureError
 from gdbplugin.commands import maps
-from gdbplugin.render.style import Style
+from gdbplugin.render import Style
 from gdbplugin.session import QemuOptions, TinyOS
 from gdbplugin.session.qemu import ram_arguments
 from gdbplugin.session.ram import MappedRam
@@ -129,23 +130,31 @@ def measure_first(elf: Path, runs: int, progress: Progress) -> Iterator[Figure]:
 
     CPU time: what else the machine does is not in it. The commands take turns.
     """
-    progress(f"first: {len(_FIRST) * runs} times a fresh GDB")
-    found: dict[str, list[dict[str, tuple[float, float]]]] = {command: [] for command in _FIRST}
+    progress(f"first: {2 * len(_FIRST) * runs} times a fresh GDB")
+    given = [(command, typed) for command in _FIRST for typed in (True, False)]
+    found: dict[tuple[str, bool], list[dict[str, tuple[float, float]]]] = {each: [] for each in given}
     with _booted(elf) as (_, target):
         for command in _FIRST:  # Compiles the modules that it imports.
-            first_times(target, f"tinyos {command}")
+            first_times(target, f"tinyos {command}", typed=False)
         for _ in range(runs):
-            for command in _FIRST:
-                found[command].append(first_times(target, f"tinyos {command}"))
-        cold = {command: first_times(target, f"tinyos {command}", compiled=False) for command in _FIRST}
-    for command in _FIRST:
+            for command, typed in given:
+                found[command, typed].append(first_times(target, f"tinyos {command}", typed=typed))
+        cold = {
+            command: first_times(target, f"tinyos {command}", typed=False, compiled=False)
+            for command in _FIRST
+        }
+    for command, typed in given:
         for index, kind in ((1, "CPU time"), (0, "time")):
             first, second = (
-                1e3 * statistics.median(run[which][index] for run in found[command])
+                1e3 * statistics.median(run[which][index] for run in found[command, typed])
                 for which in ("first", "second")
             )
-            goals = (_FIRST_GOAL_MS, second, _FIRST_RATIO) if index else (None, second, None)
-            yield Figure(f"{command}, first in a GDB, beside the second: {kind}", first, "ms", *goals)
+            goals: tuple[Any, ...] = (None, second)
+            if index:
+                goals = (_FIRST_GOAL_MS, second, _FIRST_RATIO if typed else None)
+            where = "typed" if typed else "in a batch run"
+            yield Figure(f"{command}, first in a GDB, {where}: {kind}", first, "ms", *goals)
+    for command in _FIRST:
         yield Figure(f"{command}, first of all, modules not compiled", 1e3 * cold[command]["first"][1], "ms")
 
 

@@ -1,4 +1,4 @@
-"""GDB in batch mode: its commands' packets by a go-between, and their times from within."""
+"""Runs GDB: its commands' packets by a go-between, and their times from within."""
 
 from __future__ import annotations
 
@@ -32,25 +32,34 @@ class Target:
     stub: str
 
 
-def batch(target: Target | None, commands: Sequence[str], more: Mapping[str, str] | None = None) -> str:
+def batch(
+    target: Target | None,
+    commands: Sequence[str],
+    more: Mapping[str, str] | None = None,
+    *,
+    typed: bool = False,
+) -> str:
     """Run GDB commands in a fresh GDB, with `more` in its environment, and return what they print.
 
-    Raises `MeasureError` where GDB or one of the commands fails.
+    They are `typed` at its prompt, or else given to a batch run. Raises `MeasureError` if GDB or one of the
+    commands fails.
     """
-    arguments = [find_gdb(), "--nx", "--quiet", "--batch", "-iex", "set debuginfod enabled off"]
+    arguments = [find_gdb(), "--nx", "--quiet", "-iex", "set debuginfod enabled off"]
     if target is not None:
         if target.plugin is not None:
             arguments += ["-x", str(target.plugin)]
         arguments += [str(target.elf), "-ex", f"target remote {target.stub}"]
-    for command in commands:
-        arguments += ["-ex", command]
+    if not typed:
+        arguments.append("--batch")
+        for command in commands:
+            arguments += ["-ex", command]
     done = subprocess.run(
         arguments,
+        input="".join(f"{command}\n" for command in commands) if typed else "",
         capture_output=True,
         text=True,
         errors="backslashreplace",
         timeout=_SECONDS,
-        stdin=subprocess.DEVNULL,
         env={**os.environ, **(more or {})},
         check=False,
     )
@@ -98,24 +107,32 @@ def times(target: Target, commands: Sequence[tuple[str, Sequence[str]]], runs: i
     ]
 
 
-def first_times(target: Target, command: str, compiled: bool = True) -> dict[str, tuple[float, float]]:
+def first_times(
+    target: Target, command: str, *, typed: bool, compiled: bool = True
+) -> dict[str, tuple[float, float]]:
     """The times of a command in a fresh GDB, `first` of all and `second`, at the next stop.
 
-    Each is in seconds: of the clock, and of GDB's CPU time. See inside_first.py. Unless `compiled`, there are
-    no compiled modules, as at the very first use.
+    Each is in seconds: of the clock, and of GDB's CPU time. See inside_first.py. The first is `typed` at
+    GDB's prompt, or given to a batch run. Unless `compiled`, there are no compiled modules, as at the very
+    first use.
     """
     with tempfile.TemporaryDirectory() as nothing:
         more = {} if compiled else {"PYTHONPYCACHEPREFIX": nothing}
-        return _inside(target, _INSIDE_FIRST, {"command": command}, more)
+        return _inside(target, _INSIDE_FIRST, {"command": command}, more, typed=typed)
 
 
 def _inside(
-    target: Target, script: Path, what: dict[str, Any], more: Mapping[str, str] | None = None
+    target: Target,
+    script: Path,
+    what: dict[str, Any],
+    more: Mapping[str, str] | None = None,
+    *,
+    typed: bool = False,
 ) -> dict[str, Any]:
     """What a script answers that runs inside a fresh GDB."""
     with tempfile.TemporaryDirectory() as directory:
         plan, answer = Path(directory, "plan.json"), Path(directory, "answer.json")
         plan.write_text(json.dumps({**what, "answer": str(answer)}))
-        batch(target, [f"source {script}"], {**(more or {}), "TINYOS_BENCH_PLAN": str(plan)})
+        batch(target, [f"source {script}"], {**(more or {}), "TINYOS_BENCH_PLAN": str(plan)}, typed=typed)
         found: dict[str, Any] = json.loads(answer.read_text())
         return found

@@ -13,7 +13,7 @@ from bench.figures import Figure, MeasureError
 from bench.kernel import ICOUNT_SHIFT, costs
 from gdbplugin.session import QemuOptions, TinyOS
 from gdbplugin.session.console import PROMPT
-from gdbplugin.session.watch import Watch
+from gdbplugin.session.ram import Watch
 
 Progress = Callable[[str], None]
 

@@ -2,7 +2,7 @@
 
 use super::support::{cases, in_heap};
 use crate::memory::frames::{CACHE_FRAMES, FrameAllocator, FrameInfo, FrameUse};
-use crate::memory::layout::{PAGE_SIZE, POOL_BASE, POOL_FRAMES};
+use crate::memory::layout::{MAX_TASKS, PAGE_SIZE, POOL_BASE, POOL_FRAMES};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +33,7 @@ fn limit() -> impl Strategy<Value = u32> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        40 => any::<u16>().prop_map(Step::Allocate),
+        40 => (0..=MAX_TASKS as u16).prop_map(Step::Allocate),
         15 => prop_oneof![9 => 0..420u32, 1 => TOTAL - 2..TOTAL + 2].prop_map(Step::Claim),
         20 => any::<usize>().prop_map(Step::Release),
         15 => any::<usize>().prop_map(Step::ReleaseToPool),
@@ -237,20 +237,20 @@ fn frames_beyond_the_limit_are_not_allocated_until_it_is_raised() {
 fn addresses_and_numbers_correspond() {
     let frames = fresh();
     let last = POOL_BASE + (POOL_FRAMES as u64 - 1) * PAGE_SIZE as u64;
-    assert_eq!((frames.address(0), frames.address(TOTAL - 1)), (POOL_BASE, last));
+    assert_eq!((frames.address(0).get(), frames.address(TOTAL - 1).get()), (POOL_BASE, last));
     assert_eq!((frames.number(POOL_BASE), frames.number(POOL_BASE + 4095)), (Some(0), Some(0)));
     assert_eq!((frames.number(POOL_BASE + 4096), frames.number(last + 4095)), (Some(1), Some(TOTAL - 1)));
     assert_eq!((frames.number(POOL_BASE - 1), frames.number(0), frames.number(last + 4096)), (None, None, None));
 }
 
 #[test]
-fn only_pages_of_tasks_can_be_moved() {
+fn only_pages_and_tables_of_tasks_can_be_moved() {
     let of = |usage| FrameInfo::new(usage, 1, 0);
-    for usage in [FrameUse::LazyPage, FrameUse::Stack] {
+    for usage in [FrameUse::LazyPage, FrameUse::Stack, FrameUse::Table] {
         assert!(of(usage).is_movable() && of(usage).is_used());
     }
-    for usage in [FrameUse::Table, FrameUse::ZeroPage] {
-        assert!(!of(usage).is_movable() && of(usage).is_used());
+    for fixed in [of(FrameUse::ZeroPage), FrameInfo::new(FrameUse::Table, 0, 0)] {
+        assert!(!fixed.is_movable() && fixed.is_used());
     }
     for usage in [FrameUse::Free, FrameUse::Cached, FrameUse::Retired] {
         assert!(!of(usage).is_movable() && !of(usage).is_used());

@@ -4,9 +4,10 @@
 use super::support::in_heap;
 use crate::hardware::{self, Operation};
 use crate::memory::dynamic::{DynamicMemoryManager, Exhausted};
-use crate::memory::faults::{Access, Cause, Fault};
+use crate::memory::faults::{Access, Cause, Fault, Unresolved};
 use crate::memory::growth::GrowthPolicy;
 use crate::memory::layout::{PAGE_SIZE, TASK_PAGE_BASE};
+use crate::memory::quotas::Victim;
 use crate::tasks::EndReason;
 use std::collections::BTreeMap;
 
@@ -14,6 +15,8 @@ pub const PAGE: u64 = PAGE_SIZE as u64;
 /// Physical address and number of pages of the programs, which are outside the pool.
 pub const TEXT: u64 = 0x20_0000;
 pub const TEXT_PAGES: u32 = 2;
+/// Counts of the generic timer in a second.
+const FREQUENCY: u64 = 62_500_000;
 
 // Descriptor bits from the architecture, not from the code under test.
 pub const VALID: u64 = 1;
@@ -44,12 +47,20 @@ pub struct Machine {
     /// Number of invalidations: by address, by ASID, of everything.
     pub invalidations: [u64; 3],
     pub growths: u32,
+    /// The tasks that ended because another needed a frame.
+    pub victims: Vec<Victim>,
 }
 
 /// Reads a descriptor or a word of data.
 pub fn word(physical: u64) -> u64 {
     // SAFETY: `linear` checks that the address is in the arena; it is a multiple of 8 here.
     unsafe { hardware::linear(physical).cast::<u64>().read() }
+}
+
+/// Writes a word of data, or a descriptor as a stray store would.
+pub fn set_word(physical: u64, value: u64) {
+    // SAFETY: as above.
+    unsafe { hardware::linear(physical).cast::<u64>().write(value) }
 }
 
 /// The page descriptor of `address`, or 0: levels 0 to 3, 9 bits each.
@@ -67,7 +78,7 @@ pub fn walk(root: u64, address: u64) -> u64 {
 
 impl Machine {
     pub fn new(asid_bits: u32) -> Machine {
-        hardware::take_log();
+        hardware::restart();
         let mut machine = Machine {
             manager: in_heap(DynamicMemoryManager::new),
             tasks: BTreeMap::new(),
@@ -76,8 +87,9 @@ impl Machine {
             walked: BTreeMap::new(),
             invalidations: [0; 3],
             growths: 0,
+            victims: Vec::new(),
         };
-        machine.manager.initialize(asid_bits).expect("the pool is empty");
+        machine.manager.initialize(asid_bits, FREQUENCY).expect("the pool is empty");
         machine.follow_log();
         machine
     }
@@ -110,6 +122,8 @@ impl Machine {
                     self.invalidations[2] += 1;
                 }
                 Operation::Ttbr0(value) => self.ttbr0 = value,
+                // The rules for these are in `hardware/model.rs`.
+                Operation::Descriptor { .. } | Operation::Zero(_) | Operation::Copy { .. } | Operation::Publish => {}
             }
             if self.ttbr0 != 0 {
                 let (asid, root) = ((self.ttbr0 >> 48) as u16, self.ttbr0 & OUTPUT);
@@ -126,6 +140,7 @@ impl Machine {
             self.manager.record_stack_pointer(current, task.stack_pointer);
         }
         let result = function(&mut self.manager);
+        hardware::check_settled();
         self.follow_log();
         result
     }
@@ -139,8 +154,13 @@ impl Machine {
     /// Starts task `number` with a stack of at most `max_size` bytes. If that fails, nothing is allocated.
     pub fn start(&mut self, number: u16, policy: GrowthPolicy, max_size: usize) -> Result<(), Exhausted> {
         let made = self.kernel(|manager| {
-            manager.create_space(number, TEXT, TEXT_PAGES)?;
-            manager.create_stack(number, policy, max_size)
+            let made = manager
+                .create_space(number, TEXT, TEXT_PAGES)
+                .and_then(|()| manager.create_stack(number, policy, max_size));
+            if made.is_err() {
+                manager.end_space(number);
+            }
+            made
         });
         match made {
             Ok(slot) => {
@@ -150,10 +170,7 @@ impl Machine {
                 self.tasks.insert(number, task);
                 Ok(())
             }
-            Err(exhausted) => {
-                self.end(number);
-                Err(exhausted)
-            }
+            Err(exhausted) => Err(exhausted),
         }
     }
 
@@ -220,14 +237,23 @@ impl Machine {
             causes.push(cause);
             let stack_pointer = self.tasks[&number].stack_pointer;
             let fault = Fault { task: number, address, access, cause, stack_pointer };
-            self.kernel(|manager| manager.handle_fault(fault))?;
+            loop {
+                match self.kernel(|manager| manager.handle_fault(fault)) {
+                    Ok(()) => break,
+                    Err(Unresolved::End(reason)) => return Err(reason),
+                    Err(Unresolved::EndOther(victim)) => {
+                        assert_ne!(victim.task, number);
+                        self.end(victim.task);
+                        self.victims.push(victim);
+                    }
+                }
+            }
         }
     }
 
     pub fn write(&mut self, number: u16, address: u64, value: u64) -> Result<(), EndReason> {
         let physical = self.access(number, address, Access::Write)?;
-        // SAFETY: `linear` checks that the address is in the arena; it is a multiple of 8 here.
-        unsafe { hardware::linear(physical).cast::<u64>().write(value) };
+        set_word(physical, value);
         self.tasks.get_mut(&number).unwrap().memory.insert(address, value);
         Ok(())
     }

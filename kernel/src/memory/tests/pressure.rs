@@ -4,7 +4,7 @@ use super::support::cases;
 use crate::memory::pressure::PressureLevel::{Critical, High, Low, Medium};
 use crate::memory::pressure::Strategy::{CacheOptimization, Defragmentation, PageMigration, PressureRelief};
 use crate::memory::pressure::{
-    BACKOFF_LIMIT, MemoryPressureHandler, PressureLevel, Strategy as Answer, THRESHOLD_PERCENT, allowed, level_of,
+    BACKOFF_LIMIT, MemoryPressureHandler, Need, PressureLevel, Strategy as Answer, THRESHOLD_PERCENT, allowed, level_of,
 };
 use proptest::prelude::*;
 
@@ -155,7 +155,7 @@ fn higher_levels_allow_more_strategies() {
     }
     for (place, level) in PressureLevel::ALL.into_iter().enumerate() {
         assert_eq!(level as usize, place);
-        assert_eq!(at_level(level).choose().collect::<Vec<_>>().len(), allowed(level).len());
+        assert_eq!(chosen(&mut at_level(level)).len(), allowed(level).len());
     }
     let mut handler = MemoryPressureHandler::new();
     handler.initialize(1000);
@@ -165,27 +165,59 @@ fn higher_levels_allow_more_strategies() {
     }
 }
 
+/// What is chosen for each need, one after the other.
+fn chosen(handler: &mut MemoryPressureHandler) -> Vec<Answer> {
+    Need::ALL.into_iter().flat_map(|need| handler.choose(need).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn each_strategy_is_for_one_need_and_counts_in_its_unit() {
+    let of = |need| Answer::ALL.into_iter().filter(|strategy| strategy.need() == need).collect::<Vec<_>>();
+    assert_eq!(of(Need::Frames), Answer::FREE_FRAMES);
+    assert_eq!(of(Need::Run), [PageMigration, Defragmentation]);
+    assert!(Answer::ALL.into_iter().all(|strategy| strategy.unit() == strategy.need().unit()));
+    assert_ne!(Need::Frames.unit(), Need::Run.unit());
+}
+
 #[test]
 fn strategies_run_in_the_order_of_their_gain_new_ones_first() {
     let mut handler = at_level(Critical);
-    assert_eq!(handler.choose().collect::<Vec<_>>(), Answer::ALL);
+    assert_eq!(chosen(&mut handler), Answer::ALL);
     handler.record_run(CacheOptimization, 10, 1);
-    handler.record_run(PressureRelief, 30, 1);
+    // Pages moved are not frames won: the strategies for the other need are not compared with these.
     handler.record_run(PageMigration, 20, 1);
-    let order = [Defragmentation, PressureRelief, PageMigration, CacheOptimization];
-    assert_eq!(handler.choose().collect::<Vec<_>>(), order);
+    assert_eq!(chosen(&mut handler), [PressureRelief, CacheOptimization, Defragmentation, PageMigration]);
+    handler.record_run(PressureRelief, 30, 1);
     handler.record_run(Defragmentation, 20, 2);
-    handler.record_run(CacheOptimization, 40, 2);
     // Equal ones stay in the order of cost.
-    let order = [CacheOptimization, PressureRelief, PageMigration, Defragmentation];
-    assert_eq!(handler.choose().collect::<Vec<_>>(), order);
+    assert_eq!(chosen(&mut handler), [PressureRelief, CacheOptimization, PageMigration, Defragmentation]);
+    handler.record_run(CacheOptimization, 110, 2);
+    assert_eq!(chosen(&mut handler)[..2], [CacheOptimization, PressureRelief]);
     let record = handler.strategies[CacheOptimization as usize];
-    assert_eq!((record.run_count, record.last_won, record.total_won, record.last_run_time), (2, 40, 50, 2));
+    assert_eq!((record.run_count, record.last_won, record.total_won, record.last_run_time), (2, 110, 120, 2));
+}
+
+#[test]
+fn the_expected_gain_is_an_average_in_which_newer_runs_weigh_more() {
+    let mut handler = at_level(Critical);
+    handler.record_run(CacheOptimization, 100, 1);
+    handler.record_run(PressureRelief, 60, 1);
+    // One bad run does not make a good strategy the worse one, several do.
+    let mut averages = vec![handler.strategies[0].average_won];
+    for _ in 0..3 {
+        handler.record_run(CacheOptimization, 20, 2);
+        averages.push(handler.strategies[0].average_won);
+    }
+    assert_eq!(averages, [100 * 16, 80 * 16, 65 * 16, 53 * 16 + 12], "a quarter of the way to 20 each time");
+    assert_eq!(chosen(&mut handler)[..2], [PressureRelief, CacheOptimization]);
+    handler.record_run(CacheOptimization, u32::MAX, 3);
+    (0..200).for_each(|_| handler.record_run(CacheOptimization, 0, 4));
+    assert_eq!(handler.strategies[0].average_won, 0);
 }
 
 /// Number of calls of `choose` that skip `strategy`.
 fn passed_over(handler: &mut MemoryPressureHandler, strategy: Answer) -> u32 {
-    (0..).find(|_| handler.choose().any(|chosen| chosen == strategy)).unwrap()
+    (0..).find(|_| handler.choose(strategy.need()).any(|chosen| chosen == strategy)).unwrap()
 }
 
 #[test]
@@ -210,7 +242,7 @@ fn a_level_that_forbids_a_strategy_does_not_reduce_its_backoff() {
     handler.record_run(Defragmentation, 0, 1);
     handler.update(400, 2);
     for _ in 0..5 {
-        assert!(handler.choose().all(|strategy| allowed(Medium).contains(&strategy)));
+        assert!(chosen(&mut handler).iter().all(|strategy| allowed(Medium).contains(strategy)));
     }
     let record = handler.strategies[Defragmentation as usize];
     assert_eq!((record.backoff_left, record.skip_count), (1, 0));
@@ -237,9 +269,10 @@ proptest! {
             let records = handler.strategies;
             expected.sort_by_key(|&strategy| {
                 let record = records[strategy as usize];
-                std::cmp::Reverse(if record.run_count == 0 { u32::MAX } else { record.last_won })
+                let gain = if record.run_count == 0 { u32::MAX } else { record.average_won };
+                (strategy.need() as u8, std::cmp::Reverse(gain))
             });
-            prop_assert_eq!(handler.choose().collect::<Vec<_>>(), expected);
+            prop_assert_eq!(chosen(&mut handler), expected);
             handler.record_run(strategy, won, 5);
         }
     }

@@ -39,7 +39,7 @@ fn the_lowest_mapped_address_follows_the_size() {
 }
 
 #[test]
-fn the_history_has_pages_and_the_time_since_the_last_growth() {
+fn the_history_has_pages_and_whether_the_descent_lasts() {
     let mut manager = empty();
     manager.create(1, Predictive, STACK_LIMIT);
     let stack = &mut manager.stacks[0];
@@ -47,7 +47,24 @@ fn the_history_has_pages_and_the_time_since_the_last_growth() {
     stack.high_water_mark = 9 * PAGE_SIZE;
     stack.last_growth_pages = 2;
     stack.last_growth_time = 1000;
-    assert_eq!(stack.history(1234), History { mapped: 3, high_water: 9, last_growth: 2, since_last: 234 });
+    let history = History { mapped: 3, high_water: 9, last_growth: 2, is_descending: true };
+    assert_eq!(stack.history(1234, 235), history);
+    assert_eq!(stack.history(1234, 234), History { is_descending: false, ..history });
+    stack.last_growth_pages = 0;
+    assert!(!stack.history(1234, 235).is_descending);
+}
+
+/// QEMU's timer and the board's.
+#[test]
+fn a_descent_lasts_ten_milliseconds_at_any_frequency() {
+    for frequency in [62_500_000, 54_000_000] {
+        let mut manager = empty();
+        manager.initialize(frequency);
+        manager.create(1, Predictive, STACK_LIMIT);
+        manager.stacks[0].last_growth_pages = 2;
+        let pages = |since_last| manager.pages_to_add(0, 1, since_last);
+        assert_eq!((pages(frequency / 100 - 1), pages(frequency / 100)), (4, 1));
+    }
 }
 
 fn size() -> impl Strategy<Value = usize> {

@@ -9,9 +9,13 @@ pub fn in_heap<T: Send + 'static>(make: fn() -> T) -> Box<T> {
     maker.expect("a thread can be started").join().expect("the value is made")
 }
 
-/// `cases` cases, or `PROPTEST_CASES` if that is set. No file of seeds is written: a failure should become a test.
+/// `cases` cases, and 2000 attempts to simplify one that fails, or `PROPTEST_CASES` and `PROPTEST_MAX_SHRINK_ITERS` if
+/// those are set. No file of seeds is written: a failure should become a test.
 pub fn cases(cases: u32) -> Config {
     let known = Config::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { known.cases } else { cases };
-    Config { cases, max_shrink_iters: 2000, failure_persistence: None, ..known }
+    let is_set = |name| std::env::var_os(name).is_some();
+    let cases = if cfg!(miri) { 1 } else { cases };
+    let cases = if is_set("PROPTEST_CASES") { known.cases } else { cases };
+    let max_shrink_iters = if is_set("PROPTEST_MAX_SHRINK_ITERS") { known.max_shrink_iters } else { 2000 };
+    Config { cases, max_shrink_iters, failure_persistence: None, ..known }
 }

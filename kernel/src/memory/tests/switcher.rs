@@ -62,6 +62,7 @@ fn a_rollover_leaves_the_old_space_before_it_invalidates_everything() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn every_space_sees_its_own_memory_over_many_rollovers() {
     let mut machine = with_tasks(2, 7);
     for round in 0..200u16 {
@@ -101,6 +102,7 @@ fn only_a_space_with_an_asid_of_this_generation_is_invalidated() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)]
 fn an_ended_space_releases_its_asid_invalidated() {
     let mut machine = with_tasks(2, 3);
     for number in [1, 2, 3] {

@@ -33,7 +33,7 @@ pub(super) fn up_to(manager: &DynamicMemoryManager, scheduler: &Scheduler, rows:
             space.asid,
             space.generation,
             state(task, space, manager),
-            format_args!("{:#x}", space.table),
+            format_args!("{:#x}", space.table()),
             space.switch_count
         )?;
     }
@@ -70,6 +70,8 @@ fn state(task: usize, space: &AddressSpace, manager: &DynamicMemoryManager) -> &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::frames::FrameAddress;
+    use crate::memory::layout::POOL_BASE;
     use crate::text::fixtures;
 
     #[test]
@@ -78,7 +80,7 @@ mod tests {
         let switcher = &mut manager.context_switcher;
         switcher.restart_asids(16);
         for task in 0..4 {
-            switcher.spaces[task] = AddressSpace { table: 0x800_1000, is_active: true, ..AddressSpace::UNUSED };
+            switcher.spaces[task] = AddressSpace::new(FrameAddress::new(POOL_BASE + 0x1000).unwrap());
         }
         switcher.switch_to(2);
         switcher.restart_asids(8);

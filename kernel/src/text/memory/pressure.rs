@@ -14,7 +14,7 @@ macro_rules! level_columns {
 
 macro_rules! strategy_columns {
     () => {
-        "{:<18} {:>8} {:>9} {:>11} {:>8} {:>8} {}"
+        "{:<18} {:>6} {:>8} {:>11} {:>10} {:>5} {:>7} {:>6} {}"
     };
 }
 
@@ -76,7 +76,9 @@ fn levels(handler: &MemoryPressureHandler, out: &mut dyn Write) -> Result {
 }
 
 fn strategies(handler: &MemoryPressureHandler, out: &mut dyn Write) -> Result {
-    writeln!(out, strategy_columns!(), "strategy", "runs", "last_won", "total_won", "skips", "backoff", "unit")?;
+    let names = ["runs", "last_won", "average_won", "total_won", "skips", "backoff", "moved"];
+    let [runs, last, average, total, skips, backoff, moved] = names;
+    writeln!(out, strategy_columns!(), "strategy", runs, last, average, total, skips, backoff, moved, "unit")?;
     for record in &handler.strategies {
         writeln!(
             out,
@@ -84,9 +86,11 @@ fn strategies(handler: &MemoryPressureHandler, out: &mut dyn Write) -> Result {
             strategy_name(record.strategy),
             record.run_count,
             record.last_won,
+            record.average_won / 16,
             record.total_won,
             record.skip_count,
             record.backoff_left,
+            record.pages_moved,
             record.strategy.unit()
         )?;
     }
@@ -145,14 +149,15 @@ mod tests {
         let handler = &mut manager.pressure_handler;
         handler.record_run(Strategy::PageMigration, 4_000_000_000, 9);
         handler.record_run(Strategy::PageMigration, 0, 10);
+        handler.strategies[2].pages_moved = 7;
         handler.strategies[3].skip_count = 8;
         let text = show(&manager);
         let row = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(row("Page Migration"), "Page Migration 2 0 4000000000 0 1 pages moved");
-        assert_eq!(row("Defragmentation"), "Defragmentation 0 0 0 8 0 frames of the longest free run");
-        assert_eq!(row("Cache Optimization"), "Cache Optimization 0 0 0 0 0 frames");
+        assert_eq!(row("Page Migration"), "Page Migration 2 0 201326591 4000000000 0 1 7 frames in one run");
+        assert_eq!(row("Defragmentation"), "Defragmentation 0 0 0 0 8 0 0 frames in one run");
+        assert_eq!(row("Cache Optimization"), "Cache Optimization 0 0 0 0 0 0 0 frames");
     }
 }

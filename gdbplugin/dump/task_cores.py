@@ -1,0 +1,180 @@
+"""Each task of a stopped kernel as a core of its own, for a debugger that shows it as a thread.
+
+An ELF core has one address space, and tasks use the same addresses for different pages: so it is one core for
+each task, with the task's pages and the kernel's image, but without the linear map of all memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gdbplugin.aarch64.registers import exception_level
+from gdbplugin.dump.contents import kernel_half, space_segments, thread_of
+from gdbplugin.dump.core_file import Contents, Segment, Thread, not_zero
+from gdbplugin.dump.machine import FIRST_TASK_NUMBER, STATUS_NAMES, status
+from gdbplugin.kernel.diagnostics import Diagnosed
+from gdbplugin.kernel.interface import LINEAR_MAP, read_memory_map
+from gdbplugin.kernel.kernel import Kernel, NotTinyOSError
+from gdbplugin.kernel.spaces import read_spaces
+from gdbplugin.kernel.tasks import Context, Tasks, read_contexts, read_tasks
+from gdbplugin.machine import CachedMachine, Machine, PhysicalReadError, prefetch
+from gdbplugin.records import dataclass
+
+# How many bytes are copied of a task's own memory, and of the kernel's image into all cores together: where
+# RAM can be read as a file, and where a debug stub sends it, at some 20 MiB a second.
+_MOST_OF_FILE = (16 << 20, 48 << 20)
+_MOST_BY_PACKETS = (128 << 10, 512 << 10)
+_MOST_OF_KERNEL_STACK = 64 << 10
+
+
+@dataclass(frozen=True)
+class TaskCore:
+    """A task as a core."""
+
+    task: int
+    """Its number."""
+    name: str
+    """Its name."""
+    contents: Contents
+    """One thread, and where its memory lies."""
+    memory: tuple[tuple[int, bytes], ...]
+    """That memory: physical address and bytes."""
+
+
+@dataclass(frozen=True)
+class TaskThread:
+    """A task that a debugger shows as a thread."""
+
+    inferior: int
+    """GDB's number of the inferior that it is in."""
+    task: int
+    """Its number."""
+    name: str
+    """Its name."""
+
+
+@dataclass(frozen=True)
+class TaskThreads(Diagnosed):
+    """The tasks that a debugger shows as threads."""
+
+    is_on: bool
+    """Whether it does, at each stop."""
+    threads: tuple[TaskThread, ...]
+    """Those of the last stop."""
+
+
+def read_task_cores(kernel: Kernel, ram: Machine | None) -> list[TaskCore]:
+    """The tasks that are alive. `ram` reads physical memory fast, if something does.
+
+    Raises `NotTinyOSError` for a kernel without tasks on record, and other `MachineError`s.
+    """
+    if ram is not None:
+        fast = CachedMachine(_RamMachine(kernel.machine, ram))
+        kernel = Kernel(fast, kernel.layout, kernel.diagnostics, kernel.history)
+    tasks = read_tasks(kernel)
+    if tasks is None:
+        raise NotTinyOSError("this kernel has no tasks on record")
+    most_of_space, most_of_kernel = _MOST_BY_PACKETS if ram is None else _MOST_OF_FILE
+    linear = [one for one in read_memory_map(kernel) if one.kind == LINEAR_MAP]
+    end = max((one.physical + one.end - one.start for one in linear), default=1 << 48)
+    upper = [
+        segment
+        for segment in kernel_half(kernel.machine, end)
+        if not any(one.start <= segment.virtual < one.end for one in linear)
+    ]
+    alive = sum(task.is_alive for task in tasks.tasks)
+    shared = _smallest(upper, most_of_kernel // max(alive, 1))
+    spaces, contexts = read_spaces(kernel), read_contexts(kernel)
+    found = []
+    memory = _Memory(kernel.machine if ram is None else ram)
+    for task in tasks.tasks:
+        thread = _thread(kernel, tasks, task.id or 0, contexts) if task.is_alive else None
+        if thread is None:
+            continue
+        space = spaces.of(task.id)
+        own = space_segments(kernel, space, end) if space is not None else []
+        stack_pointer = thread.registers[STATUS_NAMES.index("SP")]
+        segments = [*shared, *_nearest(own, stack_pointer, most_of_space)]
+        segments += _kernel_stack(upper, shared, stack_pointer)
+        contents = Contents((thread,), tuple(segments), {}, end, ranges=())
+        found.append(TaskCore(task.id or 0, task.name, contents, memory.of(segments)))
+    return found
+
+
+def _thread(kernel: Kernel, tasks: Tasks, number: int, contexts: dict[int, Context]) -> Thread | None:
+    """A task's registers: those of core 0 if it runs there now, else as the kernel saved them."""
+    machine, core = kernel.machine, kernel.machine.cores[0]
+    if number == tasks.current and (number == 0 or exception_level(machine, core) == 0):
+        values = {name: machine.register(name, core) for name in STATUS_NAMES}
+        return status(FIRST_TASK_NUMBER + number, values)
+    context = contexts.get(number)
+    return None if context is None else thread_of(number, context)
+
+
+def _smallest(segments: Iterable[Segment], most: int) -> list[Segment]:
+    """The smallest segments, as many as `most` bytes have room for."""
+    found = []
+    for segment in sorted(segments, key=lambda one: one.size):
+        most -= segment.size
+        if most < 0:
+            break
+        found.append(segment)
+    return found
+
+
+def _kernel_stack(upper: Iterable[Segment], shared: Sequence[Segment], stack_pointer: int) -> list[Segment]:
+    """The used part of the kernel's stack on which a task runs, if it is not copied anyway.
+
+    It has the frames of the shell, and `_smallest` may have left it out.
+    """
+    page = stack_pointer & ~0xFFF
+    for one in upper:
+        if one.virtual <= page < one.virtual + one.size and one not in shared:
+            size = min(one.virtual + one.size - page, _MOST_OF_KERNEL_STACK)
+            return [Segment(page, one.physical + page - one.virtual, size)]
+    return []
+
+
+def _nearest(segments: Sequence[Segment], stack_pointer: int, most: int) -> list[Segment]:
+    """The segments above a stack pointer, then those below it from the nearest on, up to `most` bytes."""
+    page = stack_pointer & ~0xFFF
+    above = [one for one in segments if one.virtual + one.size > page]
+    below = [one for one in segments if one.virtual + one.size <= page]
+    found = []
+    for segment in (*sorted(above), *sorted(below, reverse=True)):
+        if segment.size > most:
+            continue
+        most -= segment.size
+        found.append(segment)
+    return found
+
+
+class _RamMachine:
+    """A machine whose memory is read as a file. The tables of 64 tasks are 1,500 packets."""
+
+    def __init__(self, machine: Machine, ram: Machine) -> None:
+        self.cores = machine.cores
+        self.register = machine.register
+        self.read_physical = ram.read_physical
+
+
+class _Memory:
+    """Reads each range once."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._known: dict[tuple[int, int], tuple[tuple[int, bytes], ...]] = {}
+
+    def of(self, segments: Sequence[Segment]) -> tuple[tuple[int, bytes], ...]:
+        """The memory of segments that is not zero and can be read: physical address and bytes."""
+        wanted = sorted({(one.physical, one.size) for one in segments})
+        missing = [one for one in wanted if one not in self._known]
+        prefetch(self._machine, missing)
+        for physical, size in missing:
+            try:
+                data = self._machine.read_physical(physical, size)
+            except PhysicalReadError:
+                data = b""
+            parts = not_zero(data)
+            self._known[physical, size] = tuple((physical + offset, part) for offset, part in parts)
+        return tuple(part for one in wanted for part in self._known[one])

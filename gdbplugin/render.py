@@ -1,0 +1,295 @@
+"""Building blocks of text: tables, gauges, numbers with units. They know the dataclasses, and no debugger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+from gdbplugin.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gdbplugin.kernel.diagnostics import Diagnosed
+    from gdbplugin.kernel.tasks import Names
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_WIDTH = 100
+_LEAST_WIDTH = 40
+_LEAST_CELL = 16
+_GAP = "  "
+_NAME_LENGTH = 9
+_FINDINGS_SHOWN = 20
+_DIRECTORY_OF_SOURCES = re.compile("^.*/registry/src/[^/]+/|^/rustc/[^/]+/")
+_COLOUR = re.compile("\033\\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the reader's terminal can show.
+
+    `encoding` is the character set text is written in, `width` how many characters there are in a line:
+    40 where fewer are asked for, as the views cannot say what they say in less.
+    """
+
+    encoding: str = "utf-8"
+    colour: bool = False
+    width: int = _WIDTH
+
+    def __post_init__(self) -> None:
+        """See to it that a line has room for what the views cannot say in less."""
+        object.__setattr__(self, "width", max(_LEAST_WIDTH, self.width))
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether the characters beyond ASCII that are used here cannot be written."""
+        try:
+            "—█░→".encode(self.encoding)
+        except (UnicodeEncodeError, LookupError):
+            return True
+        return False
+
+    @property
+    def room(self) -> int:
+        """How wide a table may be, which is indented."""
+        return self.left(len(_GAP))
+
+    def left(self, taken: int, least: int = 1, most: int | None = None) -> int:
+        """How many characters of a line are left beside those taken: at least `least`, at most `most`."""
+        room = max(least, self.width - taken)
+        return room if most is None else min(most, room)
+
+    def wrapped(self, line: str, indent: str = "    ") -> list[str]:
+        """A line in as many as it takes, those after the first indented. A word is never parted."""
+        return _wrapped(line, self.width, indent)
+
+    def entry(self, name: str, value: str, name_width: int) -> list[str]:
+        """`  name  value`, the values of several below each other; a long one in several lines."""
+        head = f"  {name:<{name_width}} "
+        return self.wrapped(head + value, " " * len(head))
+
+    def title(self, text: str) -> str:
+        """A heading, in as many lines as it takes."""
+        return "\n".join(self._coloured(line, "1") for line in self.wrapped(text, "  "))
+
+    def good(self, text: str) -> str:
+        """What is as it should be."""
+        return self._coloured(text, "32")
+
+    def warning(self, text: str) -> str:
+        """What deserves a look."""
+        return self._coloured(text, "33")
+
+    def bad(self, text: str) -> str:
+        """What is wrong."""
+        return self._coloured(text, "31")
+
+    def _coloured(self, text: str, code: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if self.colour else text
+
+    @property
+    def missing(self) -> str:
+        """What stands for a value that is not available."""
+        return "-" if self.plain else "—"
+
+    @property
+    def ellipsis(self) -> str:
+        """What stands for the rest of a shortened word."""
+        return "~" if self.plain else "…"
+
+    def gauge(self, part: int | None, whole: int | None, width: int = 12) -> str:
+        """A bar filled by `part` of `whole`; empty only for 0, full only for all of it."""
+        if part is None or not whole:
+            return self.missing
+        filled = min(width, max(0, round(width * part / whole)))
+        if part > 0:
+            filled = max(1, filled)
+        if part < whole:
+            filled = min(width - 1, filled)
+        full, empty = ("#", ".") if self.plain else ("█", "░")
+        return full * filled + empty * (width - filled)
+
+    def count(self, number: int | None) -> str:
+        """A number of things, its thousands apart."""
+        return self.missing if number is None else f"{number:,}"
+
+    def counted(self, number: int | None, name: str) -> str:
+        """A number of things with their name: `1 range`, `2 ranges`."""
+        return f"{self.count(number)} {name}{'' if number == 1 else 's'}"
+
+    def address(self, number: int | None) -> str:
+        """An address, hexadecimal."""
+        return self.missing if number is None else f"{number:#x}"
+
+    def size(self, number: int | None) -> str:
+        """A number of bytes in the largest unit in which it is exact to a decimal place."""
+        if number is None:
+            return self.missing
+        for power in range(len(_UNITS) - 1, 0, -1):
+            unit = 1024**power
+            if number >= unit and number * 10 % unit == 0:
+                return (
+                    f"{number // unit:,} {_UNITS[power]}"
+                    if number % unit == 0
+                    else f"{number / unit:.1f} {_UNITS[power]}"
+                )
+        return f"{number:,} B"
+
+    def short_size(self, number: int | None) -> str:
+        """A number of bytes in few characters: `12 K`, `1.5 M`, `640`."""
+        return self.size(number).replace("iB", "").removesuffix(" B")
+
+    def duration(self, seconds: float | None) -> str:
+        """A length of time with at least two digits that count."""
+        if seconds is None:
+            return self.missing
+        if seconds >= 90 * 60:
+            return f"{seconds / 3600:.1f} h"
+        if seconds >= 100:
+            return f"{seconds / 60:.1f} min"
+        for unit, size in (("s", 1.0), ("ms", 1e-3)):
+            if seconds >= size:
+                return f"{seconds / size:.{0 if seconds >= 10 * size else 1}f} {unit}"
+        return f"{seconds * 1e6:.0f} us"
+
+    def level(self, name: str | None) -> str:
+        """A pressure level, coloured by how bad it is."""
+        shown = self.text(name)
+        if name == "Low":
+            return self.good(shown)
+        return self.warning(shown) if name == "Medium" else self.bad(shown)
+
+    def source(self, file: str | None, line: int | None) -> str:
+        """` at FILE:LINE`, empty if that is not known; a crate's file without the directory of crates.
+
+        Cargo keeps the sources of crates in `registry/src/INDEX/CRATE-VERSION`; rustc notes its own library
+        as `/rustc/COMMIT/library`.
+        """
+        if file is None or line is None:
+            return ""
+        return f" at {_DIRECTORY_OF_SOURCES.sub('', file)}:{line}"
+
+    def text(self, value: Any) -> str:
+        """Anything else."""
+        return self.missing if value is None else str(value)
+
+    def owner(self, number: int | None, names: Names) -> str:
+        """A task by its number and the beginning of its name."""
+        name = names.get(number)
+        if not name:
+            return self.text(number)
+        short = name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + self.ellipsis
+        return f"{self.text(number)} {short}"
+
+    def table(
+        self,
+        headers: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        right: Iterable[str] = (),
+        *,
+        dispensable: Sequence[str] = (),
+    ) -> str:
+        """An indented table; its parameters are those of `table`."""
+        return indented(table(headers, rows, right, room=self.room, dispensable=dispensable))
+
+    def diagnostics(self, shown: Diagnosed) -> str:
+        """The findings and notes of an object, one a line; empty if there are none."""
+        count, lines = shown.diagnostics.finding_count, []
+        if count:
+            lines.append(f"Findings: {count:,}")
+            for finding in shown.findings[:_FINDINGS_SHOWN]:
+                lines += self.wrapped(f"  {finding}", "      ")
+            if count > _FINDINGS_SHOWN:
+                lines.append(f"  and {count - _FINDINGS_SHOWN:,} more")
+        for note in shown.notes:
+            lines += self.wrapped(f"Note: {note}", "  ")
+        return "".join(line + "\n" for line in lines)
+
+    def sections(self, parts: Sequence[str], shown: Diagnosed) -> str:
+        """Sections with an empty line between each two, and the object's findings and notes after them."""
+        last = self.diagnostics(shown).rstrip("\n")
+        return "\n\n".join(part for part in [*parts, last] if part) + "\n"
+
+
+def is_dumb(environment: Mapping[str, str]) -> bool:
+    """Whether the terminal is one that takes no escape sequences, or nobody knows what it is."""
+    return environment.get("TERM", "").lower() in ("", "dumb", "unknown")
+
+
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Iterable[str] = (),
+    *,
+    room: int | None = None,
+    dispensable: Sequence[str] = (),
+) -> str:
+    """A table of ready strings, without its final newline. The columns named in `right` are aligned there.
+
+    Where it is wider than `room`, columns are left out one after the other, those named in `dispensable` in
+    that order, and a line below says so. Where that is not enough, the last column's cells become several
+    lines each. What is still wider stays so: a number is never cut.
+    """
+    at_right, lines = set(right), [list(headers), *map(list, rows)]
+    columns: _Columns = [
+        (header, max(map(len, cells)), cells)
+        for header, cells in zip(headers, zip(*lines, strict=True), strict=True)
+    ]
+    left_out = []
+    for name in dispensable:
+        if room is None or sum(width + len(_GAP) for _, width, _ in columns) - len(_GAP) <= room:
+            break
+        left_out.append(name)
+        columns = [column for column in columns if column[0] != name]
+    if room is not None and columns[-1][0] not in at_right:
+        columns = _with_last_wrapped(columns, room)
+    filled = [
+        [cell.rjust(width) if header in at_right else cell.ljust(width) for cell in cells]
+        for header, width, cells in columns
+    ]
+    found = [_GAP.join(cells).rstrip() for cells in zip(*filled, strict=True)]
+    found.insert(1, _GAP.join("-" * width for _, width, _ in columns))
+    if left_out:
+        found += _wrapped(f"(too narrow for: {', '.join(left_out)})", room or _WIDTH, " ")
+    return "\n".join(found)
+
+
+_Columns = list[tuple[str, int, Sequence[str]]]
+"""Of each its header, its width, and its cells, the header first."""
+
+
+def _with_last_wrapped(columns: _Columns, room: int) -> _Columns:
+    """The columns with the last one's cells in as many lines as they take, if it is too wide."""
+    *others, (header, width, cells) = columns
+    left = max(_LEAST_CELL, len(header), room - sum(taken + len(_GAP) for _, taken, _ in others))
+    if width <= left:
+        return columns
+    parts = [_wrapped(cell, left, "") or [""] for cell in cells]
+    wrapped = [line for part in parts for line in part]
+
+    def spread(column: Sequence[str]) -> list[str]:
+        pairs = zip(column, parts, strict=True)
+        return [line for cell, part in pairs for line in (cell, *[""] * (len(part) - 1))]
+
+    spread_others = [(name, taken, spread(column)) for name, taken, column in others]
+    return [*spread_others, (header, max(map(len, wrapped)), wrapped)]
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    """Text in lines of `width` characters, which colours are none of. `textwrap` would count those."""
+    lines: list[str] = []
+    line = ""
+    for space, word in re.findall("( *)([^ ]+)", re.sub(r"\s", " ", text)):
+        if line.strip() and len(_COLOUR.sub("", line + space + word)) > width:
+            lines.append(line)
+            line = indent + word
+        else:
+            line += space + word
+    return [*lines, line] if line else lines
+
+
+def indented(text: str, by: str = "  ") -> str:
+    """Every line of a text moved to the right."""
+    return "\n".join(by + line if line else line for line in text.splitlines())

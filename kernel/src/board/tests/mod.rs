@@ -1,0 +1,4 @@
+mod device_tree;
+mod mailbox;
+mod ram;
+mod tree_builder;
