@@ -36,6 +36,7 @@ _MEANING = {
     "VictimChosen": ("task {}", "{} frames, the most"),
     "FrameQuota": ("task {}", "quota of {} frames"),
     "RangeQuota": ("task {}", "quota of {} ranges"),
+    "LazyPageQuota": ("{} pages more", "quota of {} pages"),
 }
 _UNKNOWN = ("{:#x}", "{:#x}")
 

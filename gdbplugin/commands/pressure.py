@@ -128,10 +128,12 @@ def _quotas(state: PressureState, style: Style) -> str:
             style.count(one.frames.max),
             style.count(one.ranges.used),
             style.count(one.ranges.max),
+            style.count(one.pages.used),
+            style.count(one.pages.max),
         )
         for one in state.quotas or ()
     ]
-    headers = ("task", "frames", "quota", "ranges", "quota of ranges")
+    headers = ("task", "frames", "quota", "ranges", "quota of ranges", "lazy pages", "quota of pages")
     if not rows:
         return ""
     return (

@@ -230,22 +230,20 @@ class TaskQuotas:
     """Frames: pages and translation tables."""
     ranges: Quota
     """Lazy ranges."""
+    pages: Quota
+    """Lazy pages."""
 
 
 def read_quotas(kernel: Kernel) -> tuple[TaskQuotas, ...] | None:
     """The quotas of the tasks that own a frame, largest owner first; None in a kernel without quotas."""
-    paths = ("frames.quotas", "lazy_allocator.quotas")
+    paths = ("frames.quotas", "lazy_allocator.quotas", "lazy_allocator.page_quotas")
     if not all(kernel.has(MANAGER, path) for path in paths):
         return None
-    frames, ranges = (part.value if (part := kernel.read_field(MANAGER, path)) else () for path in paths)
+    quotas = (part.value if (part := kernel.read_field(MANAGER, path)) else () for path in paths)
     found = [
-        TaskQuotas(
-            task,
-            kernel.make_record(Quota, of_frames, f"quota of frames of task {task}"),
-            kernel.make_record(Quota, of_ranges, f"quota of ranges of task {task}"),
-        )
-        for task, (of_frames, of_ranges) in enumerate(zip(frames, ranges, strict=False))
-        if task and of_frames.get("used")
+        TaskQuotas(task, *(kernel.make_record(Quota, one, f"quota of task {task}") for one in of_task))
+        for task, of_task in enumerate(zip(*quotas, strict=False))
+        if task and of_task[0].get("used")
     ]
     return tuple(sorted(found, key=lambda one: (-(one.frames.used or 0), one.task)))
 

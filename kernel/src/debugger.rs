@@ -38,8 +38,8 @@
 //! - `free + cached + retired + used frames == total_frames`. A frame is used if and only if its `usage` says so, and
 //!   the page that its `owner` and `index` name is mapped to it.
 //! - `used` of `frames.quotas[n]` is the number of used frames whose `owner` is task `n`; that of
-//!   `lazy_allocator.quotas[n]` is the number of its lazy ranges. `max` is what the kernel lets the task have; while a
-//!   page moves, the task has one frame more.
+//!   `lazy_allocator.quotas[n]` is the number of its lazy ranges, of `lazy_allocator.page_quotas[n]` of its lazy pages.
+//!   `max` is what the kernel lets the task have; while a page moves, the task has one frame more.
 //! - A lazy page with `is_allocated` is mapped read-write to its `physical_address`; one with `is_zero_page` is mapped
 //!   read-only to `zero_frame`; any other is not mapped. The access flag of its descriptor may be clear.
 //! - A stack has exactly `current_size` bytes mapped below its `base_address`, and its guard page is not mapped.

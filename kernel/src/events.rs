@@ -54,6 +54,8 @@ pub enum EventKind {
     RangeQuota = 20,
     /// A translation table: former physical address; new physical address.
     TableMoved = 21,
+    /// A task was refused a lazy range: its pages; the task's quota of lazy pages.
+    LazyPageQuota = 22,
 }
 
 /// One entry of the ring.
@@ -117,7 +119,7 @@ fn place_probe(kind: EventKind, first: u64, second: u64) {
     choose!(
         TaskStarted TaskEnded StackGrowth StackShrink StackOverflow LazyReserve LazyRelease LazyZero LazyAllocate
         LazyFold PressureChange StrategyRun PageMoved AsidRollover PoolLimit WildAccess OutOfMemory VictimChosen
-        FrameQuota RangeQuota TableMoved
+        FrameQuota RangeQuota TableMoved LazyPageQuota
     );
 }
 

@@ -132,6 +132,7 @@ def test_the_task_that_owns_the_most_frames_ends_for_another(machine: TinyOS) ->
     owned = next(one["frames"]["used"] for one in before["quotas"] if one["task"] == largest)
     row = next(row for row in table(machine.shell("quota"), "task") if row["task"] == largest)
     assert (row["frames"], row["max_frames"], row["ranges"], row["max_ranges"]) == (owned, 3840, 1, 64)
+    assert (row["pages"], row["max_pages"]) == (3000, 38400)
     needing = _write(machine, 1000)
     assert _row(machine, needing)["state"] != "ended"
     assert _row(machine, largest)["end"] == "out of memory"
@@ -153,8 +154,10 @@ def test_a_task_ends_at_its_own_quota_and_no_other_does(machine: TinyOS) -> None
     machine.shell("hold")
     before = len([row for row in table(machine.shell("tasks"), "task") if row["state"] != "ended"])
     writer = _spawn(machine, "hog 2000 10")
-    row = next(row for row in table(machine.shell(f"quota {writer} 200 1"), "task") if row["task"] == writer)
-    assert (row["max_frames"], row["max_ranges"]) == (200, 1)
+    row = next(
+        row for row in table(machine.shell(f"quota {writer} 200 1 3000"), "task") if row["task"] == writer
+    )
+    assert (row["max_frames"], row["max_ranges"], row["max_pages"]) == (200, 1, 3000)
     deadline = time.monotonic() + _SECONDS
     while _row(machine, writer)["state"] != "ended":
         assert time.monotonic() < deadline, machine.shell("quota")

@@ -86,6 +86,7 @@ _EVENT_STYLES = {
     "VictimChosen": BAD,
     "FrameQuota": BAD,
     "RangeQuota": BAD,
+    "LazyPageQuota": BAD,
 }
 _WITH_ASID, _WITH_CORE = 72, 100
 """Widths from which events show their ASID, and their core, which is the same for most events."""

@@ -167,6 +167,11 @@ impl DynamicMemoryManager {
             self.record(owner, EventKind::RangeQuota, owner as u64, quota.max as u64);
             return Err(Exhausted::Quota);
         }
+        let page_quota = self.lazy_allocator.page_quotas[owner as usize];
+        if page_quota.is_exceeded_by(pages) {
+            self.record(owner, EventKind::LazyPageQuota, pages as u64, page_quota.max as u64);
+            return Err(Exhausted::Quota);
+        }
         let first = self.lazy_allocator.reserve(owner, pages).ok_or(Exhausted::LazyPages)?;
         self.stats.total_lazy_pages = self.lazy_allocator.reserved_pages;
         let address = address_of(first);

@@ -76,6 +76,8 @@ pub struct LazyPageAllocator {
     pub(super) faulted: u32,
     /// Ranges of each task, and the most that it may have at once.
     pub quotas: Quotas,
+    /// Pages that each task has reserved, and the most that it may reserve.
+    pub page_quotas: Quotas,
     pub ranges: [LazyRange; MAX_LAZY_RANGES],
     pub pages: [LazyPage; MAX_LAZY_PAGES],
 }
@@ -98,6 +100,7 @@ impl LazyPageAllocator {
             faulting: 0,
             faulted: 0,
             quotas: [Quota::EMPTY; MAX_TASKS + 1],
+            page_quotas: [Quota::EMPTY; MAX_TASKS + 1],
             ranges: [LazyRange { first: 0, pages: 0, owner: 0 }; MAX_LAZY_RANGES],
             pages: [LazyPage::UNUSED; MAX_LAZY_PAGES],
         }
@@ -116,6 +119,7 @@ impl LazyPageAllocator {
         }
         self.ranges[entry] = LazyRange { first, pages, owner };
         self.quotas[owner as usize].used += 1;
+        self.page_quotas[owner as usize].used += pages;
         self.reserved_pages += pages;
         self.next_free = (first + pages) % MAX_LAZY_PAGES as u32;
         Some(first)
@@ -137,6 +141,7 @@ impl LazyPageAllocator {
         }
         self.reserved_pages -= range.pages;
         self.quotas[range.owner as usize].used -= 1;
+        self.page_quotas[range.owner as usize].used -= range.pages;
         range
     }
 

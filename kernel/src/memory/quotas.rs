@@ -1,7 +1,7 @@
 //! Quotas of tasks, and the task that ends when the pool has no frame left.
 
 use super::dynamic::DynamicMemoryManager;
-use super::layout::{MAX_LAZY_RANGES, MAX_TASKS};
+use super::layout::{MAX_LAZY_PAGES, MAX_LAZY_RANGES, MAX_TASKS};
 
 /// How much of a resource a task uses, and the most that it may use.
 #[repr(C)]
@@ -19,6 +19,11 @@ impl Quota {
     pub fn is_reached(&self) -> bool {
         self.used >= self.max
     }
+
+    /// Whether the task may not have `more`.
+    pub fn is_exceeded_by(&self, more: u32) -> bool {
+        self.used.saturating_add(more) > self.max
+    }
 }
 
 /// A quota for each task; entry 0 is the kernel's own, without a limit.
@@ -26,6 +31,9 @@ pub type Quotas = [Quota; MAX_TASKS + 1];
 
 /// Lazy ranges that a new task may have: a quarter of all.
 pub const DEFAULT_MAX_RANGES: u32 = MAX_LAZY_RANGES as u32 / 4;
+
+/// Lazy pages that a new task may reserve: all but a sixteenth.
+pub const DEFAULT_MAX_LAZY_PAGES: u32 = (MAX_LAZY_PAGES - MAX_LAZY_PAGES / 16) as u32;
 
 /// Frames that a new task may own: all but a sixteenth of the pool's limit.
 pub fn default_max_frames(limit_frames: u32) -> u32 {
@@ -59,5 +67,6 @@ impl DynamicMemoryManager {
     pub(super) fn set_default_quotas(&mut self, task: u16) {
         self.frames.quotas[task as usize].max = default_max_frames(self.frames.limit_frames);
         self.lazy_allocator.quotas[task as usize].max = DEFAULT_MAX_RANGES;
+        self.lazy_allocator.page_quotas[task as usize].max = DEFAULT_MAX_LAZY_PAGES;
     }
 }

@@ -19,7 +19,7 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "programs", usage: "programs", about: "every program that spawn can start", run: list_programs },
     Command { name: "spawn", usage: "spawn PROGRAM [POLICY] [ARGUMENT ...]", about: "start a task", run: spawn },
     Command { name: "kill", usage: "kill TASK", about: "end a task", run: kill },
-    Command { name: "quota", usage: "quota [TASK FRAMES RANGES]", about: "the quotas of tasks", run: quota },
+    Command { name: "quota", usage: "quota [TASK FRAMES RANGES PAGES]", about: "the quotas of tasks", run: quota },
     Command { name: "hold", usage: "hold", about: "stop all tasks", run: hold },
     Command { name: "go", usage: "go", about: "let them continue", run: go },
     Command { name: "pool", usage: "pool [MIB | all]", about: "how much of the pool may be used", run: pool::command },
@@ -93,7 +93,7 @@ fn kill(mut words: Words) -> Result<(), &'static str> {
 fn quota(mut words: Words) -> Result<(), &'static str> {
     if let Some(word) = words.next() {
         let task = super::parse(word)?;
-        let (frames, ranges) = (number(&mut words)?, number(&mut words)?);
+        let (frames, ranges, pages) = (number(&mut words)?, number(&mut words)?, number(&mut words)?);
         if !(1..=MAX_TASKS as u64).contains(&task) || !scheduler::task(task as u16).is_alive() {
             return Err("no such task");
         }
@@ -102,6 +102,7 @@ fn quota(mut words: Words) -> Result<(), &'static str> {
             let mut manager = DYNAMIC_MEMORY_MANAGER.write();
             manager.frames.quotas[task as usize].max = limit(frames);
             manager.lazy_allocator.quotas[task as usize].max = limit(ranges);
+            manager.lazy_allocator.page_quotas[task as usize].max = limit(pages);
         });
     }
     super::memory::show(tinyos::text::tasks::quotas);

@@ -21,7 +21,7 @@ macro_rules! activity_columns {
 
 macro_rules! quota_columns {
     () => {
-        "{:>4} {:<16} {:>8} {:>10} {:>8} {:>10}"
+        "{:>4} {:<16} {:>8} {:>10} {:>8} {:>10} {:>8} {:>9}"
     };
 }
 
@@ -137,11 +137,19 @@ impl Display for ContinuesAt<'_> {
 
 /// `quota`: what each task uses of its quotas.
 pub fn quotas(manager: &DynamicMemoryManager, scheduler: &Scheduler, out: &mut dyn Write) -> fmt::Result {
-    writeln!(out, quota_columns!(), "task", "name", "frames", "max_frames", "ranges", "max_ranges")?;
+    let [frames, ranges, pages] = [("frames", "max_frames"), ("ranges", "max_ranges"), ("pages", "max_pages")];
+    writeln!(out, quota_columns!(), "task", "name", frames.0, frames.1, ranges.0, ranges.1, pages.0, pages.1)?;
     for task in scheduler.tasks.iter().skip(1).filter(|task| task.is_alive()) {
-        let (frames, ranges) =
-            (manager.frames.quotas[task.id as usize], manager.lazy_allocator.quotas[task.id as usize]);
-        writeln!(out, quota_columns!(), task.id, task.name(), frames.used, frames.max, ranges.used, ranges.max)?;
+        let lazy = &manager.lazy_allocator;
+        let [frames, ranges, pages] =
+            [&manager.frames.quotas, &lazy.quotas, &lazy.page_quotas].map(|quotas| quotas[task.id as usize]);
+        let (id, name) = (task.id, task.name());
+        write!(
+            out,
+            quota_columns!(),
+            id, name, frames.used, frames.max, ranges.used, ranges.max, pages.used, pages.max
+        )?;
+        writeln!(out)?;
     }
     Ok(())
 }
@@ -290,11 +298,13 @@ mod tests {
         let mut manager = fixtures::manager();
         manager.frames.quotas[1] = Quota { used: 12, max: 30_720 };
         manager.lazy_allocator.quotas[1] = Quota { used: 1, max: 64 };
+        manager.lazy_allocator.page_quotas[1] = Quota { used: 300, max: 38_400 };
         let mut text = String::new();
         quotas(&manager, &overflown(), &mut text).unwrap();
         let lines: Vec<_> =
             fixtures::lines(&text).iter().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        assert_eq!(lines, ["task name frames max_frames ranges max_ranges", "1 sleeper 12 30720 1 64"]);
+        let header = "task name frames max_frames ranges max_ranges pages max_pages";
+        assert_eq!(lines, [header, "1 sleeper 12 30720 1 64 300 38400"]);
     }
 
     #[test]

@@ -169,6 +169,8 @@ fn check_lazy_pages(machine: &Machine, found: &mut Found) {
     assert_eq!((lazy.reserved_pages, lazy.allocated_pages, lazy.zero_pages), (reserved, allocated, zero));
     for (&number, task) in &machine.tasks {
         assert_eq!(lazy.quotas[number as usize].used as usize, task.ranges.len());
+        let pages: u32 = task.ranges.iter().map(|range| range.1).sum();
+        assert_eq!(lazy.page_quotas[number as usize].used, pages);
     }
 }
 

@@ -303,6 +303,7 @@ fn a_frame_is_not_lost_when_its_tables_cannot_be_allocated() {
 fn an_exhausted_resource_is_named() {
     let mut machine = with_available(0);
     assert_eq!(machine.start(2, Conservative, PAGE_SIZE), Err(Exhausted::Frames));
+    machine.manager.lazy_allocator.page_quotas[1].max = u32::MAX;
     assert_eq!(machine.manager.reserve(1, MAX_LAZY_PAGES as u32), Err(Exhausted::LazyPages), "one is reserved already");
     for slot in 1..MAX_STACKS {
         assert!(machine.manager.stack_manager.create(1, Conservative, PAGE_SIZE).is_some(), "slot {slot}");

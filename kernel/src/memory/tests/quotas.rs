@@ -6,9 +6,9 @@ use crate::events::EventKind;
 use crate::memory::dynamic::Exhausted;
 use crate::memory::faults::Access;
 use crate::memory::growth::GrowthPolicy::{Aggressive, Conservative};
-use crate::memory::layout::{MAX_LAZY_RANGES, PAGE_SIZE};
+use crate::memory::layout::{MAX_LAZY_PAGES, MAX_LAZY_RANGES, PAGE_SIZE};
 use crate::memory::lazy::record_of;
-use crate::memory::quotas::{DEFAULT_MAX_RANGES, Quota, Victim, default_max_frames};
+use crate::memory::quotas::{DEFAULT_MAX_LAZY_PAGES, DEFAULT_MAX_RANGES, Quota, Victim, default_max_frames};
 use crate::tasks::EndReason;
 
 /// A machine whose tasks, from 1 on, have each written so many pages; then no frame is available.
@@ -119,6 +119,24 @@ fn a_task_gets_no_more_ranges_than_its_quota() {
     machine.give_up(1, 0, true);
     machine.reserve(1, 1).expect("a released range counts no more");
     assert_eq!(machine.manager.lazy_allocator.quotas[1], Quota { used: DEFAULT_MAX_RANGES, max: DEFAULT_MAX_RANGES });
+    audit(&machine);
+}
+
+#[test]
+fn a_task_gets_no_more_lazy_pages_than_its_quota() {
+    let mut machine = Machine::new(8);
+    (1..=2).for_each(|task| machine.start(task, Conservative, PAGE_SIZE).unwrap());
+    let all = MAX_LAZY_PAGES as u32;
+    assert_eq!(machine.kernel(|manager| manager.reserve(1, all)), Err(Exhausted::Quota));
+    assert_eq!(events(&machine, EventKind::LazyPageQuota), [(all as u64, DEFAULT_MAX_LAZY_PAGES as u64)]);
+    machine.reserve(1, DEFAULT_MAX_LAZY_PAGES - 1).unwrap();
+    machine.reserve(1, 1).unwrap();
+    assert_eq!(machine.kernel(|manager| manager.reserve(1, 1)), Err(Exhausted::Quota));
+    machine.reserve(2, all - DEFAULT_MAX_LAZY_PAGES).expect("another task still gets pages");
+    assert_eq!(machine.kernel(|manager| manager.reserve(2, 1)), Err(Exhausted::LazyPages));
+    machine.give_up(1, 0, true);
+    machine.reserve(1, DEFAULT_MAX_LAZY_PAGES - 1).expect("released pages count no more");
+    assert_eq!(machine.kernel(|manager| manager.reserve(1, u32::MAX)), Err(Exhausted::Quota));
     audit(&machine);
 }
 
