@@ -126,6 +126,38 @@ def translate(machine: Machine, regime: TranslationRegime, address: int) -> Tran
     return replace(stage1, output=stage2.output, size=size, fault=stage2.fault, stage2=stage2)
 
 
+def prefetch_walks(machine: Machine, walks: Iterable[tuple[TranslationControl, int]]) -> None:
+    """Have a machine fetch the descriptors of many walks, (control, input address), that follow.
+
+    It does so level by level: one transfer for all walks, in place of one for each. Raises only
+    `MachineGoneError`.
+    """
+    pending = [
+        (control, address, control.start_level, control.root_address)
+        for control, address in walks
+        if _no_walk_reason(control, address) is None
+    ]
+    while pending:
+        places = [_descriptor_address(*walk) for walk in pending]
+        prefetch(machine, [(place, 8) for place in places])
+        following = []
+        for (control, address, level, _), place in zip(pending, places, strict=True):
+            try:
+                data = machine.read_physical(place, 8)
+            except PhysicalReadError:
+                continue  # The walk itself reports it.
+            descriptor = int.from_bytes(data, "big" if control.big_endian else "little")
+            if level < LAST_LEVEL and kind_of(descriptor, level, control.block_levels) is Kind.TABLE:
+                table = control.output_address(descriptor, control.granule_bits)
+                following.append((control, address, level + 1, table))
+        pending = following
+
+
+def _descriptor_address(control: TranslationControl, address: int, level: int, table: int) -> int:
+    """Where a walk of `address` finds its descriptor in a table of `level`."""
+    return table + 8 * (address >> control.shift(level) & (control.table_bytes(level) // 8 - 1))
+
+
 def table_memory(machine: Machine, regime: TranslationRegime) -> Machine:
     """The machine to read a regime's tables from: under a stage 2, by intermediate physical address."""
     return machine if regime.stage2 is None else IntermediateMemory(machine, regime.stage2)

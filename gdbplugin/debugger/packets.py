@@ -54,7 +54,8 @@ class StubSocket:
         if not os.path.isdir(_DESCRIPTORS) or _socket.getdefaulttimeout() is not None:
             # With a default timeout, wrapping a descriptor would make GDB's own socket non-blocking.
             return None
-        if any(inferior.connection not in (None, connection) for inferior in gdb.inferiors()):
+        connections = {inferior.connection for inferior in gdb.inferiors()}
+        if any(one != connection for one in connections if isinstance(one, gdb.RemoteTargetConnection)):
             return None
         found = [number for number in _descriptors() if _leads_to(number, connection.details or "")]
         return cls(connection, found[0]) if len(found) == 1 else None

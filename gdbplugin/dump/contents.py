@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.description import REGISTERS
 from gdbplugin.aarch64.maps import Bounds, leaves
-from gdbplugin.aarch64.regime import TRANSLATION_REGISTERS, RegimeUnknownError, el1_regime
+from gdbplugin.aarch64.regime import (
+    TRANSLATION_REGISTERS,
+    RegimeUnknownError,
+    TranslationRegime,
+    el1_regime,
+)
 from gdbplugin.aarch64.registers import GENERAL_REGISTERS
 from gdbplugin.aarch64.tables import Malformed
 from gdbplugin.dump.core_file import Contents, Segment, Thread
 from gdbplugin.dump.machine import FIRST_CORE_NUMBER, FIRST_TASK_NUMBER, status
-from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.selection import SubstitutedMachine
-from gdbplugin.kernel.spaces import AddressSpace, read_spaces
+from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError
+from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Context, read_contexts, read_tasks
 from gdbplugin.machine import Machine
@@ -94,30 +98,45 @@ def kernel_half(machine: Machine, memory_size: int) -> list[Segment]:
 
 def _task_spaces(kernel: Kernel, memory_size: int) -> list[Segment]:
     """What the tasks' own tables map. The first space wins where several map one address."""
-    found: list[Segment] = []
-    for space in read_spaces(kernel).active:
-        if space.number:
-            found += space_segments(kernel, space, memory_size)
-    return found
+    regimes = space_regimes(kernel)
+    return [
+        segment
+        for number, regime in regimes.items()
+        if number
+        for segment in space_segments(kernel, regime, memory_size)
+    ]
 
 
-def space_segments(kernel: Kernel, space: AddressSpace, memory_size: int) -> list[Segment]:
-    """What the tables of a space map."""
-    core = kernel.machine.cores[0]
-    if space.table is None:
-        return []
-    machine = SubstitutedMachine(kernel.machine, core, {"TTBR0_EL1": space.table})
+def space_regimes(kernel: Kernel) -> dict[int, TranslationRegime]:
+    """The regime of each active space, by its number: what translates while the space is in TTBR0.
+
+    Empty if the registers are not known, or the kernel does not use its own tables yet.
+    """
     try:
-        regime = el1_regime(machine, core)
-    except RegimeUnknownError:
-        return []
-    return _joined(machine, regime.controls[:1], memory_size)
+        regime = kernel.regime
+    except (KernelNotReadyError, RegimeUnknownError):
+        return {}
+    return {
+        space.number: regime.with_lower_table(space.table, space.asid)
+        for space in read_spaces(kernel).active
+        if space.table is not None
+    }
+
+
+def space_segments(kernel: Kernel, regime: TranslationRegime, memory_size: int) -> list[Segment]:
+    """What the tables of a space map, by its regime."""
+    return _joined(kernel.machine, (regime.lower,), memory_size)
 
 
 def _joined(machine: Machine, controls: Sequence[TranslationControl], memory_size: int) -> list[Segment]:
     """The leaves of tables as segments, each as long as both addresses go on; only those in RAM."""
+    return joined(_leaves(machine, controls), memory_size)
+
+
+def joined(mapped: Iterable[tuple[int, int, int]], memory_size: int) -> list[Segment]:
+    """Mapped ranges (virtual and physical address, size; ascending) as segments; only those in RAM."""
     found: list[Segment] = []
-    for virtual, physical, size in _leaves(machine, controls):
+    for virtual, physical, size in mapped:
         if physical + size > memory_size:
             continue
         last = found[-1] if found else None

@@ -6,16 +6,17 @@ each task, with the task's pages and the kernel's image, but without the linear 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.registers import exception_level
-from gdbplugin.dump.contents import kernel_half, space_segments, thread_of
+from gdbplugin.aarch64.walk import prefetch_walks, translate
+from gdbplugin.dump.contents import joined, kernel_half, space_regimes, space_segments, thread_of
 from gdbplugin.dump.core_file import Contents, Segment, Thread, not_zero
 from gdbplugin.dump.machine import FIRST_TASK_NUMBER, STATUS_NAMES, status
 from gdbplugin.kernel.diagnostics import Diagnosed
-from gdbplugin.kernel.interface import LINEAR_MAP, read_memory_map
+from gdbplugin.kernel.interface import LINEAR_MAP, MemoryRange, read_memory_map
 from gdbplugin.kernel.kernel import Kernel, NotTinyOSError
-from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.tasks import Context, Tasks, read_contexts, read_tasks
 from gdbplugin.machine import CachedMachine, Machine, PhysicalReadError, prefetch
 from gdbplugin.records import dataclass
@@ -25,6 +26,10 @@ from gdbplugin.records import dataclass
 _MOST_OF_FILE = (16 << 20, 48 << 20)
 _MOST_BY_PACKETS = (128 << 10, 512 << 10)
 _MOST_OF_KERNEL_STACK = 64 << 10
+# Of more tasks, a debug stub is asked for the stacks alone: reading all their tables takes too long.
+_MOST_TASKS_BY_PACKETS = 8
+_MOST_OF_STACKS = 512 << 10
+_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -74,31 +79,89 @@ def read_task_cores(kernel: Kernel, ram: Machine | None) -> list[TaskCore]:
     tasks = read_tasks(kernel)
     if tasks is None:
         raise NotTinyOSError("this kernel has no tasks on record")
-    most_of_space, most_of_kernel = _MOST_BY_PACKETS if ram is None else _MOST_OF_FILE
+    contexts = read_contexts(kernel)
+    threads = {
+        task.id or 0: thread
+        for task in tasks.tasks
+        if task.is_alive and (thread := _thread(kernel, tasks, task.id or 0, contexts)) is not None
+    }
     linear = [one for one in read_memory_map(kernel) if one.kind == LINEAR_MAP]
     end = max((one.physical + one.end - one.start for one in linear), default=1 << 48)
+    segments = _segments(kernel, threads, linear, end, ram is None)
+    memory = _Memory(kernel.machine if ram is None else ram)
+    memory.fetch([segment for of_task in segments.values() for segment in of_task])
+    found = []
+    for number, thread in threads.items():
+        contents = Contents((thread,), tuple(segments[number]), {}, end, ranges=())
+        name = next(task.name for task in tasks.tasks if task.id == number)
+        found.append(TaskCore(number, name, contents, memory.of(contents.segments)))
+    return found
+
+
+def _segments(
+    kernel: Kernel, threads: dict[int, Thread], linear: Sequence[MemoryRange], end: int, by_packets: bool
+) -> dict[int, list[Segment]]:
+    """What each task's core has: of the kernel's image, of the task's memory, and its stack in the kernel.
+
+    Nothing of the `linear` map, and nothing beyond the physical address `end`.
+    """
+    most_of_space, most_of_kernel = _MOST_BY_PACKETS if by_packets else _MOST_OF_FILE
     upper = [
         segment
         for segment in kernel_half(kernel.machine, end)
         if not any(one.start <= segment.virtual < one.end for one in linear)
     ]
-    alive = sum(task.is_alive for task in tasks.tasks)
-    shared = _smallest(upper, most_of_kernel // max(alive, 1))
-    spaces, contexts = read_spaces(kernel), read_contexts(kernel)
-    found = []
-    memory = _Memory(kernel.machine if ram is None else ram)
-    for task in tasks.tasks:
-        thread = _thread(kernel, tasks, task.id or 0, contexts) if task.is_alive else None
-        if thread is None:
-            continue
-        space = spaces.of(task.id)
-        own = space_segments(kernel, space, end) if space is not None else []
-        stack_pointer = thread.registers[STATUS_NAMES.index("SP")]
-        segments = [*shared, *_nearest(own, stack_pointer, most_of_space)]
-        segments += _kernel_stack(upper, shared, stack_pointer)
-        contents = Contents((thread,), tuple(segments), {}, end, ranges=())
-        found.append(TaskCore(task.id or 0, task.name, contents, memory.of(segments)))
-    return found
+    shared = _smallest(upper, most_of_kernel // max(len(threads), 1))
+    tops = {number: _stack_pointer(thread) for number, thread in threads.items()}
+    regimes = {number: regime for number, regime in space_regimes(kernel).items() if number in tops}
+    if by_packets and len(regimes) > _MOST_TASKS_BY_PACKETS:
+        own = _stacks(kernel.machine, regimes, tops, end)
+    else:
+        own = {number: space_segments(kernel, regime, end) for number, regime in regimes.items()}
+    return {
+        number: [
+            *shared,
+            *_nearest(own.get(number, ()), top, most_of_space),
+            *_kernel_stack(upper, shared, top),
+        ]
+        for number, top in tops.items()
+    }
+
+
+def _stack_pointer(thread: Thread) -> int:
+    return thread.registers[STATUS_NAMES.index("SP")]
+
+
+def _stacks(
+    machine: Machine, regimes: dict[int, TranslationRegime], tops: dict[int, int], end: int
+) -> dict[int, list[Segment]]:
+    """The used part of each task's stack, by the regime and the stack pointer of the task.
+
+    Not that of the shell, which runs on the kernel's.
+    """
+    regimes = {n: regime for n, regime in regimes.items() if regime.control(tops[n]) is regime.lower}
+    prefetch_walks(machine, [(regime.lower, tops[number]) for number, regime in regimes.items()])
+    most = _MOST_OF_STACKS // max(len(regimes), 1)
+    return {
+        number: joined(_pages_from(machine, regime, tops[number], most), end)
+        for number, regime in regimes.items()
+    }
+
+
+def _pages_from(
+    machine: Machine, regime: TranslationRegime, address: int, most: int
+) -> Iterator[tuple[int, int, int]]:
+    """The pages of a stack from its pointer on, as far as they are mapped, up to `most` bytes.
+
+    An empty stack ends where its pointer is: the page below an aligned pointer belongs to it if it is mapped.
+    """
+    first = max(address - 1, 0) & ~(_PAGE - 1)
+    for page in range(first, first + most, _PAGE):
+        physical = translate(machine, regime, page).output
+        if physical is not None:
+            yield page, physical, _PAGE
+        elif page >= address:
+            return
 
 
 def _thread(kernel: Kernel, tasks: Tasks, number: int, contexts: dict[int, Context]) -> Thread | None:
@@ -167,14 +230,23 @@ class _Memory:
 
     def of(self, segments: Sequence[Segment]) -> tuple[tuple[int, bytes], ...]:
         """The memory of segments that is not zero and can be read: physical address and bytes."""
-        wanted = sorted({(one.physical, one.size) for one in segments})
-        missing = [one for one in wanted if one not in self._known]
-        prefetch(self._machine, missing)
-        for physical, size in missing:
+        return tuple(part for one in self._ranges(segments) for part in self._parts(*one))
+
+    def fetch(self, segments: Sequence[Segment]) -> None:
+        """Fetch all memory of segments at once, if that is faster."""
+        prefetch(self._machine, self._ranges(segments))
+
+    @staticmethod
+    def _ranges(segments: Sequence[Segment]) -> list[tuple[int, int]]:
+        return sorted({(one.physical, one.size) for one in segments})
+
+    def _parts(self, physical: int, size: int) -> tuple[tuple[int, bytes], ...]:
+        known = self._known.get((physical, size))
+        if known is None:
             try:
                 data = self._machine.read_physical(physical, size)
             except PhysicalReadError:
                 data = b""
             parts = not_zero(data)
-            self._known[physical, size] = tuple((physical + offset, part) for offset, part in parts)
-        return tuple(part for one in wanted for part in self._known[one])
+            known = self._known[physical, size] = tuple((physical + offset, part) for offset, part in parts)
+        return known

@@ -140,8 +140,9 @@ def check_frames(state: State, claims: Claims, diagnostics: Diagnostics) -> None
     _check_tables(state, table, diagnostics)
     zero = state.lazy.zero_frame
     number = state.frames.number(zero) if zero is not None else None
-    if number is not None and table.uses[number] != "ZeroPage":
-        diagnostics.add_finding(f"frame {number}, the zero page", "used as ZeroPage", f"{table.uses[number]}")
+    use = table.entry(number)[0] if number is not None else "ZeroPage"
+    if use != "ZeroPage":
+        diagnostics.add_finding(f"frame {number}, the zero page", "used as ZeroPage", f"{use}")
 
 
 def _check_mapped(state: State, claims: Claims, diagnostics: Diagnostics) -> None:
@@ -181,13 +182,13 @@ def _check_mapped(state: State, claims: Claims, diagnostics: Diagnostics) -> Non
 
 def _is_task_page(table: FrameTable | None, number: int, space: int) -> bool:
     """Whether a frame is a task's own page; only the reverse map records that."""
-    return table is not None and (table.uses[number], table.owners[number]) == ("TaskPage", space)
+    return table is not None and table.entry(number)[:2] == ("TaskPage", space)
 
 
 def _check_reverse(
     table: FrameTable, number: int, space: int, claim: tuple[str, int], diagnostics: Diagnostics
 ) -> None:
-    found = (table.uses[number], table.owners[number], table.indexes[number])
+    found = table.entry(number)
     expected = (claim[0], space, claim[1])
     if None not in found and found != expected:
         diagnostics.add_finding(
@@ -227,7 +228,7 @@ def _check_tables(state: State, table: FrameTable, diagnostics: Diagnostics) -> 
         diagnostics.add_finding(
             f"frame {number}",
             "used as Table, as an address space's tables lead to it",
-            f"{table.uses[number]}",
+            f"{table.entry(number)[0]}",
         )
     for number in sorted(recorded - walked):
         if table.owners[number] in unknown:

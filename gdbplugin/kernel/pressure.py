@@ -88,6 +88,12 @@ class FrameTable:
         """How many frames have each use."""
         return Counter(self.uses)
 
+    def entry(self, number: int) -> tuple[str | None, int | None, int | None]:
+        """Use, owner and index of a frame; all None beyond the map, where a damaged counter may lead."""
+        if number >= len(self.uses):
+            return None, None, None
+        return self.uses[number], self.owners[number], self.indexes[number]
+
 
 def read_frames(kernel: Kernel) -> Frames:
     """Decode the pool's counters, each with a small read, because the pool's tables are large."""

@@ -11,8 +11,8 @@ from gdbplugin.aarch64.descriptor import AddressFormat, address_in, address_mask
 from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_attributes, leaf_runs, leaves, mapped_ranges
 from gdbplugin.aarch64.regime import RegimeUnknownError, current_regime, regime_at
 from gdbplugin.aarch64.tables import LeafRun, Malformed
-from gdbplugin.aarch64.walk import translate
-from gdbplugin.machine import MachineError
+from gdbplugin.aarch64.walk import prefetch_walks, translate
+from gdbplugin.machine import CachedMachine, MachineError, PhysicalReadError
 from tests.aarch64 import naive
 from tests.aarch64.machines import SetupMachine
 from tests.aarch64.processors import CORTEX_A72, MAX, Processor
@@ -60,6 +60,49 @@ def test_the_walker_agrees_with_the_naive_one(name):
             assert answer(machine, address) == expected, f"set-up {number}, {address:#x}"
             kinds.add(expected.kind)
     assert kinds == {"ok", "translation", "address size", "access flag", "external abort"}
+
+
+class RangesMachine:
+    """A machine that reads several ranges at once, and keeps which reads came one by one."""
+
+    def __init__(self, machine):
+        self._machine = machine
+        self.cores, self.register = machine.cores, machine.register
+        self.bursts, self.single = 0, []
+
+    def read_physical(self, address, length):
+        data = self._machine.read_physical(address, length)
+        self.single.append(address)
+        return data
+
+    def read_ranges(self, ranges):
+        self.bursts += 1
+        return [self._read(*one) for one in ranges]
+
+    def _read(self, address, length):
+        try:
+            return self._machine.read_physical(address, length)
+        except PhysicalReadError:
+            return None
+
+
+@pytest.mark.parametrize("name", list(PROCESSORS))
+def test_prefetched_walks_read_nothing_more(name):
+    bursts = 0
+    for number, (setup, machine) in enumerate(setups(17, PROCESSORS[name], 25)):
+        regime = current_regime(machine, 0)
+        source = RangesMachine(machine)
+        cached = CachedMachine(source)
+        if not regime.enabled or regime.stage2 is not None:
+            continue
+        prefetch_walks(cached, [(regime.control(address), address) for address in setup.probes])
+        assert source.bursts <= 5
+        bursts += source.bursts
+        source.single.clear()
+        for address in setup.probes:
+            assert translate(cached, regime, address) == translate(machine, regime, address), f"{number}"
+        assert source.single == [], f"set-up {number}"
+    assert bursts > 25
 
 
 @pytest.mark.parametrize("name", list(PROCESSORS))

@@ -251,6 +251,25 @@ def test_without_ram_as_a_file_the_stub_is_asked(machine, kernel_elf):
     assert "[Switching to inferior" not in done.stdout
 
 
+def test_of_many_tasks_the_stub_is_asked_for_the_stacks(machine, kernel_elf):
+    machine.shell("hold")
+    for _ in range(12):
+        machine.shell("spawn nested")
+    find = "from gdbplugin.debugger.packets import StubSocket; StubSocket.find(gdb.inferiors()[0].connection)"
+    done = plain_gdb(
+        machine,
+        kernel_elf,
+        "tinyos threads on",
+        f"python {find.replace('; ', '; print(')} is not None)",
+        "thread apply all bt",
+        "detach",
+    )
+    assert done.stderr == ""
+    assert "True" in done.stdout.splitlines(), "the packets would go through GDB, one by one"
+    stacks = re.findall(r'"task \d+ nested"\):\n((?:#.+\n)+)', done.stdout)
+    assert [stack.splitlines()[-1].split()[-2] for stack in stacks] == ["program_nested"] * 12
+
+
 @pytest.mark.parametrize(
     ("commands", "said"),
     [

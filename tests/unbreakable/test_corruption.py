@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gdbplugin.aarch64 import maps
@@ -82,6 +82,7 @@ def test_the_small_kernel_itself_is_shown_by_every_command(world):
 @every_command
 @PROPERTY
 @given(changes=st.lists(st.tuples(manager_places, blobs), min_size=1, max_size=12))
+@example(changes=[(1256, bytes(9) + b"\x81")])  # More frames than the reverse map has.
 def test_the_managers_bytes(world, subject, changes):
     machine, layout, _ = world
     with changed(machine, [(STATIC_PHYSICAL + place, content) for place, content in changes]):
