@@ -302,7 +302,7 @@ def _gdb_problem(path: str) -> str:
     return ""
 
 
-RAM_VARIABLE, CONSOLE_VARIABLE = "TINYOS_RAM", "TINYOS_CONSOLE"
+RAM_VARIABLE, CONSOLE_VARIABLE, RECORDING_VARIABLE = "TINYOS_RAM", "TINYOS_CONSOLE", "TINYOS_RECORDING"
 """By these a session tells its GDB where the guest's RAM and the console's log are: names of files."""
 
 

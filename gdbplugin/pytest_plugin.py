@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--tinyos-kernel", metavar="ELF", help="the kernel to boot (else $TINYOS_KERNEL)")
     group.addoption("--tinyos-qemu", metavar="PROGRAM", help="QEMU (else $TINYOS_QEMU, qemu-system-aarch64)")
     group.addoption("--tinyos-gdb", metavar="PROGRAM", help="GDB (else $TINYOS_GDB, gdb-multiarch)")
-
+    group.addoption("--tinyos-record", action="store_true", help="record each machine, for `history`")
     group.addoption(
         "--tinyos-dumps",
         metavar="DIR",
@@ -77,8 +77,9 @@ def _set_for_now(variable: str, value: str) -> Any:
 class Boot:
     """Boots machines with the test's own `QemuOptions`; they are ended after it."""
 
-    def __init__(self, kernel: Path) -> None:
+    def __init__(self, kernel: Path, record: bool = False) -> None:
         self._kernel = kernel
+        self._record = record
         self.machines: list[TinyOS] = []
 
     def __call__(self, **options: object) -> TinyOS:
@@ -86,7 +87,7 @@ class Boot:
         from gdbplugin.session import QemuOptions, TinyOS
 
         wanted = QemuOptions(**{"kernel": self._kernel, **options})  # type: ignore[arg-type]
-        self.machines.append(_observed(TinyOS.boot(self._kernel, options=wanted)))
+        self.machines.append(_observed(TinyOS.boot(self._kernel, options=wanted, record=self._record)))
         return self.machines[-1]
 
     def close(self) -> None:
@@ -111,30 +112,34 @@ def tinyos_kernel(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def tinyos(tinyos_kernel: Path) -> Iterator[TinyOS]:
+def tinyos(tinyos_kernel: Path, request: pytest.FixtureRequest) -> Iterator[TinyOS]:
     """A machine for this test alone, at the kernel's prompt."""
-    yield from _booted(tinyos_kernel)
+    yield from _booted(tinyos_kernel, request)
 
 
 @pytest.fixture(scope="module")
-def shared_tinyos(tinyos_kernel: Path) -> Iterator[TinyOS]:
+def shared_tinyos(tinyos_kernel: Path, request: pytest.FixtureRequest) -> Iterator[TinyOS]:
     """A machine for the tests of one module, which must leave it running and as they found it."""
-    yield from _booted(tinyos_kernel)
+    yield from _booted(tinyos_kernel, request)
 
 
 @pytest.fixture
-def boot_tinyos(tinyos_kernel: Path) -> Iterator[Boot]:
+def boot_tinyos(tinyos_kernel: Path, request: pytest.FixtureRequest) -> Iterator[Boot]:
     """Boots machines with the test's own `QemuOptions`: `boot_tinyos(paused=True)`."""
-    boot = Boot(tinyos_kernel)
+    boot = Boot(tinyos_kernel, _is_recorded(request))
     yield boot
     boot.close()
 
 
-def _booted(kernel: Path) -> Iterator[TinyOS]:
+def _is_recorded(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--tinyos-record"))
+
+
+def _booted(kernel: Path, request: pytest.FixtureRequest) -> Iterator[TinyOS]:
     from gdbplugin.session import SessionError, TinyOS
 
     try:
-        machine = TinyOS.boot(kernel)
+        machine = TinyOS.boot(kernel, record=_is_recorded(request))
     except SessionError as error:
         raise _failure(error) from None
     with machine:

@@ -55,7 +55,7 @@ def dwarf5_elf() -> Path:
     flags = f'target.{_KERNEL_TARGET}.rustflags=["-Cdwarf-version=5"]'
     script = f""". scripts/lib/common.sh && load_environment && cargo_for_kernel build --quiet --locked \
         --release --bin kernel --target-dir {target} --config '{flags}'"""
-    done = subprocess.run(["bash", "-c", script], cwd=_TOP, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(["bash", "-c", script], cwd=_TOP, capture_output=True, text=True, timeout=580)
     if done.returncode:
         pytest.fail(f"the kernel does not build with DWARF 5: {done.stderr[-2000:]}", pytrace=False)
     return target / _KERNEL_TARGET / "release" / "kernel"
@@ -67,7 +67,7 @@ def _other_kernel(name: str) -> Path:
     manifest = _TOP / "tests" / "kernels" / name / "Cargo.toml"
     script = f""". scripts/lib/common.sh && load_environment && cargo_for_kernel build --quiet --locked \
         --offline --release --manifest-path {manifest} --target-dir {target}"""
-    done = subprocess.run(["bash", "-c", script], cwd=_TOP, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(["bash", "-c", script], cwd=_TOP, capture_output=True, text=True, timeout=580)
     if done.returncode:
         pytest.fail(f"the kernel {name} does not build: {done.stderr[-2000:]}", pytrace=False)
     return target / _KERNEL_TARGET / "release" / {"design": "meadow", "variant": "orchard"}[name]

@@ -26,10 +26,11 @@ def built(ready: Sandbox) -> Sandbox:
     return ready
 
 
-def cargo_calls(sandbox: Sandbox) -> list[str]:
+def cargo_calls(sandbox: Sandbox, recorder: bool = False) -> list[str]:
+    """The calls of cargo that build the kernel, or the recorder."""
     calls = sandbox.calls_of("cargo")
     sandbox.forget()
-    return calls
+    return [call for call in calls if ("/build/recorder" in call) == recorder]
 
 
 def test_the_build_leaves_an_elf_and_a_flat_image(built: Sandbox) -> None:
@@ -45,6 +46,16 @@ def test_an_unchanged_kernel_is_not_built_again(built: Sandbox) -> None:
     cargo_calls(built)
     assert built.run("build").stderr == ""
     assert cargo_calls(built) == []
+
+
+def test_the_recorder_is_built_where_a_source_of_it_changed(built: Sandbox) -> None:
+    assert (built.top / "build/recorder.so").read_text() == "recorder\n"
+    assert len(cargo_calls(built, recorder=True)) == 1
+    assert built.run("build").returncode == 0
+    assert cargo_calls(built, recorder=True) == []
+    touch_later(built.top / "qemu/recorder/Cargo.toml")
+    assert built.run("build").returncode == 0
+    assert len(cargo_calls(built, recorder=True)) == 1
 
 
 @pytest.mark.parametrize("change", ["kernel/src/main.rs", "kernel/Cargo.toml", "build/environment"])

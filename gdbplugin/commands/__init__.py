@@ -9,6 +9,7 @@ from gdbplugin.commands import (
     dump,
     events,
     fault,
+    history,
     lazy,
     maps,
     open,  # noqa: A004 (the command's name)
@@ -21,6 +22,7 @@ from gdbplugin.commands import (
     tasks,
     threads,
     translate,
+    writer,
 )
 
 COMMANDS = tuple(
@@ -32,6 +34,7 @@ COMMANDS = tuple(
         dump,
         events,
         fault,
+        history,
         lazy,
         maps,
         open,
@@ -44,6 +47,7 @@ COMMANDS = tuple(
         tasks,
         threads,
         translate,
+        writer,
     )
 )
 """Every command, in alphabetical order."""

@@ -19,6 +19,7 @@ from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.kernel.target import Symbols, Target
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import Machine, MachineError, SelectionError
+from gdbplugin.programs import RECORDING_VARIABLE
 from gdbplugin.render import Style, is_dumb
 
 TYPE_CHECKING = False
@@ -202,6 +203,11 @@ class GdbTarget(Target):
         from gdbplugin.debugger import dumps
 
         return dumps.console_text()
+
+    def recording_path(self) -> str:
+        """The session's recording, as `Target` says."""
+        path = os.environ.get(RECORDING_VARIABLE)
+        return path if path and not current.is_dump() else super().recording_path()
 
     def run_test(self, test: KernelTest) -> Any:
         """Make the target run one of the kernel's own tests."""

@@ -17,7 +17,14 @@ from gdbplugin.debugger import current, dap
 from gdbplugin.debugger.dumps import escaped, open_core, ram
 from gdbplugin.debugger.guards import fitted, sigint_deferred
 from gdbplugin.dump.core_file import write_core
-from gdbplugin.dump.task_cores import TaskCore, TaskThread, TaskThreads, read_task_cores
+from gdbplugin.dump.task_cores import (
+    UNBUFFERED,
+    KnownSpaces,
+    TaskCore,
+    TaskThread,
+    TaskThreads,
+    read_task_cores,
+)
 from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import MachineError
@@ -39,20 +46,36 @@ class _View:
         self._select()
         gdb.execute(f"file {escaped(program)}", to_string=True)
 
-    def show(self, core: TaskCore) -> None:
-        """Show a task as it is now; nothing is done if it is as it was."""
+    def show(self, core: TaskCore) -> bool:
+        """Show a task as it is now. Returns whether `flush` must follow, for what GDB has read of it."""
         if core == self.core:
-            return
+            return False
+        if self.core is not None and core.contents.segments == self.core.contents.segments:
+            # The same places of the file have other bytes: opening a core takes GDB much longer.
+            with os.fdopen(os.dup(self._file), "r+b") as output:
+                output.seek(0)
+                output.truncate()
+                write_core(output, core.contents, core.memory)
+            self._select()
+            self.inferior.read_memory(UNBUFFERED, 1)
+            self._take(core)
+            return True
         file = os.memfd_create(f"task {core.task}")
         with os.fdopen(os.dup(file), "wb") as output:
             write_core(output, core.contents, core.memory)
         self._select()
         open_core(f"/proc/self/fd/{file}")
         self._close()
-        self.core, self._file = core, file
+        self._file = file
+        self._take(core)
+        return False
+
+    def _take(self, core: TaskCore) -> None:
+        self.core = core
         thread = gdb.selected_thread()
-        if thread is not None:
-            thread.name = f"task {core.task} {core.name}"
+        name = f"task {core.task} {core.name}"
+        if thread is not None and thread.name != name:
+            thread.name = name
 
     def remove(self) -> None:
         """Remove the inferior, which is not the selected one afterwards."""
@@ -82,6 +105,7 @@ class _Views:
         self.live: gdb.Inferior | None = None
         """The inferior whose tasks are shown; None while none are."""
         self._views: list[_View] = []
+        self._known = KnownSpaces()
         self._changing = self._is_connected = False
 
     @property
@@ -131,6 +155,7 @@ class _Views:
         with self._change():
             self._remove(self._views)
         self._views, self.live = [], None
+        self._known = KnownSpaces()
 
     def _ignore(self, event: Any = None) -> None:
         """Connect to no event any more. Called by GDB when it exits: an event posted then makes it crash."""
@@ -162,16 +187,20 @@ class _Views:
     def _refresh(self) -> None:
         with live_selected():
             machine = current.machine()
-            cores = read_task_cores(current.kernel(Diagnostics()), ram(machine))
+            cores = read_task_cores(current.kernel(Diagnostics()), ram(machine), self._known)
         with self._change():
             self._views = [view for view in self._views if view.inferior.is_valid()]
             shown = {view.core.task: view for view in self._views if view.core is not None}
             fitting = {core.task: shown.pop(core.task) for core in cores if core.task in shown}
             spare = [view for view in self._views if view not in fitting.values()]
+            stale = False
             for core in cores:
                 view = fitting.get(core.task) or (spare.pop() if spare else self._add())
-                view.show(core)
+                stale |= view.show(core)
             self._remove(spare)
+            if stale:
+                for cache in ("register-cache", "dcache"):
+                    gdb.execute(f"maintenance flush {cache}", to_string=True)
 
     def _add(self) -> _View:
         view = _View(str(self.live.progspace.filename) if self.live is not None else "")

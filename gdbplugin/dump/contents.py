@@ -123,14 +123,21 @@ def space_regimes(kernel: Kernel) -> dict[int, TranslationRegime]:
     }
 
 
-def space_segments(kernel: Kernel, regime: TranslationRegime, memory_size: int) -> list[Segment]:
-    """What the tables of a space map, by its regime."""
-    return _joined(kernel.machine, (regime.lower,), memory_size)
+def space_segments(
+    kernel: Kernel, regime: TranslationRegime, memory_size: int, visited: list[int] | None = None
+) -> list[Segment]:
+    """What the tables of a space map, by its regime; the tables' addresses are added to `visited`."""
+    return _joined(kernel.machine, (regime.lower,), memory_size, visited)
 
 
-def _joined(machine: Machine, controls: Sequence[TranslationControl], memory_size: int) -> list[Segment]:
+def _joined(
+    machine: Machine,
+    controls: Sequence[TranslationControl],
+    memory_size: int,
+    visited: list[int] | None = None,
+) -> list[Segment]:
     """The leaves of tables as segments, each as long as both addresses go on; only those in RAM."""
-    return joined(_leaves(machine, controls), memory_size)
+    return joined(_leaves(machine, controls, visited), memory_size)
 
 
 def joined(mapped: Iterable[tuple[int, int, int]], memory_size: int) -> list[Segment]:
@@ -147,10 +154,12 @@ def joined(mapped: Iterable[tuple[int, int, int]], memory_size: int) -> list[Seg
     return found
 
 
-def _leaves(machine: Machine, controls: Sequence[TranslationControl]) -> Iterator[tuple[int, int, int]]:
+def _leaves(
+    machine: Machine, controls: Sequence[TranslationControl], visited: list[int] | None
+) -> Iterator[tuple[int, int, int]]:
     for control in controls:
         if control.defect is not None:
             continue
-        for leaf in leaves(machine, control, Bounds()):
+        for leaf in leaves(machine, control, Bounds(), visited):
             if not isinstance(leaf, Malformed):
                 yield leaf.start, leaf.physical, leaf.size

@@ -30,6 +30,9 @@ _MOST_OF_KERNEL_STACK = 64 << 10
 _MOST_TASKS_BY_PACKETS = 8
 _MOST_OF_STACKS = 512 << 10
 _PAGE = 4096
+UNBUFFERED = 0x007E_0000_0000_0000
+"""An address in each core, which no translation table can map. Its zeros are at the end of the file: reading
+them makes a debugger forget what it has buffered of the rest."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,34 @@ class TaskThreads(Diagnosed):
     """Those of the last stop."""
 
 
-def read_task_cores(kernel: Kernel, ram: Machine | None) -> list[TaskCore]:
+class KnownSpaces:
+    """What address spaces mapped before, by their root tables: walking the tables of 64 takes long."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[list[tuple[int, bytes]], list[Segment]]] = {}
+
+    def segments(self, kernel: Kernel, regime: TranslationRegime, memory_size: int) -> list[Segment]:
+        """What a space maps; its tables are walked only if one of them has changed."""
+        machine, control = kernel.machine, regime.lower
+        size = 1 << control.granule_bits
+        tables, found = self._known.get(control.base, ([], []))
+        try:
+            if tables and all(machine.read_physical(address, size) == data for address, data in tables):
+                return found
+            visited: list[int] = []
+            found = space_segments(kernel, regime, memory_size, visited)
+            tables = [(address, machine.read_physical(address, size)) for address in visited]
+        except PhysicalReadError:
+            return space_segments(kernel, regime, memory_size)
+        self._known[control.base] = tables, found
+        return found
+
+
+def read_task_cores(kernel: Kernel, ram: Machine | None, known: KnownSpaces | None = None) -> list[TaskCore]:
     """The tasks that are alive. `ram` reads physical memory fast, if something does.
 
-    Raises `NotTinyOSError` for a kernel without tasks on record, and other `MachineError`s.
+    `known` is what is known of an earlier stop. Raises `NotTinyOSError` for a kernel without tasks on record,
+    and other `MachineError`s.
     """
     if ram is not None:
         fast = CachedMachine(_RamMachine(kernel.machine, ram))
@@ -87,25 +114,31 @@ def read_task_cores(kernel: Kernel, ram: Machine | None) -> list[TaskCore]:
     }
     linear = [one for one in read_memory_map(kernel) if one.kind == LINEAR_MAP]
     end = max((one.physical + one.end - one.start for one in linear), default=1 << 48)
-    segments = _segments(kernel, threads, linear, end, ram is None)
+    segments = _segments(kernel, threads, linear, end, None if ram is None else known or KnownSpaces())
     memory = _Memory(kernel.machine if ram is None else ram)
     memory.fetch([segment for of_task in segments.values() for segment in of_task])
     found = []
     for number, thread in threads.items():
-        contents = Contents((thread,), tuple(segments[number]), {}, end, ranges=())
+        unbuffered = Segment(UNBUFFERED, end, _PAGE)
+        contents = Contents((thread,), (*segments[number], unbuffered), {}, end + _PAGE, ranges=())
         name = next(task.name for task in tasks.tasks if task.id == number)
-        found.append(TaskCore(number, name, contents, memory.of(contents.segments)))
+        found.append(TaskCore(number, name, contents, memory.of(segments[number])))
     return found
 
 
 def _segments(
-    kernel: Kernel, threads: dict[int, Thread], linear: Sequence[MemoryRange], end: int, by_packets: bool
+    kernel: Kernel,
+    threads: dict[int, Thread],
+    linear: Sequence[MemoryRange],
+    end: int,
+    known: KnownSpaces | None,
 ) -> dict[int, list[Segment]]:
     """What each task's core has: of the kernel's image, of the task's memory, and its stack in the kernel.
 
-    Nothing of the `linear` map, and nothing beyond the physical address `end`.
+    Nothing of the `linear` map, and nothing beyond the physical address `end`. If `known` is None, memory is
+    read by packets.
     """
-    most_of_space, most_of_kernel = _MOST_BY_PACKETS if by_packets else _MOST_OF_FILE
+    most_of_space, most_of_kernel = _MOST_BY_PACKETS if known is None else _MOST_OF_FILE
     upper = [
         segment
         for segment in kernel_half(kernel.machine, end)
@@ -114,7 +147,9 @@ def _segments(
     shared = _smallest(upper, most_of_kernel // max(len(threads), 1))
     tops = {number: _stack_pointer(thread) for number, thread in threads.items()}
     regimes = {number: regime for number, regime in space_regimes(kernel).items() if number in tops}
-    if by_packets and len(regimes) > _MOST_TASKS_BY_PACKETS:
+    if known is not None:
+        own = {number: known.segments(kernel, regime, end) for number, regime in regimes.items()}
+    elif len(regimes) > _MOST_TASKS_BY_PACKETS:
         own = _stacks(kernel.machine, regimes, tops, end)
     else:
         own = {number: space_segments(kernel, regime, end) for number, regime in regimes.items()}

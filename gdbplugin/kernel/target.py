@@ -168,6 +168,10 @@ class Target:
         """The end of what the kernel has printed, as far as it is known here."""
         return ""
 
+    def recording_path(self) -> str:
+        """The file of the recording of this machine. Raises `MachineError` if nothing records it."""
+        raise MachineError("this target is not recorded: start it with `scripts/run --record`")
+
     def run_test(self, test: KernelTest) -> Any:
         """Let the target run one of the kernel's own tests; returns what it changed."""
         raise MachineError(f"the {test.name} can be run only by a debugger")

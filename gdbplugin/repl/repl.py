@@ -40,6 +40,7 @@ from gdbplugin.session import CommandFailedError, QemuOptions, SessionError, Tin
 from gdbplugin.session.connection import registers_in
 from gdbplugin.session.kernel_file import default_kernel
 from gdbplugin.session.process import find_gdb
+from gdbplugin.session.qemu import DEFAULT_RECORDS
 from gdbplugin.session.streams import escaped
 
 # Actions that print nothing, or a JSON object of their own.
@@ -72,6 +73,8 @@ class SessionOptions:
     """Open this dump, and boot nothing."""
     registers: Sequence[str] = ()
     """Registers that the dump lacks, as `NAME=VALUE`."""
+    records: int = 0
+    """Record the guest, with room for so many records; 0 for no recording."""
 
     def start(self) -> TinyOS:
         """Start a session with GDB attached. Raises a `SessionError`."""
@@ -83,7 +86,12 @@ class SessionOptions:
         if self.address is not None:
             return TinyOS.attach(self.address, self.kernel, manager=self.manager)
         kernel = self.kernel or default_kernel()
-        options = QemuOptions(kernel=self.image or kernel, gdb_port=self.port)
+        options = QemuOptions(
+            kernel=self.image or kernel,
+            gdb_port=self.port,
+            record=self.records > 0,
+            records=self.records or DEFAULT_RECORDS,
+        )
         session = TinyOS.boot(kernel, options=options, manager=self.manager)
         try:
             # This compares the ELF with what runs: an image may belong to another ELF.

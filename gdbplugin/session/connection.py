@@ -12,6 +12,7 @@ from gdbplugin.dump.core_file import DumpError
 from gdbplugin.dump.foreign import difference_from, given_registers, open_dump
 from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.machine import MachineError, SelectionError
+from gdbplugin.programs import RECORDING_VARIABLE
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import (
     AttachError,
@@ -209,7 +210,8 @@ class Connection:
         """The target to read objects from, kept stopped in the `with`."""
         with self.stopped() as gdb:
             if self._reader is None:
-                self._reader = Reader(gdb, self.kernel, self._host.ram)
+                recording = self._host.files.get(RECORDING_VARIABLE, "")
+                self._reader = Reader(gdb, self.kernel, self._host.ram, recording)
             with self._reader.target() as target:
                 yield target
 

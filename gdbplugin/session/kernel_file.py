@@ -5,25 +5,35 @@ from __future__ import annotations
 import functools
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gdbplugin.kernel.call_frames import CallFrameTable, read_call_frames
 from gdbplugin.kernel.design import DesignLayout, ManagerUnclearError
-from gdbplugin.kernel.kernel import Kernel, KernelNotReadyError
+from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, KernelNotReadyError
 from gdbplugin.kernel.snapshot import NoMachine
 from gdbplugin.layout import cache
 from gdbplugin.layout.code import CodeMap
 from gdbplugin.layout.debug_file import find_debug_file, has_name
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image, read_sections
-from gdbplugin.layout.types import Layout, LayoutError, Static, in_one_line
+from gdbplugin.layout.types import (
+    Array,
+    Layout,
+    LayoutError,
+    Static,
+    in_one_line,
+    locate,
+    locate_path,
+    unwrap,
+)
 from gdbplugin.machine import MachineError
 from gdbplugin.session import mi
 from gdbplugin.session.errors import CommandFailedError, KernelUnusableError
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.ram import Ram
 
+_SPACES = "context_switcher.spaces"
 MANAGER_SYMBOL = b"DYNAMIC_MEMORY_MANAGER"
 _BUILD = "build it with scripts/build"
 _TOP = Path(__file__).resolve().parents[2]
@@ -115,6 +125,29 @@ class KernelFile:
         except MachineError as error:
             raise KernelUnusableError(str(error)) from error
         return True
+
+    def recorded_places(self) -> Iterator[str]:
+        """What the recorder records beside translation tables, as its arguments.
+
+        It is all of the memory manager and of the scheduler, which has the tasks' contexts. The roots of the
+        tasks' tables are in the manager. Of a kernel of which this is not known, it is the tables alone.
+        Raises `KernelUnusableError`.
+        """
+        for name in (MANAGER, SCHEDULER):
+            try:
+                static = self.layout.static(name)
+            except (LayoutError, MachineError) as error:
+                raise KernelUnusableError(str(error)) from error
+            start = None if static is None else self.image.physical(static.address)
+            if static is None or start is None:
+                continue
+            yield f"watch={start:x}-{start + static.type.size:x}"
+            spaces = locate_path(static.type, _SPACES) if name == MANAGER else None
+            array = None if spaces is None else unwrap(spaces.type)
+            table = locate(array.element, "table") if isinstance(array, Array) else None
+            if spaces is not None and isinstance(array, Array) and table is not None:
+                first, size = start + spaces.offset + table.offset, array.element.size
+                yield f"roots={first:x}-{first + array.count * size:x}/{size:x}"
 
     @functools.cached_property
     def probes(self) -> tuple[Probe, ...]:

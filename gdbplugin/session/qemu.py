@@ -13,7 +13,7 @@ import select
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from gdbplugin.session.ram import MappedRam, RamUnavailableError
 
 MACHINE_FILE = Path(__file__).with_name("raspi4b.cfg")
 """In a checkout, a link to the file in qemu/."""
+DEFAULT_RECORDS = 1 << 20
+MOST_RECORDS = 1 << 28
+_RECORDER = Path(__file__).resolve().parents[2] / "build" / "recorder.so"
 _LOOPBACK = "127.0.0.1"
 _READ_BYTES = 1 << 16
 _START_SECONDS = 20.0
@@ -49,6 +52,10 @@ class QemuOptions:
     share_ram: bool = True
     """Map the guest's RAM in this process too. `savevm` is faster without: it reads every page of the 2 GiB,
     and in shared RAM even a page that was only read takes up memory."""
+    record: bool = False
+    """Record what the guest writes to translation tables and to the kernel's records: see `history`."""
+    records: int = DEFAULT_RECORDS
+    """Records that the recording has room for, of 80 bytes each; the oldest ones are overwritten."""
     extra: tuple[str, ...] = ()
     """Further arguments, passed unchanged."""
 
@@ -88,8 +95,8 @@ class Qemu:
         self._resources = resources
 
     @classmethod
-    def start(cls, options: QemuOptions) -> Qemu:
-        """Start the machine.
+    def start(cls, options: QemuOptions, watched: Sequence[str] = ()) -> Qemu:
+        """Start the machine. `watched` is what the recorder records beside tables, as its arguments.
 
         Raises `ToolMissingError`, `AddressInUseError`, or `SessionError` for a kernel that cannot be read.
         """
@@ -118,6 +125,13 @@ class Qemu:
                     inherited_ends.callback(ram.close_descriptor)
                     inherited.append(ram.descriptor)
                     shared = ram_arguments(ram.path, ram.size)
+                if options.record:
+                    if ram is None:
+                        raise SessionError(
+                            f"the guest cannot be recorded, as its RAM is not mapped: {no_ram_reason}"
+                        )
+                    recording = directory / names.RECORDING
+                    shared += recorder_arguments(recording, ram.mapped_name, options.records, watched)
                 child = process.start(
                     [program, *_arguments(options, directory, console, qmp, gdb), *shared],
                     stdout=log,
@@ -149,14 +163,21 @@ class Qemu:
         return self.directory / names.QMP
 
     @property
+    def recording(self) -> Path:
+        """The file of the recording; it exists only with `QemuOptions.record`."""
+        return self.directory / names.RECORDING
+
+    @property
     def pid(self) -> int:
         """QEMU's process ID."""
         return self._child.pid
 
     @property
     def files(self) -> dict[str, str]:
-        """For GDB's environment: where the guest's RAM, if it is shared, and the console's log are."""
+        """For GDB's environment: where the console's log is, the guest's RAM, and the recording."""
         found = {programs.CONSOLE_VARIABLE: str(self.console_log)}
+        if self.recording.exists():
+            found[programs.RECORDING_VARIABLE] = str(self.recording)
         if self.ram is not None:
             # A name that holds in QEMU only holds elsewhere by QEMU's process ID.
             found[programs.RAM_VARIABLE] = self.ram.path.replace("/proc/self/", f"/proc/{self.pid}/")
@@ -274,6 +295,23 @@ def ram_arguments(path: str | os.PathLike[str], size: int) -> tuple[str, ...]:
     """The arguments that make a file of `size` bytes the guest's RAM, which others can map too."""
     backend = f"memory-backend-file,id=ram,size={size},mem-path={option_value(path)},share=on"
     return ("-object", backend, "-machine", "memory-backend=ram")
+
+
+def find_recorder() -> Path:
+    """QEMU's plugin that records the guest: $TINYOS_RECORDER, or the one that scripts/build makes.
+
+    Raises `ToolMissingError`.
+    """
+    path = Path(os.environ.get("TINYOS_RECORDER") or _RECORDER)
+    if not path.is_file():
+        raise ToolMissingError(f"no recorder at {path}: build it with scripts/build, in a checkout")
+    return path
+
+
+def recorder_arguments(recording: Path, ram: str, records: int, watched: Sequence[str]) -> tuple[str, ...]:
+    """The arguments that have the guest recorded into a file. `ram` is its RAM's name in /proc/PID/maps."""
+    given = (f"ring={recording}", f"ram={ram}", f"records={records}", *watched)
+    return ("-plugin", ",".join(option_value(one) for one in (str(find_recorder()), *given)))
 
 
 def _readable(streams: list[socket.socket], seconds: float) -> list[socket.socket]:

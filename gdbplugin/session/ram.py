@@ -41,6 +41,7 @@ from gdbplugin.session.errors import (
 RAM_BYTES = 2 << 30
 """The RAM of the machine raspi4b, from physical address 0 on. QEMU has no other size for it."""
 _WORD_BYTES = 8
+_MEMFD = "tinyos-ram"
 
 
 class RamUnavailableError(Exception):
@@ -90,6 +91,11 @@ class MappedRam:
                 reasons.append(str(error))
         raise RamUnavailableError(f"{size} bytes for the guest cannot be mapped: {'; '.join(reasons)}")
 
+    @property
+    def mapped_name(self) -> str:
+        """How the file is called in the list of a process's mappings, `/proc/PID/maps`."""
+        return f"/memfd:{_MEMFD} (deleted)" if self.path.startswith("/proc/self/fd/") else self.path
+
     def read(self, address: int, length: int) -> bytes:
         """Exactly `length` bytes from physical `address`; raises `PhysicalReadError` outside RAM.
 
@@ -127,7 +133,7 @@ class MappedRam:
 def _make_memfd(_: Path, __: int) -> tuple[int, str]:
     if sys.platform != "linux":
         raise RamUnavailableError("only Linux has memfd")
-    descriptor = os.memfd_create("tinyos-ram", os.MFD_CLOEXEC)
+    descriptor = os.memfd_create(_MEMFD, os.MFD_CLOEXEC)
     # /proc/self is the process that opens it: the name works in QEMU too, which inherits the descriptor.
     return descriptor, f"/proc/self/fd/{descriptor}"
 

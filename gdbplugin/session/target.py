@@ -153,6 +153,10 @@ class SessionTarget(Target):
         """The call frame information of the kernel's file."""
         return self._reader.file.call_frames
 
+    def recording_path(self) -> str:
+        """The session's recording, as `Target` says."""
+        return self._reader.recording or super().recording_path()
+
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The instruction `word` at a virtual address as text, by GDB."""
         text: str | None = _query(self._reader.gdb, "disassembled", str(core), hex(address), hex(word))
@@ -166,8 +170,10 @@ class SessionTarget(Target):
 class Reader:
     """Makes the targets of a session, and keeps what was read until it may have changed."""
 
-    def __init__(self, gdb: Gdb, kernel: KernelFile, ram: MappedRam | None) -> None:
+    def __init__(self, gdb: Gdb, kernel: KernelFile, ram: MappedRam | None, recording: str = "") -> None:
         self.gdb = gdb
+        self.recording = recording
+        """The file of the recording; empty without one."""
         self.symbols = SessionSymbols(gdb)
         self.file = kernel
         self._ram = ram

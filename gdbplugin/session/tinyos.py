@@ -9,6 +9,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -18,6 +19,7 @@ from gdbplugin.commands import (
     context,
     events,
     fault,
+    history,
     lazy,
     maps,
     pressure,
@@ -27,6 +29,7 @@ from gdbplugin.commands import (
     stats,
     tasks,
     translate,
+    writer,
 )
 from gdbplugin.commands.descriptor import Parameter
 from gdbplugin.commands.parsing import LARGEST
@@ -92,6 +95,7 @@ class TinyOS(Connection):
     context = _method(context.read)
     events = _method(events.read)
     fault = _method(fault.read)
+    history = _method(history.read)
     lazy = _method(lazy.read)
     maps = _method(maps.read)
     pressure = _method(pressure.read)
@@ -101,6 +105,7 @@ class TinyOS(Connection):
     stats = _method(stats.read)
     tasks = _method(tasks.read)
     translate = _method(translate.read)
+    writer = _method(writer.read)
 
     def __init__(
         self, host: Qemu | RemoteTarget, kernel: KernelFile, pump: Pump, *, plugin: Path | None
@@ -120,17 +125,20 @@ class TinyOS(Connection):
         plugin: Path | None = PLUGIN,
         timeout: float = _BOOT_SECONDS,
         manager: str = "",
+        record: bool = False,
     ) -> TinyOS:
         """Boot `elf`, or `options.kernel` with `elf`'s symbols, and wait for the kernel's prompt.
 
         The default for `elf` is $TINYOS_KERNEL, or the one that scripts/build makes in the checkout. With
         `options.paused` the kernel does not run, and nothing is waited for. Another kernel of TinyOS's design
         need not have that prompt: then its memory manager is waited for, if the guest's RAM is mapped.
-        `manager` is the path of the manager, if several statics might be it. Raises a `SessionError`.
+        `manager` is the path of the manager, if several statics might be it. `record` is that of the options:
+        `history` and `writer` answer from the recording. Raises a `SessionError`.
         """
         kernel = KernelFile.open(Path(elf) if elf is not None else default_kernel(), manager)
         options = options or QemuOptions(kernel=kernel.path)
-        qemu = Qemu.start(options)
+        options = replace(options, record=options.record or record)
+        qemu = Qemu.start(options, tuple(kernel.recorded_places()) if options.record else ())
         pump = Pump()
         session = cls(qemu, kernel, pump, plugin=plugin)
         try:

@@ -19,6 +19,7 @@ KERNEL_TARGET=aarch64-unknown-none-softfloat
 ENVIRONMENT_FILE=$TINYOS_TOP/build/environment
 SETUP_STAMP=$TINYOS_TOP/build/setup.stamp
 KERNEL_STAMP=$TINYOS_TOP/build/kernel.stamp
+RECORDER=$TINYOS_TOP/build/recorder.so
 
 # What set-up was made from: when one of these changes, it is looked at again.
 SETUP_INPUTS=(
@@ -118,10 +119,11 @@ ensure_kernel() {
     under_lock_unless kernel_is_current build_kernel
 }
 
-# All that scripts/run and scripts/test stand on.
+# All that scripts/test and the like stand on.
 ensure_ready() {
     ensure_setup
     ensure_kernel
+    ensure_recorder
 }
 
 # cargo with its own rustc, rustfmt and clippy: another toolchain earlier on PATH must not mix in.
@@ -148,6 +150,39 @@ cargo_for_kernel() (
     fi
     cargo_in_kernel "$subcommand" "${options[@]}" "$@"
 )
+
+# QEMU's plugin that records the guest, build/recorder.so; needs ensure_setup first.
+ensure_recorder() {
+    recorder_is_current && return
+    under_lock_unless recorder_is_current build_recorder
+}
+
+recorder_is_current() {
+    local newer
+    [ -f "$RECORDER" ] || return 1
+    newer=$(find "$TINYOS_TOP/qemu/recorder" -type f -newer "$RECORDER" -print -quit) || return 1
+    [ -z "$newer" ]
+}
+
+build_recorder() {
+    local target=$TINYOS_TOP/build/recorder built
+    built=$target/$TINYOS_RUST_HOST/release/libtinyos_recorder.so
+    say "building the recorder"
+    cargo_for_recorder build --quiet --locked --release >&2 || fail "the recorder does not build"
+    cp "$built" "$RECORDER.new" && touch "$RECORDER.new" && mv "$RECORDER.new" "$RECORDER" || fail "cannot write $RECORDER"
+}
+
+cargo_in_recorder() (
+    cd "$TINYOS_TOP/qemu/recorder" || exit
+    PATH=${TINYOS_CARGO%/*}:$PATH exec "$TINYOS_CARGO" "$@"
+)
+
+# cargo for the recorder, which runs on this machine: `cargo_for_recorder build --release`.
+cargo_for_recorder() {
+    local subcommand=$1
+    shift
+    cargo_in_recorder "$subcommand" --target "$TINYOS_RUST_HOST" --target-dir "$TINYOS_TOP/build/recorder" "$@"
+}
 
 build_kernel() {
     local built=$TINYOS_TOP/kernel/target/$KERNEL_TARGET/release/kernel build=$TINYOS_TOP/build

@@ -2,14 +2,18 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import queue
 import re
 import subprocess
+import time
 
 import pytest
 
 from gdbplugin.dump.core_file import data_of
+from gdbplugin.layout import cache
+from gdbplugin.layout.types import locate_path
 from gdbplugin.programs import RAM_VARIABLE
 from gdbplugin.session.gdb import find_gdb
 from tests.debugger.conftest import PLUGIN, gdb
@@ -119,6 +123,76 @@ def test_they_are_made_anew_at_each_stop(shown):
     machine.shell(f"kill {new}")
     machine.interrupt()
     assert task_threads(session).keys() == alive(machine).keys() == before.keys()
+
+
+LOOK = """python
+import json
+for inferior in sorted(gdb.inferiors(), key=lambda one: one.num):
+    for thread in inferior.threads():
+        if (thread.name or "").startswith("task"):
+            thread.switch()
+            read = lambda text: int(gdb.parse_and_eval(text)) & (1 << 64) - 1
+            print(json.dumps([inferior.num, thread.name, thread.global_num, {values}]))
+gdb.inferiors()[-1].threads()[0].switch()
+end
+"""
+
+
+def looks(shown, script, values, count):
+    """What is in each task's thread at some stops: inferior, name, number, and values that Python reads."""
+    machine, session = shown
+    script.write_text("set language c\n" + LOOK.replace("{values}", values))
+    for _ in range(count):
+        session.execute("thread 1.1")
+        machine.resume()
+        machine.shell("console")
+        time.sleep(0.1)  # The tasks go on.
+        machine.interrupt()
+        said = session.execute(f"source {script}").splitlines()
+        yield [json.loads(line) for line in said if line.startswith("[")]
+
+
+def test_each_stop_has_the_registers_of_then(shown, tmp_path):
+    """Also where a core's file is written anew in place, which GDB may have buffered."""
+    machine, _ = shown
+    names = [*(f"$x{number}" for number in range(31)), "$sp", "$pc"]
+    values, numbers = set(), set()
+    for found in looks(shown, tmp_path / "look", f"*map(read, {names})", 8):
+        inferiors = {one["inferior"]: one["task"] for one in machine.json("threads")["threads"]}
+        for inferior, name, number, *registers in found:
+            task = inferiors[inferior]
+            numbers.add((task, number))
+            known = machine.json(f"tasks {task}")
+            assert name == f"task {task} {known['tasks'][0]['name']}"
+            saved = known["registers"]
+            # The current task's registers may be in the CPU.
+            if task not in (0, known["current"]):
+                assert registers == [*saved["x"], saved["sp"], saved["pc"]]
+            values.add(tuple(registers))
+    assert len(values) > len(inferiors)
+    # The threads stay what they are, so a front end keeps their numbers; unless a task maps something else.
+    assert len(numbers) <= 2 * len(inferiors)
+
+
+def test_each_stop_has_the_memory_of_then(shown, kernel_elf, tmp_path):
+    machine, _ = shown
+    scheduler = cache.load(kernel_elf).static("SCHEDULER")
+    ticks = scheduler.address + locate_path(scheduler.type, "tick_count").offset
+    seen = set()
+    there = f"read('*(long *){ticks}'), read('$sp'), bytes(inferior.read_memory(read('$sp') & ~15, 8)).hex()"
+    values = f"*(({there}) if read('$sp') % 4096 else (0, 0, 0))"
+    for found in looks(shown, tmp_path / "look", values, 8):
+        inferiors = {one["inferior"]: one["task"] for one in machine.json("threads")["threads"]}
+        spaces = {one["number"]: one["asid"] for one in machine.json("context")["context"]["spaces"]}
+        for inferior, _, _, ticks_there, pointer, top in found:
+            if not pointer:
+                continue  # The stack is empty.
+            assert ticks_there == int.from_bytes(machine.qemu.ram.read(ticks & 0xFFFF_FFFF, 8), "little")
+            seen.add(ticks_there)
+            if inferiors[inferior]:
+                walk = machine.json(f"translate {pointer & ~15:#x} --asid {spaces[inferiors[inferior]]}")
+                assert machine.qemu.ram.read(walk["output"], 8).hex() == top
+    assert len(seen) > 2
 
 
 def test_the_users_selection_stays_through_a_stop(shown):

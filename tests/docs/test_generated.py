@@ -144,7 +144,8 @@ def test_outputs_are_put_after_their_commands(monkeypatch: pytest.MonkeyPatch, t
     page.write_text(PAGE)
     ran = []
 
-    def run(steps: list[Step], kernel: Path) -> list[list[str]]:
+    def run(steps: list[Step], kernel: Path, options: list[str]) -> list[list[str]]:
+        assert not options
         ran.append(([step.bare for step in steps], kernel))
         return [["1", "2", "3"], ["$1 = 1"], ["a stack"]]
 

@@ -23,7 +23,7 @@ def tutorial_elf() -> Path:
     """The kernel with the tutorial's bug. It is built once: cargo sees what has changed."""
     script = """. scripts/lib/common.sh && load_environment && . scripts/lib/patched_kernel.sh \
         && patched_kernel docs/tutorial.patch"""
-    done = subprocess.run(["bash", "-c", script], cwd=TOP, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(["bash", "-c", script], cwd=TOP, capture_output=True, text=True, timeout=580)
     if done.returncode:
         pytest.fail(done.stderr[-2000:], pytrace=False)
     return Path(done.stdout.strip())
@@ -46,7 +46,7 @@ def test_a_session_prints_what_is_shown(
     steps = steps_of(page, name)
     for attempt in range(_ATTEMPTS):
         try:
-            printed = outputs.run(steps, kernel)
+            printed = outputs.run(steps, kernel, outputs.options_of(name))
         except outputs.CommandFailedError:
             # With the tutorial's bug the kernel may hang or fail: its tasks write to each other's memory.
             if kernel == kernel_elf or attempt == _ATTEMPTS - 1:

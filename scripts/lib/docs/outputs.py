@@ -1,7 +1,8 @@
 """Runs the commands that the pages show, on the real kernel, and puts in what they print.
 
 The blocks of one page that name the same session are carried out in order by one `tinyos-repl`. A block of a
-session whose name is also that of a patch in `docs/` runs on the kernel with that patch.
+session whose name is also that of a patch in `docs/` runs on the kernel with that patch. The session
+`recorded` is recorded.
 """
 
 from __future__ import annotations
@@ -36,12 +37,17 @@ def patch_of(session: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def run(steps: list[Step], kernel: Path) -> list[list[str]]:
+def options_of(session: str) -> list[str]:
+    """The options of `tinyos-repl` that a session is run with."""
+    return ["--record"] if session == "recorded" else []
+
+
+def run(steps: list[Step], kernel: Path, options: list[str]) -> list[list[str]]:
     """What each command prints. Raises `CommandFailedError`."""
     commands = []
     for number, step in enumerate(steps):
         commands += ["-c", f"echo {_MARK.format(number=number)}\\n", "-c", step.bare]
-    program = [sys.executable, "-m", "gdbplugin.repl.main", "--kernel", str(kernel), *commands]
+    program = [sys.executable, "-m", "gdbplugin.repl.main", "--kernel", str(kernel), *options, *commands]
     done = subprocess.run(program, cwd=TOP, capture_output=True, text=True, timeout=_SECONDS, check=False)
     if done.returncode:
         raise CommandFailedError(f"{done.stderr.strip()}\nafter:\n{done.stdout[-2000:]}")
@@ -76,7 +82,8 @@ def rewritten(text: str, page: Path, kernels: dict[str, Path], kernel: Path) -> 
     replaced: dict[int, tuple[str, str]] = {}
     for name, found in sessions(page).items():
         steps = [block.steps for block in found]
-        printed = iter(run([step for group in steps for step in group], kernels.get(name, kernel)))
+        every = [step for group in steps for step in group]
+        printed = iter(run(every, kernels.get(name, kernel), options_of(name)))
         for block, group in zip(found, steps, strict=True):
             lines = []
             for step in group:

@@ -89,8 +89,15 @@ def pytest_options() -> str:
     options: list[tuple[str, ...]] = []
 
     class Group:
-        def addoption(self, name: str, *, metavar: str, help: str) -> None:  # noqa: A002 (pytest's word)
-            options.append((f"`{name}={metavar}`", _escaped(help)))
+        def addoption(
+            self,
+            name: str,
+            *,
+            help: str,  # noqa: A002 (pytest's word)
+            metavar: str = "",
+            action: str = "",
+        ) -> None:
+            options.append((f"`{name}`" if action else f"`{name}={metavar}`", _escaped(help)))
 
     class Parser:
         def getgroup(self, *_: str) -> Group:

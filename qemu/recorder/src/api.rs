@@ -1,0 +1,96 @@
+//! The functions of QEMU's plugin interface that are used here (`qemu-plugin.h`, interface versions 2 to 6, QEMU 9.0 to
+//! 11), and of GLib, which QEMU contains. They are declared by hand: no distribution packages the header.
+
+use core::ffi::{c_char, c_int, c_uint, c_void};
+
+/// The interface version that this plugin is written for: the oldest one, which newer ones still accept.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static qemu_plugin_version: c_int = 2;
+
+/// From this interface version on, an instruction's bytes are copied into the caller's buffer.
+pub const VERSION_OF_COPIED_INSTRUCTIONS: c_int = 3;
+
+pub type PluginId = u64;
+
+/// What QEMU says of itself at the start. Only the fields that are used.
+#[repr(C)]
+pub struct Info {
+    pub target_name: *const c_char,
+    pub minimum_version: c_int,
+    pub current_version: c_int,
+    pub system_emulation: bool,
+    pub cores: c_int,
+    pub most_cores: c_int,
+}
+
+/// Opaque: a translation block, and one of its instructions.
+pub enum Block {}
+pub enum Instruction {}
+pub enum PhysicalAddress {}
+pub enum Register {}
+
+/// GLib's `GByteArray`.
+#[repr(C)]
+pub struct ByteArray {
+    pub data: *mut u8,
+    pub length: c_uint,
+}
+
+/// GLib's `GArray`.
+#[repr(C)]
+pub struct Array {
+    pub data: *mut c_void,
+    pub length: c_uint,
+}
+
+#[repr(C)]
+pub struct RegisterDescription {
+    pub handle: *mut Register,
+    pub name: *const c_char,
+    pub feature: *const c_char,
+}
+
+pub const NO_REGISTERS: c_int = 0;
+pub const READS_REGISTERS: c_int = 1;
+pub const STORES: c_int = 2;
+
+pub type OnCore = extern "C" fn(PluginId, c_uint);
+pub type OnBlock = extern "C" fn(PluginId, *mut Block);
+pub type OnInstruction = extern "C" fn(c_uint, *mut c_void);
+pub type OnAccess = extern "C" fn(c_uint, u32, u64, *mut c_void);
+pub type OnExit = extern "C" fn(PluginId, *mut c_void);
+
+unsafe extern "C" {
+    pub fn qemu_plugin_register_vcpu_init_cb(id: PluginId, function: OnCore);
+    pub fn qemu_plugin_register_vcpu_tb_trans_cb(id: PluginId, function: OnBlock);
+    pub fn qemu_plugin_register_atexit_cb(id: PluginId, function: OnExit, data: *mut c_void);
+    pub fn qemu_plugin_register_vcpu_insn_exec_cb(
+        instruction: *mut Instruction,
+        function: OnInstruction,
+        flags: c_int,
+        data: *mut c_void,
+    );
+    pub fn qemu_plugin_register_vcpu_mem_cb(
+        instruction: *mut Instruction,
+        function: OnAccess,
+        flags: c_int,
+        kinds: c_int,
+        data: *mut c_void,
+    );
+    pub fn qemu_plugin_tb_n_insns(block: *const Block) -> usize;
+    pub fn qemu_plugin_tb_get_insn(block: *const Block, index: usize) -> *mut Instruction;
+    pub fn qemu_plugin_insn_vaddr(instruction: *const Instruction) -> u64;
+    /// In version 2 it takes the instruction alone and returns a pointer to its bytes; the C calling convention lets
+    /// it be called with more.
+    pub fn qemu_plugin_insn_data(instruction: *const Instruction, buffer: *mut c_void, length: usize) -> usize;
+    pub fn qemu_plugin_mem_size_shift(access: u32) -> c_uint;
+    pub fn qemu_plugin_get_hwaddr(access: u32, address: u64) -> *mut PhysicalAddress;
+    pub fn qemu_plugin_hwaddr_is_io(address: *const PhysicalAddress) -> bool;
+    pub fn qemu_plugin_hwaddr_phys_addr(address: *const PhysicalAddress) -> u64;
+    pub fn qemu_plugin_get_registers() -> *mut Array;
+    pub fn qemu_plugin_read_register(register: *mut Register, bytes: *mut ByteArray) -> c_int;
+    pub fn g_byte_array_new() -> *mut ByteArray;
+    pub fn g_byte_array_set_size(bytes: *mut ByteArray, length: c_uint) -> *mut ByteArray;
+    pub fn g_array_free(array: *mut Array, segment: c_int) -> *mut c_char;
+}

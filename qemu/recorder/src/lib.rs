@@ -1,0 +1,15 @@
+//! A TCG plugin for QEMU that records what the guest writes to chosen pages of physical memory, and the instructions
+//! that concern translation, without a change of what the guest executes.
+//!
+//! Arguments: `ring=FILE` (made anew), `ram=FILE` (the file of the guest's memory), `records=N` (what the ring has room
+//! for), `watch=START-END` (physical, hexadecimal; may be given several times), `all=on` (each store to memory, without
+//! a filter).
+
+mod api;
+mod instructions;
+mod memory;
+mod options;
+mod pages;
+mod recorder;
+mod ring;
+mod state;
