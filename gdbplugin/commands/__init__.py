@@ -21,6 +21,7 @@ from gdbplugin.commands import (
     stress,
     tasks,
     threads,
+    tlb,
     translate,
     writer,
 )
@@ -46,6 +47,7 @@ COMMANDS = tuple(
         stress,
         tasks,
         threads,
+        tlb,
         translate,
         writer,
     )

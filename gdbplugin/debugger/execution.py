@@ -19,7 +19,6 @@ from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.kernel.target import Symbols, Target
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import Machine, MachineError, SelectionError
-from gdbplugin.programs import RECORDING_VARIABLE
 from gdbplugin.render import Style, is_dumb
 
 TYPE_CHECKING = False
@@ -206,6 +205,8 @@ class GdbTarget(Target):
 
     def recording_path(self) -> str:
         """The session's recording, as `Target` says."""
+        from gdbplugin.programs import RECORDING_VARIABLE
+
         path = os.environ.get(RECORDING_VARIABLE)
         return path if path and not current.is_dump() else super().recording_path()
 

@@ -193,6 +193,14 @@ class Reader:
         return {event.sequence: event for event in read_events(self.kernel).events if event.sequence}
 
 
+def note_overwritten(target: Target, written: int, first: int) -> None:
+    """Say that the oldest records of a recording are gone, if they are."""
+    if first:
+        target.diagnostics.add_note(
+            f"the recording has overwritten {first:,} of {written:,} records: what is older is not known"
+        )
+
+
 def place_of(code: CodeMap | None, instruction: int) -> CodePlace | None:
     """Where an instruction comes from: the innermost function that is the program's own, not a library's."""
     places = code.places(instruction) if code is not None else ()
@@ -216,11 +224,7 @@ def read_history(
         raise SelectionError(str(error)) from error
     finally:
         reader.recording.close()
-    if first:
-        target.diagnostics.add_note(
-            f"the recording's ring has overwritten {first:,} of {header.written:,} records: what is older "
-            "is not shown"
-        )
+    note_overwritten(target, header.written, first)
     shown = _SHOWN if n is None else n
     return ChangeHistory(
         subject=subject.name,

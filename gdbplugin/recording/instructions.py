@@ -8,6 +8,35 @@ _SCOPES = {1: "OS", 3: "IS", 7: ""}
 """Suffixes by `CRm`: the outer or inner shareable domain, or this core alone."""
 _BY_ADDRESS = frozenset({1, 3, 5, 7})
 _OF_ALL_ASIDS = frozenset({0, 3, 7})
+_OF_LAST_LEVEL = frozenset({5, 7})
+_LOCAL = 7
+
+
+_CONTROLS = {
+    (0, 2, 0, 0): "TTBR0_EL1",
+    (0, 2, 0, 1): "TTBR1_EL1",
+    (0, 2, 0, 2): "TCR_EL1",
+    (0, 1, 0, 0): "SCTLR_EL1",
+    (0, 10, 2, 0): "MAIR_EL1",
+    (0, 12, 0, 0): "VBAR_EL1",
+}
+"""Registers by `op1`, `CRn`, `CRm` and `op2`."""
+
+
+def register_of(code: int) -> str:
+    """The register that a recorded MSR writes."""
+    fields = (code >> 16 & 7, code >> 12 & 15, code >> 8 & 15, code >> 5 & 7)
+    return _CONTROLS.get(fields, f"MSR ({code:#x})")
+
+
+def completes_stores(code: int) -> bool:
+    """Whether a DSB completes the stores before it: its type is not that of loads alone."""
+    return code >> 8 & 3 != 1
+
+
+def completes_all(code: int) -> bool:
+    """Whether a DSB completes TLB invalidations before it, which one for stores alone does not."""
+    return code >> 8 & 3 == 3
 
 
 class Invalidation:
@@ -17,6 +46,10 @@ class Invalidation:
         self.operation, crm = code >> 5 & 7, code >> 8 & 15
         is_known = not code >> 16 & 7 and crm in _SCOPES and self.operation in _TLBI
         self.name = f"TLBI {_TLBI[self.operation]}{_SCOPES[crm]}" if is_known else f"TLBI ({code:#x})"
+        self.is_broadcast = is_known and crm != _LOCAL
+        """Whether it reaches the TLBs of other cores."""
+        self.is_of_last_level = is_known and self.operation in _OF_LAST_LEVEL
+        """Whether it leaves alone what TLBs hold of tables."""
         self.asid = None if not is_known or self.operation in _OF_ALL_ASIDS else operand >> 48
         """The ASID that it is for; None for all."""
         self.address = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Kinds of records.
 STORE, TLB_INVALIDATE, DATA_BARRIER, INSTRUCTION_BARRIER, SYSTEM_WRITE, EXCEPTION_RETURN = range(1, 7)
 EXCEPTION_ENTRY = 7
-_FRAMES = 9
+FRAMES = 9
 
 _MAGIC = b"tinyrec\x01"
 _HEADER = struct.Struct("<8s12Q")
@@ -154,7 +154,7 @@ class Recording:
         read: dict[int, tuple[int, int]] = {}
         for number, fields in self._all():
             core, size = fields[10], fields[11]
-            if fields[9] == _FRAMES:
+            if fields[9] == FRAMES:
                 frames[core] = _trimmed((*fields[2:6], *fields[7:9]))
                 continue
             if size & _HAS_FRAMES:

@@ -28,6 +28,7 @@ from gdbplugin.commands import (
     stacks,
     stats,
     tasks,
+    tlb,
     translate,
     writer,
 )
@@ -104,6 +105,7 @@ class TinyOS(Connection):
     stacks = _method(stacks.read)
     stats = _method(stats.read)
     tasks = _method(tasks.read)
+    tlb = _method(tlb.read)
     translate = _method(translate.read)
     writer = _method(writer.read)
 

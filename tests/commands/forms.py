@@ -16,7 +16,7 @@ FORMS = {command.word: command.form for command in COMMANDS} | {
 
 
 # They need a recording.
-OF_THE_PAST = ("history", "writer")
+OF_THE_PAST = ("history", "tlb", "writer")
 
 
 def words(*but):

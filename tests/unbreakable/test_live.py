@@ -155,7 +155,9 @@ def test_a_connection_lost_amid_every_command(proxy, kernel_elf, tmp_path, lost_
         assert len(lost) >= len(commands) - 4
     assert lost
     for one in lost:
-        assert "connection" in one["error"] or "there is no target" in one["error"], one
+        # Without a recording some commands need no connection to say so.
+        words = ("connection", "there is no target", "is not recorded")
+        assert any(word in one["error"] for word in words), one
 
 
 def test_ctrl_c_is_told_as_such(guest, kernel_elf, tmp_path):

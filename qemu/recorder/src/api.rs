@@ -1,12 +1,32 @@
-//! The functions of QEMU's plugin interface that are used here (`qemu-plugin.h`, interface versions 2 to 6, QEMU 9.0 to
+//! The functions of QEMU's plugin interface that are used here (`qemu-plugin.h`, interface versions 2 to 7, QEMU 9.0 to
 //! 11), and of GLib, which QEMU contains. They are declared by hand: no distribution packages the header.
 
-use core::ffi::{c_char, c_int, c_uint, c_void};
+use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use core::sync::atomic::{AtomicI32, Ordering};
 
-/// The interface version that this plugin is written for: the oldest one, which newer ones still accept.
+/// The interface version that QEMU is to use, which it reads once the plugin is loaded: the oldest one, for QEMUs that
+/// still accept it; else that of the callbacks without the plugin's ID.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
-pub static qemu_plugin_version: c_int = 2;
+pub static qemu_plugin_version: AtomicI32 = AtomicI32::new(2);
+
+/// From this interface version on, no callback gets the plugin's ID, and each gets the data it was registered with.
+pub const VERSION_OF_CALLBACKS_WITHOUT_ID: c_int = 7;
+
+/// A function that QEMU has since that version.
+const NEW_FUNCTION: &CStr = c"qemu_plugin_set_pc";
+
+/// Called when the plugin is loaded.
+extern "C" fn choose_version() {
+    // SAFETY: only looks for a symbol in all that is loaded.
+    if !unsafe { dlsym(core::ptr::null_mut(), NEW_FUNCTION.as_ptr()) }.is_null() {
+        qemu_plugin_version.store(VERSION_OF_CALLBACKS_WITHOUT_ID, Ordering::Relaxed);
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static ON_LOAD: extern "C" fn() = choose_version;
 
 /// From this interface version on, an instruction's bytes are copied into the caller's buffer.
 pub const VERSION_OF_COPIED_INSTRUCTIONS: c_int = 3;
@@ -44,6 +64,7 @@ pub struct Array {
     pub length: c_uint,
 }
 
+/// The first fields of a register's description; interface version 7 has more.
 #[repr(C)]
 pub struct RegisterDescription {
     pub handle: *mut Register,
@@ -55,16 +76,16 @@ pub const NO_REGISTERS: c_int = 0;
 pub const READS_REGISTERS: c_int = 1;
 pub const STORES: c_int = 2;
 
-pub type OnCore = extern "C" fn(PluginId, c_uint);
-pub type OnBlock = extern "C" fn(PluginId, *mut Block);
+/// A callback of the plugin: its signature depends on the interface version.
+pub type Callback = *const c_void;
 pub type OnInstruction = extern "C" fn(c_uint, *mut c_void);
 pub type OnAccess = extern "C" fn(c_uint, u32, u64, *mut c_void);
-pub type OnExit = extern "C" fn(PluginId, *mut c_void);
 
 unsafe extern "C" {
-    pub fn qemu_plugin_register_vcpu_init_cb(id: PluginId, function: OnCore);
-    pub fn qemu_plugin_register_vcpu_tb_trans_cb(id: PluginId, function: OnBlock);
-    pub fn qemu_plugin_register_atexit_cb(id: PluginId, function: OnExit, data: *mut c_void);
+    /// Before the version of callbacks without the ID it takes no data; the C calling convention lets it be given some.
+    pub fn qemu_plugin_register_vcpu_init_cb(id: PluginId, function: Callback, data: *mut c_void);
+    /// As above.
+    pub fn qemu_plugin_register_vcpu_tb_trans_cb(id: PluginId, function: Callback, data: *mut c_void);
     pub fn qemu_plugin_register_vcpu_insn_exec_cb(
         instruction: *mut Instruction,
         function: OnInstruction,
@@ -90,7 +111,9 @@ unsafe extern "C" {
     pub fn qemu_plugin_hwaddr_phys_addr(address: *const PhysicalAddress) -> u64;
     pub fn qemu_plugin_get_registers() -> *mut Array;
     pub fn qemu_plugin_read_register(register: *mut Register, bytes: *mut ByteArray) -> c_int;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
     pub fn g_byte_array_new() -> *mut ByteArray;
     pub fn g_byte_array_set_size(bytes: *mut ByteArray, length: c_uint) -> *mut ByteArray;
+    pub fn g_array_get_element_size(array: *mut Array) -> c_uint;
     pub fn g_array_free(array: *mut Array, segment: c_int) -> *mut c_char;
 }

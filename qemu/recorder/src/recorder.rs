@@ -100,24 +100,33 @@ fn install(id: PluginId, info: &Info, options: Options) -> Result<(), String> {
         state: Mutex::new(State::new(ring)),
     };
     RECORDER.set(recorder).map_err(|_| "it is loaded twice")?;
+    let has_id = api::qemu_plugin_version.load(Ordering::Relaxed) < api::VERSION_OF_CALLBACKS_WITHOUT_ID;
+    let callbacks: [api::Callback; 2] = if has_id {
+        [on_core_with_id as *const c_void, on_block_with_id as *const c_void]
+    } else {
+        [on_core as *const c_void, on_block as *const c_void]
+    };
     // SAFETY: the functions have the signatures that QEMU calls them with.
     unsafe {
-        api::qemu_plugin_register_vcpu_init_cb(id, on_core);
-        api::qemu_plugin_register_vcpu_tb_trans_cb(id, on_block);
-        api::qemu_plugin_register_atexit_cb(id, on_exit, core::ptr::null_mut());
+        api::qemu_plugin_register_vcpu_init_cb(id, callbacks[0], core::ptr::null_mut());
+        api::qemu_plugin_register_vcpu_tb_trans_cb(id, callbacks[1], core::ptr::null_mut());
     }
     let thread = std::thread::Builder::new().name("recorder".into()).spawn(publish);
     thread.map(drop).map_err(|error| format!("no thread: {error}"))
 }
 
-extern "C" fn on_core(_: PluginId, _: c_uint) {
+extern "C" fn on_core_with_id(_: PluginId, core: c_uint) {
+    on_core(core, core::ptr::null_mut());
+}
+
+extern "C" fn on_block_with_id(_: PluginId, block: *mut Block) {
+    on_block(block, core::ptr::null_mut());
+}
+
+extern "C" fn on_core(_: c_uint, _: *mut c_void) {
     let recorder = recorder();
     recorder.registers.get_or_init(find_registers);
     recorder.find_memory(&mut recorder.locked());
-}
-
-extern "C" fn on_exit(_: PluginId, _: *mut c_void) {
-    recorder().publish_once();
 }
 
 /// Says again and again how far the cores are, and takes requests.
@@ -134,9 +143,9 @@ fn find_registers() -> [usize; GENERAL_REGISTERS] {
     // SAFETY: called in a core's thread; the array is freed, its strings are QEMU's.
     unsafe {
         let all = api::qemu_plugin_get_registers();
-        let entries = (*all).data.cast::<api::RegisterDescription>();
+        let size = api::g_array_get_element_size(all) as usize;
         for index in 0..(*all).length as usize {
-            let entry = &*entries.add(index);
+            let entry = &*(*all).data.byte_add(index * size).cast::<api::RegisterDescription>();
             let name = CStr::from_ptr(entry.name).to_str().unwrap_or("");
             let number = name.strip_prefix('x').and_then(|number| number.parse::<usize>().ok());
             if let Some(place) = number.and_then(|number| found.get_mut(number)) {
@@ -148,7 +157,7 @@ fn find_registers() -> [usize; GENERAL_REGISTERS] {
     found
 }
 
-extern "C" fn on_block(_: PluginId, block: *mut Block) {
+extern "C" fn on_block(block: *mut Block, _: *mut c_void) {
     let recorder = recorder();
     let vectors = recorder.vectors.each_ref().map(|one| one.load(Ordering::Relaxed));
     // SAFETY: the block and its instructions are valid during this call; the functions have the right signatures.
