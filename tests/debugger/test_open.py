@@ -1,5 +1,6 @@
 """`tinyos open`: dumps of QEMU and copies of RAM answer as the live machine, as far as they can."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,12 +25,23 @@ GIVEN = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1", "MAIR_EL1", "ID_AA64M
 FORMATS = ("elf", "kdump", "raw-kdump", "ram", "zst")
 
 
+@contextlib.contextmanager
+def stopped_between_tasks(machine):
+    """Stop a machine while no task runs: a copy of memory does not have what such a task has in registers."""
+    for _ in range(200):
+        with machine.stopped():
+            if machine.json("tasks")["current"] == 0:
+                yield
+                return
+    pytest.fail("a task runs at each of 200 stops")
+
+
 @pytest.fixture(scope="module")
 def dumps(shared_machine, tmp_path_factory):
     """Dumps in all formats of a machine at one stop, what each command said there, and its registers."""
     folder = tmp_path_factory.mktemp("dumps")
     paths = {name: folder / f"machine {name}" for name in FORMATS[:-1]} | {"zst": folder / "machine.zst"}
-    with shared_machine.stopped():
+    with stopped_between_tasks(shared_machine):
         live = {command: shared_machine.json(command) for command in (*BY_MEMORY, *BY_CORES, *BY_REGISTERS)}
         with shared_machine.stopped_target() as target:
             values = {name: target.machine.register(name, 0) for name in GIVEN}
