@@ -128,7 +128,9 @@ class Reader:
         for number, record in self.recording.records(self._wanted(subject)):
             if record.kind == STORE:
                 if self._space_places is not None and record.physical in self._space_places:
-                    spaces.by_root[record.new] = self._space_places.index(record.physical)
+                    space = self._space_places.index(record.physical)
+                    spaces.by_root[record.new] = space
+                    subject.replace_root(space, record.old, record.new)
                 if record.physical == self._event_counter:
                     event = self._events.get(record.new)
                     if event is not None and subject.has_event(event):

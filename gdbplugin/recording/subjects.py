@@ -34,7 +34,8 @@ class Subject:
     """An object in memory: ranges that have its records, ranges of input addresses, or frames.
 
     `objects` are its physical ranges (start, end). `inputs` are the input addresses (start, end) whose
-    translation it is, in the address spaces of `roots` (None: any). `frame` is the physical address of a page
+    translation it is, in the address spaces of `roots` (None: any), which has the number of the space of each
+    root table. `frame` is the physical address of a page
     that descriptors may map.
     """
 
@@ -43,7 +44,7 @@ class Subject:
         name: str,
         objects: Sequence[tuple[int, int]] = (),
         inputs: tuple[int, int] | None = None,
-        roots: frozenset[int] | None = None,
+        roots: dict[int, int] | None = None,
         asids: frozenset[int] | None = None,
         frame: int | None = None,
         stack: int | None = None,
@@ -53,10 +54,17 @@ class Subject:
         self._objects = objects
         self._inputs = inputs
         self._roots = roots
+        self._spaces = frozenset(roots.values()) if roots is not None else frozenset()
         self._asids = asids
         self._frame = frame
         self._stack = stack
         self._without = without
+
+    def replace_root(self, space: int, old: int, new: int) -> None:
+        """The root table of an address space is another one from here on."""
+        if self._roots is not None and space in self._spaces:
+            self._roots.pop(old, None)
+            self._roots[new] = space
 
     @property
     def wants_events(self) -> bool:
@@ -167,7 +175,8 @@ def _of_page(kernel: Kernel, page: int, asid: int | None) -> Subject:
         if not chosen:
             known = ", ".join(str(space.asid) for space in spaces if space.number)
             raise SelectionError(f"no address space with ASID {asid} (known: {known})")
-        roots, asids = frozenset(space.table for space in chosen if space.table), frozenset({asid})
+        roots = {space.table: space.number for space in chosen if space.table is not None}
+        asids = frozenset({asid})
         name += f", ASID {asid}"
     objects = []
     lazy = range_of(kernel, LAZY_PAGES)
