@@ -63,7 +63,7 @@ def test_gauges_are_empty_only_for_nothing_and_full_only_for_all(part, whole, te
         ("src/main.rs", " at src/main.rs:7"),
         ("/home/me/kernel/src/main.rs", " at /home/me/kernel/src/main.rs:7"),
         (
-            "/root/.cargo/registry/src/index.crates.io-1949/aarch64-cpu-10.0.0/src/a.rs",
+            "/home/me/.cargo/registry/src/index.crates.io-1949/aarch64-cpu-10.0.0/src/a.rs",
             " at aarch64-cpu-10.0.0/src/a.rs:7",
         ),
         ("/rustc/29483883/library/core/src/ptr/mod.rs", " at library/core/src/ptr/mod.rs:7"),
