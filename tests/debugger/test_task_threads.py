@@ -80,7 +80,7 @@ def test_a_front_end_gets_the_frames_of_each_thread(shown):
     assert any(file.endswith("main.rs") for file in files)
 
 
-def test_a_tasks_frames_and_memory_are_its_own(shown):
+def test_a_tasks_frames_and_memory_are_its_own(shown, tmp_path):
     machine, session = shown
     tasks = {one["id"]: one for one in machine.json("tasks")["tasks"] if one["state"] != "Ended"}
     inferiors = {one["task"]: one["inferior"] for one in machine.json("threads")["threads"]}
@@ -91,12 +91,12 @@ def test_a_tasks_frames_and_memory_are_its_own(shown):
         session.execute(f"thread {inferior}.1")
         assert int(session.execute("output/x $pc"), 16) == tasks[number]["pc"]
         if number:
-            session.execute(f"dump binary memory {machine.qemu.directory}/page {page:#x} {page + 64:#x}")
+            session.execute(f"dump binary memory {tmp_path}/page {page:#x} {page + 64:#x}")
             walk = machine.json(f"translate {page:#x} --asid {spaces[number]}")
             physical = walk["output"]
             with machine.stopped_target() as target:
                 expected = target.machine.read_physical(physical, 64)
-            assert (machine.qemu.directory / "page").read_bytes() == expected
+            assert (tmp_path / "page").read_bytes() == expected
     session.execute("inferior 1")
 
 
