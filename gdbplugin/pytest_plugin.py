@@ -8,6 +8,7 @@ a test asks for one, and uses only what pytest 7.0 and pluggy 1.0 have.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -31,6 +32,8 @@ _CONSOLE_LINES = 40
 _EVIDENCE_SECONDS = 10.0
 _DUMP = "failure.dump"
 _LONGEST_NAME = 120
+_DIRECTORIES: pytest.StashKey[pytest.TempPathFactory] = pytest.StashKey()
+_OWN_DIRECTORY: pytest.StashKey[Path] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--tinyos-dumps",
         metavar="DIR",
-        help="where a failed test's machines are dumped (else into pytest's cache); `none` for no dumps",
+        help="where a failed test's machines are dumped (else in its tmp_path); `none` for no dumps",
     )
 
 
@@ -97,8 +100,10 @@ class Boot:
 
 
 @pytest.fixture(scope="session")
-def tinyos_kernel(request: pytest.FixtureRequest) -> Path:
+def tinyos_kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kernel's ELF: `--tinyos-kernel`, $TINYOS_KERNEL, or the one built in this checkout."""
+    # Every machine needs a kernel: so a failed test's dump has a place also if the test has no `tmp_path`.
+    request.config.stash[_DIRECTORIES] = tmp_path_factory
     from gdbplugin.session import SessionError
     from gdbplugin.session.kernel_file import default_kernel
 
@@ -225,27 +230,37 @@ def _state(machine: TinyOS) -> Sections:
 
 def _dumped(item: pytest.Item, fixture: str, machine: TinyOS) -> Sections:
     """Keep the dump that was taken with the machine's state; says where it is."""
-    folder = _dump_folder(item.config)
     taken = None if machine.is_attached else machine.qemu.directory / _DUMP
-    if folder is None or taken is None or not taken.is_file():
+    if item.config.getoption("--tinyos-dumps") == "none" or taken is None or not taken.is_file():
         return []
-    name = re.sub(r"[^\w.-]+", "-", f"{item.nodeid}-{fixture}").strip("-")[-_LONGEST_NAME:]
-    place = folder / f"{name}.dump"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        place = _dump_place(item, fixture)
         shutil.move(taken, place)
     except OSError as error:
         return [("dump", f"not written: {error}")]
     return [("dump", f"{place}\nopen it with: tinyos-repl --dump {shlex.quote(str(place))}")]
 
 
-def _dump_folder(config: pytest.Config) -> Path | None:
-    """Where dumps go; None if they are not wanted, or there is no cache to put them into."""
-    named = config.getoption("--tinyos-dumps")
+def _dump_place(item: pytest.Item, fixture: str) -> Path:
+    """A file for a dump that is not there yet: in the folder that was named, else in the test's own one."""
+    named = item.config.getoption("--tinyos-dumps")
     if named is not None:
-        return None if named == "none" else Path(named).absolute()
-    cache = getattr(config, "cache", None)
-    return None if cache is None else Path(cache.mkdir("tinyos-dumps"))
+        folder, name = Path(named).absolute(), f"{item.nodeid}-{fixture}"
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        folder, name = _own_directory(item), fixture
+    stem = re.sub(r"[^\w.-]+", "-", name).strip("-")[-_LONGEST_NAME:]
+    places = (folder / f"{stem}{number}.dump" for number in itertools.chain([""], itertools.count(2)))
+    return next(place for place in places if not place.exists())
+
+
+def _own_directory(item: pytest.Item) -> Path:
+    """The test's `tmp_path`, or a directory like it, made only once."""
+    own: Path | None = getattr(item, "funcargs", {}).get("tmp_path")
+    if own is None and _OWN_DIRECTORY not in item.stash:
+        name = re.sub(r"\W", "_", item.name)[:_LONGEST_NAME]
+        item.stash[_OWN_DIRECTORY] = item.config.stash[_DIRECTORIES].mktemp(name)
+    return own or item.stash[_OWN_DIRECTORY]
 
 
 def _console(machine: TinyOS) -> Sections:

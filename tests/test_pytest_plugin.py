@@ -89,6 +89,27 @@ def test_a_failure_leaves_a_dump_of_its_moment(
         assert session.events(1).events[-1].sequence == newest
 
 
+def test_dumps_go_into_the_directory_of_the_test(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        def test_with_files(shared_tinyos, tmp_path):
+            print(f"files in {tmp_path}")
+            assert not shared_tinyos
+        def test_without(boot_tinyos):
+            assert boot_tinyos() is boot_tinyos()
+    """)
+    result = project.runpytest_inprocess("--basetemp", str(project.path / "files"))
+    result.assert_outcomes(failed=2)
+    (own,) = re.findall("^files in (.*)", result.stdout.str(), re.M)
+    places = [Path(place) for place in re.findall(r"^(/.*\.dump)$", result.stdout.str(), re.M)]
+    assert [str(place.relative_to(project.path / "files")) for place in places] == [
+        "test_with_files0/shared_tinyos.dump",
+        "test_without0/boot_tinyos.dump",
+        "test_without0/boot_tinyos2.dump",
+    ]
+    assert places[0].parent == Path(own)
+    assert all(place.is_file() for place in places)
+
+
 def test_a_machine_that_died_does_not_hide_the_failure(project: pytest.Pytester) -> None:
     project.makepyfile("""
         import os, signal

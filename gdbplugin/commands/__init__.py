@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from gdbplugin.commands import (
+    back,
     backtrace,
     check,
+    checkpoint,
+    checkpoints,
     context,
     dump,
     events,
@@ -16,6 +19,7 @@ from gdbplugin.commands import (
     pressure,
     registers,
     report,
+    rewind,
     stacks,
     stats,
     stress,
@@ -29,8 +33,11 @@ from gdbplugin.commands import (
 COMMANDS = tuple(
     module.COMMAND
     for module in (
+        back,
         backtrace,
         check,
+        checkpoint,
+        checkpoints,
         context,
         dump,
         events,
@@ -42,6 +49,7 @@ COMMANDS = tuple(
         pressure,
         registers,
         report,
+        rewind,
         stacks,
         stats,
         stress,

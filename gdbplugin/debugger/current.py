@@ -166,6 +166,11 @@ def forget() -> None:
     _state.changed(None)
 
 
+def moved() -> None:
+    """The machine is at another moment: it has run, without an event from GDB."""
+    _state.ran(None)
+
+
 def changed_silently() -> None:
     """Called by GDB after a command whose effects it does not track, not even for itself."""
     if is_asking_monitor():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import gdb
 
@@ -209,6 +209,14 @@ class GdbTarget(Target):
 
         path = os.environ.get(RECORDING_VARIABLE)
         return path if path and not current.is_dump() else super().recording_path()
+
+    def travel(self, bring: Callable[[Callable[[str], None]], None]) -> Machine:
+        """Let the machine be brought to another moment, as `Target` says."""
+        from gdbplugin.debugger import travel
+
+        current.machine()
+        travel.travel(bring, self._quiet)
+        return self.machine
 
     def run_test(self, test: KernelTest) -> Any:
         """Make the target run one of the kernel's own tests."""

@@ -196,6 +196,13 @@ def _sections() -> list[tuple[int, int, str]]:
     return [*GdbSymbols().sections()]
 
 
+def _moved() -> None:
+    """The session has brought the machine to another moment."""
+    from gdbplugin.debugger import travel
+
+    travel.moved()
+
+
 def _disassembled(core: str, address: str, word: str) -> str | None:
     """The disassembly of an instruction, as a core sees memory."""
     cores = current.machine().cores
@@ -213,4 +220,5 @@ _QUERIES: dict[str, Callable[..., Any]] = {
     "symbol-name": _symbol_name,
     "sections": _sections,
     "disassembled": _disassembled,
+    "moved": _moved,
 }

@@ -172,6 +172,10 @@ class _Views:
     def _stopped(self, event: Any) -> None:
         """Called by GDB at each stop."""
         del event
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the tasks as they are now, if they are shown."""
         if self._changing or self.live is None:
             return
         try:
@@ -266,6 +270,11 @@ def switch(wanted: bool | None) -> TaskThreads:
     elif wanted is not None:
         _views.stop()
     return TaskThreads(_views.is_on, _views.threads, diagnostics=Diagnostics())
+
+
+def moved() -> None:
+    """Show the tasks as they are now: the machine is at another moment."""
+    _views.refresh()
 
 
 def leaving() -> None:

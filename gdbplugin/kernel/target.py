@@ -172,6 +172,14 @@ class Target:
         """The file of the recording of this machine. Raises `MachineError` if nothing records it."""
         raise MachineError("this target is not recorded: start it with `scripts/run --record`")
 
+    def travel(self, bring: Callable[[Callable[[str], None]], None]) -> Machine:
+        """Let `bring` take the machine to another moment; returns it as it is there.
+
+        `bring` is given a function that shows how far it is.
+        """
+        del bring
+        raise MachineError("a machine goes back only in a debugger or a session")
+
     def run_test(self, test: KernelTest) -> Any:
         """Let the target run one of the kernel's own tests; returns what it changed."""
         raise MachineError(f"the {test.name} can be run only by a debugger")

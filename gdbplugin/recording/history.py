@@ -116,9 +116,9 @@ class Reader:
         self._code: CodeMap | None = target.code
         found = [find_object(self.kernel, name) for name in (MANAGER, SCHEDULER)]
         self._namer = Namer([one for one in found if one is not None], self.kernel.regime)
-        self._events = self._read_events()
+        self.events = self._read_events()
         counter = find_object(self.kernel, MANAGER, "events.recorded")
-        self._event_counter = None if counter is None else counter.address
+        self.event_counter = None if counter is None else counter.address
         spaces = find_object(self.kernel, MANAGER, "context_switcher.spaces")
         self._space_places = None if spaces is None else spaces.elements("table")
 
@@ -131,8 +131,8 @@ class Reader:
                     space = self._space_places.index(record.physical)
                     spaces.by_root[record.new] = space
                     subject.replace_root(space, record.old, record.new)
-                if record.physical == self._event_counter:
-                    event = self._events.get(record.new)
+                if record.physical == self.event_counter:
+                    event = self.events.get(record.new)
                     if event is not None and subject.has_event(event):
                         yield self._change(number, record, spaces, "event", event.kind or "?", event=event)
                 if not subject.has_store(record):
@@ -146,8 +146,8 @@ class Reader:
 
     def _wanted(self, subject: Subject) -> Callable[[Sequence[Any]], object]:
         places = set(self._space_places or ())
-        if self._event_counter is not None and subject.wants_events:
-            places.add(self._event_counter)
+        if self.event_counter is not None and subject.wants_events:
+            places.add(self.event_counter)
 
         def wanted(fields: Sequence[Any]) -> bool:
             kind = fields[9]

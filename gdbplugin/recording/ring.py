@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from gdbplugin.machine import MachineError
@@ -23,18 +24,27 @@ STORE, TLB_INVALIDATE, DATA_BARRIER, INSTRUCTION_BARRIER, SYSTEM_WRITE, EXCEPTIO
 EXCEPTION_ENTRY = 7
 FRAMES = 9
 
-_MAGIC = b"tinyrec\x01"
-_HEADER = struct.Struct("<8s12Q")
+_MAGIC = b"tinyrec\x02"
+_HEADER = struct.Struct("<8s23Q")
 _INSTRUCTIONS = struct.Struct("<8Q")
 _RANGES_OFFSET = _HEADER.size + _INSTRUCTIONS.size
 _RANGE = struct.Struct("<2Q")
 _MOST_RANGES = 100
+_NAME_OFFSET = _RANGES_OFFSET + _MOST_RANGES * _RANGE.size
+_NAME_BYTES = 40
+_MESSAGE_OFFSET, _MESSAGE_BYTES = _NAME_OFFSET + _NAME_BYTES, 256
+_CHECKPOINTS_OFFSET = _MESSAGE_OFFSET + _MESSAGE_BYTES
+_CHECKPOINT = struct.Struct("<5Q40s")
 _RECORD = struct.Struct("<9Q4BI")
 _HAS_FRAMES = 0x80
 # Instructions after which the recorder reads the frames again.
 _RECENT = 256
 _CHUNK_RECORDS = 1 << 14
-_REQUEST_OFFSET, _RANGE_COUNT_OFFSET = 8 * 8, 10 * 8
+_REQUEST_OFFSET, _RANGE_COUNT_OFFSET, _OPERATION_OFFSET, _CANCEL_OFFSET = 8 * 8, 10 * 8, 13 * 8, 15 * 8
+_RANGES, _TAKE_CHECKPOINT, _TRAVEL = range(3)
+_LOOK_SECONDS = 0.002
+_LOOKS = 500
+_PATIENCE_SECONDS = 10.0
 
 
 class RecordingError(MachineError):
@@ -51,7 +61,8 @@ class Record(NamedTuple):
     """
 
     instructions: int
-    """Instructions that the core had executed, this one included."""
+    """Instructions that the core had executed, this one included; those of all cores if the machine can go
+    back."""
     pc: int
     virtual: int
     physical: int
@@ -88,7 +99,7 @@ class Header(NamedTuple):
     capacity: int
     """Records that the ring has room for."""
     written: int
-    """Records since the start."""
+    """Records from the start to the machine's moment."""
     published: int
     """Goes up about every millisecond, as `instructions` and requests are looked at."""
     hash: int
@@ -101,6 +112,38 @@ class Header(NamedTuple):
     cores: int
     unchanged: int
     """Stores to recorded pages that changed nothing: they have no records."""
+    operation: int
+    argument: int
+    cancel: int
+    failed: int
+    known: int
+    """Records of all that has happened: more than `written` while the machine is in the past."""
+    oldest: int
+    """The number of the oldest record that is still there."""
+    difference: int
+    """Instructions at which a replay was not what had been recorded; 0 if it always was."""
+    can_go_back: int
+    checkpoint_count: int
+    is_past: int
+    end: int
+    """Then, the instructions at the latest moment."""
+
+
+class Checkpoint(NamedTuple):
+    """A moment that the machine can go back to."""
+
+    number: int
+    """From 1 on."""
+    written: int
+    """Records up to then."""
+    milliseconds: int
+    """Since the recording began, by the host's clock."""
+    is_automatic: int
+    """1 if nobody asked for it: then it may be dropped for a later one."""
+    instructions: int
+    """How many the machine had executed."""
+    name: str
+    """Its name; empty if it has none."""
 
 
 class Recording:
@@ -137,13 +180,37 @@ class Recording:
 
     @property
     def instructions(self) -> tuple[int, ...]:
-        """The instructions that each core has executed, as last published."""
+        """The instructions that each core has executed, as last published: a millisecond or two ago.
+
+        Of a machine that can go back the first is the number of all.
+        """
         return _INSTRUCTIONS.unpack_from(self._file, _HEADER.size)[: self.header.cores]
+
+    @property
+    def position(self) -> int:
+        """The instructions that the machine, which is stopped, has executed; it can go back."""
+        before = self.header.published
+        for _ in range(_LOOKS):
+            if self.header.published >= before + 2:
+                break
+            time.sleep(_LOOK_SECONDS)
+        return self.instructions[0]
+
+    @property
+    def end(self) -> int:
+        """The instructions at the latest moment that is known."""
+        return self.header.end if self.is_past else self.position
+
+    @property
+    def is_past(self) -> bool:
+        """Whether the machine has gone back, and has not run on since."""
+        return bool(self.header.is_past)
 
     @property
     def first(self) -> int:
         """The number of the oldest record that is still there, from 0."""
-        return max(0, self.header.written - self._capacity)
+        header = self.header
+        return min(header.oldest, header.written)
 
     def records(self, wanted: Callable[[Sequence[Any]], object]) -> Iterator[tuple[int, Record]]:
         """The records that are wanted, oldest first, with their numbers.
@@ -183,14 +250,65 @@ class Recording:
     def watch(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Have physical ranges (start, end) recorded from now on, by whole pages, and no other but tables.
 
-        Raises `RecordingError` if there are too many. The recorder does it within a millisecond or two.
+        Raises `RecordingError` if there are too many.
         """
         if len(ranges) > _MOST_RANGES:
             raise RecordingError(f"{len(ranges)} ranges are more than {_MOST_RANGES}")
         for index, one in enumerate(ranges):
             _RANGE.pack_into(self._file, _RANGES_OFFSET + index * _RANGE.size, *one)
         struct.pack_into("<Q", self._file, _RANGE_COUNT_OFFSET, len(ranges))
-        struct.pack_into("<Q", self._file, _REQUEST_OFFSET, self.header.request + 1)
+        self._request(_RANGES)
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The moments that the machine can go back to, oldest first."""
+        count = self.header.checkpoint_count
+        places = range(_CHECKPOINTS_OFFSET, _CHECKPOINTS_OFFSET + count * _CHECKPOINT.size, _CHECKPOINT.size)
+        found = []
+        for place in places:
+            *numbers, name = _CHECKPOINT.unpack_from(self._file, place)
+            found.append(Checkpoint._make((*numbers, _text(name))))
+        return tuple(found)
+
+    def take_checkpoint(self, name: str) -> None:
+        """Have a checkpoint taken. Raises `RecordingError` with the recorder's reason."""
+        data = name.encode()[: _NAME_BYTES - 1].decode(errors="ignore").encode()
+        self._file[_NAME_OFFSET : _NAME_OFFSET + _NAME_BYTES] = data.ljust(_NAME_BYTES, b"\0")
+        self._request(_TAKE_CHECKPOINT)
+
+    def travel(self, instructions: int, progress: Callable[[], object] = lambda: None) -> None:
+        """Have the machine, which is stopped, brought to where it had executed so many instructions.
+
+        `progress` is called again and again meanwhile; if it raises, the machine stops where it is. Raises
+        `RecordingError` with the recorder's reason.
+        """
+        self._request(_TRAVEL, instructions, progress)
+
+    def _request(
+        self, operation: int, argument: int = 0, progress: Callable[[], object] = lambda: None
+    ) -> None:
+        struct.pack_into("<2Q", self._file, _OPERATION_OFFSET, operation, argument)
+        number = self.header.request + 1
+        struct.pack_into("<Q", self._file, _REQUEST_OFFSET, number)
+        published = since = None
+        while self.header.done < number:
+            time.sleep(_LOOK_SECONDS)
+            if published != (published := self.header.published):
+                since = time.monotonic()
+            elif since is not None and time.monotonic() - since > _PATIENCE_SECONDS:
+                raise RecordingError("the recorder does not answer: has QEMU ended?")
+            try:
+                progress()
+            except BaseException:
+                struct.pack_into("<Q", self._file, _CANCEL_OFFSET, 1)
+                raise
+        if self.header.failed:
+            message = self._file[_MESSAGE_OFFSET : _MESSAGE_OFFSET + _MESSAGE_BYTES]
+            raise RecordingError(_text(message))
+
+
+def _text(data: bytes) -> str:
+    return data.partition(b"\0")[0].decode(errors="replace")
 
 
 def _trimmed(addresses: Sequence[int]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from gdbplugin.repl.repl import Repl, ReplOptions, SessionOptions
 from gdbplugin.session import SessionError, streams
 from gdbplugin.session.console import attach_terminal
 from gdbplugin.session.process import raised_as_exit
-from gdbplugin.session.qemu import DEFAULT_RECORDS, MOST_RECORDS
+from gdbplugin.session.recorder import DEFAULT_RECORDS, MOST_RECORDS
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,12 +78,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--manager", default="", metavar="PATH", help="the static that holds the memory manager")
     add("--image", type=Path, metavar="FILE", help="boot this flat image, with the symbols of the ELF")
     add("--port", type=int, metavar="N", help="the port of QEMU's gdbstub on 127.0.0.1 (0: a free one)")
-    add("--record", action="store_true", help="record the guest, for `history` and `writer`")
+    add("--record", action="store_true", help="record the guest, for `history`, `writer` and `rewind`")
     add(
         "--records",
         type=int,
         metavar="N",
         help=f"room for N records of 80 bytes ({DEFAULT_RECORDS:,}); the oldest are overwritten",
+    )
+    add(
+        "--host-clock",
+        action="store_true",
+        help="with --record: leave the guest the host's clock, and do without `rewind`",
     )
     add("--gdb", action="store_true", help="use GDB's own prompt")
     add(
@@ -109,8 +114,9 @@ def _require_fitting(options: argparse.Namespace) -> None:
         booting = options.image or options.port is not None or options.record
         if getattr(options, name) and booting:
             raise SessionError(f"--{name} boots nothing: leave out --image, --port and --record")
-    if options.records is not None and not options.record:
-        raise SessionError("--records is for a recording: give it with --record")
+    for name, is_given in (("records", options.records is not None), ("host-clock", options.host_clock)):
+        if is_given and not options.record:
+            raise SessionError(f"--{name} is for a recording: give it with --record")
     if options.records is not None and not 1 <= options.records <= MOST_RECORDS:
         raise SessionError(f"--records takes a number from 1 to {MOST_RECORDS:,}")
     if options.gdb and (options.connect or options.dump or options.commands or options.json):
@@ -131,6 +137,7 @@ def _run(options: argparse.Namespace) -> int:
         options.dump,
         options.register,
         (options.records or DEFAULT_RECORDS) if options.record else 0,
+        options.host_clock,
     )
     if options.gdb:
         with session_options.start() as session:

@@ -41,13 +41,14 @@ def run_gdb(session: TinyOS) -> int:
     session.console.close()
     _say(f"console: scripts/run --console {qemu.console_socket}   (its log: {qemu.console_log})")
     _say(f"gdbstub: {qemu.gdb_address}; the kernel is stopped at GDB's prompt: `continue` lets it run")
-    attach = f"target remote {qemu.gdb_address}"
+    commands = [*qemu.gdb_settings, f"target remote {qemu.gdb_address}"]
+    options = [word for command in commands for word in ("-ex", command)]
     with passed_to_child(signal.SIGINT):
         gdb = process.start(
-            [find_gdb(), "--quiet", "-x", str(PLUGIN), "-ex", attach, str(session.kernel.path)],
+            [find_gdb(), "--quiet", "-x", str(PLUGIN), *options, str(session.kernel.path)],
             stdin=None,
             in_foreground=True,
-            environment=gdb_environment(),
+            environment={**gdb_environment(), **qemu.files},
         )
         try:
             return gdb.wait()

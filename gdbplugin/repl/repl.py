@@ -40,7 +40,7 @@ from gdbplugin.session import CommandFailedError, QemuOptions, SessionError, Tin
 from gdbplugin.session.connection import registers_in
 from gdbplugin.session.kernel_file import default_kernel
 from gdbplugin.session.process import find_gdb
-from gdbplugin.session.qemu import DEFAULT_RECORDS
+from gdbplugin.session.recorder import DEFAULT_RECORDS
 from gdbplugin.session.streams import escaped
 
 # Actions that print nothing, or a JSON object of their own.
@@ -75,6 +75,8 @@ class SessionOptions:
     """Registers that the dump lacks, as `NAME=VALUE`."""
     records: int = 0
     """Record the guest, with room for so many records; 0 for no recording."""
+    host_clock: bool = False
+    """With a recording: leave the guest the host's clock. Then it cannot go back."""
 
     def start(self) -> TinyOS:
         """Start a session with GDB attached. Raises a `SessionError`."""
@@ -91,6 +93,7 @@ class SessionOptions:
             gdb_port=self.port,
             record=self.records > 0,
             records=self.records or DEFAULT_RECORDS,
+            host_clock=self.host_clock,
         )
         session = TinyOS.boot(kernel, options=options, manager=self.manager)
         try:

@@ -40,6 +40,7 @@ class RemoteTarget:
     """
 
     ram = None
+    gdb_settings: tuple[str, ...] = ()
     files: Mapping[str, str] = {}
 
     def __init__(self, address: str) -> None:
@@ -273,6 +274,8 @@ class Connection:
             else:
                 self.debugger_complaints = gdb.connect(self.address, timeout).log
                 self.kernel.require_running(gdb)
+                for setting in self._host.gdb_settings:
+                    gdb.execute(setting)
             if self.kernel.manager and self._plugin is not None:
                 gdb.execute(f"set tinyos manager {self.kernel.manager}")
         except BaseException:

@@ -24,11 +24,27 @@ from gdbplugin.session.streams import one_line
 
 CONSOLE, CONSOLE_LOG, QMP, GDB, QEMU_LOG = "console", "console.log", "qmp", "gdb", "qemu.log"
 RAM, ANSWER, RECORDING = "ram", "answer.json", "recording"
+SERIAL, TRAVEL, SNAPSHOTS, CHECKPOINTS = "serial", "travel", "snapshots", "checkpoints"
 FAILURE_DUMP = "failure.dump"
 """The pytest plugin makes it, and moves it away."""
 _MARKER = "lock"
 """The marker file: it proves that a session made the directory, and is locked while that session lives."""
-_NAMES = (CONSOLE, CONSOLE_LOG, QMP, GDB, QEMU_LOG, RAM, ANSWER, RECORDING, FAILURE_DUMP, _MARKER)
+_NAMES = (
+    CONSOLE,
+    CONSOLE_LOG,
+    QMP,
+    GDB,
+    QEMU_LOG,
+    RAM,
+    ANSWER,
+    RECORDING,
+    SERIAL,
+    TRAVEL,
+    SNAPSHOTS,
+    CHECKPOINTS,
+    FAILURE_DUMP,
+    _MARKER,
+)
 """All files that a session makes in its directory; the marker is removed last."""
 _PREFIX = "tinyos-"
 _PATTERN = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]+")

@@ -25,12 +25,14 @@ from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import AddressInUseError, EndedError, SessionError, ToolMissingError
 from gdbplugin.session.process import Pump
 from gdbplugin.session.ram import MappedRam, RamUnavailableError
+from gdbplugin.session.recorder import DEFAULT_RECORDS, Travel, option_value, recorder_arguments
 
 MACHINE_FILE = Path(__file__).with_name("raspi4b.cfg")
 """In a checkout, a link to the file in qemu/."""
-DEFAULT_RECORDS = 1 << 20
-MOST_RECORDS = 1 << 28
-_RECORDER = Path(__file__).resolve().parents[2] / "build" / "recorder.so"
+# Nanoseconds an instruction, as a power of two: about the speed of QEMU without a clock of instructions.
+_RECORD_SHIFT = 3
+# With -icount QEMU 10 hangs at a watchpoint. Without them GDB steps instead.
+_SETTINGS_WITH_ICOUNT = ("set can-use-hw-watchpoints 0",)
 _LOOPBACK = "127.0.0.1"
 _READ_BYTES = 1 << 16
 _START_SECONDS = 20.0
@@ -53,11 +55,25 @@ class QemuOptions:
     """Map the guest's RAM in this process too. `savevm` is faster without: it reads every page of the 2 GiB,
     and in shared RAM even a page that was only read takes up memory."""
     record: bool = False
-    """Record what the guest writes to translation tables and to the kernel's records: see `history`."""
+    """Record what the guest writes to translation tables and to the kernel's records, so that `history` can
+    tell, and keep checkpoints to go back to: see `rewind`. The guest's clock then counts instructions."""
+    host_clock: bool = False
+    """With `record`: leave the guest the host's clock, so that several cores can work at once. Then the
+    machine cannot go back."""
     records: int = DEFAULT_RECORDS
     """Records that the recording has room for, of 80 bytes each; the oldest ones are overwritten."""
     extra: tuple[str, ...] = ()
     """Further arguments, passed unchanged."""
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the machine can go back to what is recorded."""
+        return self.record and not self.host_clock
+
+    @property
+    def shift(self) -> int | None:
+        """`icount_shift`, or the one of a machine that can go back."""
+        return _RECORD_SHIFT if self.goes_back and self.icount_shift is None else self.icount_shift
 
 
 def find_qemu() -> str:
@@ -84,6 +100,8 @@ class Qemu:
         """The gdbstub's address, as GDB's `target remote` takes it."""
         self.console = console
         """This end of the kernel's serial line."""
+        self.gdb_settings: tuple[str, ...] = ()
+        """GDB's settings that this QEMU needs."""
         self.ram = ram
         """The guest's RAM, mapped; None if it is not, for `no_ram_reason`."""
         self.no_ram_reason = no_ram_reason
@@ -112,14 +130,14 @@ class Qemu:
                 except RamUnavailableError as error:
                     no_ram_reason = str(error)
             with contextlib.ExitStack() as inherited_ends:
-                console = inherited_ends.enter_context(_listen_unix(directory / names.CONSOLE))
+                serial = inherited_ends.enter_context(_listen_unix(directory / names.CONSOLE))
                 qmp = inherited_ends.enter_context(_listen_unix(directory / names.QMP))
                 gdb = inherited_ends.enter_context(_listen_gdb(options.gdb_port, directory))
                 gdb_address = _address_of(gdb)
                 ours = resources.enter_context(socket.socket(socket.AF_UNIX))
                 ours.connect(str(directory / names.CONSOLE))
                 log = inherited_ends.enter_context((directory / names.QEMU_LOG).open("wb"))
-                inherited = [console.fileno(), qmp.fileno(), gdb.fileno()]
+                inherited = [serial.fileno(), qmp.fileno(), gdb.fileno()]
                 shared: tuple[str, ...] = ()
                 if ram is not None:
                     inherited_ends.callback(ram.close_descriptor)
@@ -130,16 +148,25 @@ class Qemu:
                         raise SessionError(
                             f"the guest cannot be recorded, as its RAM is not mapped: {no_ram_reason}"
                         )
+                    more = tuple(watched)
+                    if options.goes_back:
+                        travel = _travel(directory, ram.path, serial, inherited_ends)
+                        serial = travel.serial
+                        inherited += [one.fileno() for one in travel.sockets]
+                        shared += travel.machine_arguments()
+                        more += travel.recorder_arguments(starts=not options.paused)
                     recording = directory / names.RECORDING
-                    shared += recorder_arguments(recording, ram.mapped_name, options.records, watched)
+                    shared += recorder_arguments(recording, ram.mapped_name, options.records, more)
                 child = process.start(
-                    [program, *_arguments(options, directory, console, qmp, gdb), *shared],
+                    [program, *_arguments(options, directory, serial, qmp, gdb), *shared],
                     stdout=log,
                     stderr=log,
                     inherited=inherited,
                 )
                 resources.callback(process.end, child)
             qemu = cls(child, directory, gdb_address, ours, resources.pop_all(), ram, no_ram_reason)
+            if options.shift is not None:
+                qemu.gdb_settings = _SETTINGS_WITH_ICOUNT
         try:
             qemu._wait_until_up()
         except BaseException:
@@ -272,46 +299,38 @@ class Qemu:
 
 
 def _arguments(
-    options: QemuOptions, directory: Path, console: socket.socket, qmp: socket.socket, gdb: socket.socket
+    options: QemuOptions, directory: Path, serial: socket.socket, qmp: socket.socket, gdb: socket.socket
 ) -> Iterator[str]:
     yield from ("-nodefaults", "-display", "none", "-readconfig", str(MACHINE_FILE))
     yield from ("-kernel", str(options.kernel))
     log = option_value(directory / names.CONSOLE_LOG)
-    yield from ("-chardev", f"socket,id=console,fd={console.fileno()},server=on,wait=on,logfile={log}")
+    yield from ("-chardev", f"socket,id=console,fd={serial.fileno()},server=on,wait=on,logfile={log}")
     yield from ("-serial", "chardev:console")
     yield from ("-chardev", f"socket,id=qmp,fd={qmp.fileno()},server=on,wait=off")
     # Not -mon, which QEMU 11 warns about.
     yield from ("-qmp", "chardev:qmp")
     yield from ("-chardev", f"socket,id=gdbstub,fd={gdb.fileno()},server=on,wait=off")
     yield from ("-gdb", "chardev:gdbstub")
-    if options.icount_shift is not None:
-        yield from ("-icount", f"shift={options.icount_shift},sleep=off")
-    if options.paused:
+    if options.shift is not None:
+        yield from ("-icount", f"shift={options.shift},sleep=off")
+    if options.paused or options.goes_back:
         yield "-S"
     yield from options.extra
+
+
+def _travel(directory: Path, ram: str, console: socket.socket, until: contextlib.ExitStack) -> Travel:
+    """The sockets of a machine that can go back, which close with `until`."""
+    serial = until.enter_context(_listen_unix(directory / names.SERIAL))
+    line = until.enter_context(socket.socket(socket.AF_UNIX))
+    line.connect(str(directory / names.SERIAL))
+    protocol = until.enter_context(_listen_unix(directory / names.TRAVEL))
+    return Travel(directory, ram, serial, line, console, protocol)
 
 
 def ram_arguments(path: str | os.PathLike[str], size: int) -> tuple[str, ...]:
     """The arguments that make a file of `size` bytes the guest's RAM, which others can map too."""
     backend = f"memory-backend-file,id=ram,size={size},mem-path={option_value(path)},share=on"
     return ("-object", backend, "-machine", "memory-backend=ram")
-
-
-def find_recorder() -> Path:
-    """QEMU's plugin that records the guest: $TINYOS_RECORDER, or the one that scripts/build makes.
-
-    Raises `ToolMissingError`.
-    """
-    path = Path(os.environ.get("TINYOS_RECORDER") or _RECORDER)
-    if not path.is_file():
-        raise ToolMissingError(f"no recorder at {path}: build it with scripts/build, in a checkout")
-    return path
-
-
-def recorder_arguments(recording: Path, ram: str, records: int, watched: Sequence[str]) -> tuple[str, ...]:
-    """The arguments that have the guest recorded into a file. `ram` is its RAM's name in /proc/PID/maps."""
-    given = (f"ring={recording}", f"ram={ram}", f"records={records}", *watched)
-    return ("-plugin", ",".join(option_value(one) for one in (str(find_recorder()), *given)))
 
 
 def _readable(streams: list[socket.socket], seconds: float) -> list[socket.socket]:
@@ -325,11 +344,6 @@ def _received(stream: socket.socket) -> bytes:
         return stream.recv(_READ_BYTES)
     except ConnectionError:
         return b""
-
-
-def option_value(value: str | os.PathLike[str]) -> str:
-    """A value inside one of QEMU's `key=value,...` options, where commas are doubled."""
-    return os.fspath(value).replace(",", ",,")
 
 
 def _listen_unix(path: Path) -> socket.socket:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gdbplugin.aarch64.description import REGISTERS
@@ -157,6 +157,14 @@ class SessionTarget(Target):
         """The session's recording, as `Target` says."""
         return self._reader.recording or super().recording_path()
 
+    def travel(self, bring: Callable[[Callable[[str], None]], None]) -> Machine:
+        """Let the machine be brought to another moment, as `Target` says."""
+        try:
+            bring(lambda _: None)
+        finally:
+            self._reader.moved()
+        return SessionMachine(self._reader.gdb, None)
+
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The instruction `word` at a virtual address as text, by GDB."""
         text: str | None = _query(self._reader.gdb, "disassembled", str(core), hex(address), hex(word))
@@ -201,6 +209,11 @@ class Reader:
             yield SessionTarget(self, self._machine, self._source.selected_core, self._decoded)
         except (MachineError, LayoutError) as error:
             raise ReadFailedError(str(error)) from error
+
+    def moved(self) -> None:
+        """The machine is at another moment: forget what was read here, and let GDB do so."""
+        self._source = None
+        _query(self.gdb, "moved")
 
     def kernel(self, machine: Machine, diagnostics: Diagnostics, decoded: dict[str, Any]) -> Kernel:
         """TinyOS on a machine; raises a `MachineError` if it runs another kernel."""

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gdbplugin.commands import (
+    back,
     backtrace,
     check,
+    checkpoint,
+    checkpoints,
     context,
     events,
     fault,
@@ -25,6 +28,7 @@ from gdbplugin.commands import (
     pressure,
     registers,
     report,
+    rewind,
     stacks,
     stats,
     tasks,
@@ -91,8 +95,11 @@ class TinyOS(Connection):
     iterated. They raise `ReadFailedError` if there is no such object, and the session's other errors.
     """
 
+    back = _method(back.read)
     backtrace = _method(backtrace.read)
     check = _method(check.read)
+    checkpoint = _method(checkpoint.read)
+    checkpoints = _method(checkpoints.read)
     context = _method(context.read)
     events = _method(events.read)
     fault = _method(fault.read)
@@ -102,6 +109,7 @@ class TinyOS(Connection):
     pressure = _method(pressure.read)
     registers = _method(registers.read)
     report = _method(report.read)
+    rewind = _method(rewind.read)
     stacks = _method(stacks.read)
     stats = _method(stats.read)
     tasks = _method(tasks.read)

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from gdbplugin.machine import PhysicalReadError
 from gdbplugin.session import process
-from gdbplugin.session.qemu import find_qemu, option_value, ram_arguments
+from gdbplugin.session.qemu import find_qemu, ram_arguments
+from gdbplugin.session.recorder import option_value
 from tests.aarch64 import stub
 
 _SECONDS = 20.0

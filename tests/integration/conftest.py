@@ -9,7 +9,7 @@ import pytest
 
 from gdbplugin.pytest_plugin import Boot
 from gdbplugin.session import TinyOS
-from gdbplugin.session.qemu import option_value
+from gdbplugin.session.recorder import option_value
 from tests.integration import firmware
 from tests.integration.designs import parsed, told
 

@@ -9,7 +9,8 @@ import pytest
 
 from gdbplugin.session import TinyOS
 from gdbplugin.session.mi import quote
-from gdbplugin.session.qemu import find_qemu, option_value, ram_arguments
+from gdbplugin.session.qemu import find_qemu, ram_arguments
+from gdbplugin.session.recorder import option_value
 
 NAMES = [
     "plain",

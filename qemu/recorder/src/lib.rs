@@ -6,10 +6,15 @@
 //! a filter).
 
 mod api;
+mod checkpoint;
+mod console;
+mod gate;
 mod instructions;
 mod memory;
 mod options;
 mod pages;
+mod protocol;
 mod recorder;
 mod ring;
 mod state;
+mod travel;

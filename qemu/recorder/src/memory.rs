@@ -62,6 +62,26 @@ impl Ram {
     }
 }
 
+impl Ram {
+    /// The bytes of a page, while no core runs; None beyond the memory.
+    pub fn page(&self, number: u64) -> Option<&[u8; PAGE as usize]> {
+        // SAFETY: as in `word`.
+        (number < self.pages()).then(|| unsafe { &*self.place(number) })
+    }
+
+    /// Writes a page, while no core runs, if it is another.
+    pub fn set_page(&self, number: u64, bytes: &[u8; PAGE as usize]) {
+        if self.page(number).is_some_and(|page| page != bytes) {
+            // SAFETY: as in `word`.
+            unsafe { *self.place(number) = *bytes };
+        }
+    }
+
+    fn place(&self, number: u64) -> *mut [u8; PAGE as usize] {
+        (self.start + (number * PAGE) as usize) as *mut _
+    }
+}
+
 const VALID: u64 = 1;
 const TABLE_OR_PAGE: u64 = 2;
 /// Bits 47 to 12 of a descriptor of the 4 KiB granule (DDI 0487, D8.3).

@@ -18,6 +18,26 @@ pub struct Options {
     pub roots: Vec<RootPlaces>,
     /// Whether each store to memory is recorded, also one that changes nothing.
     pub all: bool,
+    /// What going back needs; None, if it is not wanted.
+    pub travel: Option<Travel>,
+}
+
+/// What going back needs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Travel {
+    /// The socket of a machine protocol that nobody else uses.
+    pub protocol: PathBuf,
+    /// The file that the guest's memory is in.
+    pub ram: PathBuf,
+    /// The file for the memory of checkpoints, and for how many pages it has room.
+    pub store: PathBuf,
+    pub pages: usize,
+    /// A connection to the guest's serial line, and a socket that listens for those at the console, as descriptors.
+    pub console: Option<(i32, i32)>,
+    /// The physical address of the serial line's device.
+    pub uart: u64,
+    /// Whether the machine is to run once the first checkpoint is taken.
+    pub starts: bool,
 }
 
 /// The words in which the kernel keeps the root tables of its address spaces: the first, the end, and the bytes from
@@ -45,6 +65,7 @@ impl Options {
             ranges: Vec::new(),
             roots: Vec::new(),
             all: false,
+            travel: None,
         };
         for argument in arguments {
             let argument = argument.as_ref();
@@ -59,6 +80,17 @@ impl Options {
                 }
                 "watch" => found.ranges.push(range(value).ok_or_else(|| wrong("START-END"))?),
                 "roots" => found.roots.push(root_places(value).ok_or_else(|| wrong("START-END/STRIDE"))?),
+                "protocol" => found.travel().protocol = PathBuf::from(value),
+                "memory" => found.travel().ram = PathBuf::from(value),
+                "checkpoints" => found.travel().store = PathBuf::from(value),
+                "pages" => found.travel().pages = value.parse().map_err(|_| wrong("a number"))?,
+                "console" => {
+                    let ends =
+                        value.split_once('-').and_then(|(one, other)| Some((one.parse().ok()?, other.parse().ok()?)));
+                    found.travel().console = Some(ends.ok_or_else(|| wrong("DESCRIPTOR-DESCRIPTOR"))?);
+                }
+                "uart" => found.travel().uart = number(value).ok_or_else(|| wrong("an address"))?,
+                "starts" if value == "on" || value == "off" => found.travel().starts = value == "on",
                 "all" if value == "on" || value == "off" => found.all = value == "on",
                 _ => return Err(format!("there is no argument {argument}")),
             }
@@ -67,6 +99,10 @@ impl Options {
             return Err("ring=FILE or ram=FILE is missing".to_owned());
         }
         Ok(found)
+    }
+
+    fn travel(&mut self) -> &mut Travel {
+        self.travel.get_or_insert_with(Travel::default)
     }
 }
 

@@ -54,6 +54,15 @@ impl Page {
     }
 }
 
+/// What is kept of a page in a checkpoint: not its words, which are those of the memory.
+pub struct Kept {
+    number: u32,
+    is_named: bool,
+    is_root: bool,
+    links: u32,
+    table: Table,
+}
+
 /// What a word was before a change.
 pub struct Change {
     pub old: u64,
@@ -139,6 +148,33 @@ impl Pages {
             }
         }
         Some(Change { old, table: Some(Table { input: table.input_of(index), ..table }) })
+    }
+
+    /// What is to be kept of the pages.
+    pub fn save(&self) -> Vec<Kept> {
+        let known = (0..).zip(&self.pages).filter_map(|(number, page)| Some((number, page.as_deref()?)));
+        let kept = known.map(|(number, &Page { is_named, is_root, links, table, .. })| Kept {
+            number,
+            is_named,
+            is_root,
+            links,
+            table,
+        });
+        kept.collect()
+    }
+
+    /// Makes the pages what they were; the memory is what it was then.
+    pub fn restore(&mut self, kept: &[Kept], filter: &Filter) {
+        for number in 0..self.ram.pages() {
+            if self.known(number).is_some() {
+                self.forget(number, filter);
+            }
+        }
+        for one in kept {
+            let page = self.page(one.number.into());
+            (page.is_named, page.is_root, page.links, page.table) = (one.is_named, one.is_root, one.links, one.table);
+            filter.set(one.number.into(), true);
+        }
     }
 
     fn known(&self, number: u64) -> Option<&Page> {

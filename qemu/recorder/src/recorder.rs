@@ -7,12 +7,14 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use crate::api::{self, Block, ByteArray, Info, PluginId, Register};
+use crate::gate;
 use crate::instructions::{Control, Operation, Recorded, control, recorded};
 use crate::memory::{PAGE, Ram};
 use crate::options::Options;
 use crate::pages::Filter;
-use crate::ring::{EXCEPTION_ENTRY, MOST_CORES, Record, Ring};
-use crate::state::{Moment, Place, State};
+use crate::ring::{EXCEPTION_ENTRY, Header, MOST_CORES, Position, Record, Ring, Wanted};
+use crate::state::{Moment, Place, Saved, State};
+use crate::travel::Traveller;
 
 const PUBLISH: Duration = Duration::from_millis(1);
 const GENERAL_REGISTERS: usize = 31;
@@ -22,8 +24,9 @@ const NO_REGISTER: u8 = 31;
 const VECTORS_BYTES: u64 = 0x800;
 const VECTOR_BYTES: u64 = 0x80;
 const ZERO_BLOCK_BYTES: u64 = 64;
+const WAIT_FOR_INTERRUPT: u32 = 0xd503_207f;
 
-struct Recorder {
+pub struct Recorder {
     options: Options,
     version: c_int,
     vectors: [AtomicU64; MOST_CORES],
@@ -42,18 +45,6 @@ struct Site {
     pc: u64,
     what: Option<Recorded>,
 }
-
-/// The instructions of a core. Only the core's own thread counts, so no atomic operation is needed.
-#[repr(align(64))]
-struct Count(AtomicU64);
-
-impl Count {
-    fn add_one(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    }
-}
-
-static COUNTS: [Count; MOST_CORES] = [const { Count(AtomicU64::new(0)) }; MOST_CORES];
 
 static RECORDER: OnceLock<Recorder> = OnceLock::new();
 
@@ -90,6 +81,9 @@ fn install(id: PluginId, info: &Info, options: Options) -> Result<(), String> {
     }
     let ring = Ring::create(&options.ring, options.records, info.cores as u64);
     let ring = ring.map_err(|error| format!("{}: {error}", options.ring.display()))?;
+    if options.travel.is_some() {
+        gate::count_as_one();
+    }
     let recorder = Recorder {
         options,
         version: info.current_version,
@@ -111,8 +105,11 @@ fn install(id: PluginId, info: &Info, options: Options) -> Result<(), String> {
         api::qemu_plugin_register_vcpu_init_cb(id, callbacks[0], core::ptr::null_mut());
         api::qemu_plugin_register_vcpu_tb_trans_cb(id, callbacks[1], core::ptr::null_mut());
     }
-    let thread = std::thread::Builder::new().name("recorder".into()).spawn(publish);
-    thread.map(drop).map_err(|error| format!("no thread: {error}"))
+    for (name, task) in [("recorder", publish as fn()), ("traveller", travel)] {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(task);
+        thread.map_err(|error| format!("no thread: {error}"))?;
+    }
+    Ok(())
 }
 
 extern "C" fn on_core_with_id(_: PluginId, core: c_uint) {
@@ -127,6 +124,18 @@ extern "C" fn on_core(_: c_uint, _: *mut c_void) {
     let recorder = recorder();
     recorder.registers.get_or_init(find_registers);
     recorder.find_memory(&mut recorder.locked());
+}
+
+/// Has the machine go back, until QEMU ends.
+fn travel() {
+    let recorder = recorder();
+    let Some(options) = &recorder.options.travel else { return };
+    while recorder.ram().is_none() {
+        std::thread::sleep(PUBLISH);
+    }
+    if let Err(problem) = Traveller::run(recorder, options) {
+        eprintln!("recorder: {problem}");
+    }
 }
 
 /// Says again and again how far the cores are, and takes requests.
@@ -165,12 +174,17 @@ extern "C" fn on_block(block: *mut Block, _: *mut c_void) {
         for index in 0..api::qemu_plugin_tb_n_insns(block) {
             let instruction = api::qemu_plugin_tb_get_insn(block, index);
             let pc = api::qemu_plugin_insn_vaddr(instruction);
-            api::qemu_plugin_register_vcpu_insn_exec_cb(instruction, on_any, api::NO_REGISTERS, core::ptr::null_mut());
+            let counts = if index == 0 { gate::on_first } else { gate::on_later };
+            api::qemu_plugin_register_vcpu_insn_exec_cb(instruction, counts, api::NO_REGISTERS, core::ptr::null_mut());
             let is_in = |&base: &u64| base != 0 && pc.wrapping_sub(base) < VECTORS_BYTES;
             if pc.is_multiple_of(VECTOR_BYTES) && vectors.iter().any(is_in) {
                 recorder.record_at(instruction, pc, 0, None);
             }
             let code = recorder.code(instruction);
+            if code == WAIT_FOR_INTERRUPT {
+                let flags = api::NO_REGISTERS;
+                api::qemu_plugin_register_vcpu_insn_exec_cb(instruction, gate::on_wait, flags, core::ptr::null_mut());
+            }
             if let Some(found) = recorded(code) {
                 recorder.record_at(instruction, pc, code, Some(found));
             }
@@ -178,12 +192,6 @@ extern "C" fn on_block(block: *mut Block, _: *mut c_void) {
             api::qemu_plugin_register_vcpu_mem_cb(instruction, on_store, flags, api::STORES, pc as *mut c_void);
         }
     }
-}
-
-/// Counts. Not by an inline operation on a scoreboard: with `-icount` QEMU 10.0 gives cores but the first another's
-/// entry, or memory that is none.
-extern "C" fn on_any(core: c_uint, _: *mut c_void) {
-    COUNTS[core as usize % MOST_CORES].add_one();
 }
 
 extern "C" fn on_store(core: c_uint, access: u32, address: u64, pc: *mut c_void) {
@@ -220,7 +228,8 @@ impl Recorder {
     }
 
     fn moment(&self, core: c_uint, pc: u64) -> Moment {
-        Moment { core: core as usize % MOST_CORES, count: self.count(core), pc }
+        let core = gate::counted(core);
+        Moment { core, count: gate::count(core), pc }
     }
 
     #[cold]
@@ -315,11 +324,6 @@ impl Recorder {
         u32::from_le_bytes(bytes)
     }
 
-    /// Instructions that a core has executed; in a callback, with the one that it is for.
-    fn count(&self, core: c_uint) -> u64 {
-        COUNTS[core as usize % MOST_CORES].0.load(Ordering::Relaxed)
-    }
-
     /// The frame pointer and the link register.
     fn pointers(&self) -> (u64, u64) {
         (self.register(FRAME_POINTER), self.register(LINK))
@@ -357,13 +361,58 @@ impl Recorder {
         let mut state = self.locked();
         self.find_memory(&mut state);
         let header = state.ring.header();
-        for core in 0..MOST_CORES as c_uint {
-            header.instructions[core as usize].store(self.count(core), Ordering::Relaxed);
-        }
-        if let (Some(filter), Some((request, ranges))) = (self.filter.get(), header.requested()) {
-            state.name(&ranges, filter);
-            header.done.store(request, Ordering::Release);
+        show_counts(header);
+        match (self.filter.get(), header.requested()) {
+            (Some(filter), Some((request, Wanted::Ranges(ranges)))) => {
+                state.name(&ranges, filter);
+                header.answer(request, Ok(()));
+            }
+            (_, Some((request, Wanted::Checkpoint(_) | Wanted::Travel(_)))) if self.options.travel.is_none() => {
+                header.answer(request, Err("the machine was not started so that it can go back".to_owned()));
+            }
+            _ => {}
         }
         header.published.fetch_add(1, Ordering::Release);
+    }
+
+    pub fn publish_counts(&self) {
+        show_counts(self.header());
+    }
+
+    pub fn header(&self) -> &'static Header {
+        self.locked().ring.header()
+    }
+
+    pub fn requested(&self) -> Option<(u64, Wanted)> {
+        self.header().requested()
+    }
+
+    pub fn ram(&self) -> Option<Ram> {
+        self.locked().ram()
+    }
+
+    /// What is known now, while no core runs.
+    pub fn save(&self) -> Saved {
+        self.locked().save()
+    }
+
+    /// Makes all as it was, while no core runs; the guest's memory is what it was already.
+    pub fn restore(&self, saved: &Saved, marks: Vec<Position>) {
+        let mut state = self.locked();
+        if let Some(filter) = self.filter.get() {
+            state.restore(saved, marks, filter);
+        }
+        self.vectors.iter().zip(state.vectors()).for_each(|(place, base)| place.store(base, Ordering::Relaxed));
+    }
+
+    /// Forgets what was recorded after the machine's moment.
+    pub fn cut(&self) {
+        self.locked().ring.cut();
+    }
+}
+
+fn show_counts(header: &Header) {
+    for (core, place) in header.instructions.iter().enumerate() {
+        place.store(gate::count(core), Ordering::Relaxed);
     }
 }

@@ -5,8 +5,8 @@ use core::sync::atomic::Ordering;
 use crate::instructions::{Control, control};
 use crate::memory::{Controls, Ram, Root};
 use crate::options::Options;
-use crate::pages::{Filter, Pages};
-use crate::ring::{FRAMES, HAS_FRAMES, MOST_CORES, Record, Ring, STORE};
+use crate::pages::{Filter, Kept, Pages};
+use crate::ring::{FRAMES, HAS_FRAMES, MOST_CORES, Position, Record, Ring, STORE};
 
 /// Return addresses of a record of the kind `FRAMES`.
 const MOST_FRAMES: usize = 6;
@@ -49,9 +49,41 @@ struct Core {
     frames_count: u64,
 }
 
+/// What was known at a checkpoint.
+#[derive(Default)]
+pub struct Saved {
+    pub position: Position,
+    pages: Vec<Kept>,
+    cores: [Core; MOST_CORES],
+    roots: [u64; 2 * MOST_CORES],
+}
+
 impl State {
     pub fn new(ring: Ring) -> State {
         State { ring, memory: None, cores: Default::default(), roots: Default::default() }
+    }
+
+    pub fn save(&self) -> Saved {
+        let pages = self.memory.as_ref().map_or_else(Vec::new, |(_, pages)| pages.save());
+        Saved { position: self.ring.position(), pages, cores: self.cores, roots: self.roots }
+    }
+
+    /// Makes all as it was; the guest's memory is what it was already. `marks` are the later checkpoints.
+    pub fn restore(&mut self, saved: &Saved, marks: Vec<Position>, filter: &Filter) {
+        if let Some((_, pages)) = &mut self.memory {
+            pages.restore(&saved.pages, filter);
+        }
+        (self.cores, self.roots) = (saved.cores, saved.roots);
+        self.ring.go_back(&saved.position, marks);
+    }
+
+    /// The vectors of each core.
+    pub fn vectors(&self) -> [u64; MOST_CORES] {
+        self.cores.map(|core| core.vectors)
+    }
+
+    pub fn ram(&self) -> Option<Ram> {
+        self.memory.as_ref().map(|&(ram, _)| ram)
     }
 
     /// Whether the guest's memory is known.

@@ -1,0 +1,165 @@
+//! Counts the instructions of each core, and holds the guest before the first block of instructions that begins at a
+//! count or after it.
+
+use core::ffi::{c_uint, c_void};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::ring::MOST_CORES;
+
+const NEVER: u64 = u64::MAX;
+
+/// The instructions of a core. Only the core's own thread counts, so no atomic operation is needed.
+#[repr(align(64))]
+struct Count(AtomicU64);
+
+static COUNTS: [Count; MOST_CORES] = [const { Count(AtomicU64::new(0)) }; MOST_CORES];
+
+/// Whether one thread executes all cores, as with `-icount`: then the first count is that of all. QEMU 10.0 does not say
+/// then which core executes a block, but which one has translated it.
+static IS_ONE: AtomicBool = AtomicBool::new(false);
+/// The last WFI's count.
+static WAIT: AtomicU64 = AtomicU64::new(NEVER);
+static GOAL: AtomicU64 = AtomicU64::new(NEVER);
+
+/// The count at which the guest is held, with the instruction that it is about to execute.
+static HELD: Mutex<Option<u64>> = Mutex::new(None);
+static CHANGED: Condvar = Condvar::new();
+
+/// Has all instructions counted as one core's, so that the guest can be held.
+pub fn count_as_one() {
+    IS_ONE.store(true, Ordering::Relaxed);
+}
+
+/// Instructions that a core has executed, if they are counted as its own; in a callback, with the one that it is for.
+pub fn count(core: usize) -> u64 {
+    COUNTS[core].0.load(Ordering::Relaxed)
+}
+
+/// Instructions that the guest has executed, if they are counted as one core's.
+pub fn position() -> u64 {
+    count(0)
+}
+
+/// Sets the position, while no core runs.
+pub fn set_position(position: u64) {
+    COUNTS[0].0.store(position, Ordering::Relaxed);
+    WAIT.store(NEVER, Ordering::Relaxed);
+}
+
+/// Whether the last instruction was a WFI: then the guest may wait for an interrupt.
+pub fn is_waiting() -> bool {
+    position() == WAIT.load(Ordering::Relaxed)
+}
+
+/// The core as which one counts.
+pub fn counted(core: c_uint) -> usize {
+    if IS_ONE.load(Ordering::Relaxed) { 0 } else { core as usize % MOST_CORES }
+}
+
+/// Called before each instruction but a block's first one. Not an inline operation on a scoreboard: with `-icount` QEMU
+/// 10.0 gives cores but the first another's entry, or memory that is none.
+pub extern "C" fn on_later(core: c_uint, _: *mut c_void) {
+    add_one(core);
+}
+
+/// Called before a block's first instruction.
+pub extern "C" fn on_first(core: c_uint, _: *mut c_void) {
+    let count = add_one(core);
+    if count >= GOAL.load(Ordering::Relaxed) {
+        hold(count);
+    }
+}
+
+/// Called before a WFI, after it is counted.
+pub extern "C" fn on_wait(_: c_uint, _: *mut c_void) {
+    WAIT.store(position(), Ordering::Relaxed);
+}
+
+fn add_one(core: c_uint) -> u64 {
+    let place = &COUNTS[counted(core)].0;
+    let count = place.load(Ordering::Relaxed).wrapping_add(1);
+    place.store(count, Ordering::Relaxed);
+    count
+}
+
+fn held() -> MutexGuard<'static, Option<u64>> {
+    HELD.lock().expect("a panic ends QEMU")
+}
+
+#[cold]
+fn hold(count: u64) {
+    let mut held = held();
+    while GOAL.load(Ordering::Relaxed) <= count {
+        *held = Some(count);
+        CHANGED.notify_all();
+        held = CHANGED.wait(held).expect("a panic ends QEMU");
+    }
+    *held = None;
+}
+
+/// Holds the guest before the first block that begins with its instruction `goal` or a later one.
+pub fn set_goal(goal: u64) {
+    let _held = held();
+    GOAL.store(goal, Ordering::Relaxed);
+    CHANGED.notify_all();
+}
+
+/// Holds the guest before its next block.
+pub fn close() {
+    set_goal(0);
+}
+
+/// Holds the guest no longer.
+pub fn open() {
+    set_goal(NEVER);
+}
+
+/// Where the guest is held now.
+pub fn arrived() -> Option<u64> {
+    *held()
+}
+
+/// Waits until the guest is held; None if it is not after `time`.
+pub fn wait(time: Duration) -> Option<u64> {
+    let end = Instant::now() + time;
+    let mut held = held();
+    while held.is_none() {
+        let left = end.checked_duration_since(Instant::now())?;
+        held = CHANGED.wait_timeout(held, left).expect("a panic ends QEMU").0;
+    }
+    *held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guest_is_held_at_a_goal_until_the_gate_opens() {
+        set_goal(1000);
+        count_as_one();
+        let runs = std::thread::spawn(|| {
+            for block in 0..100 {
+                on_first(block % 4, core::ptr::null_mut());
+                for _ in 0..29 {
+                    on_later(block % 4, core::ptr::null_mut());
+                }
+            }
+            on_wait(3, core::ptr::null_mut());
+        });
+        // The first block that begins with instruction 1000 or a later one is that of 1021.
+        assert_eq!(wait(Duration::from_secs(10)), Some(34 * 30 + 1));
+        set_goal(2000);
+        while arrived() != Some(67 * 30 + 1) {
+            std::thread::yield_now();
+        }
+        assert!(!is_waiting());
+        open();
+        runs.join().unwrap();
+        assert_eq!((position(), count(3), arrived(), is_waiting()), (3000, 0, None, true));
+        set_position(3000);
+        assert!(!is_waiting());
+    }
+}
