@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
-from gdbplugin.dump.core_file import DumpError
-from gdbplugin.dump.foreign import difference_from, open_dump
-from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.kernel.diff import compare
 from gdbplugin.kernel.diff_rows import KINDS as KINDS_OF_OBJECTS
@@ -58,7 +54,8 @@ def read_difference(
     first = moment_of(target, LAST_STOP if before is None else before)
     second = moment_of(target, NOW if after is None else after)
     found = compare(first, second, kinds or KINDS_OF_OBJECTS)
-    return replace(found, limit=limit, diagnostics=found.diagnostics)
+    target.diagnostics.merge(found.diagnostics)
+    return replace(found, limit=limit, diagnostics=target.diagnostics)
 
 
 def moment_of(target: Target, given: str | os.PathLike[str] | Moment) -> Moment:
@@ -93,6 +90,13 @@ def _read_stop(target: Target, word: str) -> Moment:
 
 def _read_dump(target: Target, word: str) -> Moment:
     """A dump of the kernel whose program is loaded. The file is closed again."""
+    # Not at the top: most moments are no dumps.
+    from pathlib import Path
+
+    from gdbplugin.dump.core_file import DumpError
+    from gdbplugin.dump.foreign import difference_from, open_dump
+    from gdbplugin.dump.machine import DumpMachine
+
     path = Path(word).expanduser()
     program = target.program()
     try:

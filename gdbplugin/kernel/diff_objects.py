@@ -103,7 +103,7 @@ def _explain_task(
 ) -> Explanation:
     own = replay.of_task.get(number, [])
     was_alive, is_alive = bool(before and before.is_alive), bool(after and after.is_alive)
-    if field == "state" and was_alive != is_alive:
+    if field == "state" and (own or before is None or was_alive != is_alive):
         led_to_life = bool(own) and own[-1].kind == "TaskStarted"
         return wanted("alive" if led_to_life else "Ended", numbered(own), "alive" if is_alive else "Ended")
     if field == "end_reason" and own:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gdbplugin.kernel.diagnostics import Diagnostics, Finding
 from gdbplugin.kernel.events import Event, Events, event_names, has_events, read_events
-from gdbplugin.kernel.interface import Clock, read_clock
+from gdbplugin.kernel.interface import PROGRAMS, TASK_PAGE, Clock, read_clock, read_memory_map
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, KernelNotReadyError
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
 from gdbplugin.kernel.pressure import (
@@ -44,7 +44,8 @@ class Moment:
 
     `maps` has the mappings of each address space by its number, and the kernel's own half as `KERNEL_HALF`.
     `regime` translates them. `changing` says that the kernel was stopped in the middle of a change: its
-    records need not agree.
+    records need not agree. `task_ranges` are the addresses of what a task has mapped from its start: its
+    program and its own page; empty if the kernel does not say.
     """
 
     label: str
@@ -58,6 +59,7 @@ class Moment:
     counters: dict[str, int | None]
     maps: dict[int, SpaceMap]
     regime: TranslationRegime | None
+    task_ranges: tuple[tuple[int, int], ...]
     events: Events
     has_events: bool
     names: dict[str, dict[int, str]]
@@ -113,6 +115,9 @@ def _read(kernel: Kernel, label: str) -> Moment:
         counters={**asdict(read_statistics(kernel)), **read_other_counters(kernel)},
         maps=maps,
         regime=kernel.regime,
+        task_ranges=tuple(
+            (one.start, one.end) for one in read_memory_map(kernel) if one.kind in (PROGRAMS, TASK_PAGE)
+        ),
         events=read_events(kernel) if records else Events(None, ()),
         has_events=records,
         names=event_names(kernel),

@@ -262,7 +262,9 @@ class Replay:
         tasks = self.of_task.get(space)
         if not tasks:
             return self._moved_mapping(space, address)
-        is_mapped = None if tasks[-1].kind == "TaskStarted" else False
+        ranges = self.after.task_ranges
+        may_be = not ranges or any(start <= address < end for start, end in ranges)
+        is_mapped = None if may_be and tasks[-1].kind == "TaskStarted" else False
         return MappedState(is_mapped, None, None, numbered(tasks))
 
     def _moved_mapping(self, space: int, address: int) -> MappedState:
