@@ -318,3 +318,8 @@ OPERATIONS = (
     *("start", "end", "grow", "shrink", "reserve", "release", "discard", "touch", "fold", "move"),
     *("move_table", "press", "resize", "run", "age"),
 )
+
+
+def of(found, kind, field=None):
+    """The rows of a difference about a kind of object, and a field if one is given."""
+    return [row for row in found.rows if row.kind == kind and field in (None, row.field)]

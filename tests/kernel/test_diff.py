@@ -11,7 +11,7 @@ from gdbplugin.kernel.diff_rows import KINDS
 from gdbplugin.kernel.events import Events
 from gdbplugin.records import replace
 from tests.commands.forms import json_of, text_of
-from tests.kernel.moments import CAPACITY, OPERATIONS, PAGE, Model
+from tests.kernel.moments import CAPACITY, OPERATIONS, PAGE, Model, of
 from tests.kernel.synthetic import LAZY_BASE, READ_ONLY, READ_WRITE
 from tests.schemas.validation import validate
 
@@ -29,10 +29,6 @@ def played(steps, model=None):
     for step in steps:
         model.do(*step)
     return model
-
-
-def of(found, kind, field=None):
-    return [row for row in found.rows if row.kind == kind and field in (None, row.field)]
 
 
 @given(first=HISTORIES)
