@@ -141,6 +141,7 @@ class History:
         self._earlier.update(self._current)
         self._current.clear()
         self._has_moment = False
+        self.keep_most(self._most)
 
     def clear(self) -> None:
         """Forget everything, because the machine or the program is another one."""
