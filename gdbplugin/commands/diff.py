@@ -194,13 +194,18 @@ def offered_moments(target: Target) -> list[str]:
 
 
 ARGUMENTS = (
-    Argument("A", "the first moment: now, $tinyos_stop(-1), or the file of a dump", "file"),
-    Argument("B", "the second moment; without it, now", "file"),
+    Argument(
+        "A",
+        "the first moment: now, $tinyos_stop(-1), or the file of a dump",
+        "file",
+        complete=offered_moments,
+    ),
+    Argument("B", "the second moment; without it, now", "file", complete=offered_moments),
 )
 OPTIONS = (
     Option(
         "--kind",
-        "only this kind of objects; can be given several times",
+        "only this kind; repeatable",
         "text",
         choices=("stacks", "lazy", "mappings", "pressure", "spaces", "tasks", "frames", "counters"),
         repeated=True,
