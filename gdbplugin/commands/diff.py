@@ -140,15 +140,17 @@ def _value(value: int | str | bool | None, field: str, when: When, style: Style)
         return style.address(value)
     if field in _SIZES:
         return style.size(value)
-    return _time(value, when, style) if field.endswith("_time") else style.count(value)
+    if field.endswith("_time"):
+        return _time(value, field == "wake_time", when, style)
+    return style.count(value)
 
 
-def _time(value: int, when: When, style: Style) -> str:
-    """A count of the timer: how long before or after the moment it was."""
+def _time(value: int, may_come: bool, when: When, style: Style) -> str:
+    """A count of the timer: how long before its moment it was, or how long after it if it may come."""
     now = when.time.now
     if not value or now is None:
         return style.count(value)
-    if value > now:
+    if may_come and value > now:
         return "never" if value >= _NEVER else f"in {style.duration(when.time.seconds(value - now))}"
     return f"{style.duration(when.time.ago(value))} ago"
 

@@ -19,7 +19,7 @@ from gdbplugin.kernel.diff_objects import (
     task_rows,
 )
 from gdbplugin.kernel.diff_pages import lazy_changes, mapping_changes
-from gdbplugin.kernel.diff_rows import KINDS, Difference, Explanation, Row, When, joined
+from gdbplugin.kernel.diff_rows import KINDS, Difference, Explanation, Row, When, in_words, joined
 from gdbplugin.kernel.kernel import CHANGING, LOCKED
 from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.replay import Replay
@@ -124,8 +124,7 @@ def _judged(row: Row, explanation: Explanation, diagnostics: Diagnostics | None)
         return row
     if explanation.expected is not None:
         place = f" {row.start:#x}..{row.end:#x}" if row.start is not None and row.end is not None else ""
-        found = "nothing" if row.after is None else f"{row.after}"
-        was = "nothing" if row.before is None else f"{row.before}"
+        found, was = in_words(row.after, row.field), in_words(row.before, row.field)
         if row.frames_after and row.frames_before != row.frames_after:
             found += f" (frame {row.frames_after[0]:#x})"
             was += f" (frame {row.frames_before[0]:#x})" if row.frames_before else ""

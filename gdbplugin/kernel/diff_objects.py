@@ -75,7 +75,7 @@ def _explain_stack(
         return wanted(state.is_active, state.events, is_active)
     if field == "current_size":
         found = state.pages * PAGE_BYTES if state.is_exact else now
-        return wanted(found, state.events, now)
+        return wanted(found, state.events, now, field)
     if field in _PLACE_OF_STACK:
         starts = [event for event in replay.of_kind["TaskStarted"] if event.second == number]
         explanation = wanted(state.owner if field == "owner" else now, numbered(starts), now)
@@ -155,7 +155,7 @@ def _explain_space(
         if own or before is None or now is None:
             # Where the space began or ended, that is said once, by `is_active`.
             return Explanation((*numbered(own), *moves), bool(own))
-        return wanted(None if moved is None else hex(moved), moves, hex(now))
+        return wanted(moved, moves, now, field)
     if field in ("asid", "generation"):
         return Explanation(numbered([*own, *replay.of_kind["AsidRollover"]]))
     return COUNTS

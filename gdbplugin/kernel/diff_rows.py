@@ -176,12 +176,22 @@ COUNTS = Explanation()
 """The explanation of a value that only counts."""
 
 
-def wanted(value: Any, events: Sequence[int], found: Any) -> Explanation:
-    """The explanation of a state that events lead to, by the value that they predict."""
+def in_words(value: Any, field: str) -> str:
+    """A value of a field in a finding: addresses and sizes in hexadecimal."""
+    if value is None:
+        return "nothing"
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:#x}" if is_number and field.endswith(("_address", "_size", "table")) else f"{value}"
+
+
+def wanted(value: Any, events: Sequence[int], found: Any, field: str = "") -> Explanation:
+    """The explanation of a state that events lead to, by the value of the field that they predict."""
     numbers = tuple(events)
     if not numbers:
         return Explanation(numbers, True, "no change, as no event is about it")
-    return Explanation(numbers, True, None if value == found else f"{value}, as its events say")
+    return Explanation(
+        numbers, True, None if value == found else f"{in_words(value, field)}, as its events say"
+    )
 
 
 class Change(NamedTuple):

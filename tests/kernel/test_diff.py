@@ -264,7 +264,7 @@ def test_a_page_more_than_the_event_says_is_its_own_row():
     assert (unexplained.explained, unexplained.size) == (False, PAGE)
     assert (explained.explained, explained.size) == (True, 15 * PAGE)
     assert [str(finding) for finding in found.findings] == [
-        "stack 1: current_size: expected 65536, as its events say; found 69632, before 4096",
+        "stack 1: current_size: expected 0x10000, as its events say; found 0x11000, before 0x1000",
         f"space 1 {unexplained.start:#x}..{unexplained.end:#x}: mapping: expected no change, as no event is "
         f"about it; found rw- at EL0 (frame {unexplained.frames_after[0]:#x}), before nothing",
     ]
