@@ -54,7 +54,8 @@ def _of_page(
     frame, frame_after = (None if row is None else row[1] or None for row in (old, new))
     owner = new[4] if new is not None else old[4] if old is not None else None
     space = (after if new is not None else before).spaces.of(owner)
-    place = ("lazy", f"lazy pages of task {owner}", owner, space.asid if space else None)
+    name = "lazy pages" if owner is None else f"lazy pages of task {owner}"
+    place = ("lazy", name, owner, space.asid if space else None)
     explanation = _state_explanation(expected, state_after, frame_after)
     if state != state_after:
         yield Change(

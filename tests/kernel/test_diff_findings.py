@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from gdbplugin.aarch64.tables import Leaf, Malformed
 from gdbplugin.kernel.diff import compare
-from gdbplugin.kernel.moment import KERNEL_HALF
+from gdbplugin.kernel.moment import KERNEL_HALF, read_moment
 from gdbplugin.kernel.spaces import SpaceMap
 from gdbplugin.records import replace
+from tests.commands.forms import json_of, text_of
 from tests.kernel.moments import PAGE, Model, of
+from tests.kernel.other_designs import put, small_world
 from tests.kernel.synthetic import LAZY_BASE, READ_WRITE, STACK_BASE
+from tests.schemas.validation import validate
 
 SECOND_STACK = {"base": STACK_BASE + 0x40_0000, "size": 0, "growths": 0}
 
@@ -166,3 +169,16 @@ def test_a_level_other_than_its_last_event_says_is_a_finding():
     assert said(found_after(with_page(), press_and_change)) == [
         "pressure: level: expected High, as its events say; found Critical, before Low"
     ]
+
+
+def test_another_kernel_of_the_design_is_compared_without_events():
+    before, after = small_world(), small_world()
+    put(after, {"stack_manager": {"stacks": [{}, {"growth_count": 8, "current_size": 0x3000}]}})
+    found = compare(read_moment(before.kernel(), "a"), read_moment(after.kernel(), "b"))
+    assert found.findings == []
+    assert found.notes[0] == "this kernel records no events: a change without an event is not a finding"
+    assert ("stack 7", "current_size", 0x2000, 0x3000) in [
+        (row.object, row.field, row.before, row.after) for row in found
+    ]
+    assert "8 KiB" in text_of("diff", found)
+    validate(json_of("diff", found))
