@@ -131,6 +131,11 @@ def test_the_stops_that_were_kept_are_offered():
     target = stopped_world()
     history = target.required_kernel().history
     assert diff.offered_moments(target) == ["now"]
+    history.keep_most(2)
+    history.keep_moment(moment(World()))
+    history.keep_moment(moment(World()))
+    history.ran()
+    assert diff.offered_moments(target) == ["now", "$tinyos_stop(-1)"]
     for _ in range(3):
         history.ran()
         history.keep_moment(moment(World()))
