@@ -6,7 +6,7 @@ A moment is decoded data alone: it stays as it is while the machine runs on, and
 from __future__ import annotations
 
 from gdbplugin.kernel.diagnostics import Diagnostics, Finding
-from gdbplugin.kernel.events import Event, Events, event_names, has_events, read_events
+from gdbplugin.kernel.events import Events, event_names, has_events, read_events
 from gdbplugin.kernel.interface import PROGRAMS, TASK_PAGE, Clock, read_clock, read_memory_map
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel, KernelNotReadyError
 from gdbplugin.kernel.lazy import LazyPages, read_lazy_pages
@@ -72,10 +72,6 @@ class Moment:
     def recorded(self) -> int:
         """How many events there were since boot."""
         return self.events.recorded or 0
-
-    def event(self, sequence: int) -> Event | None:
-        """The event with a number; None if the ring no longer has it."""
-        return next((event for event in self.events.events if event.sequence == sequence), None)
 
 
 def read_moment(kernel: Kernel, label: str) -> Moment:

@@ -200,7 +200,7 @@ def test_a_change_without_an_event_is_a_finding(break_, first, chance):
 @pytest.mark.parametrize("break_", BREAKS)
 @given(first=HISTORIES, second=HISTORIES, chance=st.integers(0, 1000))
 @settings(max_examples=60, deadline=None)
-def test_a_change_amid_others_is_a_finding_where_it_shows(break_, first, second, chance):
+def test_a_false_change_among_true_ones_is_a_finding(break_, first, second, chance):
     """After a true history: the broken value differs from what the events say, and from what it was."""
     before = played(first)
     after = played(second, before.copy())
