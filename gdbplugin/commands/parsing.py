@@ -185,7 +185,9 @@ def complete(
     if parameter is not None and parameter.kind in ("address", "range") and not typed.startswith("-"):
         return EXPRESSION
     if parameter is not None and parameter.kind == "file" and not typed.startswith("-"):
-        return FILE
+        # Where a file may have another name too, that is offered once it is begun.
+        named = values(parameter) if typed and parameter.complete is not None else ()
+        return [value for value in named if value.startswith(typed)] or FILE
     if parameter is not None:
         offered = [*offered, *values(parameter)]
     name, equals, start = typed.partition("=")

@@ -257,9 +257,14 @@ def kernel(diagnostics: Diagnostics) -> Kernel:
 def program() -> tuple[ElfImage, Layout] | None:
     """The loaded program, if it is TinyOS, and its layout; whether anything runs it is not asked."""
     try:
-        return _image(), _layout()
+        return required_program()
     except (MachineError, LayoutError):
         return None
+
+
+def required_program() -> tuple[ElfImage, Layout]:
+    """The loaded program and its layout; raises a `MachineError` or `LayoutError` if it is not TinyOS."""
+    return _image(), _layout()
 
 
 def choose_again() -> None:

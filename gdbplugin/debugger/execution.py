@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from gdbplugin.dump.task_cores import TaskThreads
     from gdbplugin.kernel.kernel_test import KernelTest
     from gdbplugin.layout.code import CodeMap
+    from gdbplugin.layout.elf import ElfImage
+    from gdbplugin.layout.types import Layout
 
 # The width of the widest view.
 _WIDEST = Style().width
@@ -170,6 +172,18 @@ class GdbTarget(Target):
             return layout.call_frames()
         except (LayoutError, layout.WrongProgramError):
             return None  # `code` notes it.
+
+    @property
+    def how_to_keep_stops(self) -> str:
+        """What keeps stops in GDB, and why it did not if it is on."""
+        from gdbplugin.debugger import stops
+
+        return stops.advice()
+
+    def program(self) -> tuple[ElfImage, Layout]:
+        """The program that GDB has loaded, as `Target` says."""
+        layout.add_packages()  # A dump may be compressed.
+        return current.required_program()
 
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The disassembly of the instruction `word` at a virtual address."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
 
-_NAMES = ("color", "limit", "unicode", "width", "manager")
+_NAMES = ("color", "limit", "unicode", "width", "keep-stops", "manager")
 
 
 def _refuse(argument: str) -> None:
@@ -120,6 +120,33 @@ class _Width(_Number):
     show_doc = "Show the width of what the tinyos commands write."
 
 
+class _KeepStops(gdb.Parameter):
+    """At each stop, everything that `tinyos diff` compares is read and kept: `$tinyos_stop(-1)` is the last.
+
+    0: nothing is read at a stop, and only `tinyos diff` itself keeps the stop at which it is used. A number
+    also keeps the present stop.
+    """
+
+    name = "keep-stops"
+    set_doc = "Set how many of the last stops are kept, for tinyos diff."
+    show_doc = "Show how many of the last stops are kept, for tinyos diff."
+
+    def __init__(self) -> None:
+        super().__init__("tinyos keep-stops", gdb.COMMAND_DATA, gdb.PARAM_ZUINTEGER)
+        self.value = 0
+
+    def get_set_string(self) -> str:
+        """Called by GDB after the setting was changed."""
+        from gdbplugin.debugger import stops
+
+        stops.keep(int(str(self.value)))
+        return ""
+
+    def get_show_string(self, value: str) -> str:
+        """Called by GDB: the text of `show`."""
+        return f"{_subject(self.show_doc)}: {value}."
+
+
 _AUTO = "auto"
 _chosen = ""
 
@@ -211,5 +238,6 @@ class _ShowManager(gdb.Command):
 
 def register() -> None:
     """Register the prefixes, then the settings below them."""
-    for kind in (_SetPrefix, _ShowPrefix, _Unicode, _Color, _Limit, _Width, _SetManager, _ShowManager):
+    kinds = (_SetPrefix, _ShowPrefix, _Unicode, _Color, _Limit, _Width, _KeepStops, _SetManager, _ShowManager)
+    for kind in kinds:
         kind()

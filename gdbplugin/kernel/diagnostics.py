@@ -132,16 +132,23 @@ class History:
     def __init__(self) -> None:
         self._current: dict[str, Any] = {}
         self._earlier: dict[str, Any] = {}
+        self._moments: list[Any] = []
+        self._has_moment = False
+        self._most = 1
 
     def ran(self) -> None:
         """The machine ran: the values of this stop become those of an earlier one."""
         self._earlier.update(self._current)
         self._current.clear()
+        self._has_moment = False
+        self.keep_most(self._most)
 
     def clear(self) -> None:
         """Forget everything, because the machine or the program is another one."""
         self._current.clear()
         self._earlier.clear()
+        self._moments.clear()
+        self._has_moment = False
 
     def keep(self, name: str, value: Any) -> None:
         """Remember a value of this stop."""
@@ -150,3 +157,21 @@ class History:
     def earlier(self, name: str) -> Any | None:
         """The last value of that name from an earlier stop; None if there is none."""
         return self._earlier.get(name)
+
+    def keep_moment(self, moment: Any) -> None:
+        """Keep the moment of this stop, in place of one that was kept at the same stop."""
+        if self._has_moment:
+            self._moments.pop()
+        self._moments.append(moment)
+        self._has_moment = True
+        self.keep_most(self._most)
+
+    def keep_most(self, count: int) -> None:
+        """Keep the moments of at most so many earlier stops from now on; at least of one."""
+        self._most = max(1, count)
+        del self._moments[: -self._most - self._has_moment]
+
+    @property
+    def earlier_moments(self) -> list[Any]:
+        """The moments of earlier stops that were kept, the newest last."""
+        return self._moments[:-1] if self._has_moment else list(self._moments)

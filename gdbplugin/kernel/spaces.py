@@ -248,6 +248,12 @@ def read_space_map(kernel: Kernel, space: AddressSpace, within: tuple[int, int])
     return _read_map(kernel, control, space.number, within)
 
 
+def read_kernel_map(kernel: Kernel, number: int) -> SpaceMap:
+    """Walk the tables of the kernel's own half, which all spaces share; `number` is what it is called."""
+    upper = kernel.regime.upper
+    return SpaceMap(number, {}, (), ()) if upper is None else _read_map(kernel, upper, number)
+
+
 def _read_map(
     kernel: Kernel, control: TranslationControl, number: int, within: tuple[int, int] | None = None
 ) -> SpaceMap:

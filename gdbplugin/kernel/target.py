@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gdbplugin.aarch64.unwind import CallFrames
     from gdbplugin.kernel.kernel_test import KernelTest
     from gdbplugin.layout.code import CodeMap
+    from gdbplugin.layout.elf import ElfImage
+    from gdbplugin.layout.types import Layout
 
 _LARGEST = (1 << 64) - 1
 
@@ -121,6 +123,15 @@ class Target:
     def call_frames(self) -> CallFrames | None:
         """The call frame information of the loaded program; None if it has none."""
         return None
+
+    @property
+    def how_to_keep_stops(self) -> str:
+        """What makes the objects of a stop known at a later one, in words."""
+        return "nothing keeps any here"
+
+    def program(self) -> tuple[ElfImage, Layout]:
+        """The loaded program and its layout, also without a machine; raises a `MachineError`."""
+        raise MachineError("no kernel is loaded, by whose debug information a dump could be read")
 
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The text of the instruction `word` at a virtual address; None if it cannot be disassembled."""

@@ -20,7 +20,8 @@ from gdbplugin.kernel.diagnostics import Diagnostics, History
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.target import Symbols, Target
 from gdbplugin.layout.code import CodeMap
-from gdbplugin.layout.types import LayoutError
+from gdbplugin.layout.elf import ElfImage
+from gdbplugin.layout.types import Layout, LayoutError
 from gdbplugin.machine import (
     CachedMachine,
     Machine,
@@ -152,6 +153,18 @@ class SessionTarget(Target):
     def call_frames(self) -> CallFrames | None:
         """The call frame information of the kernel's file."""
         return self._reader.file.call_frames
+
+    @property
+    def how_to_keep_stops(self) -> str:
+        """What keeps stops in the library."""
+        return "`moment()` and `diff()` keep the stop at which they are called"
+
+    def program(self) -> tuple[ElfImage, Layout]:
+        """The kernel's file, as `Target` says."""
+        try:
+            return self._reader.file.image, self._reader.file.layout
+        except KernelUnusableError as error:
+            raise MachineError(error.message) from error
 
     def recording_path(self) -> str:
         """The session's recording, as `Target` says."""

@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ from gdbplugin.commands import (
     checkpoint,
     checkpoints,
     context,
+    diff,
     events,
     fault,
     history,
@@ -39,11 +40,14 @@ from gdbplugin.commands import (
 from gdbplugin.commands.descriptor import Parameter
 from gdbplugin.commands.parsing import LARGEST
 from gdbplugin.dump.foreign import OpenedDump
+from gdbplugin.dump.moments import read_difference, read_now
 from gdbplugin.dump.write import Dump
 from gdbplugin.kernel.events import Event
+from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.spaces import AddressSpace
 from gdbplugin.kernel.target import Target
 from gdbplugin.records import fields
+from gdbplugin.render import Style
 from gdbplugin.session import mi
 from gdbplugin.session.breakpoints import EventBreakpoint, event_filter
 from gdbplugin.session.connection import Connection, DumpFile, RemoteTarget
@@ -101,6 +105,7 @@ class TinyOS(Connection):
     checkpoint = _method(checkpoint.read)
     checkpoints = _method(checkpoints.read)
     context = _method(context.read)
+    diff = _method(diff.read)
     events = _method(events.read)
     fault = _method(fault.read)
     history = _method(history.read)
@@ -281,6 +286,25 @@ class TinyOS(Connection):
         """Write a dump of the machine, which is stopped for it. Raises `CommandFailedError`."""
         found = self.json(f"dump {shlex.quote(str(Path(file).absolute()))}", timeout)
         return Dump(**{field.name: found[field.name] for field in fields(Dump) if field.name in found})
+
+    def moment(self) -> Moment:
+        """Everything that `diff` compares, as it is now. It stays so while the machine runs on."""
+        with self.stopped_target() as target:
+            return read_now(target, "an earlier moment")
+
+    @contextlib.contextmanager
+    def unchanged(self, *kinds: str) -> Iterator[None]:
+        """Raise an `AssertionError` with the difference if the `with` changes an object of these kinds.
+
+        They are those of `diff`: `unchanged("stacks", "mappings")`; without any, all but counters. What only
+        counts, and times, may change, unless `"counters"` is given.
+        """
+        before = self.moment()
+        yield
+        with self.stopped_target() as target:
+            found = read_difference(target, before, None, kinds).of_states("counters" in kinds)
+            if found:
+                raise AssertionError(diff.show(found, Style("ascii")))
 
     def offered_values(self, parameter: Parameter) -> list[str]:
         """The values to offer when a parameter of a command is completed, such as the IDs of stacks."""

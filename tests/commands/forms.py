@@ -15,8 +15,8 @@ FORMS = {command.word: command.form for command in COMMANDS} | {
 }
 
 
-# They need a recording.
-OF_THE_PAST = ("history", "tlb", "writer")
+# They need a recording, or a stop that was kept.
+OF_THE_PAST = ("diff", "history", "tlb", "writer")
 
 
 def words(*but):

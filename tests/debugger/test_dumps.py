@@ -14,7 +14,14 @@ IMAGE = 0xFFFF_8000_0008_0000
 COMMANDS = (
     *words(),
     *(f"translate {IMAGE:#x}", "translate 0x400000", "tasks 3", "stacks 1", "backtrace --all"),
-    *("maps --el 1", "registers TCR", "events 5 --core 0", "lazy --state zero", "registers --core 2"),
+    *(
+        "diff now now",
+        "maps --el 1",
+        "registers TCR",
+        "events 5 --core 0",
+        "lazy --state zero",
+        "registers --core 2",
+    ),
 )
 RUNNING = {command.word for command in BY_WORD.values() if command.form.runs_target}
 

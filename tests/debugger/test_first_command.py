@@ -58,6 +58,7 @@ def stub(shared_machine):
         ("report", 43),
         ("check", 48),
         ("maps", 45),
+        ("diff now", 48),
     ],
 )
 def test_a_command_imports_only_what_it_uses(stub, kernel_elf, command, most):

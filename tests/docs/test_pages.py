@@ -18,7 +18,7 @@ WORDS = {command.word: command for command in COMMANDS}
 WORDS |= {prefix + command.letter: command for command in COMMANDS if command.letter for prefix in ("", "*")}
 LANGUAGES = {"console", "python", "json", "ini", "diff", "text"}
 GDB_COMMANDS = {"break", "print", "target", "set", "show", "source", "delete", "continue", "echo", "list"}
-GDB_COMMANDS |= {"monitor", "disconnect", "info", "thread", "bt"}
+GDB_COMMANDS |= {"monitor", "disconnect", "info", "thread", "bt", "tbreak", "finish"}
 REPL_COMMANDS = {"console", "live", "help", "restart", "quit", "interrupt"}
 # What is not of this project, and takes what it takes.
 OTHER_PROGRAMS = {

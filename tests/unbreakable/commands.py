@@ -24,6 +24,7 @@ _MORE = {
     "context": ("context", "context --test"),
     "backtrace": ("backtrace", "backtrace --all"),
     "tasks": ("tasks", "tasks 1"),
+    "diff": ("diff now now", "diff now --kind stacks"),
     "history": ("history --stack 1", "history --page 0x200000003008"),
     "writer": ("writer 0xffff800000200000",),
     # They are about files, or change what GDB shows, and have tests of their own.

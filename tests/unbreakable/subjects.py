@@ -66,6 +66,7 @@ SUBJECTS = (
     Subject("events filtered", "events 2 --stack 1 --core 0"),
     Subject("report", "report"),
     Subject("check", "check"),
+    Subject("diff", "diff now now"),
     Subject("translate lazy", f"translate {LAZY_BASE + 0x3008:#x}"),
     Subject("translate kernel", f"translate {STATIC_VIRTUAL:#x}"),
     Subject("translate asid", "translate 0 --asid 12"),
