@@ -28,6 +28,7 @@ from gdbplugin.commands import (
     stacks,
     stats,
     tasks,
+    timeline,
     tlb,
     translate,
     writer,
@@ -46,18 +47,23 @@ from gdbplugin.session.connection import Connection, DumpFile, RemoteTarget
 from gdbplugin.session.console import Console
 from gdbplugin.session.directory import ANSWER
 from gdbplugin.session.errors import CommandFailedError, ReadFailedError, SessionError, WaitTimeoutError
+from gdbplugin.session.following import Following
 from gdbplugin.session.gdb import CONNECT_SECONDS
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
 from gdbplugin.session.mi import COMMAND_SECONDS, Result
 from gdbplugin.session.process import PLUGIN, Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.ram import Watch
+from gdbplugin.timeline.write import Timeline
 
 _BOOT_SECONDS = 30.0
 _EVENT_SECONDS = 20.0
 # Not a plain "|", which an expression may contain.
 _PIPE = "|to-a-shell|"
 _LOOK_SECONDS = 0.005
+# The whole ring, so that events between two snapshots are missed only if the kernel overwrote them.
+_ALL_EVENTS = 4096
+_DRAIN_SECONDS = 0.02
 
 _Parameters = ParamSpec("_Parameters")
 _Object = TypeVar("_Object")
@@ -273,6 +279,35 @@ class TinyOS(Connection):
         """Write a dump of the machine, which is stopped for it. Raises `CommandFailedError`."""
         found = self.json(f"dump {shlex.quote(str(Path(file).absolute()))}", timeout)
         return Dump(**{field.name: found[field.name] for field in fields(Dump) if field.name in found})
+
+    def timeline(
+        self, file: str | os.PathLike[str], *, seconds: float | None = None, pause: float = 0.01
+    ) -> Timeline:
+        """Write what the kernel did to a file, as a trace for https://ui.perfetto.dev.
+
+        Without `seconds`, the target is stopped for a moment, and the event ring and the recording are
+        written, if there is one. With `seconds`, the kernel is watched for so long while it runs, and never
+        stopped; `pause` is the time in seconds between two snapshots. To do something meanwhile, use
+        `timeline_of`. Raises a `SessionError`.
+        """
+        if seconds is None:
+            with self.stopped_target() as target:
+                return timeline.read(target, os.fspath(file))
+        deadline = time.monotonic() + seconds
+        with self.timeline_of(file, pause=pause) as following:
+            while not following.has_ended and (left := deadline - time.monotonic()) > 0:
+                self.pump.drain()
+                time.sleep(min(_DRAIN_SECONDS, left))
+        assert following.written is not None
+        return following.written
+
+    def timeline_of(self, file: str | os.PathLike[str], *, pause: float = 0.01) -> Following:
+        """A timeline of what happens in its `with`: the running kernel is watched, and not stopped for it.
+
+        At the end of the `with` it is written to the file, and `written` says what was. `pause` is the time
+        in seconds between two snapshots. Raises a `SessionError`.
+        """
+        return Following(lambda: self.watch(events=_ALL_EVENTS), os.fspath(file), pause)
 
     def offered_values(self, parameter: Parameter) -> list[str]:
         """The values to offer when a parameter of a command is completed, such as the IDs of stacks."""

@@ -30,6 +30,7 @@ _MORE = {
     "dump": (),
     "open": (),
     "threads": (),
+    "timeline": (),
 }
 EXPRESSIONS = (
     "output $tinyos_asid()",
