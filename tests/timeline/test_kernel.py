@@ -98,13 +98,26 @@ def test_counts_and_events_are_those_of_the_commands(source, request):
     assert trace.times[-1] <= nanoseconds(machine, machine.stats().time.now)
     level = trace.track("pressure level").counts
     changes = [event for event in listed if event["kind"] == "PressureChange"]
-    after = [value for _, value in level]
-    assert after[-len(changes) :] == [event["second"] for event in changes]
+    expected = [(nanoseconds(machine, event["timestamp"]), event["second"]) for event in changes]
+    assert len(changes) > 2
+    assert level[-len(changes) :] == expected
     assert found.events == len(named(trace))
     assert found.slices == len(trace.slices())
     assert found.counts == sum(len(track.counts) for track in trace.tracks)
     assert found.tracks + found.counters == len(trace.tracks)
     assert found.seconds == pytest.approx((trace.times[-1] - trace.times[0]) / 1e9, abs=1e-6)
+
+
+def test_the_recording_has_each_count_before_the_stop(recorded):
+    machine, _, trace = recorded
+    counters = [track for track in trace.tracks if track.unit is not None]
+    assert len(counters) == 8
+    now = nanoseconds(machine, machine.stats().time.now)
+    # One at the stop would be another one than the recording's last.
+    assert [track.name for track in counters if track.counts[-1][0] >= now] == []
+    faults = sum(machine.stats().counters[name] for name in FAULTS)
+    assert len(trace.track("lazy pages pending").counts) > faults / 2
+    assert min(value for _, value in trace.track("free frames").counts) < 1000
 
 
 def test_counts_are_those_of_the_kernels_own_shell(unrecorded):

@@ -90,6 +90,13 @@ def test_any_slices_nest_and_none_is_lost(found):
     assert_nested(slices)
 
 
+def test_a_slice_that_outlasts_its_outer_one_ends_with_it():
+    trace = Trace(GHZ)
+    for begin, end in ((5, 20), (0, 10), (20, 15)):
+        trace.add_slice(TRACK, Slice(begin, end, "any", {}))
+    assert [(one.begin, one.end) for _, one in written(trace).slices()] == [(0, 10), (5, 10), (20, 20)]
+
+
 def assert_nested(slices):
     for _, one in slices:
         assert one.begin <= one.end
