@@ -39,7 +39,6 @@ class _Places(NamedTuple):
     turn_start: Object | None
     tick_time: Object | None
     sizes: range
-    active: range
     counters: dict[Counter, Object]
 
 
@@ -243,22 +242,16 @@ class _Player:
         for counter, one in self._at.counters.items():
             number = value(one.type, self._memory.bytes(one.address, one.type.size))
             found[counter] = number if isinstance(number, int) else None
-        found[STACK_PAGES] = sum(
-            self._memory.number(size, _WORD) // PAGE_BYTES
-            for size, active in zip(self._at.sizes, self._at.active, strict=True)
-            if self._memory.number(active, 1)
-        )
+        # A stack that has ended has no pages left.
+        sizes = (self._memory.number(place, _WORD) for place in self._at.sizes)
+        found[STACK_PAGES] = sum(sizes) // PAGE_BYTES
         return with_pending(found)
 
 
 def _find_places(kernel: Kernel) -> _Places:
     stacks = find_object(kernel, MANAGER, "stack_manager.stacks")
-    sizes, active = (
-        (None if stacks is None else stacks.elements(name)) or range(0)
-        for name in ("current_size", "is_active")
-    )
+    sizes = None if stacks is None else stacks.elements("current_size")
     counters = {counter: find_object(kernel, MANAGER, path) for counter, path in PATHS.items()}
-    has_sizes = len(sizes) == len(active)
     return _Places(
         recorded=find_object(kernel, MANAGER, "events.recorded"),
         entries=find_object(kernel, MANAGER, "events.entries"),
@@ -266,8 +259,7 @@ def _find_places(kernel: Kernel) -> _Places:
         current=find_object(kernel, SCHEDULER, "current"),
         turn_start=find_object(kernel, SCHEDULER, "turn_start"),
         tick_time=find_object(kernel, SCHEDULER, "tick_time"),
-        sizes=sizes if has_sizes else range(0),
-        active=active if has_sizes else range(0),
+        sizes=sizes or range(0),
         counters={counter: one for counter, one in counters.items() if one is not None},
     )
 
@@ -282,5 +274,4 @@ def _words_of(places: _Places) -> set[int]:
     of_scheduler = (places.current, places.turn_start, places.tick_time)
     known = [one for one in (*single, *of_scheduler, *places.counters.values()) if one is not None]
     found = {word for one in known for word in around(one.address, one.type.size)}
-    found |= {word for place in places.sizes for word in around(place, _WORD)}
-    return found | {place & -_WORD for place in places.active}
+    return found | {word for place in places.sizes for word in around(place, _WORD)}
