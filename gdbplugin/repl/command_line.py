@@ -40,7 +40,8 @@ The kernel must be running. Its output is shown with a bar in front, now and at 
 
 Open a full-screen view that follows the kernel while it runs, without stopping it.
 VIEW is a letter or a name: {_VIEW_LIST}.
-The left arrow goes back over the last minutes, Esc returns to now; q closes the view; ? lists the other keys.""",
+The left arrow goes back over the last minutes, and Esc returns to now.
+q closes the view; ? lists the other keys.""",
     "help": """help [COMMAND]
 
 List all commands, or explain COMMAND.""",

@@ -20,7 +20,9 @@ _MASK = (1 << 64) - 1
 
 # Trace, and TracePacket.
 _PACKET = 1
-_TIMESTAMP, _SEQUENCE, _TRACK_EVENT, _TRACK_DESCRIPTOR = 8, 10, 11, 60
+_TIMESTAMP, _SEQUENCE, _TRACK_EVENT, _FLAGS, _TRACK_DESCRIPTOR = 8, 10, 11, 13, 60
+# The sequence begins here: older readers skip what comes before.
+_CLEARED = 1
 # TrackDescriptor.
 _UUID, _NAME, _PROCESS, _PARENT, _COUNTER, _ORDERING, _RANK = 1, 2, 3, 5, 8, 11, 12
 _PID, _PROCESS_NAME = 1, 6
@@ -38,7 +40,8 @@ def process(uuid: int, number: int, name: str) -> bytes:
     """The packet of a group of tracks, which Perfetto takes for a process."""
     group = _number(_PID, number) + _text(_PROCESS_NAME, name)
     described = _number(_UUID, uuid) + _text(_NAME, name) + _message(_PROCESS, group)
-    return _packet(_message(_TRACK_DESCRIPTOR, described + _number(_ORDERING, _EXPLICIT)))
+    content = _message(_TRACK_DESCRIPTOR, described + _number(_ORDERING, _EXPLICIT))
+    return _packet(content + _number(_FLAGS, _CLEARED))
 
 
 def track(uuid: int, parent: int, name: str, rank: int) -> bytes:

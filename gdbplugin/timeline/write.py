@@ -83,7 +83,9 @@ def write_timeline(target: Target, path: str, meaning: Meaning) -> Timeline:
         story.add_events(read_events(kernel).events)
     tasks = read_tasks(kernel)
     add_levels(story)
-    if clock.now is not None:
+    if clock.now is None:
+        kernel.diagnostics.add_note("the time of this stop is not known: its counts are left out")
+    else:
         for counter, count in read_figures(kernel).items():
             story.add_count(counter, clock.now, count)
     if recording is None:

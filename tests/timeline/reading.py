@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TracePacket, TrackEvent
 
 
 @dataclass
@@ -67,6 +67,8 @@ def read(file: str | os.PathLike[str] | bytes) -> Read:
     trace = Trace()
     assert trace.ParseFromString(file) == len(file)
     assert not _has_unknown(trace)
+    if trace.packet:
+        assert trace.packet[0].sequence_flags == TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
     names, tracks, open_slices, times = {}, {}, {}, []
     for packet in trace.packet:
         assert packet.trusted_packet_sequence_id
