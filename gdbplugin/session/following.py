@@ -39,6 +39,7 @@ class Following:
     def __enter__(self) -> Following:
         self._watch = watch = self._make()
         self._collected = WatchedTimeline(watch.event_names, watch.ticks_per_second)
+        self._collected.add(watch.snapshot())
         self._thread = threading.Thread(target=self._collect, name="tinyos-timeline", daemon=True)
         self._thread.start()
         return self
@@ -64,6 +65,7 @@ class Following:
         """Take snapshots until it is enough, one more then, and no more after the machine has ended."""
         assert self._watch is not None
         assert self._collected is not None
+        self._enough.wait(self._pause)
         while True:
             is_last = self._enough.is_set()
             try:

@@ -5,6 +5,7 @@ Where it comes from is another module's matter: the event ring, snapshots, a rec
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator
 
 from gdbplugin.kernel.events import Event
@@ -29,7 +30,7 @@ _ABOUT_TASKS = frozenset(
 )
 # Kinds of event that are recorded while a strategy runs, which ends with its own.
 _EFFECTS = frozenset({"LazyFold", "StackShrink", "PageMoved", "TableMoved"})
-_STRATEGY = "StrategyRun"
+_STRATEGY, _START = "StrategyRun", "TaskStarted"
 _FAULTS = {
     "LazyZero": "lazy fault",
     "LazyAllocate": "lazy fault",
@@ -77,6 +78,7 @@ class Story:
         self.handled: list[Handled] = []
         self.counts: dict[Counter, list[tuple[int, int]]] = {}
         self.names: Names = {}
+        self._started: Counts[int | None] = Counts()
         self.tasks_by_asid: dict[int, int] = {}
         """The tasks by the ASIDs of their address spaces, at the end."""
         self.strategies: dict[int, str] = {}
@@ -101,7 +103,8 @@ class Story:
 
     def trace(self, frequency: int, worded: Worded) -> Trace:
         """Everything on its tracks; the timer counts `frequency` times in a second."""
-        trace = Trace(frequency)
+        trace, events = Trace(frequency), self.in_order()
+        self._started = Counts(event.first for event in events if event.kind == _START)
         for counter, known in self.counts.items():
             for time, value in sorted(known, key=lambda entry: entry[0]):
                 trace.add_count(counter, time, value)
@@ -113,7 +116,6 @@ class Story:
             trace.add_slice(track, Slice(turn.begin, turn.end, "running", arguments))
         for one in self.handled:
             trace.add_slice(self._track(one.core, one.task), self._slice_of(one))
-        events = self.in_order()
         tasks = tasks_of(events, self.tasks_by_asid)
         for event in events:
             track = self._track(event.core or 0, tasks.get(event.sequence or 0))
@@ -126,9 +128,10 @@ class Story:
         if task is None:
             return Track(group_of(core), _KERNEL_RANK, _KERNEL)
         name = self.names.get(task)
-        return Track(
-            group_of(core), _FIRST_TASK_RANK + task, f"task {task} ({name})" if name else f"task {task}"
-        )
+        # The number may have been another task's before.
+        now = "now " if self._started[task] > 1 else ""
+        said = f"task {task} ({now}{name})" if name else f"task {task}"
+        return Track(group_of(core), _FIRST_TASK_RANK + task, said)
 
     def _slice_of(self, one: Handled) -> Slice:
         numbers = range(one.first_event, one.last_event + 1)
@@ -185,7 +188,7 @@ def tasks_of(events: Iterable[Event], tasks_by_asid: dict[int, int]) -> dict[int
             found[number] = event.first
         elif event.asid and event.asid in asids:
             found[number] = asids[event.asid]
-        if event.kind == "TaskStarted":
+        if event.kind == _START:
             asids = {asid: task for asid, task in asids.items() if task != event.first}
     return found
 

@@ -22,21 +22,25 @@ class WatchedTimeline:
         """`names` are those of the enums in events; the scheduler ticks `tick_rate` times a second."""
         self._names = names
         self._tick_rate = tick_rate
+        self._has_gone_back = False
+        self._restart()
+
+    def _restart(self) -> None:
         self._story = Story()
         self._newest: Snapshot | None = None
         self._first_switches: int | None = None
         self._switches: int | None = None
         self._turn: Turn | None = None
-        self.snapshots = 0
-        """How many were added."""
 
     def add(self, snapshot: Snapshot) -> None:
         """Add a snapshot."""
-        self.snapshots += 1
+        before, now = None if self._newest is None else self._newest.clock.now, snapshot.clock.now
+        if before is not None and now is not None and now < before:
+            self._restart()
+            self._has_gone_back = True
         self._newest = snapshot
         self._story.add_events(snapshot.events.events)
         self._story.names |= task_names(snapshot.tasks)
-        now = snapshot.clock.now
         if now is None:
             return
         pressure = snapshot.pressure
@@ -88,6 +92,8 @@ class WatchedTimeline:
                     f"the snapshots saw {known:,} of {all_turns:,} turns of tasks: "
                     "the others began and ended between two of them"
                 )
+        if self._has_gone_back:
+            diagnostics.add_note("the kernel's time went back: what was before is left out")
         numbers = sorted(self._story.events)
         lost = numbers[-1] - numbers[0] + 1 - len(numbers) if numbers else 0
         if lost:

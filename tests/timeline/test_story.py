@@ -83,6 +83,16 @@ def test_a_fault_is_named_by_its_first_event_that_says_so():
     assert found[1].arguments == {"instructions": 70, "first event": 1, "events": 2}
 
 
+def test_a_number_that_two_tasks_had_is_named_so():
+    story = Story()
+    story.add_events([event(1, "TaskStarted", 3), event(2, "TaskStarted", 4), event(3, "TaskStarted", 3)])
+    story.names = {3: "hog", 4: "lazy"}
+    assert [track.name for track in story.trace(1, lambda _: "").tracks] == [
+        "task 3 (now hog)",
+        "task 4 (lazy)",
+    ]
+
+
 def test_counts_are_in_the_order_of_time_and_unknown_ones_left_out():
     story, counter = Story(), Counter("free", "frames")
     for time, value in ((5, 2), (1, 1), (3, None), (9, 2)):

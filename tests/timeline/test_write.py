@@ -113,6 +113,12 @@ def test_turns_are_known_as_far_as_snapshots_say(tmp_path):
     ]
 
 
+def test_time_that_goes_back_begins_anew(tmp_path):
+    found = watched(100, 101, 0, 1).write(str(tmp_path / "timeline"), lambda *_: "")
+    assert found.notes == ["the kernel's time went back: what was before is left out"]
+    assert read(tmp_path / "timeline").times[-1] == 2_100_000_000
+
+
 def test_nothing_seen_is_an_empty_trace(tmp_path):
     found = WatchedTimeline({}).write(str(tmp_path / "timeline"), lambda *_: "")
     assert (found.events, found.slices, found.counts, read(tmp_path / "timeline").tracks) == (0, 0, 0, [])
