@@ -293,6 +293,9 @@ class TinyOS(Connection):
         if seconds is None:
             with self.stopped_target() as target:
                 return timeline.read(target, os.fspath(file))
+        if not self.running:
+            self._require_machine()
+            raise SessionError("the target is stopped, and does nothing to watch: resume it first")
         deadline = time.monotonic() + seconds
         with self.timeline_of(file, pause=pause) as following:
             while not following.has_ended and (left := deadline - time.monotonic()) > 0:

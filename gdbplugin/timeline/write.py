@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _LEVEL_CHANGE = "PressureChange"
 _WHO_RAN = (
     "of who ran when, only the turn at this stop is known: record the session (`scripts/run --record`), "
-    "or watch it (`TinyOS.timeline` with `seconds`)"
+    "or watch it (--seconds)"
 )
 _PACKETS_TOGETHER = 4096
 

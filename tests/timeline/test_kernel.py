@@ -212,6 +212,10 @@ def test_the_command_writes_the_same_and_says_so(recorded, tmp_path):
     said = machine.json(f"timeline {tmp_path / 'gdb.pftrace'}")
     validate(said)
     assert said["notes"] == []
+    with pytest.raises(SessionError, match=r"--seconds needs tinyos-repl, or TinyOS\.timeline"):
+        machine.json(f"timeline {tmp_path / 'none.pftrace'} --seconds 2")
+    with pytest.raises(SessionError, match="the target is stopped, and does nothing to watch"):
+        machine.timeline(tmp_path / "none.pftrace", seconds=1)
     assert said["sources"] == ["events", "recording"]
     assert {key: said[key] for key in ("slices", "events", "counts", "tracks")} == {
         key: getattr(found, key) for key in ("slices", "events", "counts", "tracks")
