@@ -140,6 +140,26 @@ def test_events_that_were_overwritten_are_in_the_recording(recorded):
     assert numbers == list(range(1, machine.events(0).recorded + 1))
 
 
+def test_a_recording_without_its_beginning_is_right_from_there_on(tinyos_kernel, tmp_path):
+    options = QemuOptions(kernel=tinyos_kernel, record=True, records=40_000)
+    with TinyOS.boot(options=options) as machine:
+        machine.shell("spawn hog 4 20")
+        machine.shell("hold")
+        with machine.stopped():
+            found = machine.timeline(tmp_path / "timeline")
+            trace = read(tmp_path / "timeline")
+            assert_figures(machine, trace)
+            assert_events(machine, trace)
+            tasks = {task.id: task.run_time for task in (entry.task for entry in machine.tasks())}
+            for task, turns in turns_of(trace).items():
+                ended = sum(one.end - one.begin for one in turns if "end" not in one.arguments)
+                assert ended <= nanoseconds(machine, tasks[task])
+    assert any("the recording has overwritten" in note for note in found.notes)
+    turns = sorted((one.begin, one.end) for _, one in trace.slices("running"))
+    assert len(turns) > 20
+    assert all(end == begin for (_, end), (begin, _) in itertools.pairwise(turns))
+
+
 def test_each_turn_of_each_task_is_there_to_the_count_of_the_timer(recorded):
     machine, _, trace = recorded
     tasks = machine.json("tasks")["tasks"]
