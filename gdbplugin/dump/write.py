@@ -1,10 +1,7 @@
-"""Writes a dump of the stopped machine: to a temporary name first, so that no half file remains."""
+"""Writes a dump of the stopped machine, whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +9,7 @@ from gdbplugin.dump import compressed
 from gdbplugin.dump.contents import read_contents
 from gdbplugin.dump.core_file import DumpError, write_core
 from gdbplugin.dump.machine import FIRST_TASK_NUMBER
+from gdbplugin.dump.whole_file import whole_file
 from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.kernel.target import Target
 from gdbplugin.machine import MachineError
@@ -46,27 +44,17 @@ def write_dump(target: Target, path: str) -> Dump:
     size, parts = target.memory_parts()
     written = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     contents = read_contents(target, size, WRITER, written, target.console_text())
-    temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with whole_file(place) as file:
             if place.suffix == compressed.SUFFIX:
                 stream = compressed.ZstdWriter(file)
                 write_core(stream, contents, parts)
                 stream.finish()
             else:
                 write_core(file, contents, parts)
-        os.replace(temporary, place)
-        temporary = None
-        stored = place.stat().st_blocks * 512
     except DumpError as error:
         raise MachineError(f"cannot write {path}: {error}") from error
-    except OSError as error:
-        raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+    stored = place.stat().st_blocks * 512
     tasks = sum(thread.number >= FIRST_TASK_NUMBER for thread in contents.threads)
     cores = len(contents.threads) - tasks
     return Dump(str(place), size, stored, cores, tasks, diagnostics=target.diagnostics)

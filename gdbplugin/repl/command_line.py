@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gdbplugin.commands import COMMANDS
+from gdbplugin.commands.parsing import split
 from gdbplugin.render import Style
 
 BY_WORD = {command.word: command for command in COMMANDS}
@@ -40,6 +41,7 @@ The kernel must be running. Its output is shown with a bar in front, now and at 
 
 Open a full-screen view that follows the kernel while it runs, without stopping it.
 VIEW is a letter or a name: {_VIEW_LIST}.
+The left arrow goes back over the last minutes, and Esc returns to now.
 q closes the view; ? lists the other keys.""",
     "help": """help [COMMAND]
 
@@ -192,6 +194,12 @@ def parse(line: str, *, in_submenu: bool = False) -> Action:
     if word in BY_WORD:
         return PluginCommand(text)
     return _to_gdb(word, rest, text)
+
+
+def watches(text: str) -> bool:
+    """Whether a command of the plugin watches the running kernel, which a session does without GDB."""
+    word, *words = split(text) or [""]
+    return word == "timeline" and any(one.partition("=")[0] == "--seconds" for one in words)
 
 
 def _starred(text: str) -> Action:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gdbplugin.commands.descriptor import Parameter
-from gdbplugin.commands.parsing import nearest
+from gdbplugin.commands.descriptor import JSON, Parameter, to_json
+from gdbplugin.commands.parsing import WordError, nearest, split
+from gdbplugin.commands.parsing import parse as parse_words
 from gdbplugin.repl.command_line import (
     BY_WORD,
     OWN,
@@ -33,6 +34,7 @@ from gdbplugin.repl.command_line import (
     help_text,
     overview,
     parse,
+    watches,
 )
 from gdbplugin.repl.output import Output
 from gdbplugin.repl.target import RefusedError, TargetControl
@@ -224,6 +226,8 @@ class Repl:
 
     def _act_on_target(self, action: Action) -> None:
         match action:
+            case PluginCommand(text) if watches(text):
+                self._watch(text)
             case PluginCommand(text) if text and (self._options.json or "--json" in text.split()):
                 self.output.gdb(self.target.json(text) + "\n")
             case PluginCommand(text):
@@ -276,6 +280,21 @@ class Repl:
         style = self.output.style_now
         text = help_text(topic, style) if topic else overview(style)
         self.output.gdb(text if text is not None else self.target.text(f"help {topic}"))
+
+    def _watch(self, text: str) -> None:
+        """Write a timeline of the running kernel."""
+        word, *words = split(text)
+        command = BY_WORD[word]
+        try:
+            values = parse_words(command, words)
+        except WordError as error:
+            raise RefusedError(str(error)) from error
+        with self.output.progress(text):
+            found = self.session.timeline(values["file"], seconds=values["seconds"])
+        if self._options.json or JSON.key in values:
+            self.output.gdb(to_json(command.form.schema, found) + "\n")
+        else:
+            self.output.gdb(command.form.show(found, self.output.style_now))
 
     def _live(self, view: str) -> None:
         if not self._options.interactive:

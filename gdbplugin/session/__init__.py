@@ -21,6 +21,7 @@ from gdbplugin.session.errors import (
     ToolMissingError,
     WaitTimeoutError,
 )
+from gdbplugin.session.following import Following
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.ram import Watch
@@ -32,6 +33,7 @@ __all__ = [
     "CommandFailedError",
     "EndedError",
     "EventBreakpoint",
+    "Following",
     "KernelUnusableError",
     "Qemu",
     "QemuOptions",

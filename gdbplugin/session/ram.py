@@ -23,7 +23,14 @@ from pathlib import Path
 from typing import Protocol
 
 from gdbplugin.kernel.events import event_names
-from gdbplugin.kernel.interface import CONSOLE_INPUT, FAILURE_RECORD, INTERFACE, STRATEGY_UNITS, read_failure
+from gdbplugin.kernel.interface import (
+    CONSOLE_INPUT,
+    FAILURE_RECORD,
+    INTERFACE,
+    STRATEGY_UNITS,
+    read_failure,
+    ticks_per_second,
+)
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER, Kernel
 from gdbplugin.kernel.snapshot import Copies, NoMachine, Snapshot, SnapshotReader
 from gdbplugin.layout.elf import ElfImage
@@ -267,6 +274,16 @@ class Watch:
         span = self._span(static)
         copies = Copies({span.virtual: self._ram.read(span.physical, span.length)})
         return read_failure(Kernel(NoMachine(), self._layout, memory=copies)) is not None
+
+    @property
+    def ticks_per_second(self) -> int | None:
+        """Ticks of the scheduler in a second; None if the kernel does not export it."""
+        static = self._layout.static(INTERFACE)
+        if static is None:
+            return None
+        span = self._span(static)
+        copies = Copies({span.virtual: self._ram.read(span.physical, span.length)})
+        return ticks_per_second(Kernel(NoMachine(), self._layout, memory=copies))
 
     def _require_machine(self) -> None:
         ended = self._ended()

@@ -3,91 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
-from gdbplugin.commands import (
-    back,
-    backtrace,
-    check,
-    checkpoint,
-    checkpoints,
-    context,
-    diff,
-    events,
-    fault,
-    history,
-    lazy,
-    maps,
-    pressure,
-    registers,
-    report,
-    rewind,
-    stacks,
-    stats,
-    tasks,
-    tlb,
-    translate,
-    writer,
-)
+from gdbplugin.commands import timeline
 from gdbplugin.commands.descriptor import Parameter
-from gdbplugin.commands.parsing import LARGEST
 from gdbplugin.dump.foreign import OpenedDump
-from gdbplugin.dump.moments import read_difference, read_now
 from gdbplugin.dump.write import Dump
 from gdbplugin.kernel.events import Event
-from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.spaces import AddressSpace
-from gdbplugin.kernel.target import Target
 from gdbplugin.records import fields
-from gdbplugin.render import Style
 from gdbplugin.session import mi
 from gdbplugin.session.breakpoints import EventBreakpoint, event_filter
-from gdbplugin.session.connection import Connection, DumpFile, RemoteTarget
+from gdbplugin.session.connection import DumpFile, RemoteTarget
 from gdbplugin.session.console import Console
 from gdbplugin.session.directory import ANSWER
-from gdbplugin.session.errors import CommandFailedError, ReadFailedError, SessionError, WaitTimeoutError
+from gdbplugin.session.errors import CommandFailedError, SessionError, WaitTimeoutError
+from gdbplugin.session.following import Following
 from gdbplugin.session.gdb import CONNECT_SECONDS
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
 from gdbplugin.session.mi import COMMAND_SECONDS, Result
+from gdbplugin.session.objects import Objects
 from gdbplugin.session.process import PLUGIN, Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.ram import Watch
+from gdbplugin.timeline.write import Timeline
 
 _BOOT_SECONDS = 30.0
 _EVENT_SECONDS = 20.0
 # Not a plain "|", which an expression may contain.
 _PIPE = "|to-a-shell|"
 _LOOK_SECONDS = 0.005
-
-_Parameters = ParamSpec("_Parameters")
-_Object = TypeVar("_Object")
-
-
-def _method(
-    read: Callable[Concatenate[Target, _Parameters], _Object],
-) -> Callable[Concatenate[TinyOS, _Parameters], _Object]:
-    """A method that returns what a command reads."""
-
-    @functools.wraps(read)
-    def method(session: TinyOS, /, *arguments: _Parameters.args, **words: _Parameters.kwargs) -> _Object:
-        for value in (*arguments, *words.values()):
-            if isinstance(value, int) and not 0 <= value <= LARGEST:
-                raise ReadFailedError(f"{value} is not a number from 0 to {LARGEST:#x}")
-        with session.stopped_target() as target:
-            return read(target, *arguments, **words)
-
-    return method
+# The whole ring, so that events between two snapshots are missed only if the kernel overwrote them.
+_ALL_EVENTS = 4096
+_DRAIN_SECONDS = 0.02
 
 
-class TinyOS(Connection):
+class TinyOS(Objects):
     """A session. The target runs unless it is stopped; `close`, or the end of the `with`, ends QEMU and GDB.
 
     GDB is started when it is first needed: a session that only types on the kernel's console does not wait
@@ -98,29 +56,6 @@ class TinyOS(Connection):
     a GDB expression. The object's `findings` and `notes` are those that the command prints; lists can be
     iterated. They raise `ReadFailedError` if there is no such object, and the session's other errors.
     """
-
-    back = _method(back.read)
-    backtrace = _method(backtrace.read)
-    check = _method(check.read)
-    checkpoint = _method(checkpoint.read)
-    checkpoints = _method(checkpoints.read)
-    context = _method(context.read)
-    diff = _method(diff.read)
-    events = _method(events.read)
-    fault = _method(fault.read)
-    history = _method(history.read)
-    lazy = _method(lazy.read)
-    maps = _method(maps.read)
-    pressure = _method(pressure.read)
-    registers = _method(registers.read)
-    report = _method(report.read)
-    rewind = _method(rewind.read)
-    stacks = _method(stacks.read)
-    stats = _method(stats.read)
-    tasks = _method(tasks.read)
-    tlb = _method(tlb.read)
-    translate = _method(translate.read)
-    writer = _method(writer.read)
 
     def __init__(
         self, host: Qemu | RemoteTarget, kernel: KernelFile, pump: Pump, *, plugin: Path | None
@@ -287,24 +222,37 @@ class TinyOS(Connection):
         found = self.json(f"dump {shlex.quote(str(Path(file).absolute()))}", timeout)
         return Dump(**{field.name: found[field.name] for field in fields(Dump) if field.name in found})
 
-    def moment(self) -> Moment:
-        """Everything that `diff` compares, as it is now. It stays so while the machine runs on."""
-        with self.stopped_target() as target:
-            return read_now(target, "an earlier moment")
+    def timeline(
+        self, file: str | os.PathLike[str], *, seconds: float | None = None, pause: float = 0.01
+    ) -> Timeline:
+        """Write what the kernel did to a file, as a trace for https://ui.perfetto.dev.
 
-    @contextlib.contextmanager
-    def unchanged(self, *kinds: str) -> Iterator[None]:
-        """Raise an `AssertionError` with the difference if the `with` changes an object of these kinds.
-
-        They are those of `diff`: `unchanged("stacks", "mappings")`; without any, all but counters. What only
-        counts, and times, may change, unless `"counters"` is given.
+        Without `seconds`, the target is stopped for a moment, and the event ring and the recording are
+        written, if there is one. With `seconds`, the kernel is watched for so long while it runs, and never
+        stopped; `pause` is the time in seconds between two snapshots. To do something meanwhile, use
+        `timeline_of`. Raises a `SessionError`.
         """
-        before = self.moment()
-        yield
-        with self.stopped_target() as target:
-            found = read_difference(target, before, None, kinds).of_states("counters" in kinds)
-            if found:
-                raise AssertionError(diff.show(found, Style("ascii")))
+        if seconds is None:
+            with self.stopped_target() as target:
+                return timeline.read(target, os.fspath(file))
+        if not self.running:
+            self._require_machine()
+            raise SessionError("the target is stopped, and does nothing to watch: resume it first")
+        deadline = time.monotonic() + seconds
+        with self.timeline_of(file, pause=pause) as following:
+            while not following.has_ended and (left := deadline - time.monotonic()) > 0:
+                self.pump.drain()
+                time.sleep(min(_DRAIN_SECONDS, left))
+        assert following.written is not None
+        return following.written
+
+    def timeline_of(self, file: str | os.PathLike[str], *, pause: float = 0.01) -> Following:
+        """A timeline of what happens in its `with`: the running kernel is watched, and not stopped for it.
+
+        At the end of the `with` it is written to the file, and `written` says what was. `pause` is the time
+        in seconds between two snapshots. Raises a `SessionError`.
+        """
+        return Following(lambda: self.watch(events=_ALL_EVENTS), os.fspath(file), pause)
 
     def offered_values(self, parameter: Parameter) -> list[str]:
         """The values to offer when a parameter of a command is completed, such as the IDs of stacks."""

@@ -72,3 +72,11 @@ def test_an_older_dump_is_replaced_in_one_step(target, tmp_path):
     write_dump(target, str(place))
     CoreFile(place).close()
     assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_device_is_not_replaced(target, tmp_path):
+    place = tmp_path / "pipe"
+    os.mkfifo(place)
+    with pytest.raises(MachineError, match=rf"^cannot write {place}: it is not a regular file$"):
+        write_dump(target, str(place))
+    assert place.is_fifo()

@@ -57,7 +57,9 @@ def states() -> st.SearchStrategy[FeedState]:
     target = st.sampled_from(["running", "stopped", "session lost", "stopping the target"])
     rate = st.one_of(st.none(), st.floats(0, 1000))
     said = st.lists(text, max_size=3).map(tuple)
-    return st.builds(FeedState, target, st.booleans(), rate, st.integers(0, 1 << 40), said, st.booleans())
+    back = st.one_of(st.none(), st.tuples(st.floats(0, 400), st.floats(0, 400)))
+    counts = st.integers(0, 1 << 40)
+    return st.builds(FeedState, target, st.booleans(), rate, counts, said, st.booleans(), back)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -243,7 +245,10 @@ def test_bars_show_the_state_of_the_session() -> None:
         scene, state=FeedState("session lost", False, None, 0, ("QEMU was killed by SIGKILL",), True)
     )
     assert lost[-2] == " QEMU was killed by SIGKILL"
-    assert lost[-1].split() == ["session", "lost", "q", "quit"]
+    assert lost[-1].split() == ["session", "lost", "left", "back", "q", "quit"]
+    back = screen_of(scene, state=replace(RUNNING, back=(12.5, 250.0)))
+    assert back[-1].startswith(" 12 s AGO, oldest 4.2 min; running ")
+    assert back[-1].endswith(" Esc now  q quit ")
 
 
 def test_views_without_colour_still_differ() -> None:

@@ -31,6 +31,7 @@ _MORE = {
     "dump": (),
     "open": (),
     "threads": (),
+    "timeline": (),
 }
 EXPRESSIONS = (
     "output $tinyos_asid()",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +31,10 @@ _LARGE = 1_000_000
 # The map of a wild table ends at 4,096 tables; a check has spaces of 200 tables each. All else is less.
 MOST_READS = 6_000
 MOST_BYTES = 32 << 20
+
+# For what the commands write.
+_WRITTEN = tempfile.mkdtemp(prefix="tinyos-")
+atexit.register(shutil.rmtree, _WRITTEN, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ SUBJECTS = (
     Subject("tasks one", "tasks 1"),
     Subject("backtrace", "backtrace"),
     Subject("backtrace all", "backtrace --all"),
+    Subject("timeline", f"timeline {_WRITTEN}/timeline"),
 )
 
 

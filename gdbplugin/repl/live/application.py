@@ -50,6 +50,7 @@ Bind = Callable[..., Callable[[KeyAction], None]]
 """Takes the names of keys; returns a decorator for the action that they do."""
 
 _ALL = 1 << 30
+_FAR_SECONDS = 10.0
 _MOST_ZOOM = 12
 
 
@@ -149,6 +150,14 @@ class LiveApplication:
         elif choices.until is None and events:
             choices.until = events[-1].sequence
 
+    def go(self, steps: int) -> None:
+        """Show an earlier snapshot, or a later one if `steps` is positive."""
+        self._feed.go(steps)
+
+    def jump(self, seconds: float) -> None:
+        """Show what was so many seconds later, or earlier if negative."""
+        self._feed.jump(seconds)
+
     def toggle_target(self) -> None:
         """Stop or continue the target, once the screen says so."""
         if not self._feed.is_lost and not self._toggling:
@@ -240,6 +249,12 @@ def _bindings(live: LiveApplication) -> KeyBindings:
     bind("pagedown", "c-f")(lambda: live.scroll(live.page))
     bind("home")(lambda: live.scroll(-_ALL))
     bind("end")(lambda: live.scroll(_ALL))
+    bind("left")(lambda: live.go(-1))
+    bind("right")(lambda: live.go(1))
+    bind("[", "s-left")(lambda: live.jump(-_FAR_SECONDS))
+    bind("]", "s-right")(lambda: live.jump(_FAR_SECONDS))
+    bind("<")(lambda: live.go(-_ALL))
+    bind(">")(lambda: live.go(_ALL))
     bind("x")(live.toggle_target)
     bind("q", "c-c", "c-d", "<sigint>")(live.quit)
     bind("c-l")(live.clear)
@@ -254,7 +269,10 @@ def _bindings(live: LiveApplication) -> KeyBindings:
 
     @bind("escape")
     def _back() -> None:
-        choices.help = False
+        if choices.help:
+            choices.help = False
+        else:
+            choices.past = None
 
     _bind_pool(bind, live)
     _bind_events(bind, live)

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from gdbplugin.repl.command_line import VIEWS
-from gdbplugin.repl.live.scene import Choices, Scene, Timeline
+from gdbplugin.repl.live.past import Past
+from gdbplugin.repl.live.scene import Choices, Sample, Scene, Timeline
 from gdbplugin.repl.live.screen import FeedState
 from gdbplugin.session import EndedError, SessionError, Snapshot, TinyOS, Watch
 
@@ -28,6 +29,8 @@ class Feed:
         self._choices = choices
         self._clock = clock
         self._timeline = Timeline()
+        self._past = Past()
+        self._shown_past: tuple[float, Scene] | None = None
         self._snapshot: Snapshot | None = None
         self._taken: deque[float] = deque()
         self._torn = 0
@@ -41,6 +44,8 @@ class Feed:
         """What to draw; None before the first snapshot."""
         if self._snapshot is None:
             return None
+        if self._choices.past is not None:
+            return self._past_scene(self._choices.past)
         return Scene(self._snapshot, self._timeline, self._choices, self._watch.event_names)
 
     @property
@@ -74,6 +79,47 @@ class Feed:
             self._taken.popleft()
         self._timeline.add(snapshot, now, self._watch.event_names.get("PressureLevel", {}))
         self._snapshot = snapshot
+        newest: Sample | None = self._timeline.newest
+        if newest is not None:
+            if self._past.moments and newest.time < self._past.moments[-1].time:
+                self._choices.past = self._shown_past = None
+            self._past.add(snapshot, newest)
+
+    def go(self, steps: int) -> None:
+        """Show a snapshot so many kept ones earlier or later; beyond the newest one, follow the kernel."""
+        moments, past = self._past.moments, self._choices.past
+        if not moments:
+            return
+        place = (len(moments) if past is None else self._past.place(past)) + steps
+        newest = self._timeline.newest
+        if past is None and newest is not None and moments[-1].time == newest.time:
+            place -= 1  # The newest one is what the screen shows.
+        self._choices.past = None if place >= len(moments) else moments[max(0, place)].time
+
+    def jump(self, seconds: float) -> None:
+        """Show the snapshot so many seconds later than what is shown, or earlier if negative."""
+        moments, newest = self._past.moments, self._timeline.newest
+        if not moments or newest is None:
+            return
+        shown = newest.time if self._choices.past is None else self._choices.past
+        wanted = shown + seconds
+        self._choices.past = None if wanted > moments[-1].time else moments[self._past.place(wanted)].time
+
+    def _past_scene(self, time: float) -> Scene:
+        """The scene at an earlier time; it stays, even if its snapshot is not kept any more."""
+        if self._shown_past is None or self._shown_past[0] != time:
+            place = self._past.place(time)
+            snapshot, timeline = self._past.snapshot(place), self._past.timeline(place, self._timeline)
+            scene = Scene(snapshot, timeline, self._choices, self._watch.event_names)
+            self._shown_past = time, scene
+        return self._shown_past[1]
+
+    def _back(self) -> tuple[float, float] | None:
+        """How many seconds ago what is shown was, and the oldest snapshot; None if the newest is shown."""
+        newest, past = self._timeline.newest, self._choices.past
+        if newest is None or past is None or not self._past.moments:
+            return None
+        return newest.time - past, newest.time - self._past.moments[0].time
 
     def announce_toggle(self) -> None:
         """Have `state` say what `toggle` will do. The first stop takes a moment: it starts GDB."""
@@ -99,7 +145,7 @@ class Feed:
         said = [self._lost, self._failure(), self._problem, "" if self._lost else self._ended]
         if not running and not self._lost:
             said.append(self._where())
-        return FeedState(target, running, self._rate(), self._torn, _once(said), self.is_lost)
+        return FeedState(target, running, self._rate(), self._torn, _once(said), self.is_lost, self._back())
 
     def _failure(self) -> str:
         """The kernel's own failure, if it has failed."""

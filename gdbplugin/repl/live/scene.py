@@ -21,7 +21,8 @@ RATE_SECONDS = 2.0
 CHANGE_SECONDS = 10.0
 """The period over which changes of a stack or a lazy range are taken."""
 _KEPT_SECONDS = 600
-_KEPT_EVENTS = 4096
+# Those of some minutes, to scroll back to.
+_KEPT_EVENTS = 16384
 _LAZY = "LazyPage"
 _SHORTEST_SECONDS = 0.2
 
@@ -119,6 +120,19 @@ class Timeline:
                 second.level = _worst(second.level, level_names.get(event.second or 0))
         while self.missed and (first := next(iter(self.missed))) < (self.events[0].sequence or 0):
             del self.missed[first]
+
+    def earlier(self, samples: Iterable[Sample], recorded: int | None) -> Timeline:
+        """What it was when the last of the samples was the newest, after so many recorded events."""
+        found = Timeline()
+        found._samples.extend(samples)
+        newest = found.newest
+        until = None if newest is None else floor(newest.time)
+        found._seconds = {
+            number: second for number, second in self._seconds.items() if until is None or number <= until
+        }
+        found.events.extend(event for event in self.events if (event.sequence or 0) <= (recorded or 0))
+        found.missed = {number: count for number, count in self.missed.items() if number <= (recorded or 0)}
+        return found
 
     def rate(self, name: str) -> float | None:
         """The change of a counter per second, over the last `RATE_SECONDS`; None if not known yet."""
@@ -259,6 +273,8 @@ class Choices:
     paused: bool = False
     """Whether the view is paused; the target is not affected."""
     help: bool = False
+    past: float | None = None
+    """The time in seconds of the snapshot to show, by the kernel's own time; None for the newest."""
     scroll: dict[str, int] = field(default_factory=dict)
     """View -> how many rows it is scrolled by: from the first row, or from the last if it opens there."""
     kind: str | None = None

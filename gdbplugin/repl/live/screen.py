@@ -44,6 +44,8 @@ _HELP = f"""
  space      pause the view, not the target
  x          stop the target, or continue it
  up, down   scroll; also PgUp, PgDn, Home, End
+ left right one snapshot back, or forward, in any view
+ [ ] < >    ten seconds; the oldest, now; Esc: now
  q          quit; the target stays as it is
 
  p: o       show the pool by owner, or by use
@@ -66,6 +68,8 @@ class FeedState:
     torn: int
     messages: tuple[str, ...] = ()
     ended: bool = False
+    back: tuple[float, float] | None = None
+    """How many seconds ago what is shown was, and the oldest snapshot that is kept; None at the newest."""
 
 
 @dataclass(frozen=True)
@@ -153,20 +157,32 @@ def _header(scene: Scene | None, choices: Choices, viewport: Viewport) -> Line:
 def _footer(choices: Choices, state: FeedState, viewport: Viewport) -> Line:
     rate = state.snapshots_per_second
     seen = f"{viewport.style.missing if rate is None else f'{rate:.1f}'} snapshots/s, {state.torn:,} torn"
-    if state.ended:
+    if state.back is not None:
+        ago, kept = map(viewport.style.duration, state.back)
+        left = f" {ago} AGO, oldest {kept}; {state.target}"
+    elif state.ended:
         left = f" {state.target}"
     elif choices.paused:
         left = f" VIEW PAUSED; target {state.target}"
     else:
         left = f" {state.target}; {seen}"
-    pause = "space resume" if choices.paused else "space pause"
-    stop = "x stop" if state.running else "x continue"
-    hints = (
-        ["q quit "] if state.ended else [f"{pause}  {stop}  ? help  q quit ", "? help  q quit ", "q quit "]
-    )
+    hints = _hints(choices, state)
     right = next((hint for hint in hints if len(left) + 2 + len(hint) <= viewport.width), hints[-1])
     left = left[: viewport.width - len(right) - 2]
     return pad(ends([(_BAR, left)], [(_BAR, right)], viewport.width, _BAR), viewport.width, _BAR)
+
+
+def _hints(choices: Choices, state: FeedState) -> list[str]:
+    """The keys that the lower bar names, from the most to the fewest."""
+    if state.back is not None:
+        now = "Esc now  q quit "
+        return [f"left right [ ] < >  {now}", f"left right  {now}", now, "q quit "]
+    if state.ended:
+        return ["left back  q quit ", "q quit "]
+    pause = "space resume" if choices.paused else "space pause"
+    stop = "x stop" if state.running else "x continue"
+    others = "? help  q quit "
+    return [f"{pause}  {stop}  left back  {others}", f"{pause}  {stop}  {others}", others, "q quit "]
 
 
 def _too_small(viewport: Viewport) -> Screen:

@@ -1,0 +1,108 @@
+"""What a session can show: a method for each command that reads, and moments to compare."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Concatenate, ParamSpec, TypeVar
+
+from gdbplugin.commands import (
+    back,
+    backtrace,
+    check,
+    checkpoint,
+    checkpoints,
+    context,
+    diff,
+    events,
+    fault,
+    history,
+    lazy,
+    maps,
+    pressure,
+    registers,
+    report,
+    rewind,
+    stacks,
+    stats,
+    tasks,
+    tlb,
+    translate,
+    writer,
+)
+from gdbplugin.commands.parsing import LARGEST
+from gdbplugin.dump.moments import read_difference, read_now
+from gdbplugin.kernel.moment import Moment
+from gdbplugin.kernel.target import Target
+from gdbplugin.render import Style
+from gdbplugin.session.connection import Connection
+from gdbplugin.session.errors import ReadFailedError
+
+_Parameters = ParamSpec("_Parameters")
+_Object = TypeVar("_Object")
+
+
+def _method(
+    read: Callable[Concatenate[Target, _Parameters], _Object],
+) -> Callable[Concatenate[Objects, _Parameters], _Object]:
+    """A method that returns what a command reads."""
+
+    @functools.wraps(read)
+    def method(session: Objects, /, *arguments: _Parameters.args, **words: _Parameters.kwargs) -> _Object:
+        for value in (*arguments, *words.values()):
+            if isinstance(value, int) and not 0 <= value <= LARGEST:
+                raise ReadFailedError(f"{value} is not a number from 0 to {LARGEST:#x}")
+        with session.stopped_target() as target:
+            return read(target, *arguments, **words)
+
+    return method
+
+
+class Objects(Connection):
+    """The methods that are named like a `tinyos` command return the object that the command shows.
+
+    Their arguments are the command's. A running target is stopped for a moment.
+    """
+
+    back = _method(back.read)
+    backtrace = _method(backtrace.read)
+    check = _method(check.read)
+    checkpoint = _method(checkpoint.read)
+    checkpoints = _method(checkpoints.read)
+    context = _method(context.read)
+    diff = _method(diff.read)
+    events = _method(events.read)
+    fault = _method(fault.read)
+    history = _method(history.read)
+    lazy = _method(lazy.read)
+    maps = _method(maps.read)
+    pressure = _method(pressure.read)
+    registers = _method(registers.read)
+    report = _method(report.read)
+    rewind = _method(rewind.read)
+    stacks = _method(stacks.read)
+    stats = _method(stats.read)
+    tasks = _method(tasks.read)
+    tlb = _method(tlb.read)
+    translate = _method(translate.read)
+    writer = _method(writer.read)
+
+    def moment(self) -> Moment:
+        """Everything that `diff` compares, as it is now. It stays so while the machine runs on."""
+        with self.stopped_target() as target:
+            return read_now(target, "an earlier moment")
+
+    @contextlib.contextmanager
+    def unchanged(self, *kinds: str) -> Iterator[None]:
+        """Raise an `AssertionError` with the difference if the `with` changes an object of these kinds.
+
+        They are those of `diff`: `unchanged("stacks", "mappings")`; without any, all but counters. What only
+        counts, and times, may change, unless `"counters"` is given.
+        """
+        before = self.moment()
+        yield
+        with self.stopped_target() as target:
+            found = read_difference(target, before, None, kinds).of_states("counters" in kinds)
+            if found:
+                raise AssertionError(diff.show(found, Style("ascii")))
