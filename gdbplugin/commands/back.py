@@ -8,12 +8,12 @@ from gdbplugin.commands.rewind import show
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.kernel.target import Target
-    from gdbplugin.recording.moments import Journey
+    from gdbplugin.recording.travel import Journey
 
 
 def read(target: Target, n: int | None = None) -> Journey:
     """Bring the machine back by `n` instructions (1). Returns where it is then."""
-    from gdbplugin.recording.moments import go_back
+    from gdbplugin.recording.travel import go_back
 
     return go_back(target, 1 if n is None else n)
 

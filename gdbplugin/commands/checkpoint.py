@@ -8,12 +8,12 @@ from gdbplugin.commands.descriptor import Argument, Command, Form
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.kernel.target import Target
-    from gdbplugin.recording.moments import Checkpoints
+    from gdbplugin.recording.travel import Checkpoints
 
 
 def read(target: Target, name: str | None = None) -> Checkpoints:
     """Take a checkpoint of the machine as it is now. Returns all."""
-    from gdbplugin.recording.moments import take_checkpoint
+    from gdbplugin.recording.travel import take_checkpoint
 
     return take_checkpoint(target, name)
 

@@ -7,7 +7,7 @@ from gdbplugin.commands.descriptor import Command, Form
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.kernel.target import Target
-    from gdbplugin.recording.moments import Checkpoints
+    from gdbplugin.recording.travel import Checkpoints
     from gdbplugin.render import Style
 
 _THOUSAND = 1000
@@ -15,7 +15,7 @@ _THOUSAND = 1000
 
 def read(target: Target) -> Checkpoints:
     """The checkpoints that the machine can go back to."""
-    from gdbplugin.recording.moments import read_checkpoints
+    from gdbplugin.recording.travel import read_checkpoints
 
     return read_checkpoints(target)
 
@@ -36,14 +36,14 @@ def show(shown: Checkpoints, style: Style) -> str:
     table = style.table(headers, rows, right=headers[2:], dispensable=("records", "after"))
     title = style.title(f"Checkpoints ({len(shown.checkpoints)})")
     where = f"now: {style.count(shown.instructions)} instructions"
-    if shown.is_past:
+    if shown.end > shown.instructions:
         where += f", in the past of {style.count(shown.end)}"
     return style.sections([f"{title}\n{table}", where], shown)
 
 
 def offered_names(target: Target) -> list[str]:
     """The names and numbers of the checkpoints."""
-    from gdbplugin.recording.moments import read_checkpoints
+    from gdbplugin.recording.travel import read_checkpoints
 
     return [one.name or one.id for one in read_checkpoints(target).checkpoints]
 

@@ -32,7 +32,7 @@ def read(
     limit: int | None = None,
 ) -> Difference:
     """What changed from moment `a` to moment `b`, by default from the last stop that was kept to now."""
-    from gdbplugin.dump.moments import read_difference
+    from gdbplugin.moments import read_difference
 
     return read_difference(target, a, b, kind, limit)
 

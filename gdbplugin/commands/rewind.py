@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.commands.descriptor import Address
     from gdbplugin.kernel.target import Target
-    from gdbplugin.recording.moments import Journey
+    from gdbplugin.recording.travel import Journey
     from gdbplugin.render import Style
 
 
@@ -23,7 +23,7 @@ def read(
     end: bool = False,
 ) -> Journey:
     """Bring the machine to a moment of the recorded past. Returns where it is then."""
-    from gdbplugin.recording.moments import rewind
+    from gdbplugin.recording.travel import rewind
 
     return rewind(target, moment, before=before, to=to, write=write, end=end)
 
@@ -38,8 +38,8 @@ def show(shown: Journey, style: Style) -> str:
     ahead = shown.end - shown.instructions
     if shown.is_past and ahead:
         lines += style.wrapped(
-            f"This is the past: {style.counted(ahead, 'instruction')} lie ahead, which `tinyos rewind --end` "
-            "does again. If the machine runs on from here, they are forgotten."
+            f"This is the past: `tinyos rewind --end` does the {style.counted(ahead, 'instruction')} after it "
+            "again. If the machine runs on from here, they are forgotten."
         )
     return style.sections(["\n".join(lines)], shown)
 

@@ -230,6 +230,7 @@ class GdbTarget(Target):
 
         current.machine()
         travel.travel(bring, self._quiet)
+        self._kernel = None
         return self.machine
 
     def run_test(self, test: KernelTest) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gdb
 
 from gdbplugin.debugger import current
-from gdbplugin.dump.moments import read_now
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import MachineError
+from gdbplugin.moments import read_now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ from gdbplugin.commands import (
     writer,
 )
 from gdbplugin.commands.parsing import LARGEST
-from gdbplugin.dump.moments import read_difference, read_now
 from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.target import Target
+from gdbplugin.moments import read_difference, read_now
 from gdbplugin.render import Style
 from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import ReadFailedError

@@ -134,9 +134,9 @@ class SessionSymbols:
 class SessionTarget(Target):
     """The stopped machine and the kernel in it, for one call of the library."""
 
-    def __init__(self, reader: Reader, machine: Machine, core: int, decoded: dict[str, Any]) -> None:
+    def __init__(self, reader: Reader, machine: Machine, core: int) -> None:
         diagnostics = Diagnostics()
-        super().__init__(machine, core, diagnostics, lambda: reader.kernel(machine, diagnostics, decoded))
+        super().__init__(machine, core, diagnostics, lambda: reader.kernel(self.machine, diagnostics))
         self._reader = reader
 
     @property
@@ -175,8 +175,8 @@ class SessionTarget(Target):
         try:
             bring(lambda _: None)
         finally:
-            self._reader.moved()
-        return SessionMachine(self._reader.gdb, None)
+            self._machine, self._kernel = self._reader.moved(), None
+        return self._machine
 
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The instruction `word` at a virtual address as text, by GDB."""
@@ -214,24 +214,29 @@ class Reader:
             self._runs = gdb.runs
         try:
             if self._source is None or self._machine is None or self._changes != gdb.changes:
-                self._source = SessionMachine(gdb, self._ram)
-                # No cache over mapped RAM: it is as fast itself, and the source keeps the registers.
-                self._machine = CachedMachine(self._source) if self._ram is None else self._source
-                self._decoded = {}
-                self._changes = gdb.changes
-            yield SessionTarget(self, self._machine, self._source.selected_core, self._decoded)
+                self._source, self._machine = self._read_state()
+            yield SessionTarget(self, self._machine, self._source.selected_core)
         except (MachineError, LayoutError) as error:
             raise ReadFailedError(str(error)) from error
 
-    def moved(self) -> None:
-        """The machine is at another moment: forget what was read here, and let GDB do so."""
-        self._source = None
-        _query(self.gdb, "moved")
+    def _read_state(self) -> tuple[SessionMachine, Machine]:
+        source = SessionMachine(self.gdb, self._ram)
+        self._decoded = {}
+        self._changes = self.gdb.changes
+        # No cache over mapped RAM: it is as fast itself, and the source keeps the registers.
+        return source, CachedMachine(source) if self._ram is None else source
 
-    def kernel(self, machine: Machine, diagnostics: Diagnostics, decoded: dict[str, Any]) -> Kernel:
+    def moved(self) -> Machine:
+        """The machine is at another moment: forget what was read, also in GDB. Returns it as it is there."""
+        _query(self.gdb, "moved")
+        self._source, self._machine = self._read_state()
+        self._history.ran()
+        return self._machine
+
+    def kernel(self, machine: Machine, diagnostics: Diagnostics) -> Kernel:
         """TinyOS on a machine; raises a `MachineError` if it runs another kernel."""
         try:
-            return Kernel(machine, self.file.layout, diagnostics, self._history, decoded)
+            return Kernel(machine, self.file.layout, diagnostics, self._history, self._decoded)
         except KernelUnusableError as error:
             # A `MachineError`, so that what does not need TinyOS still works.
             raise MachineError(error.message) from error

@@ -4,9 +4,9 @@ import pytest
 
 from gdbplugin.commands import diff
 from gdbplugin.commands.parsing import FILE, WordError, complete, parse, split
-from gdbplugin.dump.moments import KINDS, read_difference
 from gdbplugin.kernel.diff_rows import KINDS as OBJECTS
 from gdbplugin.machine import MachineError, SelectionError
+from gdbplugin.moments import KINDS, read_difference
 from gdbplugin.render import Style
 from tests.commands.forms import json_of, text_of
 from tests.kernel.stopped import stopped_world

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbplugin.commands import diff
-from gdbplugin.dump.moments import read_difference
 from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.moment import read_moment
 from gdbplugin.kernel.target import Target
 from gdbplugin.layout.types import LayoutError, locate_held
 from gdbplugin.machine import CachedMachine, MachineError
+from gdbplugin.moments import read_difference
 from tests.commands.forms import json_text
 from tests.kernel.synthetic import MANAGER, PLACES, STATIC_PHYSICAL
 from tests.schemas.validation import validate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,12 +11,19 @@ from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.kernel.events import Event
 from gdbplugin.kernel.kernel import MANAGER
 from gdbplugin.kernel.target import Target
-from gdbplugin.machine import SelectionError
+from gdbplugin.machine import CachedMachine, Machine, MachineError, SelectionError
 from gdbplugin.recording.history import Reader, place_of, read_history
 from gdbplugin.recording.naming import find_object
 from gdbplugin.recording.ring import STORE, Recording
 from gdbplugin.records import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Read = TypeVar("_Read")
+
+_CHECKPOINT = re.compile("c[0-9]+")
 _LAZY_FAULTS = ("LazyZero", "LazyAllocate")
 
 
@@ -136,6 +144,30 @@ def _checkpoints(target: Target, recording: Recording) -> Checkpoints:
         end=recording.end,
         diagnostics=target.diagnostics,
     )
+
+
+def is_checkpoint(target: Target, name: str) -> bool:
+    """Whether this is the ID of a checkpoint, or the name of one that there is."""
+    if _CHECKPOINT.fullmatch(name):
+        return True
+    try:
+        with _recording(target) as recording:
+            return name in {one.name for one in recording.checkpoints}
+    except MachineError:
+        return False
+
+
+def visit(target: Target, name: str, read: Callable[[Machine], _Read]) -> _Read:
+    """What `read` reads of the machine at a checkpoint; then the machine comes back to where it was."""
+    with _recording(target) as recording:
+        here = recording.position
+        there = next((one for one in recording.checkpoints if name in (one.name, f"c{one.number}")), None)
+        if there is None:
+            raise SelectionError(f"there is no checkpoint {name}")
+        try:
+            return read(CachedMachine(_travel_to(target, recording, there.instructions)))
+        finally:
+            _travel_to(target, recording, here)
 
 
 def go_back(target: Target, count: int) -> Journey:
@@ -269,23 +301,29 @@ def _recorded_events(target: Target) -> Iterator[tuple[Event, int]]:
         reader.recording.close()
 
 
-def _travel(target: Target, recording: Recording, to: int, what: str) -> Journey:
-    before, since = recording.position, time.monotonic()
+def _travel_to(target: Target, recording: Recording, position: int) -> Machine:
+    """Bring the machine to a position, and say so if the way was not what had been recorded."""
 
     def bring(show: Callable[[str], None]) -> None:
         def progress() -> None:
-            show(f"replaying: {recording.instructions[0]:,} of {to:,} instructions")
+            show(f"replaying: {recording.instructions[0]:,} of {position:,} instructions")
 
-        recording.travel(to, progress)
+        recording.travel(position, progress)
 
     machine = target.travel(bring)
-    header = recording.header
-    if header.difference:
+    difference = recording.header.difference
+    if difference:
         target.diagnostics.add_finding(
             "the replay",
             "what was recorded",
-            f"something else from instruction {header.difference:,} on: the past is not certain after it",
+            f"something else from instruction {difference:,} on: the past is not certain after it",
         )
+    return machine
+
+
+def _travel(target: Target, recording: Recording, to: int, what: str) -> Journey:
+    before, since = recording.position, time.monotonic()
+    machine = _travel_to(target, recording, to)
     pc = machine.register("PC", target.core)
     place = None if pc is None else place_of(target.code, pc)
     return Journey(

@@ -1,4 +1,4 @@
-"""The moments that can be compared, by the words for them: now, a stop that was kept, and a dump.
+"""The moments that can be compared, by their words: now, a stop that was kept, a checkpoint, a dump.
 
 `KINDS` has each kind of moment: its word and how it is read. A further kind is one more entry there.
 """
@@ -32,7 +32,7 @@ class MomentKind(NamedTuple):
     """A kind of moment: how it is written, whether a word is one, and how it is read."""
 
     usage: str
-    matches: Callable[[str], bool]
+    matches: Callable[[Target, str], bool]
     read: Callable[[Target, str], Moment]
 
 
@@ -63,7 +63,7 @@ def moment_of(target: Target, given: str | os.PathLike[str] | Moment) -> Moment:
     if isinstance(given, Moment):
         return given
     word = str(given)
-    return next(kind for kind in KINDS if kind.matches(word)).read(target, word)
+    return next(kind for kind in KINDS if kind.matches(target, word)).read(target, word)
 
 
 def read_now(target: Target, label: str = NOW) -> Moment:
@@ -86,6 +86,20 @@ def _read_stop(target: Target, word: str) -> Moment:
         count = "1 earlier stop was" if len(kept) == 1 else f"{len(kept)} earlier stops were"
         raise MachineError(f"{word}: only {count} kept")
     return replace(kept[number], label=word)
+
+
+def _is_checkpoint(target: Target, word: str) -> bool:
+    from gdbplugin.recording.travel import is_checkpoint
+
+    return is_checkpoint(target, word)
+
+
+def _read_checkpoint(target: Target, word: str) -> Moment:
+    """A checkpoint: the machine goes there, and comes back."""
+    from gdbplugin.recording.travel import visit
+
+    layout = target.program()[1]
+    return visit(target, word, lambda machine: read_moment(Kernel(machine, layout, Diagnostics()), word))
 
 
 def _read_dump(target: Target, word: str) -> Moment:
@@ -117,9 +131,10 @@ def _read_dump(target: Target, word: str) -> Moment:
 
 
 KINDS = (
-    MomentKind(NOW, lambda word: word == NOW, read_now),
-    MomentKind("$tinyos_stop(-N)", lambda word: word.startswith("$tinyos_stop"), _read_stop),
+    MomentKind(NOW, lambda _, word: word == NOW, read_now),
+    MomentKind("$tinyos_stop(-N)", lambda _, word: word.startswith("$tinyos_stop"), _read_stop),
+    MomentKind("CHECKPOINT", _is_checkpoint, _read_checkpoint),
     # Any other word is the path of a file.
-    MomentKind("FILE", lambda _: True, _read_dump),
+    MomentKind("FILE", lambda *_: True, _read_dump),
 )
 """Every kind of moment; the first that takes a word is its kind."""
