@@ -78,3 +78,15 @@ def test_a_wrong_range_is_one_line(machine, words, said):
 def test_without_a_recording_it_says_how_to_get_one(shared_machine):
     with pytest.raises(ReadFailedError, match="scripts/run --record"):
         shared_machine.recording()
+
+
+def test_another_target_in_the_same_gdb_is_not_recorded(machine, shared_machine):
+    shared_machine.detach()
+    with machine.stopped() as gdb:
+        gdb.execute("disconnect")
+        gdb.execute(f"target remote {shared_machine.qemu.gdb_address}")
+        with pytest.raises(CommandFailedError, match="this target is not recorded"):
+            gdb.execute("tinyos recording")
+        gdb.execute("disconnect")
+        gdb.execute(f"target remote {machine.qemu.gdb_address}")
+        assert "records" in gdb.execute("tinyos recording")
