@@ -256,8 +256,8 @@ impl Traveller {
         kept
     }
 
-    /// Holds the running guest before its next block. Whether it is held: else it waits for an interrupt, and no timer
-    /// is going to give it one, as QEMU's main loop would have moved the clock to it.
+    /// Holds the running guest before its next block. Whether it is held: else it is stopped, or waits for an interrupt,
+    /// and no timer is going to give it one, as QEMU's main loop would have moved the clock to it.
     fn hold(&mut self) -> Result<bool, String> {
         gate::close();
         let mut waits = 0;
@@ -270,6 +270,10 @@ impl Traveller {
                 return Ok(false);
             }
             self.protocol.execute(r#"{"execute": "query-status"}"#)?;
+            if !self.protocol.is_running {
+                // A debugger has stopped it.
+                return Ok(false);
+            }
         }
         gate::open();
         Err("the machine neither runs nor waits".to_owned())
