@@ -13,6 +13,7 @@ from gdbplugin.dump.foreign import difference_from, given_registers, open_dump
 from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.machine import MachineError, SelectionError
 from gdbplugin.programs import RECORDING_VARIABLE
+from gdbplugin.recording.ring import Recording
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import (
     AttachError,
@@ -175,6 +176,15 @@ class Connection:
             return self._host.end_error()
         return None if self._debugger is None else self._debugger.ended
 
+    @property
+    def is_in_the_past(self) -> bool:
+        """Whether the machine has gone back, to before the latest moment that is recorded."""
+        path = self._host.files.get(RECORDING_VARIABLE)
+        if not path:
+            return False
+        with contextlib.closing(Recording(path)) as recording:
+            return recording.is_past and recording.instructions[0] < recording.header.end
+
     def resume(self) -> None:
         """Let the target run, unless it runs already."""
         if isinstance(self._host, DumpFile):
@@ -193,12 +203,15 @@ class Connection:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[Gdb]:
-        """Keep the target stopped in the `with`; afterwards it runs again only if it ran before."""
+        """Keep the target stopped in the `with`; afterwards it runs again only if it ran before.
+
+        It stays stopped if it has gone back to a moment before the latest.
+        """
         with self.translated_errors():
             was_running = self.running
             gdb = self._with_gdb()
             self._require_machine()
-            with gdb.stopped(resume=was_running):
+            with gdb.stopped(resume=lambda: was_running and not self.is_in_the_past):
                 try:
                     yield gdb
                 except BaseException as error:
@@ -238,7 +251,7 @@ class Connection:
         self._runs_without_gdb = True
         try:
             # The target may be gone already.
-            with contextlib.suppress(SessionError), gdb.stopped(resume=False):
+            with contextlib.suppress(SessionError), gdb.stopped(resume=lambda: False):
                 gdb.mi("-target-detach")
         finally:
             gdb.close()

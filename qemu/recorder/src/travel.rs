@@ -180,15 +180,14 @@ impl Traveller {
     }
 
     fn is_due(&self) -> bool {
-        if !self.protocol.is_running || self.end.is_some() || !self.problem.is_empty() {
+        if !self.has_begun || !self.protocol.is_running || self.end.is_some() || !self.problem.is_empty() {
             return false;
         }
         if self.is_disturbed && !self.checkpoints.is_empty() {
             return self.last.elapsed() >= LEAST_INTERVAL_DISTURBED;
         }
         let has_executed = |last: &Checkpoint| gate::position() - last.position > LEAST_INSTRUCTIONS;
-        self.last.elapsed() >= LEAST_INTERVAL.max(self.cost * SHARE)
-            && self.checkpoints.last().is_some_and(has_executed)
+        self.last.elapsed() >= LEAST_INTERVAL.max(self.cost * SHARE) && self.checkpoints.last().is_none_or(has_executed)
     }
 
     /// Takes a checkpoint, whether the machine runs or not.
@@ -201,7 +200,13 @@ impl Traveller {
         }
         let (started, number) = (Instant::now(), self.made + 1);
         let kept = if self.protocol.is_running {
-            let kept = self.snapshot_running(number)?;
+            let mut kept = None;
+            for patience in PATIENCES {
+                kept = self.snapshot_running(number, patience)?;
+                if kept.is_some() || !self.protocol.is_running {
+                    break;
+                }
+            }
             if kept.is_none() && is_automatic {
                 // It waits. Later, then.
                 self.last = Instant::now();
@@ -227,14 +232,14 @@ impl Traveller {
 
     /// Takes a snapshot of the running machine; None if that is not possible just now. QEMU stops the cores itself,
     /// without a word to the debugger. None goes on before the copy is there.
-    fn snapshot_running(&mut self, number: u64) -> Result<Option<Kept>, String> {
+    fn snapshot_running(&mut self, number: u64, patience: Duration) -> Result<Option<Kept>, String> {
         if !self.hold()? {
             gate::open();
             return Ok(None);
         }
         let held = gate::position();
         let sent = self.protocol.send_monitor(&format!("savevm tinyos-{number}"));
-        std::thread::sleep(PATIENCES[0]);
+        std::thread::sleep(patience);
         gate::open();
         sent?;
         loop {
