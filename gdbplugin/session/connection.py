@@ -12,7 +12,8 @@ from gdbplugin.dump.core_file import DumpError
 from gdbplugin.dump.foreign import difference_from, given_registers, open_dump
 from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.machine import MachineError, SelectionError
-from gdbplugin.programs import RECORDING_VARIABLE
+from gdbplugin.programs import CONSOLE_VARIABLE, RECORDING_VARIABLE
+from gdbplugin.session import directory as names
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import (
     AttachError,
@@ -41,12 +42,21 @@ class RemoteTarget:
 
     ram = None
     gdb_settings: tuple[str, ...] = ()
-    files: Mapping[str, str] = {}
 
     def __init__(self, address: str) -> None:
         self.gdb_address = address
         self.no_ram_reason = f"this session is attached to {address}, and has no access to its RAM"
         self._resources = contextlib.ExitStack()
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """What another process's session has beside its gdbstub's socket, as `Qemu.files`."""
+        stub = Path(self.gdb_address)
+        if stub.name != names.GDB or not stub.is_socket():
+            return {}
+        known = {CONSOLE_VARIABLE: names.CONSOLE_LOG, RECORDING_VARIABLE: names.RECORDING}
+        places = {variable: stub.with_name(name) for variable, name in known.items()}
+        return {variable: str(place) for variable, place in places.items() if place.exists()}
 
     @functools.cached_property
     def directory(self) -> Path:

@@ -16,15 +16,19 @@ from gdbplugin.commands import timeline
 from gdbplugin.commands.descriptor import Parameter
 from gdbplugin.dump.foreign import OpenedDump
 from gdbplugin.dump.write import Dump
+from gdbplugin.html.contents import read_contents
+from gdbplugin.html.page import ReportFile, write_page
 from gdbplugin.kernel.events import Event
+from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.spaces import AddressSpace
+from gdbplugin.machine import MachineError
 from gdbplugin.records import fields
 from gdbplugin.session import mi
 from gdbplugin.session.breakpoints import EventBreakpoint, event_filter
 from gdbplugin.session.connection import DumpFile, RemoteTarget
 from gdbplugin.session.console import Console
 from gdbplugin.session.directory import ANSWER
-from gdbplugin.session.errors import CommandFailedError, SessionError, WaitTimeoutError
+from gdbplugin.session.errors import CommandFailedError, ReadFailedError, SessionError, WaitTimeoutError
 from gdbplugin.session.following import Following
 from gdbplugin.session.gdb import CONNECT_SECONDS
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
@@ -253,6 +257,28 @@ class TinyOS(Objects):
         in seconds between two snapshots. Raises a `SessionError`.
         """
         return Following(lambda: self.watch(events=_ALL_EVENTS), os.fspath(file), pause)
+
+    def report_file(
+        self, file: str | os.PathLike[str], *, since: str | os.PathLike[str] | Moment | None = None
+    ) -> ReportFile:
+        """Write a report as one page of HTML, which needs no other file and no network.
+
+        It has the findings, every task's backtrace, stacks and frames as pictures, the timeline, and the
+        difference from the moment `since`, as `diff` takes it, by default from the last checkpoint of the
+        recording. The target is stopped only while it is read. Raises a `SessionError`.
+        """
+        source = self._in_words()
+        with self.stopped_target() as target:
+            contents = read_contents(target, source, since)
+        try:
+            return write_page(contents, os.fspath(file))
+        except MachineError as error:
+            raise ReadFailedError(str(error)) from error
+
+    def _in_words(self) -> str:
+        if isinstance(self._host, DumpFile):
+            return f"the dump {self._host.path.name}"
+        return "a running machine" if self.running else "a stopped machine"
 
     def offered_values(self, parameter: Parameter) -> list[str]:
         """The values to offer when a parameter of a command is completed, such as the IDs of stacks."""
