@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gdbplugin.html.contents import Past
 
+_RING = "the kernel's event ring, which has of the turns only the last"
 _TICKS = 10
 _ROW_HEIGHT = 24
 _LINE_HEIGHT = 40
@@ -30,7 +31,11 @@ def timeline(past: Past) -> Markup:
     # The time of a stop is known to a tick of the scheduler only.
     latest = now + trace.frequency // _TICKS
     left_out = sum(time > latest for time in _times(trace))
-    source = "the recording" if past.is_recorded else "the kernel's event ring, which has no turns of tasks"
+    source = (
+        "the recording"
+        if past.is_recorded
+        else "the kernel's event ring, which has of the turns only the last"
+    )
     said = f"From {source}: the last {STYLE.duration((now - span[0]) / trace.frequency)} before the stop."
     if left_out:
         said += f" Left out, as they are after the stop: {STYLE.counted(left_out, 'time')}."
