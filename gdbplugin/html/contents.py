@@ -50,8 +50,8 @@ class Contents(Diagnosed):
 
     source: str
     """What was read, in words."""
-    kernel: str
-    """The path of the kernel's file."""
+    kernel: str | None
+    """The path of the kernel's file; None if that is not known."""
     build_id: str | None
     """The build-id of the kernel, in hexadecimal digits; None if it has none."""
     date: datetime
@@ -76,7 +76,6 @@ def read_contents(target: Target, source: str, since: Since | None = None) -> Co
     cannot be read. Nothing else that cannot be read keeps the rest away.
     """
     kernel, problems = target.required_kernel(), dict[str, str]()
-    image = target.program()[0]
 
     def attempt(part: str, read: Callable[[], _Object]) -> _Object | None:
         try:
@@ -87,10 +86,12 @@ def read_contents(target: Target, source: str, since: Since | None = None) -> Co
             problems[part] = str(error)
             return None
 
+    program = attempt("program", target.program)
+    image = None if program is None else program[0]
     return Contents(
         source=source,
-        kernel=str(image.path),
-        build_id=None if image.build_id is None else image.build_id.hex(),
+        kernel=None if image is None else str(image.path),
+        build_id=None if image is None or image.build_id is None else image.build_id.hex(),
         date=datetime.now().astimezone(),
         problems=problems,
         failure=attempt("failure", lambda: read_failure(kernel)),

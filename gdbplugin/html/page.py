@@ -87,8 +87,8 @@ def _about(contents: Contents) -> Markup:
             ("State", "failed" if contents.failure is not None else "has not failed"),
             ("Findings", f"{contents.diagnostics.finding_count:,}"),
             ("Pressure", STYLE.text(level)),
-            ("Kernel", contents.kernel),
-            ("Build-id", contents.build_id or "none"),
+            ("Kernel", STYLE.text(contents.kernel)),
+            ("Build-id", STYLE.text(contents.build_id)),
         ]
     )
 
