@@ -92,12 +92,15 @@ class Boot:
         self._page = page
         self.machines: list[TinyOS] = []
 
-    def __call__(self, **options: object) -> TinyOS:
-        """Boot one more machine; `options` are fields of `QemuOptions`. Raises a `SessionError`."""
+    def __call__(self, *, timeout: float = 30.0, **options: object) -> TinyOS:
+        """Boot one more machine; `options` are fields of `QemuOptions`.
+
+        Raises a `SessionError`, also if the kernel has no prompt within `timeout` seconds.
+        """
         from gdbplugin.session import QemuOptions, TinyOS
 
         wanted = QemuOptions(**{"kernel": self._kernel, **options})  # type: ignore[arg-type]
-        machine = TinyOS.boot(self._kernel, options=wanted, record=self._record)
+        machine = TinyOS.boot(self._kernel, options=wanted, record=self._record, timeout=timeout)
         self.machines.append(_observed(machine, self._page))
         return self.machines[-1]
 

@@ -12,7 +12,7 @@ from gdbplugin.dump.core_file import DumpError
 from gdbplugin.dump.foreign import difference_from, given_registers, open_dump
 from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.machine import MachineError, SelectionError
-from gdbplugin.programs import CONSOLE_VARIABLE, RECORDING_VARIABLE
+from gdbplugin.programs import CONSOLE_VARIABLE, RECORDED_VARIABLE, RECORDING_VARIABLE
 from gdbplugin.session import directory as names
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import (
@@ -54,9 +54,11 @@ class RemoteTarget:
         stub = Path(self.gdb_address)
         if stub.name != names.GDB or not stub.is_socket():
             return {}
-        known = {CONSOLE_VARIABLE: names.CONSOLE_LOG, RECORDING_VARIABLE: names.RECORDING}
-        places = {variable: stub.with_name(name) for variable, name in known.items()}
-        return {variable: str(place) for variable, place in places.items() if place.exists()}
+        log, recording = stub.with_name(names.CONSOLE_LOG), stub.with_name(names.RECORDING)
+        found = {CONSOLE_VARIABLE: str(log)} if log.exists() else {}
+        if recording.exists():
+            found |= {RECORDING_VARIABLE: str(recording), RECORDED_VARIABLE: self.gdb_address}
+        return found
 
     @functools.cached_property
     def directory(self) -> Path:

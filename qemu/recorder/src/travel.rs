@@ -70,6 +70,10 @@ pub struct Traveller {
     waiting: VecDeque<u8>,
     /// Whether a debugger has stopped it since the last checkpoint.
     is_disturbed: bool,
+    /// Whether the first checkpoint was taken, or tried.
+    has_begun: bool,
+    /// How often ranges were named.
+    named: u64,
     /// Where the machine was before it went into the past.
     end: Option<u64>,
     began: Instant,
@@ -103,6 +107,8 @@ impl Traveller {
             given: 0,
             waiting: VecDeque::new(),
             is_disturbed: false,
+            has_begun: false,
+            named: 0,
             end: None,
             began: now,
             last: now,
@@ -114,9 +120,15 @@ impl Traveller {
         if options.starts {
             this.resume()?;
         }
-        loop {
-            this.turn()?;
+        while !this.protocol.is_closed {
+            if let Err(problem) = this.turn() {
+                // What was to be done is not done; whoever waits for something else still gets it.
+                gate::open();
+                this.is_disturbed = true;
+                eprintln!("recorder: {problem}");
+            }
         }
+        Ok(())
     }
 
     fn turn(&mut self) -> Result<(), String> {
@@ -124,8 +136,16 @@ impl Traveller {
             // A debugger lets it run again, after breakpoints or steps, which QEMU executes without timers.
             self.is_disturbed |= event == Event::Resume;
         }
-        if self.checkpoints.is_empty() && gate::arrived().is_some() {
-            self.begin()?;
+        // A replay names no ranges: let it begin after that.
+        let named = self.recorder.named();
+        self.is_disturbed |= named != self.named;
+        self.named = named;
+        if !self.has_begun && gate::arrived().is_some() {
+            self.has_begun = true;
+            if let Err(problem) = self.begin() {
+                self.recorder.header().can_go_back.store(0, Ordering::Relaxed);
+                return Err(problem);
+            }
         }
         if let Some((request, wanted)) = self.recorder.requested() {
             let outcome = match wanted {
@@ -140,7 +160,7 @@ impl Traveller {
         }
         let typed = self.console.iter().flat_map(|console| console.typed.try_iter());
         self.waiting.extend(typed.flatten());
-        if !self.waiting.is_empty() && !self.checkpoints.is_empty() {
+        if !self.waiting.is_empty() && self.has_begun {
             self.give_waiting()?;
         }
         if self.is_due()
