@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     Since = str | os.PathLike[str] | Moment
 
 
+NOTHING = "none"
+"""The moment for no difference: then the machine goes to no checkpoint, and does not replay the way back."""
+
+
 class Past(NamedTuple):
     """What the kernel did before the stop."""
 
@@ -71,9 +75,9 @@ class Contents(Diagnosed):
 def read_contents(target: Target, source: str, since: Since | None = None) -> Contents:
     """Read everything from a stopped machine.
 
-    The difference is that from the moment `since`, by default from the last checkpoint. Raises a
-    `MachineError` if TinyOS is not what runs, or has not set up its memory yet, or if the moment `since`
-    cannot be read. Nothing else that cannot be read keeps the rest away.
+    The difference is that from the moment `since`, by default from the last checkpoint; `NOTHING` for none.
+    Raises a `MachineError` if TinyOS is not what runs, or has not set up its memory yet, or if the moment
+    `since` cannot be read. Nothing else that cannot be read keeps the rest away.
     """
     kernel, problems = target.required_kernel(), dict[str, str]()
 
@@ -102,8 +106,8 @@ def read_contents(target: Target, source: str, since: Since | None = None) -> Co
         frame_table=attempt("pool", lambda: read_frame_table(kernel)),
         past=attempt("timeline", lambda: _read_past(target)),
         # Last, as the machine may go to another moment for it, and come back.
-        difference=attempt("difference", lambda: _since_checkpoint(target))
-        if since is None
+        difference=attempt("difference", lambda: _since_checkpoint(target, since))
+        if since in (None, NOTHING)
         else read_difference(target, since, None),
         diagnostics=target.diagnostics,
     )
@@ -115,8 +119,10 @@ def _read_past(target: Target) -> Past:
     return Past(trace, told.clock.now, "recording" in told.sources)
 
 
-def _since_checkpoint(target: Target) -> Difference:
-    """What changed since the last checkpoint; raises `MachineError` if there is none."""
+def _since_checkpoint(target: Target, since: Since | None) -> Difference:
+    """What changed since the last checkpoint; raises `MachineError` if there is none, or none is wanted."""
+    if since == NOTHING:
+        raise MachineError("no moment to compare with was wanted")
     try:
         checkpoints = read_checkpoints(target).checkpoints
     except MachineError as error:

@@ -52,7 +52,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--since",
         metavar="MOMENT",
-        help="show what changed from this moment: another dump, or a checkpoint (the last checkpoint)",
+        help="show what changed from there: another dump, a checkpoint, or `none` (the last checkpoint)",
     )
     add(
         "--register",

@@ -265,7 +265,8 @@ class TinyOS(Objects):
 
         It has the findings, every task's backtrace, stacks and frames as pictures, the timeline, and the
         difference from the moment `since`, as `diff` takes it, by default from the last checkpoint of the
-        recording. The target is stopped only while it is read. Raises a `SessionError`.
+        recording: for it the machine goes to the checkpoint, and comes back by replaying. With "none" there
+        is no difference. The target is stopped only while it is read. Raises a `SessionError`.
         """
         source = self._in_words()
         with self.stopped_target() as target:

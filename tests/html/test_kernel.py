@@ -75,7 +75,9 @@ def test_figures_are_those_of_the_commands(recorded):
     newest = machine.events(1).events[-1]
     assert shown.table("Newest of")[-1]["number"] == str(newest.sequence)
     assert shown.one("header").facts()["Build-id"] == machine.kernel.image.build_id.hex()
-    assert "No findings." in shown.one("section", id="findings").text
+    # On the way to the checkpoint and back, a replay may differ from what was recorded: that is a finding.
+    findings = [each.text for each in shown.one("section", id="findings").all("li")]
+    assert [said for said in findings if not said.startswith(("Note: ", "the replay: "))] == []
 
 
 def test_the_recording_is_a_timeline_with_turns_and_faults(recorded):

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 
-from gdbplugin.html.contents import Contents, Past, read_contents
+from gdbplugin.html.contents import NOTHING, Contents, Past, read_contents
 from gdbplugin.html.page import page, write_page
 from gdbplugin.kernel.backtrace import Backtrace, Backtraces, Frame
 from gdbplugin.kernel.diagnostics import Diagnostics
@@ -148,6 +148,12 @@ def test_a_part_that_cannot_be_read_is_one_line():
         "It is <gone>.",
         "Too.",
     ]
+
+
+def test_a_difference_that_is_not_wanted_is_left_out():
+    contents = read_contents(stopped_world(), "a test", NOTHING)
+    said = read(page(contents)).one("section", id="difference").one("p").text
+    assert said == "No moment to compare with was wanted."
 
 
 def test_a_moment_that_was_asked_for_must_be_there():
