@@ -84,7 +84,7 @@ def _about(contents: Contents) -> Markup:
         [
             ("From", contents.source),
             ("Read at", f"{contents.date:%Y-%m-%d %H:%M:%S %Z}"),
-            ("State", "failed" if contents.failure is not None else "has not failed"),
+            ("State", "failed" if contents.failure is not None else "no failure on record"),
             ("Findings", f"{contents.diagnostics.finding_count:,}"),
             ("Pressure", STYLE.text(level)),
             ("Kernel", STYLE.text(contents.kernel)),

@@ -102,6 +102,22 @@ def test_the_difference_is_that_from_the_last_checkpoint(recorded):
     ) - len([row for row in found.rows if not row.is_state])
 
 
+def test_a_kernel_that_failed_says_so_first(tinyos_kernel, tmp_path):
+    with TinyOS.boot(tinyos_kernel) as machine:
+        machine.console.send("crash\r")
+        machine.console.expect("KERNEL FAILURE")
+        machine.report_file(tmp_path / "page.html")
+        record = machine.fault().failure.record
+    shown = page_of(tmp_path / "page.html")
+    assert shown.one("header").facts()["State"] == "failed"
+    (failure,) = shown.one("section", id="findings").all("div", "failure")
+    assert record.message in failure.text
+    assert failure.facts()["FAR_EL1"] == hex(record.fault_address)
+    first = shown.one("section", id="backtraces").all("details")[0]
+    assert "open" in first.attributes
+    assert "kernel::failure::halted" in first.text
+
+
 def test_a_running_machine_runs_on(tinyos_kernel, tmp_path):
     with TinyOS.boot(tinyos_kernel) as machine:
         written = machine.report_file(tmp_path / "page.html")
