@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gdbplugin.commands import timeline
 from gdbplugin.commands.descriptor import Parameter
 from gdbplugin.dump.foreign import OpenedDump
 from gdbplugin.dump.write import Dump
-from gdbplugin.html.contents import read_contents
-from gdbplugin.html.page import ReportFile, write_page
 from gdbplugin.kernel.events import Event
 from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.spaces import AddressSpace
@@ -38,6 +36,9 @@ from gdbplugin.session.process import PLUGIN, Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.ram import Watch
 from gdbplugin.timeline.write import Timeline
+
+if TYPE_CHECKING:
+    from gdbplugin.html.page import ReportFile
 
 _BOOT_SECONDS = 30.0
 _EVENT_SECONDS = 20.0
@@ -268,6 +269,10 @@ class TinyOS(Objects):
         recording: for it the machine goes to the checkpoint, and comes back by replaying. With "none" there
         is no difference. The target is stopped only while it is read. Raises a `SessionError`.
         """
+        # Not at the top: few sessions need it, and all would wait for it.
+        from gdbplugin.html.contents import read_contents
+        from gdbplugin.html.page import write_page
+
         source = self._in_words()
         with self.stopped_target() as target:
             contents = read_contents(target, source, since)
