@@ -12,8 +12,9 @@ from gdbplugin.dump.core_file import DumpError
 from gdbplugin.dump.foreign import difference_from, given_registers, open_dump
 from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.machine import MachineError, SelectionError
-from gdbplugin.programs import RECORDING_VARIABLE
+from gdbplugin.programs import CONSOLE_VARIABLE, RECORDED_VARIABLE, RECORDING_VARIABLE
 from gdbplugin.recording.ring import Recording
+from gdbplugin.session import directory as names
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import (
     AttachError,
@@ -42,12 +43,23 @@ class RemoteTarget:
 
     ram = None
     gdb_settings: tuple[str, ...] = ()
-    files: Mapping[str, str] = {}
 
     def __init__(self, address: str) -> None:
         self.gdb_address = address
         self.no_ram_reason = f"this session is attached to {address}, and has no access to its RAM"
         self._resources = contextlib.ExitStack()
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """What another process's session has beside its gdbstub's socket, as `Qemu.files`."""
+        stub = Path(self.gdb_address)
+        if stub.name != names.GDB or not stub.is_socket():
+            return {}
+        log, recording = stub.with_name(names.CONSOLE_LOG), stub.with_name(names.RECORDING)
+        found = {CONSOLE_VARIABLE: str(log)} if log.exists() else {}
+        if recording.exists():
+            found |= {RECORDING_VARIABLE: str(recording), RECORDED_VARIABLE: self.gdb_address}
+        return found
 
     @functools.cached_property
     def directory(self) -> Path:
