@@ -243,9 +243,7 @@ class TargetControl:
             self._held = None
             return
         latest = self._session.last_stop
-        if latest is not held and not (makes_own_stops and _only_ends_command(latest)):
-            self._held = None
-        elif self._session.is_in_the_past:
+        if (latest is not held and not (makes_own_stops and _only_ends_command(latest))) or self._session.is_in_the_past:
             self._held = None
         elif self._interactive:
             self._held = None
