@@ -243,7 +243,8 @@ class TargetControl:
             self._held = None
             return
         latest = self._session.last_stop
-        if (latest is not held and not (makes_own_stops and _only_ends_command(latest))) or self._session.is_in_the_past:
+        is_elsewhere = latest is not held and not (makes_own_stops and _only_ends_command(latest))
+        if is_elsewhere or self._session.is_in_the_past:
             self._held = None
         elif self._interactive:
             self._held = None
