@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use crate::ring::MOST_CORES;
 
 const NEVER: u64 = u64::MAX;
+/// Between two ends of waiting, at least. It is TinyOS's tick. With `-icount` and `sleep=off` QEMU's clock leaps to the
+/// next timer when the guest waits: an idle guest would have some minutes pass in a second, and fill the recording.
+const PACE: Duration = Duration::from_millis(4);
 
 /// The instructions of a core. Only the core's own thread counts, so no atomic operation is needed.
 #[repr(align(64))]
@@ -26,6 +29,9 @@ static GOAL: AtomicU64 = AtomicU64::new(NEVER);
 /// The count at which the guest is held, with the instruction that it is about to execute.
 static HELD: Mutex<Option<u64>> = Mutex::new(None);
 static CHANGED: Condvar = Condvar::new();
+/// Whether a guest that waits is to do so at `PACE`.
+static IS_PACED: AtomicBool = AtomicBool::new(true);
+static LAST_WAIT: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Has all instructions counted as one core's, so that the guest can be held.
 pub fn count_as_one() {
@@ -67,6 +73,9 @@ pub extern "C" fn on_later(core: c_uint, _: *mut c_void) {
 /// Called before a block's first instruction.
 pub extern "C" fn on_first(core: c_uint, _: *mut c_void) {
     let count = add_one(core);
+    if count == WAIT.load(Ordering::Relaxed).wrapping_add(1) {
+        rest(count);
+    }
     if count >= GOAL.load(Ordering::Relaxed) {
         hold(count);
     }
@@ -86,6 +95,21 @@ fn add_one(core: c_uint) -> u64 {
 
 fn held() -> MutexGuard<'static, Option<u64>> {
     HELD.lock().expect("a panic ends QEMU")
+}
+
+/// Called when the guest has waited. Takes none of its time, which instructions count; ends early for a goal.
+#[cold]
+fn rest(count: u64) {
+    let mut last = LAST_WAIT.lock().expect("a panic ends QEMU");
+    let end = last.map_or_else(Instant::now, |last| last + PACE);
+    let mut held = held();
+    while IS_PACED.load(Ordering::Relaxed)
+        && GOAL.load(Ordering::Relaxed) > count
+        && let Some(left) = end.checked_duration_since(Instant::now())
+    {
+        held = CHANGED.wait_timeout(held, left).expect("a panic ends QEMU").0;
+    }
+    *last = Some(Instant::now());
 }
 
 #[cold]
@@ -114,6 +138,11 @@ pub fn close() {
 /// Holds the guest no longer.
 pub fn open() {
     set_goal(NEVER);
+}
+
+/// Whether a guest that waits does so about as long as without `-icount`, or, in a replay, not at all.
+pub fn set_paced(is_paced: bool) {
+    IS_PACED.store(is_paced, Ordering::Relaxed);
 }
 
 /// Where the guest is held now.
@@ -161,5 +190,24 @@ mod tests {
         assert_eq!((position(), count(3), arrived(), is_waiting()), (3000, 0, None, true));
         set_position(3000);
         assert!(!is_waiting());
+        // Ten times it waits, and executes one block.
+        let waits = || {
+            let began = Instant::now();
+            for _ in 0..10 {
+                on_wait(0, core::ptr::null_mut());
+                on_first(0, core::ptr::null_mut());
+            }
+            began.elapsed()
+        };
+        assert!(waits() >= 9 * PACE);
+        set_paced(false);
+        assert!(waits() < 5 * PACE);
+        set_paced(true);
+        // A goal ends a rest.
+        let runs = std::thread::spawn(waits);
+        close();
+        assert!(wait(Duration::from_secs(10)).is_some());
+        open();
+        assert!(runs.join().unwrap() >= 8 * PACE);
     }
 }

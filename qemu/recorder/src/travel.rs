@@ -308,6 +308,7 @@ impl Traveller {
         header.end.store(end, Ordering::Relaxed);
         header.is_past.store(1, Ordering::Relaxed);
         console::set_replay(true);
+        gate::set_paced(false);
         let mut outcome = Ok(());
         for patience in PATIENCES {
             outcome = self.go(position, patience);
@@ -324,6 +325,7 @@ impl Traveller {
         // What the guest wrote is on its way through QEMU's main loop.
         let flushed = self.protocol.execute(r#"{"execute": "query-status"}"#).map(drop);
         console::set_replay(false);
+        gate::set_paced(true);
         gate::close();
         outcome.and(flushed)
     }
