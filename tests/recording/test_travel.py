@@ -21,7 +21,7 @@ from gdbplugin.machine import SelectionError
 from gdbplugin.programs import RAM_VARIABLE
 from gdbplugin.recording.ring import STORE, Recording, RecordingError
 from gdbplugin.recording.travel import _event_filter, _Filter
-from gdbplugin.session import QemuOptions, SessionError, TinyOS
+from gdbplugin.session import SessionError, TinyOS
 from gdbplugin.session.errors import CommandFailedError
 from gdbplugin.session.recorder import DEFAULT_RECORDS
 from tests.repl.conversation import Conversations
@@ -158,7 +158,7 @@ def counter(elf):
 
 def newest(machine):
     """The number of the newest event, by the kernel's ring."""
-    return machine.events(1).events[-1].sequence
+    return machine.events(n=1).events[-1].sequence
 
 
 def stores_to(past, physical):
@@ -190,13 +190,14 @@ def test_before_an_event_the_kernel_has_not_recorded_it(at_end, kernel_elf, seed
     machine, (_, physical) = at_end.machine, counter(kernel_elf)
     recorded = {one.new: one for one in stores_to(at_end, physical)}
     known = [event.sequence for event in machine.events(4096) if event.sequence in recorded]
-    for number in random.Random(seed + 2).sample(known[20:], 5):
+    for number in random.Random(seed + 2).sample(known[20:-1], 5):
         said = f"TINYOS_SEED={seed}, event {number}"
         journey = machine.rewind(number)
         assert journey.what.startswith(f"before event {number}, "), said
         assert journey.is_past
         assert newest(machine) == number - 1, said
-        machine.rewind(to=recorded[number].instructions)
+        # The number first, then the event.
+        machine.rewind(to=recorded[number + 1].instructions - 1)
         assert newest(machine) == number, said
         machine.rewind(end=True)
 
@@ -213,14 +214,14 @@ def test_before_a_kind_of_event_is_before_the_last_such(at_end):
 def test_a_checkpoint_is_gone_back_to_by_its_name_and_number(at_end):
     machine = at_end.machine
     named = {one.name: one for one in machine.checkpoints() if one.name}
-    assert list(named) == ["one", "two", "three"]
+    assert list(named) == ["start", "one", "two", "three"]
+    del named["start"]
     for name, one in named.items():
         for word in (name, one.id):
             journey = machine.rewind(word)
             assert journey.instructions == one.instructions == at_end.here()
             assert at_end.memory() == at_end.stops[one.instructions][0]
     assert machine.rewind(end=True).instructions == at_end.end
-    assert not machine.rewind(end=True).instructions - at_end.end
     validate(machine.json("checkpoints"))
     validate(machine.json("rewind two"))
     validate(machine.json("back 5"))
@@ -235,8 +236,7 @@ def test_after_going_back_everything_is_as_of_that_moment(at_end, kernel_elf):
     past = machine.history(address, n=10_000)
     assert list(past) == [one for one in whole if one.instructions <= position]
     assert 0 < len(past) < len(whole)
-    last = max(one.event.sequence for one in past if one.event is not None)
-    assert newest(machine) == last
+    assert newest(machine) == int(past.changes[-1].after.replace(",", ""))
     machine.rewind(end=True)
     assert list(machine.history(address, n=10_000)) == list(whole)
     with machine.stopped():
@@ -275,7 +275,6 @@ def test_the_difference_of_checkpoints_is_that_of_dumps_of_them(at_end, tmp_path
         ("rewind --before 'stack-growth stacks=1'", '"stacks=1" is not one of stack=N'),
         ("rewind --write 0x10", "0x10 is not mapped here"),
         ("back 99999999999999", "the machine has executed [0-9,]+ instructions only"),
-        ("back 0", "0"),
         ("diff c998 now", "there is no checkpoint c998"),
     ],
 )
@@ -370,7 +369,7 @@ def test_a_machine_that_runs_on_has_another_future(running_on):
     # It lives: what is typed is answered, once.
     before = len(machine.console.transcript)
     machine.resume()
-    assert "worker" in machine.shell("t")
+    assert "shell" in machine.shell("t")
     assert machine.console.transcript[before:].count("tinyos> ") == 1
     assert newest(machine) >= number - 1
     assert machine.check().findings == []
@@ -391,8 +390,8 @@ def test_a_running_machine_is_not_moved(running_on):
         running_on.recording.travel(FIRST)
 
 
-def test_with_the_hosts_clock_it_cannot_go_back(boot, tinyos_kernel):
-    machine = boot(options=QemuOptions(kernel=tinyos_kernel, record=True, host_clock=True))
+def test_with_the_hosts_clock_it_cannot_go_back(boot):
+    machine = boot(record=True, host_clock=True)
     for command in ("rewind --end", "back", "checkpoint", "checkpoints"):
         with pytest.raises(SessionError, match=r"cannot go back, as it has the host's clock \(--host-clock\)"):
             machine.json(command)
