@@ -31,6 +31,7 @@ POSITIONS = 100
 FIRST = 1_100_100  # The first checkpoint is before it.
 BLOCK = 1 << 16
 PAGE = 4096
+NOTHING = bytes(PAGE)
 
 pytestmark = pytest.mark.xdist_group("travel")
 
@@ -59,8 +60,8 @@ class Past:
                 for block in range(start, hole, BLOCK):
                     content = os.pread(self.ram, min(BLOCK, hole - block), block)
                     for page in range(0, len(content), PAGE):
-                        if any(content[page : page + PAGE]):
-                            found.update((block + page).to_bytes(8, "little") + content[page : page + PAGE])
+                        if (there := content[page : page + PAGE]) != NOTHING:
+                            found.update((block + page).to_bytes(8, "little") + there)
         return found.hexdigest()
 
     def registers(self):
@@ -106,8 +107,8 @@ def lived(tinyos_kernel, seed):
         past = Past(machine)
         past.stops = {}
         for name in ("one", "two", "three"):
-            machine.shell("*t", 60)
-            time.sleep(0.3 * chance.random())
+            machine.shell("t" if name == "three" else "*t", 60)
+            time.sleep(0.2 * chance.random())
             machine.interrupt()
             machine.checkpoint(name)
             past.stops[past.here()] = past.state()
@@ -190,7 +191,7 @@ def test_before_an_event_the_kernel_has_not_recorded_it(at_end, kernel_elf, seed
     machine, (_, physical) = at_end.machine, counter(kernel_elf)
     recorded = {one.new: one for one in stores_to(at_end, physical)}
     known = [event.sequence for event in machine.events(4096) if event.sequence in recorded]
-    for number in random.Random(seed + 2).sample(known[20:-1], 5):
+    for number in random.Random(seed + 2).sample(known[20:-1], 3):
         said = f"TINYOS_SEED={seed}, event {number}"
         journey = machine.rewind(number)
         assert journey.what.startswith(f"before event {number}, "), said
@@ -337,7 +338,7 @@ def test_one_instruction_back_and_one_on(running_on):
     machine = running_on.machine
     # Interrupts are off there: none comes in between.
     machine.rewind(newest(machine) - 3)
-    for _ in range(3):
+    for _ in range(2):
         here, before = running_on.here(), running_on.core_pc()
         journey = machine.back()
         assert (journey.before, journey.instructions) == (here, here - 1)
@@ -350,11 +351,13 @@ def test_one_instruction_back_and_one_on(running_on):
 
 def test_a_machine_that_runs_on_has_another_future(running_on):
     machine = running_on.machine
+    machine.checkpoint("before")
+    machine.resume()
+    machine.shell("t")
+    machine.interrupt()
     machine.checkpoint("of the old future")
-    number = newest(machine) - 50
-    # With a width, so that no line is broken.
     with machine.stopped():
-        said = machine.gdb(f"tinyos rewind {number}")
+        said = machine.gdb("tinyos rewind before")
     ahead = machine.checkpoints().end - running_on.here()
     assert f"{ahead:,} instructions" in " ".join(said.split())
     assert "If the machine runs on by itself from here, they are forgotten." in " ".join(said.split())
@@ -371,7 +374,6 @@ def test_a_machine_that_runs_on_has_another_future(running_on):
     machine.resume()
     assert "shell" in machine.shell("t")
     assert machine.console.transcript[before:].count("tinyos> ") == 1
-    assert newest(machine) >= number - 1
     assert machine.check().findings == []
 
 
