@@ -18,6 +18,7 @@ from gdbplugin.commands import (
     maps,
     open,  # noqa: A004 (the command's name)
     pressure,
+    recording,
     registers,
     report,
     rewind,
@@ -50,6 +51,7 @@ COMMANDS = tuple(
         maps,
         open,
         pressure,
+        recording,
         registers,
         report,
         rewind,

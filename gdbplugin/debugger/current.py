@@ -161,6 +161,14 @@ def is_dump() -> bool:
     return connection is not None and connection.type == "core"
 
 
+def is_connected_to(address: str) -> bool:
+    """Whether the target is the gdbstub at this address: a port of this machine, or a socket's path."""
+    connection = gdb.selected_inferior().connection
+    details = str(getattr(connection, "details", None) or "")
+    port = address.rpartition(":")[2]
+    return address == details or (port.isdigit() and port == details.rpartition(":")[2])
+
+
 def forget() -> None:
     """Drop what was read: the target was written to without an event from GDB."""
     _state.changed(None)

@@ -219,10 +219,12 @@ class GdbTarget(Target):
 
     def recording_path(self) -> str:
         """The session's recording, as `Target` says."""
-        from gdbplugin.programs import RECORDING_VARIABLE
+        from gdbplugin.programs import RECORDED_VARIABLE, RECORDING_VARIABLE
 
         path = os.environ.get(RECORDING_VARIABLE)
-        return path if path and not current.is_dump() else super().recording_path()
+        if not path or not current.is_connected_to(os.environ.get(RECORDED_VARIABLE, "")):
+            return super().recording_path()
+        return path
 
     def travel(self, bring: Callable[[Callable[[str], None]], None]) -> Machine:
         """Let the machine be brought to another moment, as `Target` says."""

@@ -25,7 +25,7 @@ EXCEPTION_ENTRY = 7
 FRAMES = 9
 
 _MAGIC = b"tinyrec\x02"
-_HEADER = struct.Struct("<8s23Q")
+_HEADER = struct.Struct("<8s24Q")
 _INSTRUCTIONS = struct.Struct("<8Q")
 _RANGES_OFFSET = _HEADER.size + _INSTRUCTIONS.size
 _RANGE = struct.Struct("<2Q")
@@ -122,6 +122,8 @@ class Header(NamedTuple):
     """The number of the oldest record that is still there."""
     difference: int
     """Instructions at which a replay was not what had been recorded; 0 if it always was."""
+    first_range_count: int
+    """How many of the ranges are recorded from the start."""
     can_go_back: int
     checkpoint_count: int
     is_past: int
@@ -258,6 +260,20 @@ class Recording:
             _RANGE.pack_into(self._file, _RANGES_OFFSET + index * _RANGE.size, *one)
         struct.pack_into("<Q", self._file, _RANGE_COUNT_OFFSET, len(ranges))
         self._request(_RANGES)
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """The physical ranges (start, end) that are recorded beside tables."""
+        return self._ranges(_RANGES_OFFSET, self.header.range_count)
+
+    @property
+    def first_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Those that are recorded from the start."""
+        return self.ranges[: self.header.first_range_count]
+
+    def _ranges(self, offset: int, count: int) -> tuple[tuple[int, int], ...]:
+        places = range(offset, offset + min(count, _MOST_RANGES) * _RANGE.size, _RANGE.size)
+        return tuple(_RANGE.unpack_from(self._file, place) for place in places)
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:

@@ -21,6 +21,7 @@ from gdbplugin.commands import (
     lazy,
     maps,
     pressure,
+    recording,
     registers,
     report,
     rewind,
@@ -78,6 +79,7 @@ class Objects(Connection):
     lazy = _method(lazy.read)
     maps = _method(maps.read)
     pressure = _method(pressure.read)
+    recording = _method(recording.read)
     registers = _method(registers.read)
     report = _method(report.read)
     rewind = _method(rewind.read)

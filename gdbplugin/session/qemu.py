@@ -205,6 +205,7 @@ class Qemu:
         found = {programs.CONSOLE_VARIABLE: str(self.console_log)}
         if self.recording.exists():
             found[programs.RECORDING_VARIABLE] = str(self.recording)
+            found[programs.RECORDED_VARIABLE] = self.gdb_address
         if self.ram is not None:
             # A name that holds in QEMU only holds elsewhere by QEMU's process ID.
             found[programs.RAM_VARIABLE] = self.ram.path.replace("/proc/self/", f"/proc/{self.pid}/")

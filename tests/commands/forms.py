@@ -16,7 +16,7 @@ FORMS = {command.word: command.form for command in COMMANDS} | {
 
 
 # They need a recording, or a stop that was kept.
-OF_THE_PAST = ("checkpoints", "diff", "history", "tlb", "writer")
+OF_THE_PAST = ("checkpoints", "diff", "history", "recording", "tlb", "writer")
 
 
 def words(*but):

@@ -22,6 +22,7 @@ static COUNTS: [Count; MOST_CORES] = [const { Count(AtomicU64::new(0)) }; MOST_C
 /// Whether one thread executes all cores, as with `-icount`: then the first count is that of all. QEMU 10.0 does not say
 /// then which core executes a block, but which one has translated it.
 static IS_ONE: AtomicBool = AtomicBool::new(false);
+const MAIN_LOOP: Duration = Duration::from_micros(20);
 /// The last WFI's count.
 static WAIT: AtomicU64 = AtomicU64::new(NEVER);
 static GOAL: AtomicU64 = AtomicU64::new(NEVER);
@@ -82,8 +83,15 @@ pub extern "C" fn on_first(core: c_uint, _: *mut c_void) {
 }
 
 /// Called before a WFI, after it is counted.
+///
+/// QEMU's main loop moves the clock to the next timer as soon as it sees that all cores wait. If that is while the core is
+/// just beginning to wait, the instructions since it last looked at the clock are added to the timer's time: so the clock
+/// would be another in each run. Here the main loop gets the time to finish what it does, and to wait itself.
 pub extern "C" fn on_wait(_: c_uint, _: *mut c_void) {
     WAIT.store(position(), Ordering::Relaxed);
+    if IS_ONE.load(Ordering::Relaxed) {
+        std::thread::sleep(MAIN_LOOP);
+    }
 }
 
 fn add_one(core: c_uint) -> u64 {

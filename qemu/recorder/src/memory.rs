@@ -117,8 +117,18 @@ pub struct Controls {
 }
 
 impl Controls {
-    /// The root table in TTBR0 or TTBR1, with the level at which translation begins and its first input address.
+    /// Whether tables are of another granule than 4 KiB: those are not followed. A reserved value, as before TCR is
+    /// written, counts as 4 KiB (DDI 0487, TCR_EL1.TG0 and TG1).
+    fn has_other_granule(&self, is_upper: bool) -> bool {
+        if is_upper { matches!(self.tcr >> 30 & 3, 1 | 3) } else { matches!(self.tcr >> 14 & 3, 1 | 2) }
+    }
+
+    /// The root table in TTBR0 or TTBR1, with the level at which translation begins and its first input address. The
+    /// table is 0 if there is none that can be followed.
     pub fn root(&self, is_upper: bool) -> Root {
+        if self.has_other_granule(is_upper) {
+            return Root::default();
+        }
         let (table, size_offset) =
             if is_upper { (self.ttbr1, self.tcr >> 16 & 0x3f) } else { (self.ttbr0, self.tcr & 0x3f) };
         let input = if is_upper { u64::MAX << (64 - size_offset.clamp(16, 51)) } else { 0 };
@@ -130,7 +140,11 @@ impl Controls {
         if self.ttbr0 == 0 && self.ttbr1 == 0 {
             return Some(address);
         }
-        let Root { mut table, level, .. } = self.root(address >> 55 & 1 != 0);
+        let is_upper = address >> 55 & 1 != 0;
+        if self.has_other_granule(is_upper) {
+            return None;
+        }
+        let Root { mut table, level, .. } = self.root(is_upper);
         for level in level..=LAST_LEVEL {
             let shift = 12 + 9 * (LAST_LEVEL - level) as u32;
             let descriptor = ram.word(table + 8 * (address >> shift & 0x1ff))?;
@@ -176,6 +190,24 @@ mod tests {
         assert_eq!(controls.translate(&ram, 0x20_1234), Some(0x4000_1234));
         assert_eq!(controls.translate(&ram, 0x6000), None);
         assert_eq!(controls.translate(&ram, 0x40_0000), None);
+    }
+
+    #[test]
+    fn tables_of_other_granules_are_not_followed() {
+        let ram = memory(&[(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x5403)]);
+        let controls = |tcr: u64| Controls { ttbr0: 0x1000, ttbr1: 0x1000, tcr: 16 | 16 << 16 | tcr };
+        for (tcr, lower, upper) in [
+            (0, true, true),
+            (1 << 14, false, true),
+            (2 << 14, false, true),
+            (2 << 30, true, true),
+            (1 << 30, true, false),
+            (3 << 30, true, false),
+        ] {
+            let found = [0u64, 0xffff_0000_0000_0000].map(|address| controls(tcr).translate(&ram, address).is_some());
+            assert_eq!(found, [lower, upper], "TCR {tcr:#x}");
+            assert_eq!([false, true].map(|is_upper| controls(tcr).root(is_upper).table != 0), [lower, upper]);
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Recorder {
     registers: OnceLock<[usize; GENERAL_REGISTERS]>,
     sites: Mutex<HashMap<(u64, u32), &'static Site>>,
     filter: OnceLock<Filter>,
+    /// How often a reader has named ranges.
+    named: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -84,6 +86,7 @@ fn install(id: PluginId, info: &Info, options: Options) -> Result<(), String> {
     if options.travel.is_some() {
         gate::count_as_one();
     }
+    ring.show_ranges(&options.ranges);
     let recorder = Recorder {
         options,
         version: info.current_version,
@@ -91,6 +94,7 @@ fn install(id: PluginId, info: &Info, options: Options) -> Result<(), String> {
         registers: OnceLock::new(),
         sites: Mutex::default(),
         filter: OnceLock::new(),
+        named: AtomicU64::new(0),
         state: Mutex::new(State::new(ring)),
     };
     RECORDER.set(recorder).map_err(|_| "it is loaded twice")?;
@@ -365,6 +369,7 @@ impl Recorder {
         match (self.filter.get(), header.requested()) {
             (Some(filter), Some((request, Wanted::Ranges(ranges)))) => {
                 state.name(&ranges, filter);
+                self.named.fetch_add(1, Ordering::Relaxed);
                 header.answer(request, Ok(()));
             }
             (_, Some((request, Wanted::Checkpoint(_) | Wanted::Travel(_)))) if self.options.travel.is_none() => {
@@ -385,6 +390,10 @@ impl Recorder {
 
     pub fn requested(&self) -> Option<(u64, Wanted)> {
         self.header().requested()
+    }
+
+    pub fn named(&self) -> u64 {
+        self.named.load(Ordering::Relaxed)
     }
 
     pub fn ram(&self) -> Option<Ram> {

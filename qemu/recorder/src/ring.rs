@@ -61,6 +61,8 @@ pub struct Header {
     pub oldest: AtomicU64,
     /// Instructions at which a replay was not what had been recorded; 0 if it always was.
     pub difference: AtomicU64,
+    /// How many of the ranges are recorded from the start. Readers keep them first.
+    pub first_range_count: AtomicU64,
     /// Whether the machine can go back, once there is a checkpoint.
     pub can_go_back: AtomicU64,
     pub checkpoint_count: AtomicU64,
@@ -215,6 +217,17 @@ impl Ring {
 
     pub fn header(&self) -> &'static Header {
         self.header
+    }
+
+    /// Says which ranges are recorded from the start.
+    pub fn show_ranges(&self, ranges: &[(u64, u64)]) {
+        for (place, one) in self.header.ranges.iter().zip(ranges) {
+            place[0].store(one.0, Ordering::Relaxed);
+            place[1].store(one.1, Ordering::Relaxed);
+        }
+        let count = ranges.len().min(MOST_RANGES) as u64;
+        self.header.range_count.store(count, Ordering::Relaxed);
+        self.header.first_range_count.store(count, Ordering::Relaxed);
     }
 
     /// Adds a record. Only one thread at a time may do so. In the past, the record must be the one that is known.

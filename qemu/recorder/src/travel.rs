@@ -70,6 +70,8 @@ pub struct Traveller {
     waiting: VecDeque<u8>,
     /// Whether a debugger has stopped it since the last checkpoint.
     is_disturbed: bool,
+    /// How often ranges were named.
+    named: u64,
     /// Where the machine was before it went into the past.
     end: Option<u64>,
     began: Instant,
@@ -103,6 +105,7 @@ impl Traveller {
             given: 0,
             waiting: VecDeque::new(),
             is_disturbed: false,
+            named: 0,
             end: None,
             began: now,
             last: now,
@@ -124,6 +127,10 @@ impl Traveller {
             // A debugger lets it run again, after breakpoints or steps, which QEMU executes without timers.
             self.is_disturbed |= event == Event::Resume;
         }
+        // A replay names no ranges: let it begin after that.
+        let named = self.recorder.named();
+        self.is_disturbed |= named != self.named;
+        self.named = named;
         if self.checkpoints.is_empty() && gate::arrived().is_some() {
             self.begin()?;
         }

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import commands, kernel, layout, load, mapped, watch
+from bench import commands, kernel, layout, load, mapped, record, watch
 from bench.figures import Figure, MeasureError, content, table
 from gdbplugin.session import SessionError, streams
 from gdbplugin.session.gdb import find_gdb
@@ -30,6 +30,7 @@ _MEASUREMENTS: dict[str, Callable[[Path, int, Callable[[str], None]], Iterator[F
     "layout": layout.measure,
     "watch": watch.measure,
     "kernel": kernel.measure,
+    "record": record.measure,
 }
 
 
