@@ -195,7 +195,7 @@ impl Traveller {
                 return Ok(());
             }
             kept.ok_or("the machine waits for an interrupt: try again")?
-        } else if gate::is_waiting() {
+        } else if gate::is_waking() {
             Kept { position: gate::position(), memory: None, known: self.recorder.save() }
         } else {
             self.protocol.monitor(&format!("savevm tinyos-{number}"))?;
@@ -233,7 +233,7 @@ impl Traveller {
         }
         gate::close();
         // Stopped at the end of the block before which it was held: else QEMU was late, or this thread was.
-        let is_there = gate::position() < held + MOST_IN_BLOCK && !gate::is_waiting();
+        let is_there = gate::position() < held + MOST_IN_BLOCK && !gate::is_waking();
         let kept = if is_there { self.keep().map(Some) } else { Ok(None) };
         gate::open();
         self.protocol.silent_answer()?;
