@@ -14,6 +14,8 @@ from gdbplugin.machine import MachineError
 from gdbplugin.render import is_dumb
 
 _SECONDS_BEFORE_PROGRESS = 0.5
+# WFE and WFI.
+_WAITS = (0xD503205F, 0xD503207F)
 
 
 def travel(bring: Callable[[Callable[[str], None]], None], quiet: bool) -> None:
@@ -34,9 +36,36 @@ def moved() -> None:
         except gdb.error as error:
             raise MachineError(f"GDB keeps its {cache}: {error}") from error
     current.moved()
+    _select_busy_core()
     shown = sys.modules.get("gdbplugin.debugger.task_threads")
     if shown is not None:
         shown.moved()
+
+
+def _select_busy_core() -> None:
+    """Select the first core that does not wait, if the selected one does.
+
+    A step of one that waits would not end; with `-icount` the machine would stand still from then on (QEMU 10).
+    """
+    selected = gdb.selected_thread()
+    if selected is None:
+        return
+    threads = sorted(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
+    for thread in (selected, *threads):
+        thread.switch()
+        if not _waits():
+            return
+    selected.switch()
+
+
+def _waits() -> bool:
+    """Whether the selected core's last instruction made it wait."""
+    try:
+        frame = gdb.newest_frame()
+        code = bytes(gdb.selected_inferior().read_memory(frame.pc() - 4, 4))
+    except gdb.error:
+        return False
+    return int.from_bytes(code, "little") in _WAITS
 
 
 class _Progress:

@@ -303,24 +303,35 @@ class Recording:
     def _request(
         self, operation: int, argument: int = 0, progress: Callable[[], object] = lambda: None
     ) -> None:
-        struct.pack_into("<2Q", self._file, _OPERATION_OFFSET, operation, argument)
+        # A request that was done before it could be cancelled leaves the mark.
+        struct.pack_into("<3Q", self._file, _OPERATION_OFFSET, operation, argument, 0)
         number = self.header.request + 1
         struct.pack_into("<Q", self._file, _REQUEST_OFFSET, number)
         published = since = None
-        while self.header.done < number:
-            time.sleep(_LOOK_SECONDS)
-            if published != (published := self.header.published):
-                since = time.monotonic()
-            elif since is not None and time.monotonic() - since > _PATIENCE_SECONDS:
-                raise RecordingError("the recorder does not answer: has QEMU ended?")
-            try:
+        try:
+            while self.header.done < number:
+                time.sleep(_LOOK_SECONDS)
+                if published != (published := self.header.published):
+                    since = time.monotonic()
+                elif since is not None and time.monotonic() - since > _PATIENCE_SECONDS:
+                    raise RecordingError("the recorder does not answer: has QEMU ended?")
                 progress()
-            except BaseException:
-                struct.pack_into("<Q", self._file, _CANCEL_OFFSET, 1)
-                raise
+        except RecordingError:
+            raise
+        except BaseException:
+            # Ctrl-C may come anywhere in there.
+            self._cancel(number)
+            raise
         if self.header.failed:
             message = self._file[_MESSAGE_OFFSET : _MESSAGE_OFFSET + _MESSAGE_BYTES]
             raise RecordingError(_text(message))
+
+    def _cancel(self, number: int) -> None:
+        """End a request, and wait until the machine is stopped again."""
+        struct.pack_into("<Q", self._file, _CANCEL_OFFSET, 1)
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while self.header.done < number and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
 
 
 def _text(data: bytes) -> str:

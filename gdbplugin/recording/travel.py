@@ -103,6 +103,7 @@ class Journey(Diagnosed):
 @contextlib.contextmanager
 def _recording(target: Target) -> Iterator[Recording]:
     """The target's recording. Raises `SelectionError` if the machine cannot go back."""
+    target.machine  # noqa: B018 (raises now if there is none that is stopped)
     recording = Recording(target.recording_path())
     try:
         if not recording.header.can_go_back:

@@ -1,5 +1,7 @@
 """What QEMU's plugin records, against the guest's memory and against a naive log."""
 
+import time
+
 import pytest
 
 from gdbplugin.kernel.kernel import MANAGER, SCHEDULER
@@ -166,6 +168,17 @@ def test_it_has_what_a_log_of_all_stores_has(tinyos_kernel, monkeypatch):
     ]
     assert len(logs[0]) > 1000
     assert logs[0] == logs[1]
+
+
+def test_an_idle_machine_does_not_overwrite_its_recording(recorded):
+    """With a clock of instructions it would have minutes of ticks in a second."""
+    recording = Recording(str(recorded.qemu.recording))
+    before = recording.header.written
+    time.sleep(1)
+    written = recording.header.written - before
+    recording.close()
+    # 250 ticks, of about 15 records each.
+    assert 0 < written < 30_000
 
 
 def test_without_a_recording_the_command_says_what_to_do(shared_machine):

@@ -51,7 +51,7 @@ def words(text: str, *, in_submenu: bool = False) -> list[str]:
         ("tinyos sta", ["stacks", "stats"]),
         ("translate kernel_m", ["kernel_main"]),
         ("li", ["live"]),
-        ("b", ["backtrace", "break"]),
+        ("b", ["back", "backtrace", "break"]),
         ("inf thr", ["threads"]),
         ("stacks ", ["--json", "1", "2"]),
         ("*stacks ", ["--json", "1", "2"]),

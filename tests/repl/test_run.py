@@ -170,7 +170,7 @@ def test_impossible_command_is_one_line_with_a_remedy(run: Runner) -> None:
     done = run("-c", "*x", "-c", "live", "-c", "commands 1")
     assert (done.returncode, done.stdout) == (1, "")
     letter, live, commands = done.stderr.splitlines()
-    assert 'no command "x" (known: backtrace, ' in letter
+    assert 'no command "x" (known: back, backtrace, ' in letter
     assert "live needs a terminal" in live
     assert "`source FILE`" in commands
 

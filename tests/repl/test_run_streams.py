@@ -59,7 +59,7 @@ def test_gdb_uses_utf_8_in_any_locale(run: Runner, locale: str) -> None:
     commands = "show host-charset\ntinyos é\n".encode()
     status, output, errors = _raw(run, "", commands, LC_ALL=locale)
     assert (status, output) == (1, b'The host character set is "UTF-8".\n')
-    assert 'no command "é" (known: backtrace, '.encode() in errors
+    assert 'no command "é" (known: back, backtrace, '.encode() in errors
 
 
 def test_json_escapes_bytes_that_are_not_text(run: Runner) -> None:

@@ -25,6 +25,9 @@ _MORE = {
     "backtrace": ("backtrace", "backtrace --all"),
     "tasks": ("tasks", "tasks 1"),
     "diff": ("diff now now", "diff now --kind stacks"),
+    "back": ("back", "back 1000"),
+    "checkpoint": ("checkpoint växt",),
+    "rewind": ("rewind 1", "rewind --before pressure", "rewind --write 0xffff800000200000", "rewind --end"),
     "history": ("history --stack 1", "history --page 0x200000003008"),
     "writer": ("writer 0xffff800000200000",),
     # They are about files, or change what GDB shows, and have tests of their own.

@@ -3,12 +3,19 @@
 
 use core::ffi::{c_uint, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::ring::MOST_CORES;
 
 const NEVER: u64 = u64::MAX;
+/// Between two ends of waiting, at least. It is TinyOS's tick. With `-icount` and `sleep=off` QEMU's clock leaps to the
+/// next timer when the guest waits: an idle guest would have some minutes pass in a second, and fill the recording.
+const PACE: Duration = Duration::from_millis(4);
+/// Instructions after a WFI in which the interrupt that ended it may not have been taken: QEMU's snapshots may lose it.
+const WAKES: u64 = 150;
 
 /// The instructions of a core. Only the core's own thread counts, so no atomic operation is needed.
 #[repr(align(64))]
@@ -20,6 +27,8 @@ static COUNTS: [Count; MOST_CORES] = [const { Count(AtomicU64::new(0)) }; MOST_C
 /// then which core executes a block, but which one has translated it.
 static IS_ONE: AtomicBool = AtomicBool::new(false);
 const MAIN_LOOP: Duration = Duration::from_micros(20);
+/// How long it is waited for at most.
+const MOST_MAIN_LOOP: Duration = Duration::from_millis(100);
 /// The last WFI's count.
 static WAIT: AtomicU64 = AtomicU64::new(NEVER);
 static GOAL: AtomicU64 = AtomicU64::new(NEVER);
@@ -27,6 +36,11 @@ static GOAL: AtomicU64 = AtomicU64::new(NEVER);
 /// The count at which the guest is held, with the instruction that it is about to execute.
 static HELD: Mutex<Option<u64>> = Mutex::new(None);
 static CHANGED: Condvar = Condvar::new();
+/// Whether a guest that waits is to do so at `PACE`.
+static IS_PACED: AtomicBool = AtomicBool::new(true);
+/// The count from which on the guest, which has waited, rests: not where it just wakes, as most stops come while it rests.
+static REST: AtomicU64 = AtomicU64::new(NEVER);
+static LAST_WAIT: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Has all instructions counted as one core's, so that the guest can be held.
 pub fn count_as_one() {
@@ -47,11 +61,17 @@ pub fn position() -> u64 {
 pub fn set_position(position: u64) {
     COUNTS[0].0.store(position, Ordering::Relaxed);
     WAIT.store(NEVER, Ordering::Relaxed);
+    REST.store(NEVER, Ordering::Relaxed);
 }
 
 /// Whether the last instruction was a WFI: then the guest may wait for an interrupt.
 pub fn is_waiting() -> bool {
     position() == WAIT.load(Ordering::Relaxed)
+}
+
+/// Whether the guest waits, or has just waited: then a snapshot may lose the interrupt that ends it.
+pub fn is_waking() -> bool {
+    position().wrapping_sub(WAIT.load(Ordering::Relaxed)) < WAKES
 }
 
 /// The core as which one counts.
@@ -68,6 +88,9 @@ pub extern "C" fn on_later(core: c_uint, _: *mut c_void) {
 /// Called before a block's first instruction.
 pub extern "C" fn on_first(core: c_uint, _: *mut c_void) {
     let count = add_one(core);
+    if count >= REST.load(Ordering::Relaxed) {
+        rest(count);
+    }
     if count >= GOAL.load(Ordering::Relaxed) {
         hold(count);
     }
@@ -80,9 +103,30 @@ pub extern "C" fn on_first(core: c_uint, _: *mut c_void) {
 /// would be another in each run. Here the main loop gets the time to finish what it does, and to wait itself.
 pub extern "C" fn on_wait(_: c_uint, _: *mut c_void) {
     WAIT.store(position(), Ordering::Relaxed);
-    if IS_ONE.load(Ordering::Relaxed) {
-        std::thread::sleep(MAIN_LOOP);
+    if REST.load(Ordering::Relaxed) == NEVER {
+        REST.store(position() + WAKES, Ordering::Relaxed);
     }
+    if IS_ONE.load(Ordering::Relaxed) {
+        let end = Instant::now() + MOST_MAIN_LOOP;
+        let mut quiet = 0;
+        // On a busy host it may be about to look for long: twice it is seen to sleep.
+        while quiet < 2 && Instant::now() < end {
+            std::thread::sleep(MAIN_LOOP);
+            quiet = if main_thread_sleeps() { quiet + 1 } else { 0 };
+        }
+    }
+}
+
+/// Whether QEMU's first thread, which has the main loop, waits for something; true if that cannot be told.
+fn main_thread_sleeps() -> bool {
+    static STATE: OnceLock<Option<File>> = OnceLock::new();
+    let path = || format!("/proc/self/task/{}/stat", std::process::id());
+    let Some(file) = STATE.get_or_init(|| File::open(path()).ok()) else { return true };
+    let mut bytes = [0; 128];
+    let Ok(count) = file.read_at(&mut bytes, 0) else { return true };
+    // The state follows the name, which is in parentheses (proc(5)).
+    let name_end = bytes[..count].iter().rposition(|&byte| byte == b')');
+    name_end.and_then(|end| bytes.get(end + 2)).is_none_or(|&state| state == b'S')
 }
 
 fn add_one(core: c_uint) -> u64 {
@@ -94,6 +138,22 @@ fn add_one(core: c_uint) -> u64 {
 
 fn held() -> MutexGuard<'static, Option<u64>> {
     HELD.lock().expect("a panic ends QEMU")
+}
+
+/// Called after the guest has waited. Takes none of its time, which instructions count; ends early for a goal.
+#[cold]
+fn rest(count: u64) {
+    let mut last = LAST_WAIT.lock().expect("a panic ends QEMU");
+    let end = last.map_or_else(Instant::now, |last| last + PACE);
+    let mut held = held();
+    while IS_PACED.load(Ordering::Relaxed)
+        && GOAL.load(Ordering::Relaxed) > count
+        && let Some(left) = end.checked_duration_since(Instant::now())
+    {
+        held = CHANGED.wait_timeout(held, left).expect("a panic ends QEMU").0;
+    }
+    REST.store(NEVER, Ordering::Relaxed);
+    *last = Some(Instant::now());
 }
 
 #[cold]
@@ -122,6 +182,11 @@ pub fn close() {
 /// Holds the guest no longer.
 pub fn open() {
     set_goal(NEVER);
+}
+
+/// Whether a guest that waits does so about as long as without `-icount`, or, in a replay, not at all.
+pub fn set_paced(is_paced: bool) {
+    IS_PACED.store(is_paced, Ordering::Relaxed);
 }
 
 /// Where the guest is held now.
@@ -169,5 +234,26 @@ mod tests {
         assert_eq!((position(), count(3), arrived(), is_waiting()), (3000, 0, None, true));
         set_position(3000);
         assert!(!is_waiting());
+        // Ten times it waits, and executes one block.
+        let waits = || {
+            let began = Instant::now();
+            for _ in 0..10 {
+                on_wait(0, core::ptr::null_mut());
+                assert!(is_waking());
+                (0..WAKES).for_each(|_| on_first(0, core::ptr::null_mut()));
+                assert!(!is_waking());
+            }
+            began.elapsed()
+        };
+        assert!(waits() >= 9 * PACE);
+        set_paced(false);
+        assert!(waits() < 8 * PACE);
+        set_paced(true);
+        // A goal ends a rest.
+        let runs = std::thread::spawn(waits);
+        close();
+        assert!(wait(Duration::from_secs(10)).is_some());
+        open();
+        assert!(runs.join().unwrap() >= 8 * PACE);
     }
 }

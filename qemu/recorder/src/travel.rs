@@ -213,7 +213,7 @@ impl Traveller {
                 return Ok(());
             }
             kept.ok_or("the machine waits for an interrupt: try again")?
-        } else if gate::is_waiting() {
+        } else if gate::is_waking() {
             Kept { position: gate::position(), memory: None, known: self.recorder.save() }
         } else {
             self.protocol.monitor(&format!("savevm tinyos-{number}"))?;
@@ -251,7 +251,7 @@ impl Traveller {
         }
         gate::close();
         // Stopped at the end of the block before which it was held: else QEMU was late, or this thread was.
-        let is_there = gate::position() < held + MOST_IN_BLOCK && !gate::is_waiting();
+        let is_there = gate::position() < held + MOST_IN_BLOCK && !gate::is_waking();
         let kept = if is_there { self.keep().map(Some) } else { Ok(None) };
         gate::open();
         self.protocol.silent_answer()?;
@@ -337,6 +337,7 @@ impl Traveller {
         header.end.store(end, Ordering::Relaxed);
         header.is_past.store(1, Ordering::Relaxed);
         console::set_replay(true);
+        gate::set_paced(false);
         let mut outcome = Ok(());
         for patience in PATIENCES {
             outcome = self.go(position, patience);
@@ -353,6 +354,7 @@ impl Traveller {
         // What the guest wrote is on its way through QEMU's main loop.
         let flushed = self.protocol.execute(r#"{"execute": "query-status"}"#).map(drop);
         console::set_replay(false);
+        gate::set_paced(true);
         gate::close();
         outcome.and(flushed)
     }

@@ -1,0 +1,493 @@
+"""Going back: to an exact instruction, with the memory and the registers of then, and on from there."""
+
+import contextlib
+import hashlib
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gdbplugin.kernel.events import Event
+from gdbplugin.kernel.kernel import MANAGER
+from gdbplugin.layout import cache
+from gdbplugin.layout.elf import read_image
+from gdbplugin.layout.types import locate_path
+from gdbplugin.machine import SelectionError
+from gdbplugin.programs import RAM_VARIABLE
+from gdbplugin.recording.ring import STORE, Recording, RecordingError
+from gdbplugin.recording.travel import _event_filter, _Filter
+from gdbplugin.session import SessionError, TinyOS
+from gdbplugin.session.errors import CommandFailedError
+from gdbplugin.session.recorder import DEFAULT_RECORDS
+from tests.repl.conversation import Conversations
+from tests.schemas.validation import validate
+
+POSITIONS = 100
+FIRST = 1_100_100  # The first checkpoint is before it.
+BLOCK = 1 << 16
+PAGE = 4096
+NOTHING = bytes(PAGE)
+
+pytestmark = pytest.mark.xdist_group("travel")
+
+
+class Past:
+    """A machine that can go back, with what is there as others than the recorder see it."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        self.recording = Recording(str(machine.qemu.recording))
+        self.ram = os.open(machine.qemu.files[RAM_VARIABLE], os.O_RDONLY)
+        self.end = 0
+
+    def close(self):
+        self.recording.close()
+        os.close(self.ram)
+
+    def memory(self):
+        """A hash of all pages of the guest's RAM that are not zero, with their addresses."""
+        found = hashlib.sha256()
+        hole = 0
+        with contextlib.suppress(OSError):  # No data after the last hole.
+            while True:
+                start = os.lseek(self.ram, hole, os.SEEK_DATA)
+                hole = os.lseek(self.ram, start, os.SEEK_HOLE)
+                for block in range(start, hole, BLOCK):
+                    content = os.pread(self.ram, min(BLOCK, hole - block), block)
+                    for page in range(0, len(content), PAGE):
+                        if (there := content[page : page + PAGE]) != NOTHING:
+                            found.update((block + page).to_bytes(8, "little") + there)
+        return found.hexdigest()
+
+    def registers(self):
+        """The registers of all cores, as QEMU prints them."""
+        return self.machine.qemu.monitor("info registers -a")
+
+    def state(self):
+        return self.memory(), self.registers()
+
+    def go(self, position):
+        """Go there; returns the state there."""
+        self.recording.travel(position)
+        assert self.recording.instructions[0] == position
+        assert self.recording.header.difference == 0
+        return self.state()
+
+    def here(self):
+        return self.recording.position
+
+    def core_pc(self):
+        return pc_of(self.registers())
+
+
+def pc_of(registers):
+    """The PC of core 0."""
+    return registers.partition("PC=")[2].split()[0]
+
+
+@pytest.fixture(scope="module")
+def seed():
+    """$TINYOS_SEED, or another one each time."""
+    return int(os.environ.get("TINYOS_SEED") or random.randrange(1 << 32))
+
+
+@pytest.fixture(scope="module")
+def lived(tinyos_kernel, seed):
+    """A machine at the end of its past, with checkpoints `one`, `two` and `three` in it: tests leave it there.
+
+    `stops` has what was there at stops on the way forward.
+    """
+    chance = random.Random(seed)
+    with TinyOS.boot(tinyos_kernel, record=True) as machine:
+        past = Past(machine)
+        past.stops = {}
+        for name in ("one", "two", "three"):
+            machine.shell("t" if name == "three" else "*t", 60)
+            time.sleep(0.2 * chance.random())
+            machine.interrupt()
+            machine.checkpoint(name)
+            past.stops[past.here()] = past.state()
+            machine.resume()
+        machine.shell("hold")
+        machine.interrupt()
+        past.end = past.here()
+        past.stops[past.end] = past.state()
+        yield past
+        past.close()
+
+
+@pytest.fixture
+def at_end(lived):
+    """The same, and it is at its end again after the test."""
+    yield lived
+    lived.machine.rewind(end=True)
+    assert lived.here() == lived.end
+    assert lived.machine.checkpoints().end == lived.end
+
+
+@pytest.fixture(scope="module")
+def other(tinyos_kernel):
+    """A machine whose past may be lost."""
+    with TinyOS.boot(tinyos_kernel, record=True) as machine:
+        past = Past(machine)
+        yield past
+        past.close()
+
+
+@pytest.fixture
+def running_on(other):
+    """The same, stopped after some new past."""
+    if not other.machine.running:
+        other.machine.resume()
+    other.machine.shell("*t", 60)
+    other.machine.interrupt()
+    return other
+
+
+def counter(elf):
+    """The virtual and the physical address of the number of events."""
+    image, layout = read_image(elf), cache.load(elf)
+    manager = layout.static(MANAGER)
+    offset = locate_path(manager.type, "events.recorded").offset
+    return manager.address + offset, image.physical(manager.address) + offset
+
+
+def newest(machine):
+    """The number of the newest event, by the kernel's ring."""
+    return machine.events(n=1).events[-1].sequence
+
+
+def stores_to(past, physical):
+    """The recorded stores to a word, oldest first."""
+    return [one for _, one in past.recording.records(lambda fields: fields[9] == STORE and fields[3] == physical)]
+
+
+def test_each_of_100_moments_is_the_same_each_time(at_end, seed):
+    chance = random.Random(seed + 1)
+    chosen = [chance.randrange(FIRST, at_end.end) for _ in range(POSITIONS)]
+    first = {position: at_end.go(position) for position in sorted(chosen)}
+    assert len({memory for memory, _ in first.values()}) > POSITIONS // 2
+    chance.shuffle(chosen)
+    for position in chosen:
+        assert at_end.go(position) == first[position], f"TINYOS_SEED={seed}, position {position}"
+
+
+def test_a_moment_is_what_was_there_on_the_way_forward(at_end, seed):
+    assert len(at_end.stops) == 4
+    for position, (memory, registers) in at_end.stops.items():
+        memory_again, registers_again = at_end.go(position)
+        assert memory_again == memory, f"TINYOS_SEED={seed}, position {position}"
+        # Between two instructions an interrupt may have come already, or not yet.
+        if pc_of(registers_again) == pc_of(registers):
+            assert registers_again == registers, f"TINYOS_SEED={seed}, position {position}"
+
+
+def test_before_an_event_the_kernel_has_not_recorded_it(at_end, kernel_elf, seed):
+    machine, (_, physical) = at_end.machine, counter(kernel_elf)
+    recorded = {one.new: one for one in stores_to(at_end, physical)}
+    known = [event.sequence for event in machine.events(4096) if event.sequence in recorded]
+    for number in random.Random(seed + 2).sample(known[20:-1], 3):
+        said = f"TINYOS_SEED={seed}, event {number}"
+        journey = machine.rewind(number)
+        assert journey.what.startswith(f"before event {number}, "), said
+        assert journey.is_past
+        assert newest(machine) == number - 1, said
+        # The number first, then the event.
+        machine.rewind(to=recorded[number + 1].instructions - 1)
+        assert newest(machine) == number, said
+        machine.rewind(end=True)
+
+
+def test_before_a_kind_of_event_is_before_the_last_such(at_end):
+    machine = at_end.machine
+    event = [event for event in machine.events(4096) if event.kind == "StackGrowth"][-1]
+    after = machine.stacks(event.first).stacks.stacks[0].growth_count
+    journey = machine.rewind(before=f"stack-growth stack={event.first}")
+    assert journey.what == f"before event {event.sequence}, StackGrowth"
+    assert machine.stacks(event.first).stacks.stacks[0].growth_count == after - 1
+
+
+def test_a_checkpoint_is_gone_back_to_by_its_name_and_number(at_end):
+    machine = at_end.machine
+    named = {one.name: one for one in machine.checkpoints() if one.name}
+    assert list(named) == ["start", "one", "two", "three"]
+    del named["start"]
+    for name, one in named.items():
+        for word in (name, one.id):
+            journey = machine.rewind(word)
+            assert journey.instructions == one.instructions == at_end.here()
+            assert at_end.memory() == at_end.stops[one.instructions][0]
+    assert machine.rewind(end=True).instructions == at_end.end
+    validate(machine.json("checkpoints"))
+    validate(machine.json("rewind two"))
+    validate(machine.json("back 5"))
+
+
+def test_after_going_back_everything_is_as_of_that_moment(at_end, kernel_elf):
+    machine, (address, _) = at_end.machine, counter(kernel_elf)
+    before = machine.console.transcript
+    whole = machine.history(address, n=10_000)
+    position = machine.rewind("two").instructions
+    assert machine.check().findings == []
+    past = machine.history(address, n=10_000)
+    assert list(past) == [one for one in whole if one.instructions <= position]
+    assert 0 < len(past) < len(whole)
+    assert newest(machine) == int(past.changes[-1].after.replace(",", ""))
+    machine.rewind(end=True)
+    assert list(machine.history(address, n=10_000)) == list(whole)
+    with machine.stopped():
+        # What was said on the way through the past would be there by now.
+        assert machine.console.transcript == before
+
+
+def test_the_difference_of_checkpoints_is_that_of_dumps_of_them(at_end, tmp_path):
+    machine = at_end.machine
+    found = machine.diff("one", "two")
+    assert at_end.here() == at_end.end
+    dumps = []
+    for name in ("one", "two"):
+        machine.rewind(name)
+        dumps.append(tmp_path / name)
+        machine.dump(dumps[-1])
+    other = machine.diff(*dumps)
+    assert len(found.rows) > 10
+    assert found.rows == other.rows
+    assert (found.event_count, found.seconds) == (other.event_count, other.seconds)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("rewind", "give one of EVENT or CHECKPOINT, --before, --to, --write, --end"),
+        ("rewind 5 --end", "give one of EVENT or CHECKPOINT, --before"),
+        ("rewind --to 0 --end", "give one of EVENT or CHECKPOINT, --before"),
+        ("rewind --to 99999999999999", "it has executed [0-9]+ instructions only"),
+        ("rewind --to 5", "there is no checkpoint before it"),
+        ("rewind c999", r'"c999" is neither an event\'s number nor a checkpoint \(known: .*one.*\)'),
+        ("rewind växt", '"växt" is neither an event'),
+        ("rewind 99999999", "event 99999999 is not in the recording"),
+        ("rewind --before nonsense", 'the recording has no event "nonsense"'),
+        ('rewind --before "stack-growth stack=x"', '"stack=x" is not one of stack=N, asid=N, task=N'),
+        ("rewind --before 'stack-growth stacks=1'", '"stacks=1" is not one of stack=N'),
+        ("rewind --write 0x10", "0x10 is not mapped here"),
+        ("back 99999999999999", "the machine has executed [0-9,]+ instructions only"),
+        ("diff c998 now", "there is no checkpoint c998"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(at_end, command, said):
+    with pytest.raises(SessionError, match=said) as caught:
+        at_end.machine.json(command)
+    assert "\n" not in str(caught.value).strip()
+    assert at_end.here() == at_end.end
+
+
+def test_a_replay_that_is_interrupted_leaves_a_machine_that_goes_back(at_end, seed):
+    there = at_end.go(at_end.end - 1000)
+    calls = []
+
+    def progress():
+        calls.append(at_end.recording.instructions[0])
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    at_end.recording.travel(FIRST)
+    with pytest.raises(KeyboardInterrupt):
+        at_end.recording.travel(at_end.end - 1000, progress)
+    assert at_end.machine.qemu.status == "paused"
+    assert at_end.go(at_end.end - 1000) == there, f"TINYOS_SEED={seed}"
+
+
+def test_ctrl_c_in_gdb_ends_a_replay(at_end):
+    """A moment after the command: some come too early or too late."""
+    machine, position = at_end.machine, at_end.end - 1000
+    there = at_end.go(position)
+    ended = 0
+    for delay in (0.03, 0.04, 0.05, 0.06, 0.08, 0.1):
+        machine.rewind(to=FIRST)
+        timer = threading.Timer(delay, os.kill, (machine.debugger.pid, signal.SIGINT))
+        timer.start()
+        try:
+            machine.gdb(f"tinyos rewind --to {position}")
+        except CommandFailedError as error:
+            assert any(word in str(error) for word in ("Quit", "KeyboardInterrupt", "interrupted")), error  # noqa: PT017
+            ended += 1
+        timer.join()
+        assert machine.qemu.status == "paused"
+        assert machine.json(f"rewind --to {position}")["instructions"] == position
+        assert at_end.state() == there
+    assert ended
+
+
+def test_before_the_last_write_the_word_has_its_old_value(running_on, kernel_elf):
+    machine, (address, physical) = running_on.machine, counter(kernel_elf)
+    last = stores_to(running_on, physical)[-1]
+    machine.rewind(write=address)
+    assert running_on.here() == last.instructions - 1
+    assert machine.qemu.ram.word(physical) == last.old
+    machine.gdb("stepi")
+    assert machine.qemu.ram.word(physical) == last.new
+    assert last.new == last.old + 1
+
+
+def test_one_instruction_back_and_one_on(running_on):
+    machine = running_on.machine
+    # Interrupts are off there: none comes in between.
+    machine.rewind(newest(machine) - 3)
+    for _ in range(2):
+        here, before = running_on.here(), running_on.core_pc()
+        journey = machine.back()
+        assert (journey.before, journey.instructions) == (here, here - 1)
+        assert running_on.core_pc() != before
+        assert journey.pc == int(running_on.core_pc(), 16)
+        machine.gdb("stepi")
+        assert (running_on.here(), running_on.core_pc()) == (here, before)
+        machine.back(7)
+
+
+def test_a_machine_that_runs_on_has_another_future(running_on):
+    machine = running_on.machine
+    machine.checkpoint("before")
+    machine.resume()
+    machine.shell("t")
+    machine.interrupt()
+    machine.checkpoint("of the old future")
+    with machine.stopped():
+        said = machine.gdb("tinyos rewind before")
+    ahead = machine.checkpoints().end - running_on.here()
+    assert f"{ahead:,} instructions" in " ".join(said.split())
+    assert "If the machine runs on by itself from here, they are forgotten." in " ".join(said.split())
+    position, written = running_on.here(), running_on.recording.header.written
+    assert "of the old future" in [one.name for one in machine.checkpoints()]
+    machine.gdb("stepi")
+    found = machine.checkpoints()
+    assert not found.is_past
+    assert position < found.end < position + 1000
+    assert all(one.instructions <= position for one in found)
+    assert running_on.recording.header.known == running_on.recording.header.written <= written + 1
+    # It lives: what is typed is answered, once.
+    before = len(machine.console.transcript)
+    machine.resume()
+    assert "shell" in machine.shell("t")
+    assert machine.console.transcript[before:].count("tinyos> ") == 1
+    assert machine.check().findings == []
+
+
+def test_checkpoints_can_be_taken_while_it_runs(running_on):
+    machine = running_on.machine
+    machine.resume()
+    found = machine.checkpoint("växt")
+    assert found.checkpoints[-1].name == "växt"
+    assert not found.checkpoints[-1].is_automatic
+    assert machine.rewind("växt").instructions == found.checkpoints[-1].instructions
+
+
+def test_a_running_machine_is_not_moved(running_on):
+    running_on.machine.resume()
+    with pytest.raises(RecordingError, match="^the machine runs: stop it first$"):
+        running_on.recording.travel(FIRST)
+
+
+def test_with_the_hosts_clock_it_cannot_go_back(boot):
+    machine = boot(record=True, host_clock=True)
+    for command in ("rewind --end", "back", "checkpoint", "checkpoints"):
+        with pytest.raises(SessionError, match=r"cannot go back, as it has the host's clock \(--host-clock\)"):
+            machine.json(command)
+    assert len(machine.history(stack=1)) > 0
+
+
+def test_without_a_recording_it_says_what_to_do(shared_machine):
+    for command in ("rewind --end", "back", "checkpoint", "checkpoints"):
+        with pytest.raises(SessionError, match="is not recorded: start it with `scripts/run --record`"):
+            shared_machine.json(command)
+
+
+def test_a_dump_cannot_go_back(shared_machine, tinyos_kernel, tmp_path):
+    shared_machine.dump(tmp_path / "dump")
+    with TinyOS.open_dump(tmp_path / "dump", tinyos_kernel) as dump:
+        for go in (dump.back, lambda: dump.rewind(end=True), dump.checkpoints, dump.checkpoint):
+            with pytest.raises(SessionError, match="is not recorded"):
+                go()
+
+
+def test_it_is_the_same_moment_by_every_way_there(tinyos_kernel):
+    conversations = Conversations(tinyos_kernel, records=DEFAULT_RECORDS)
+    try:
+        machine = conversations.repl.session
+        machine.shell("*t", 60)
+        machine.interrupt()
+        past = Past(machine)
+        position = past.here() - 12_345
+        there, found = past.go(position), {}
+
+        def at_the_prompt(person):
+            person.says_and_sees(f"rewind --to {position}", "This is the past")
+
+        conversations(at_the_prompt)
+        found["prompt"] = past.state()
+        machine.rewind(end=True)
+        found["library"] = (machine.rewind(to=position), past.state())[1]
+        machine.rewind(end=True)
+        machine.mi(f"-tinyos-rewind --to {position}")
+        found["GDB/MI"] = past.state()
+        machine.rewind(end=True)
+        machine.gdb("tinyos threads on", timeout=60)
+        machine.gdb(f"tinyos rewind --to {position}")
+        found["threads"] = past.state()
+        shown = [one["frame"]["addr"] for one in machine.mi("-thread-info").payload["threads"]]
+        assert int(past.core_pc(), 16) in {int(one, 16) for one in shown}
+        assert {way: state == there for way, state in found.items()} == dict.fromkeys(found, True)
+        past.close()
+    finally:
+        conversations.close()
+
+
+WORDS = {"stack": "stack", "asid": "asid", "core": "core"}
+KINDS = ("StackGrowth", "StackShrink", "TaskEnded", "TaskStarted", "PageMoved", "LazyZero", "PressureChange")
+numbers = st.integers(0, 20)
+events = st.builds(
+    Event,
+    *(st.none() | numbers for _ in range(4)),
+    st.none() | st.sampled_from(KINDS),
+    *(st.none() | numbers for _ in range(2)),
+)
+
+
+def kebab(kind):
+    return "".join(f"-{one.lower()}" if one.isupper() else one for one in kind)[1:]
+
+
+@given(event=events, kind=st.sampled_from(KINDS), name=st.sampled_from(_Filter.words), number=numbers)
+def test_a_filter_has_the_events_of_its_kind_and_words(event, kind, name, number):
+    for written in (kind, kebab(kind)):
+        assert _event_filter(written)(event) == (event.kind == kind)
+        wanted = {
+            "stack": event.stack,
+            "asid": event.asid,
+            "core": event.core,
+            "address": event.first,
+            "task": event.first if kind in ("TaskEnded", "TaskStarted") else None,
+        }[name]
+        for text in (f"{number}", f"{number:#x}"):
+            matches = _event_filter(f"{written}  {name}={text}")
+            assert matches(event) == (event.kind == kind and wanted == number)
+
+
+def test_kinds_that_have_a_word_for_several():
+    zero, moved = (Event(1, 1, 0, 5, kind, 7, 8) for kind in ("LazyZero", "PageMoved"))
+    assert [_event_filter("lazy-fault address=7")(one) for one in (zero, moved)] == [True, False]
+    assert _event_filter("pressure")(Event(1, 1, 0, 0, "PressureChange", 1, 2))
+
+
+@given(st.text(max_size=12).filter(lambda text: text.split() == [text]))
+def test_any_other_word_is_refused_by_name(word):
+    name, equals, value = word.partition("=")
+    with contextlib.suppress(ValueError):
+        if equals and name in _Filter.words and int(value, 0) is not None:
+            return
+    with pytest.raises(SelectionError, match="is not one of stack=N, asid=N, task=N, core=N, address=N"):
+        _event_filter(f"pressure {word}")
