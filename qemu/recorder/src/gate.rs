@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use crate::ring::MOST_CORES;
 
 const NEVER: u64 = u64::MAX;
-/// Between two ends of waiting, at least. It is TinyOS's tick. With `-icount` and `sleep=off` QEMU's clock leaps to the
-/// next timer when the guest waits: an idle guest would have some minutes pass in a second, and fill the recording.
-const PACE: Duration = Duration::from_millis(4);
+/// Between two ends of waiting, at least: half of TinyOS's tick, as recording makes the rest slower. With `-icount` and
+/// `sleep=off` QEMU's clock leaps to the next timer when the guest waits: an idle guest would have some minutes pass in a
+/// second, and fill the recording.
+const PACE: Duration = Duration::from_millis(2);
 /// Instructions after a WFI in which the interrupt that ended it may not have been taken: QEMU's snapshots may lose it.
 const WAKES: u64 = 150;
 
