@@ -45,7 +45,7 @@ def moved() -> None:
 def _select_busy_core() -> None:
     """Select the first core that does not wait, if the selected one does.
 
-    A step of one that waits would not end; with `-icount` the machine would stand still from then on (QEMU 10).
+    A step of one that waits does not end, and with `-icount` the machine stands still from then on (QEMU 10).
     """
     selected = gdb.selected_thread()
     if selected is None:

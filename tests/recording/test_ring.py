@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gdbplugin.recording.ring import STORE, Checkpoint, Header, Recording, RecordingError
 from gdbplugin.session.recorder import empty_qcow2
 
-HEADER = struct.Struct("<8s23Q8Q")
+HEADER = struct.Struct("<8s24Q8Q")
 RECORD = struct.Struct("<9Q4BI")
 CHECKPOINT = struct.Struct("<5Q40s")
 HEADER_BYTES = 16384
@@ -157,7 +157,7 @@ def test_ranges_are_named_by_a_request(tmp_path):
 def test_a_request_that_fails_has_the_recorders_reason(tmp_path):
     recording = write(tmp_path / "recording", [])
     with Recorder(tmp_path / "recording", "no room for växt".encode()) as recorder:
-        with pytest.raises(RecordingError, match="^no room for växt$"):
+        with pytest.raises(RecordingError, match=r"^no room for växt$"):
             recording.travel(77)
         assert recorder.requests == [(TRAVEL_WANTED, 77, b"")]
         recorder.message = b""
