@@ -30,7 +30,7 @@ _PROGRAMS = {"--tinyos-qemu": "TINYOS_QEMU", "--tinyos-gdb": "TINYOS_GDB"}
 _EVENTS = 20
 _CONSOLE_LINES = 40
 _EVIDENCE_SECONDS = 10.0
-_DUMP = "failure.dump"
+_DUMP, _PAGE = "failure.dump", "failure.html"
 _LONGEST_NAME = 120
 _DIRECTORIES: pytest.StashKey[pytest.TempPathFactory] = pytest.StashKey()
 _OWN_DIRECTORY: pytest.StashKey[Path] = pytest.StashKey()
@@ -47,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--tinyos-dumps",
         metavar="DIR",
         help="where a failed test's machines are dumped (else in its tmp_path); `none` for no dumps",
+    )
+    group.addoption(
+        "--tinyos-report",
+        action="store_true",
+        help="write a report of a failed test's machines as pages of HTML, beside their dumps",
     )
 
 
@@ -80,17 +85,23 @@ def _set_for_now(variable: str, value: str) -> Any:
 class Boot:
     """Boots machines with the test's own `QemuOptions`; they are ended after it."""
 
-    def __init__(self, kernel: Path, record: bool = False) -> None:
+    def __init__(self, kernel: Path, record: bool = False, page: bool = False) -> None:
+        """`record` them, and write a `page` of each one's state if the test fails."""
         self._kernel = kernel
         self._record = record
+        self._page = page
         self.machines: list[TinyOS] = []
 
-    def __call__(self, **options: object) -> TinyOS:
-        """Boot one more machine; `options` are fields of `QemuOptions`. Raises a `SessionError`."""
+    def __call__(self, *, timeout: float = 30.0, **options: object) -> TinyOS:
+        """Boot one more machine; `options` are fields of `QemuOptions`.
+
+        Raises a `SessionError`, also if the kernel has no prompt within `timeout` seconds.
+        """
         from gdbplugin.session import QemuOptions, TinyOS
 
         wanted = QemuOptions(**{"kernel": self._kernel, **options})  # type: ignore[arg-type]
-        self.machines.append(_observed(TinyOS.boot(self._kernel, options=wanted, record=self._record)))
+        machine = TinyOS.boot(self._kernel, options=wanted, record=self._record, timeout=timeout)
+        self.machines.append(_observed(machine, self._page))
         return self.machines[-1]
 
     def close(self) -> None:
@@ -131,13 +142,17 @@ def shared_tinyos(tinyos_kernel: Path, request: pytest.FixtureRequest) -> Iterat
 @pytest.fixture
 def boot_tinyos(tinyos_kernel: Path, request: pytest.FixtureRequest) -> Iterator[Boot]:
     """Boots machines with the test's own `QemuOptions`: `boot_tinyos(paused=True)`."""
-    boot = Boot(tinyos_kernel, _is_recorded(request))
+    boot = Boot(tinyos_kernel, _is_recorded(request), _has_page(request.config))
     yield boot
     boot.close()
 
 
 def _is_recorded(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--tinyos-record"))
+
+
+def _has_page(config: pytest.Config) -> bool:
+    return bool(config.getoption("--tinyos-report"))
 
 
 def _booted(kernel: Path, request: pytest.FixtureRequest) -> Iterator[TinyOS]:
@@ -148,7 +163,7 @@ def _booted(kernel: Path, request: pytest.FixtureRequest) -> Iterator[TinyOS]:
     except SessionError as error:
         raise _failure(error) from None
     with machine:
-        yield _observed(machine)
+        yield _observed(machine, _has_page(request.config))
 
 
 def _failure(error: SessionError) -> BaseException:
@@ -160,13 +175,13 @@ def _failure(error: SessionError) -> BaseException:
 _kept: dict[TinyOS, tuple[BaseException, Sections]] = {}
 
 
-def _observed(machine: TinyOS) -> TinyOS:
+def _observed(machine: TinyOS, page: bool) -> TinyOS:
     """Record a machine's state when an assertion fails while it is stopped, because it runs on afterwards."""
 
     def keep(error: BaseException) -> None:
         known, _ = _kept.get(machine, (None, []))
         if isinstance(error, AssertionError | pytest.fail.Exception) and error is not known:
-            _kept[machine] = error, _state(machine)
+            _kept[machine] = error, _state(machine, page)
 
     machine.on_failure = keep
     return machine
@@ -189,8 +204,8 @@ def _attach(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[
         error, state = _kept.pop(machine, (None, []))
         if report.failed:
             if call.excinfo is None or error is not call.excinfo.value:
-                state = _state(machine)
-            for title, text in [*state, *_dumped(item, name, machine), *_console(machine)]:
+                state = _state(machine, _has_page(item.config))
+            for title, text in [*state, *_files(item, name, machine), *_console(machine)]:
                 report.sections.append((f"TinyOS {title} ({name})", text))
 
 
@@ -207,8 +222,11 @@ def _machines_of(item: pytest.Item) -> list[tuple[str, TinyOS]]:
     return list(found.values())
 
 
-def _state(machine: TinyOS) -> Sections:
-    """A machine's report, events and backtraces, or why there are none: the machine may be what failed."""
+def _state(machine: TinyOS, page: bool) -> Sections:
+    """A machine's report, events and backtraces, or why there are none: the machine may be what failed.
+
+    A dump, and a page if one is wanted, are left in the session's directory.
+    """
     from gdbplugin.session import SessionError
 
     found = []
@@ -223,35 +241,63 @@ def _state(machine: TinyOS) -> Sections:
                 found.append((title, gdb.execute(command, _EVIDENCE_SECONDS)))
             if not machine.is_attached and machine.qemu.ram is not None:
                 machine.dump(machine.qemu.directory / _DUMP, _EVIDENCE_SECONDS)
+            if page and not machine.is_attached:
+                found += _written_page(machine)
     except SessionError as error:
         found.append(("state", f"not available: {error.message}"))
     return found
 
 
-def _dumped(item: pytest.Item, fixture: str, machine: TinyOS) -> Sections:
-    """Keep the dump that was taken with the machine's state; says where it is."""
-    taken = None if machine.is_attached else machine.qemu.directory / _DUMP
-    if item.config.getoption("--tinyos-dumps") == "none" or taken is None or not taken.is_file():
-        return []
+def _written_page(machine: TinyOS) -> Sections:
+    """Write the page into the session's directory; says so if it cannot be."""
+    from gdbplugin.session import SessionError
+
     try:
-        place = _dump_place(item, fixture)
-        shutil.move(taken, place)
+        machine.report_file(machine.qemu.directory / _PAGE)
+    except SessionError as error:
+        return [("report file", f"not written: {error.message}")]
+    return []
+
+
+def _files(item: pytest.Item, fixture: str, machine: TinyOS) -> Sections:
+    """Keep the dump and the page that were taken with the machine's state; says where they are."""
+    if machine.is_attached:
+        return []
+    taken = [machine.qemu.directory / _PAGE]
+    if item.config.getoption("--tinyos-dumps") != "none":
+        taken.append(machine.qemu.directory / _DUMP)
+    taken = [file for file in taken if file.is_file()]
+    titles = {_DUMP: "dump", _PAGE: "report file"}
+    found: Sections = []
+    try:
+        stem = _free_stem(item, fixture, [file.suffix for file in taken]) if taken else Path()
+        for file in taken:
+            place = stem.with_name(stem.name + file.suffix)
+            shutil.move(file, place)
+            how = (
+                f"\nopen it with: tinyos-repl --dump {shlex.quote(str(place))}" if file.name == _DUMP else ""
+            )
+            found.append((titles[file.name], f"{place}{how}"))
     except OSError as error:
-        return [("dump", f"not written: {error}")]
-    return [("dump", f"{place}\nopen it with: tinyos-repl --dump {shlex.quote(str(place))}")]
+        missing = " and ".join(titles[file.name] for file in taken[len(found) :])
+        found.append((missing, f"not written: {error}"))
+    return found
 
 
-def _dump_place(item: pytest.Item, fixture: str) -> Path:
-    """A file for a dump that is not there yet: in the folder that was named, else in the test's own one."""
+def _free_stem(item: pytest.Item, fixture: str, suffixes: list[str]) -> Path:
+    """A file's path but for its suffix, of which none of these is there yet.
+
+    It is in the folder that was named for dumps, else in the test's own one.
+    """
     named = item.config.getoption("--tinyos-dumps")
-    if named is not None:
+    if named not in (None, "none"):
         folder, name = Path(named).absolute(), f"{item.nodeid}-{fixture}"
         folder.mkdir(parents=True, exist_ok=True)
     else:
         folder, name = _own_directory(item), fixture
     stem = re.sub(r"[^\w.-]+", "-", name).strip("-")[-_LONGEST_NAME:]
-    places = (folder / f"{stem}{number}.dump" for number in itertools.chain([""], itertools.count(2)))
-    return next(place for place in places if not place.exists())
+    stems = (folder / f"{stem}{number}" for number in itertools.chain([""], itertools.count(2)))
+    return next(one for one in stems if not any(one.with_name(one.name + end).exists() for end in suffixes))
 
 
 def _own_directory(item: pytest.Item) -> Path:

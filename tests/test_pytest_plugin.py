@@ -110,6 +110,35 @@ def test_dumps_go_into_the_directory_of_the_test(project: pytest.Pytester) -> No
     assert all(place.is_file() for place in places)
 
 
+@pytest.mark.parametrize("dumps", [None, "none", "folder"])
+def test_a_failure_leaves_a_report_beside_its_dump(project: pytest.Pytester, dumps: str | None) -> None:
+    project.makepyfile(_ONE_FAILS)
+    chosen = {None: [], "none": ["--tinyos-dumps=none"], "folder": [f"--tinyos-dumps={project.path / 'd'}"]}
+    files = ["--basetemp", str(project.path / "files")]
+    result = project.runpytest_inprocess("--tinyos-report", *chosen[dumps], *files, "-rA")
+    result.assert_outcomes(passed=1, xfailed=1, failed=1)
+    output = result.stdout.str()
+    page = Path(_section(output, "TinyOS report file (shared_tinyos)"))
+    assert ("TinyOS dump" in output) is (dumps != "none")
+    if dumps != "none":
+        assert str(page.with_suffix(".dump")) in _section(output, "TinyOS dump (shared_tinyos)")
+    newest = _section(output, "Captured stdout call").removeprefix("newest event ")
+    assert f'<td class="n">{newest}</td>' in page.read_text(encoding="utf-8")
+
+
+def test_a_report_that_cannot_be_written_is_said(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        def test_it(tinyos):
+            (tinyos.qemu.directory / "failure.html").mkdir()
+            assert not tinyos
+    """)
+    result = project.runpytest_inprocess("--tinyos-report")
+    result.assert_outcomes(failed=1)
+    said = _section(result.stdout.str(), "TinyOS report file (tinyos)")
+    assert said.startswith("not written: cannot write ")
+    assert "TinyOS dump (tinyos)" in result.stdout.str()
+
+
 def test_a_machine_that_died_does_not_hide_the_failure(project: pytest.Pytester) -> None:
     project.makepyfile("""
         import os, signal

@@ -184,6 +184,12 @@ def test_tinyos_repl_runs_a_command(installed: Environment, kernel_elf: Path) ->
     assert done.stdout.rstrip().endswith("42")
 
 
+def test_tinyos_report_says_what_it_takes(installed: Environment) -> None:
+    done = installed.run("tinyos-report", "nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("nothing is neither a dump's file, nor a running session, nor HOST:PORT\n")
+
+
 def test_pytest_finds_the_plugin(installed: Environment, kernel_elf: Path, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "def test_it(boot_tinyos):\n    assert boot_tinyos(paused=True).gdb('echo hello') == 'hello'\n"

@@ -36,7 +36,7 @@ def show(shown: Backtraces, style: Style) -> str:
 
 def section(backtrace: Backtrace, style: Style) -> str:
     """One backtrace with its title."""
-    lines = [style.title(_title(backtrace))]
+    lines = [style.title(title_of(backtrace))]
     for frame in backtrace.frames:
         if frame.is_interrupted:
             lines.append("      <interrupted by an exception>")
@@ -46,7 +46,8 @@ def section(backtrace: Backtrace, style: Style) -> str:
     return "\n".join(lines)
 
 
-def _title(backtrace: Backtrace) -> str:
+def title_of(backtrace: Backtrace) -> str:
+    """Whose frames they are."""
     core = "" if backtrace.core is None else f"core {backtrace.core}"
     if backtrace.task is None:
         return core.capitalize()

@@ -39,10 +39,7 @@ def read(
 
 def show(found: Difference, style: Style) -> str:
     """The changes of states, then of pages, then of counters, and the number of findings last."""
-    states = [row for row in found.rows if row.is_state and row.kind not in _PAGE_KINDS]
-    pages = [row for row in found.rows if row.is_state and row.kind in _PAGE_KINDS]
-    counters = [row for row in found.rows if not row.is_state]
-    counters.sort(key=lambda row: row.kind in _PAGE_KINDS)
+    states, pages, counters = grouped(found)
     parts = [
         _title(found, style),
         _objects("Objects", states, found, style),
@@ -53,31 +50,48 @@ def show(found: Difference, style: Style) -> str:
     return lines + f"{style.counted(found.finding_count, 'finding')}\n"
 
 
-def _title(found: Difference, style: Style) -> str:
+def grouped(found: Difference) -> tuple[list[Row], list[Row], list[Row]]:
+    """The rows of objects, those of pages, and those of counters and times."""
+    states = [row for row in found.rows if row.is_state and row.kind not in _PAGE_KINDS]
+    pages = [row for row in found.rows if row.is_state and row.kind in _PAGE_KINDS]
+    counters = [row for row in found.rows if not row.is_state]
+    counters.sort(key=lambda row: row.kind in _PAGE_KINDS)
+    return states, pages, counters
+
+
+def between(found: Difference, style: Style) -> str:
+    """How far apart the moments are, by time and events."""
     events = style.counted(found.event_count, "event")
     if found.seconds is None:
-        between = events
-    else:
-        sign = "-" if found.seconds < 0 else ""
-        between = f"{sign}{style.duration(abs(found.seconds))} by the kernel's timer, {events}"
-    title = style.title(f"Difference from {found.before.label} to {found.after.label} ({between})")
+        return events
+    sign = "-" if found.seconds < 0 else ""
+    return f"{sign}{style.duration(abs(found.seconds))} by the kernel's timer, {events}"
+
+
+def _title(found: Difference, style: Style) -> str:
+    moments = f"from {found.before.label} to {found.after.label}"
+    title = style.title(f"Difference {moments} ({between(found, style)})")
     return title if found.rows else f"{title}\n  Nothing changed."
 
 
 def _objects(title: str, rows: Sequence[Row], found: Difference, style: Style) -> str:
     """A row for each changed field of an object; pages are named by their first address and their size."""
-    headers = ("object", "field", "before", "after", "events")
-    table = [
-        (
-            _name(row, style),
-            row.field,
-            _value(row.before, row.field, found.before, style),
-            _value(row.after, row.field, found.after, style),
-            _events(row, found, style),
-        )
-        for row in _limited(rows, found)
-    ]
-    return _table(f"{title} ({style.counted(len(rows), 'change')})", headers, table, len(rows), style)
+    table = [object_cells(row, found, style) for row in limited(rows, found.limit)]
+    return _table(f"{title} ({style.counted(len(rows), 'change')})", OBJECT_HEADERS, table, len(rows), style)
+
+
+OBJECT_HEADERS = ("object", "field", "before", "after", "events")
+
+
+def object_cells(row: Row, found: Difference, style: Style) -> tuple[str, ...]:
+    """The cells of a changed field below `OBJECT_HEADERS`."""
+    return (
+        _name(row, style),
+        row.field,
+        _value(row.before, row.field, found.before, style),
+        _value(row.after, row.field, found.after, style),
+        _events(row, found, style),
+    )
 
 
 def _name(row: Row, style: Style) -> str:
@@ -93,26 +107,29 @@ def _owner(row: Row) -> str:
 
 def _pages(rows: Sequence[Row], found: Difference, style: Style) -> str:
     """A row for adjacent pages that changed in the same way."""
-    headers = ("pages of", "start", "size", "field", "before", "after", "events")
-    table = [
-        (
-            _owner(row),
-            style.address(row.start),
-            style.short_size(row.size),
-            row.field,
-            _page_value(row.before, row.frames_before, row, found.before, style),
-            _page_value(row.after, row.frames_after, row, found.after, style),
-            _events(row, found, style),
-        )
-        for row in _limited(rows, found)
-    ]
-    return _table(f"Pages ({style.counted(len(rows), 'change')})", headers, table, len(rows), style)
+    table = [page_cells(row, found, style) for row in limited(rows, found.limit)]
+    return _table(f"Pages ({style.counted(len(rows), 'change')})", PAGE_HEADERS, table, len(rows), style)
 
 
-def _limited(rows: Sequence[Row], found: Difference) -> Sequence[Row]:
+PAGE_HEADERS = ("pages of", "start", "size", "field", "before", "after", "events")
+
+
+def page_cells(row: Row, found: Difference, style: Style) -> tuple[str, ...]:
+    """The cells of changed pages below `PAGE_HEADERS`."""
+    return (
+        _owner(row),
+        style.address(row.start),
+        style.short_size(row.size),
+        row.field,
+        _page_value(row.before, row.frames_before, row, found.before, style),
+        _page_value(row.after, row.frames_after, row, found.after, style),
+        _events(row, found, style),
+    )
+
+
+def limited(rows: Sequence[Row], limit: int | None) -> Sequence[Row]:
     """The rows that are shown: those without an explanation first."""
-    limit = _SHOWN if found.limit is None else found.limit
-    return sorted(rows, key=lambda row: row.explained is not False)[:limit]
+    return sorted(rows, key=lambda row: row.explained is not False)[: _SHOWN if limit is None else limit]
 
 
 def _table(

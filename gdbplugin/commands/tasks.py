@@ -51,17 +51,17 @@ def _row(entry: TaskEntry, clock: Clock, style: Style) -> tuple[str, ...]:
     return (
         style.text(task.id),
         task.name,
-        _state(entry, clock, style),
+        state_of(entry, clock, style),
         "" if entry.asid is None else str(entry.asid),
         core,
         _stack(entry, style),
         style.count(task.switch_count),
         style.duration(clock.seconds(entry.ran)),
-        _place(entry, style),
+        place_of(entry, style),
     )
 
 
-def _state(entry: TaskEntry, clock: Clock, style: Style) -> str:
+def state_of(entry: TaskEntry, clock: Clock, style: Style) -> str:
     """What it does or waits for, in a few words."""
     from gdbplugin.kernel.task_list import state_in_words
 
@@ -77,7 +77,7 @@ def _stack(entry: TaskEntry, style: Style) -> str:
     return f"{style.short_size(entry.stack_size)}/{style.short_size(entry.stack_max_size)}".replace(" ", "")
 
 
-def _place(entry: TaskEntry, style: Style) -> str:
+def place_of(entry: TaskEntry, style: Style) -> str:
     """The innermost function, without its modules, and the line."""
     if entry.function is None:
         return style.address(entry.pc)
@@ -90,7 +90,7 @@ def _place(entry: TaskEntry, style: Style) -> str:
 def _details(entry: TaskEntry, clock: Clock, style: Style) -> str:
     task = entry.task
     lines = [
-        ("state", _state(entry, clock, style)),
+        ("state", state_of(entry, clock, style)),
         *([("end", style.text(task.end_reason))] if not task.is_alive else []),
         ("ASID", style.text(entry.asid)),
         (

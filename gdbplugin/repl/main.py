@@ -18,10 +18,11 @@ from gdbplugin.session.process import raised_as_exit
 from gdbplugin.session.recorder import DEFAULT_RECORDS, MOST_RECORDS
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, like all errors of this program."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the error."""
         raise SessionError(f"{message}; see --help")
 
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="tinyos-repl",
         description="Boot TinyOS in QEMU, or attach to it, and debug it at a prompt like its own shell's. "
         "With -c, or with commands on standard input, run those commands and print plain text; "

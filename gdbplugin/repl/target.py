@@ -42,8 +42,8 @@ class TargetControl:
     def gdb(self, command: str, *, makes_own_stops: bool = False) -> None:
         """Carry out a command of GDB, and show its text as it comes.
 
-        A target that was running is resumed after it, unless the command has moved it to another stop. With
-        `makes_own_stops`, a stop that the command made only for itself does not count. Raises
+        A target that was running is resumed after it, unless the command has moved it to another stop, or
+        back. With `makes_own_stops`, a stop that the command made only for itself does not count. Raises
         `CommandFailedError` or another `SessionError`.
         """
         if command.rstrip().endswith("&"):
@@ -243,7 +243,8 @@ class TargetControl:
             self._held = None
             return
         latest = self._session.last_stop
-        if latest is not held and not (makes_own_stops and _only_ends_command(latest)):
+        is_elsewhere = latest is not held and not (makes_own_stops and _only_ends_command(latest))
+        if is_elsewhere or self._session.is_in_the_past:
             self._held = None
         elif self._interactive:
             self._held = None

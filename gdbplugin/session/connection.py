@@ -12,7 +12,9 @@ from gdbplugin.dump.core_file import DumpError
 from gdbplugin.dump.foreign import difference_from, given_registers, open_dump
 from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.machine import MachineError, SelectionError
-from gdbplugin.programs import RECORDING_VARIABLE
+from gdbplugin.programs import CONSOLE_VARIABLE, RECORDED_VARIABLE, RECORDING_VARIABLE
+from gdbplugin.recording.ring import Recording
+from gdbplugin.session import directory as names
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import (
     AttachError,
@@ -41,12 +43,23 @@ class RemoteTarget:
 
     ram = None
     gdb_settings: tuple[str, ...] = ()
-    files: Mapping[str, str] = {}
 
     def __init__(self, address: str) -> None:
         self.gdb_address = address
         self.no_ram_reason = f"this session is attached to {address}, and has no access to its RAM"
         self._resources = contextlib.ExitStack()
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """What another process's session has beside its gdbstub's socket, as `Qemu.files`."""
+        stub = Path(self.gdb_address)
+        if stub.name != names.GDB or not stub.is_socket():
+            return {}
+        log, recording = stub.with_name(names.CONSOLE_LOG), stub.with_name(names.RECORDING)
+        found = {CONSOLE_VARIABLE: str(log)} if log.exists() else {}
+        if recording.exists():
+            found |= {RECORDING_VARIABLE: str(recording), RECORDED_VARIABLE: self.gdb_address}
+        return found
 
     @functools.cached_property
     def directory(self) -> Path:
@@ -175,6 +188,15 @@ class Connection:
             return self._host.end_error()
         return None if self._debugger is None else self._debugger.ended
 
+    @property
+    def is_in_the_past(self) -> bool:
+        """Whether the machine has gone back, to before the latest moment that is recorded."""
+        path = self._host.files.get(RECORDING_VARIABLE)
+        if not path:
+            return False
+        with contextlib.closing(Recording(path)) as recording:
+            return recording.is_past and recording.instructions[0] < recording.header.end
+
     def resume(self) -> None:
         """Let the target run, unless it runs already."""
         if isinstance(self._host, DumpFile):
@@ -193,12 +215,15 @@ class Connection:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[Gdb]:
-        """Keep the target stopped in the `with`; afterwards it runs again only if it ran before."""
+        """Keep the target stopped in the `with`; afterwards it runs again only if it ran before.
+
+        It stays stopped if it has gone back to a moment before the latest.
+        """
         with self.translated_errors():
             was_running = self.running
             gdb = self._with_gdb()
             self._require_machine()
-            with gdb.stopped(resume=was_running):
+            with gdb.stopped(resume=lambda: was_running and not self.is_in_the_past):
                 try:
                     yield gdb
                 except BaseException as error:
@@ -238,7 +263,7 @@ class Connection:
         self._runs_without_gdb = True
         try:
             # The target may be gone already.
-            with contextlib.suppress(SessionError), gdb.stopped(resume=False):
+            with contextlib.suppress(SessionError), gdb.stopped(resume=lambda: False):
                 gdb.mi("-target-detach")
         finally:
             gdb.close()

@@ -25,8 +25,8 @@ from gdbplugin.session.streams import one_line
 CONSOLE, CONSOLE_LOG, QMP, GDB, QEMU_LOG = "console", "console.log", "qmp", "gdb", "qemu.log"
 RAM, ANSWER, RECORDING = "ram", "answer.json", "recording"
 SERIAL, TRAVEL, SNAPSHOTS, CHECKPOINTS = "serial", "travel", "snapshots", "checkpoints"
-FAILURE_DUMP = "failure.dump"
-"""The pytest plugin makes it, and moves it away."""
+FAILURE_DUMP, FAILURE_REPORT = "failure.dump", "failure.html"
+"""The pytest plugin makes them, and moves them away."""
 _MARKER = "lock"
 """The marker file: it proves that a session made the directory, and is locked while that session lives."""
 _NAMES = (
@@ -43,6 +43,7 @@ _NAMES = (
     SNAPSHOTS,
     CHECKPOINTS,
     FAILURE_DUMP,
+    FAILURE_REPORT,
     _MARKER,
 )
 """All files that a session makes in its directory; the marker is removed last."""

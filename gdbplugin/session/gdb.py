@@ -374,8 +374,8 @@ class Gdb(MiClient):
         return not self._group or self._group.endswith(f" i{inferior}")
 
     @contextlib.contextmanager
-    def stopped(self, *, resume: bool) -> Iterator[None]:
-        """Keep the target stopped in the `with`; afterwards let it run again if `resume`.
+    def stopped(self, *, resume: Callable[[], bool]) -> Iterator[None]:
+        """Keep the target stopped in the `with`; afterwards let it run again if `resume` says so.
 
         The selected core stays selected, even if the stub reports the stop of another.
         """
@@ -388,7 +388,7 @@ class Gdb(MiClient):
             yield
         finally:
             # If GDB or the target has gone meanwhile, an exception already says so.
-            if resume and not self.running and not self._gone():
+            if not self.running and not self._gone() and resume():
                 self.resume()
 
 

@@ -10,21 +10,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gdbplugin.commands import timeline
 from gdbplugin.commands.descriptor import Parameter
 from gdbplugin.dump.foreign import OpenedDump
 from gdbplugin.dump.write import Dump
 from gdbplugin.kernel.events import Event
+from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.spaces import AddressSpace
+from gdbplugin.machine import MachineError
 from gdbplugin.records import fields
 from gdbplugin.session import mi
 from gdbplugin.session.breakpoints import EventBreakpoint, event_filter
 from gdbplugin.session.connection import DumpFile, RemoteTarget
 from gdbplugin.session.console import Console
 from gdbplugin.session.directory import ANSWER
-from gdbplugin.session.errors import CommandFailedError, SessionError, WaitTimeoutError
+from gdbplugin.session.errors import CommandFailedError, ReadFailedError, SessionError, WaitTimeoutError
 from gdbplugin.session.following import Following
 from gdbplugin.session.gdb import CONNECT_SECONDS
 from gdbplugin.session.kernel_file import KernelFile, default_kernel
@@ -34,6 +36,9 @@ from gdbplugin.session.process import PLUGIN, Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.ram import Watch
 from gdbplugin.timeline.write import Timeline
+
+if TYPE_CHECKING:
+    from gdbplugin.html.page import ReportFile
 
 _BOOT_SECONDS = 30.0
 _EVENT_SECONDS = 20.0
@@ -253,6 +258,33 @@ class TinyOS(Objects):
         in seconds between two snapshots. Raises a `SessionError`.
         """
         return Following(lambda: self.watch(events=_ALL_EVENTS), os.fspath(file), pause)
+
+    def report_file(
+        self, file: str | os.PathLike[str], *, since: str | os.PathLike[str] | Moment | None = None
+    ) -> ReportFile:
+        """Write a report as one page of HTML, which needs no other file and no network.
+
+        It has the findings, every task's backtrace, stacks and frames as pictures, the timeline, and the
+        difference from the moment `since`, as `diff` takes it, by default from the last checkpoint of the
+        recording: for it the machine goes to the checkpoint, and comes back by replaying. With "none" there
+        is no difference. The target is stopped only while it is read. Raises a `SessionError`.
+        """
+        # Not at the top: few sessions need it, and all would wait for it.
+        from gdbplugin.html.contents import read_contents
+        from gdbplugin.html.page import write_page
+
+        source = self._in_words()
+        with self.stopped_target() as target:
+            contents = read_contents(target, source, since)
+        try:
+            return write_page(contents, os.fspath(file))
+        except MachineError as error:
+            raise ReadFailedError(str(error)) from error
+
+    def _in_words(self) -> str:
+        if isinstance(self._host, DumpFile):
+            return f"the dump {self._host.path.name}"
+        return "a running machine" if self.running else "a stopped machine"
 
     def offered_values(self, parameter: Parameter) -> list[str]:
         """The values to offer when a parameter of a command is completed, such as the IDs of stacks."""

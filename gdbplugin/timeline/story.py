@@ -40,6 +40,14 @@ _FAULTS = {
     "FrameQuota": "quota reached",
     "OutOfMemory": "out of memory",
 }
+FAULT_NAMES = frozenset(_FAULTS.values())
+"""The names of slices that are faults."""
+FAULT_EVENTS = frozenset(_FAULTS)
+"""The kinds of event that a fault records."""
+ENTRY_NAMES = frozenset({"interrupt", "system call"})
+"""The names of slices of the kernel's other work for a task."""
+STRATEGIES = "strategies"
+"""The track of the strategies' runs."""
 _KERNEL = "kernel"
 _KERNEL_RANK, _STRATEGIES_RANK, _FIRST_TASK_RANK = 0, 1, 2
 
@@ -121,7 +129,7 @@ class Story:
             track = self._track(event.core or 0, tasks.get(event.sequence or 0))
             trace.add_instant(track, _instant(event, worded))
         for core, run in self._strategy_runs(events):
-            trace.add_slice(Track(group_of(core), _STRATEGIES_RANK, "strategies"), run)
+            trace.add_slice(Track(group_of(core), _STRATEGIES_RANK, STRATEGIES), run)
         return trace
 
     def _track(self, core: int, task: int | None) -> Track:

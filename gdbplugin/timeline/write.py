@@ -14,12 +14,12 @@ from gdbplugin.kernel.tasks import Tasks, read_tasks, task_names
 from gdbplugin.machine import MachineError
 from gdbplugin.recording.history import note_overwritten
 from gdbplugin.recording.ring import Recording, RecordingError
-from gdbplugin.records import dataclass
+from gdbplugin.records import NamedTuple, dataclass
 from gdbplugin.timeline import packets
 from gdbplugin.timeline.figures import LEVEL, read_figures
 from gdbplugin.timeline.recorded import read_recorded
 from gdbplugin.timeline.story import MEMORY, Story, Turn
-from gdbplugin.timeline.trace import NANOSECONDS
+from gdbplugin.timeline.trace import NANOSECONDS, Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,10 +64,40 @@ class Timeline(Diagnosed):
     """Changes of counts."""
 
 
+class Told(NamedTuple):
+    """What is known of a stopped kernel over some time, and what it takes to put it on tracks."""
+
+    story: Story
+    sources: tuple[Source, ...]
+    clock: Clock
+    tick_rate: int | None
+    """The scheduler's ticks per second."""
+    names: dict[str, dict[int, str]]
+    """Those of the enums in events."""
+
+
 def write_timeline(target: Target, path: str, meaning: Meaning) -> Timeline:
     """Write what is known of a stopped kernel: from its recording, if it has one, else from the event ring.
 
     Raises a `MachineError` in one line if it cannot be read, or the file cannot be written.
+    """
+    told = read_told(target)
+    return write_story(
+        told.story,
+        path,
+        told.sources,
+        told.clock,
+        told.tick_rate,
+        told.names,
+        meaning,
+        target.required_kernel().diagnostics,
+    )
+
+
+def read_told(target: Target) -> Told:
+    """What a stopped kernel tells of its past, by its recording, or by its event ring alone.
+
+    Raises a `MachineError` in one line if it cannot be read.
     """
     kernel = target.required_kernel()
     kernel.note_change()
@@ -94,9 +124,19 @@ def write_timeline(target: Target, path: str, meaning: Meaning) -> Timeline:
     story.names = task_names(tasks)
     story.tasks_by_asid = {asid: space.number for asid, space in read_spaces(kernel).by_asid.items()}
     sources: tuple[Source, ...] = ("events",) if recording is None else ("events", "recording")
-    names = event_names(kernel)
-    rate = ticks_per_second(kernel)
-    return write_story(story, path, sources, clock, rate, names, meaning, kernel.diagnostics)
+    return Told(story, sources, clock, ticks_per_second(kernel), event_names(kernel))
+
+
+def trace_of(told: Told, meaning: Meaning, diagnostics: Diagnostics) -> Trace:
+    """What is known, on its tracks. A note says so if the timer's frequency is not known."""
+    story, frequency = told.story, told.clock.frequency or None
+    if frequency is None:
+        diagnostics.add_note(
+            "the frequency of the kernel's timer is not known: a nanosecond in the file is one count of it"
+        )
+    story.strategies = told.names.get("Strategy", {})
+    story.longest_gap = frequency // told.tick_rate if told.tick_rate and frequency else 0
+    return story.trace(frequency or NANOSECONDS, lambda event: meaning(event, told.names))
 
 
 def write_story(
@@ -113,14 +153,7 @@ def write_story(
 
     Raises a `MachineError` in one line if the file cannot be written.
     """
-    frequency = clock.frequency or None
-    if frequency is None:
-        diagnostics.add_note(
-            "the frequency of the kernel's timer is not known: a nanosecond in the file is one count of it"
-        )
-    story.strategies = names.get("Strategy", {})
-    story.longest_gap = frequency // tick_rate if tick_rate and frequency else 0
-    trace = story.trace(frequency or NANOSECONDS, lambda event: meaning(event, names))
+    trace = trace_of(Told(story, sources, clock, tick_rate, names), meaning, diagnostics)
     size, pending = 0, []
     with whole_file(path) as file:
         for one in trace.packets(MEMORY):
@@ -134,7 +167,7 @@ def write_story(
         str(Path(path).expanduser()),
         size,
         sources,
-        None if frequency is None else (span[1] - span[0]) / frequency,
+        (span[1] - span[0]) / clock.frequency if clock.frequency else None,
         len(trace.tracks),
         len(trace.counts),
         sum(map(len, trace.slices.values())),

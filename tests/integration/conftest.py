@@ -36,7 +36,9 @@ def entered(boot: Boot, tmp_path: Path, kernel_image: Path) -> Callable[..., Tin
     With `tree`, the blob of a device tree, the firmware hands on its address.
     """
 
-    def enter(level: int, *extra: str, tree: bytes = b"", stray_interrupt: bool = False) -> TinyOS:
+    def enter(
+        level: int, *extra: str, tree: bytes = b"", stray_interrupt: bool = False, timeout: float = 30.0
+    ) -> TinyOS:
         devices = [_loader(kernel_image, firmware.KERNEL)]
         if tree:
             (tmp_path / "board.dtb").write_bytes(tree)
@@ -44,7 +46,7 @@ def entered(boot: Boot, tmp_path: Path, kernel_image: Path) -> Callable[..., Tin
         program = firmware.program(level, firmware.TREE if tree else 0, stray_interrupt=stray_interrupt)
         (tmp_path / "firmware.elf").write_bytes(program)
         arguments = [part for device in devices for part in ("-device", device)]
-        machine = boot(kernel=tmp_path / "firmware.elf", extra=(*arguments, *extra))
+        machine = boot(kernel=tmp_path / "firmware.elf", extra=(*arguments, *extra), timeout=timeout)
         assert f"entered at EL{level}, now at EL1" in machine.console.transcript
         return machine
 

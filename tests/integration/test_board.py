@@ -130,7 +130,7 @@ def test_without_a_usable_tree_the_kernel_says_what_it_assumes(
 
 def test_a_board_without_ram_for_the_pool_is_refused_aloud(entered: Callable[..., TinyOS]) -> None:
     with pytest.raises(SessionError, match="the kernel needs RAM from 0x0 to 0x10000000"):
-        entered(2, tree=device_trees.board((0, 128 * _MIB)))
+        entered(2, tree=device_trees.board((0, 128 * _MIB)), timeout=4.0)
 
 
 def _physical_word(machine: TinyOS, address: int) -> int:

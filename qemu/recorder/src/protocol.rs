@@ -29,12 +29,15 @@ pub struct Protocol {
     line: Vec<u8>,
     /// Whether the machine runs, by what QEMU has said so far. At first it does not.
     pub is_running: bool,
+    /// Whether QEMU has ended the connection.
+    pub is_closed: bool,
 }
 
 impl Protocol {
     pub fn connect(path: &Path) -> Result<Protocol, String> {
         let stream = UnixStream::connect(path).map_err(|error| error.to_string())?;
-        let mut found = Protocol { stream: BufReader::new(stream), line: Vec::new(), is_running: false };
+        let mut found =
+            Protocol { stream: BufReader::new(stream), line: Vec::new(), is_running: false, is_closed: false };
         found.execute(r#"{"execute": "qmp_capabilities"}"#)?;
         Ok(found)
     }
@@ -109,7 +112,10 @@ impl Protocol {
     fn read(&mut self, time: Duration) -> Result<Option<Said>, String> {
         self.stream.get_ref().set_read_timeout(Some(time)).map_err(|error| error.to_string())?;
         match self.stream.read_until(b'\n', &mut self.line) {
-            Ok(0) => Err("QEMU has closed its machine protocol".to_owned()),
+            Ok(0) => {
+                self.is_closed = true;
+                Err("QEMU has closed its machine protocol".to_owned())
+            }
             Ok(_) => {
                 let line = String::from_utf8_lossy(&self.line).into_owned();
                 self.line.clear();
@@ -123,7 +129,10 @@ impl Protocol {
             }
             // What has been read of the line stays in `line`.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
-            Err(error) => Err(error.to_string()),
+            Err(error) => {
+                self.is_closed = true;
+                Err(error.to_string())
+            }
         }
     }
 }

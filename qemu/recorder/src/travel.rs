@@ -70,6 +70,8 @@ pub struct Traveller {
     waiting: VecDeque<u8>,
     /// Whether a debugger has stopped it since the last checkpoint.
     is_disturbed: bool,
+    /// Whether the first checkpoint was taken, or tried.
+    has_begun: bool,
     /// How often ranges were named.
     named: u64,
     /// Where the machine was before it went into the past.
@@ -105,6 +107,7 @@ impl Traveller {
             given: 0,
             waiting: VecDeque::new(),
             is_disturbed: false,
+            has_begun: false,
             named: 0,
             end: None,
             began: now,
@@ -117,9 +120,15 @@ impl Traveller {
         if options.starts {
             this.resume()?;
         }
-        loop {
-            this.turn()?;
+        while !this.protocol.is_closed {
+            if let Err(problem) = this.turn() {
+                // What was to be done is not done; whoever waits for something else still gets it.
+                gate::open();
+                this.is_disturbed = true;
+                eprintln!("recorder: {problem}");
+            }
         }
+        Ok(())
     }
 
     fn turn(&mut self) -> Result<(), String> {
@@ -131,8 +140,12 @@ impl Traveller {
         let named = self.recorder.named();
         self.is_disturbed |= named != self.named;
         self.named = named;
-        if self.checkpoints.is_empty() && gate::arrived().is_some() {
-            self.begin()?;
+        if !self.has_begun && gate::arrived().is_some() {
+            self.has_begun = true;
+            if let Err(problem) = self.begin() {
+                self.recorder.header().can_go_back.store(0, Ordering::Relaxed);
+                return Err(problem);
+            }
         }
         if let Some((request, wanted)) = self.recorder.requested() {
             let outcome = match wanted {
@@ -147,7 +160,7 @@ impl Traveller {
         }
         let typed = self.console.iter().flat_map(|console| console.typed.try_iter());
         self.waiting.extend(typed.flatten());
-        if !self.waiting.is_empty() && !self.checkpoints.is_empty() {
+        if !self.waiting.is_empty() && self.has_begun {
             self.give_waiting()?;
         }
         if self.is_due()
@@ -167,15 +180,14 @@ impl Traveller {
     }
 
     fn is_due(&self) -> bool {
-        if !self.protocol.is_running || self.end.is_some() || !self.problem.is_empty() {
+        if !self.has_begun || !self.protocol.is_running || self.end.is_some() || !self.problem.is_empty() {
             return false;
         }
         if self.is_disturbed && !self.checkpoints.is_empty() {
             return self.last.elapsed() >= LEAST_INTERVAL_DISTURBED;
         }
         let has_executed = |last: &Checkpoint| gate::position() - last.position > LEAST_INSTRUCTIONS;
-        self.last.elapsed() >= LEAST_INTERVAL.max(self.cost * SHARE)
-            && self.checkpoints.last().is_some_and(has_executed)
+        self.last.elapsed() >= LEAST_INTERVAL.max(self.cost * SHARE) && self.checkpoints.last().is_none_or(has_executed)
     }
 
     /// Takes a checkpoint, whether the machine runs or not.
@@ -188,7 +200,13 @@ impl Traveller {
         }
         let (started, number) = (Instant::now(), self.made + 1);
         let kept = if self.protocol.is_running {
-            let kept = self.snapshot_running(number)?;
+            let mut kept = None;
+            for patience in PATIENCES {
+                kept = self.snapshot_running(number, patience)?;
+                if kept.is_some() || !self.protocol.is_running {
+                    break;
+                }
+            }
             if kept.is_none() && is_automatic {
                 // It waits. Later, then.
                 self.last = Instant::now();
@@ -214,14 +232,14 @@ impl Traveller {
 
     /// Takes a snapshot of the running machine; None if that is not possible just now. QEMU stops the cores itself,
     /// without a word to the debugger. None goes on before the copy is there.
-    fn snapshot_running(&mut self, number: u64) -> Result<Option<Kept>, String> {
+    fn snapshot_running(&mut self, number: u64, patience: Duration) -> Result<Option<Kept>, String> {
         if !self.hold()? {
             gate::open();
             return Ok(None);
         }
         let held = gate::position();
         let sent = self.protocol.send_monitor(&format!("savevm tinyos-{number}"));
-        std::thread::sleep(PATIENCES[0]);
+        std::thread::sleep(patience);
         gate::open();
         sent?;
         loop {
@@ -243,8 +261,8 @@ impl Traveller {
         kept
     }
 
-    /// Holds the running guest before its next block. Whether it is held: else it waits for an interrupt, and no timer
-    /// is going to give it one, as QEMU's main loop would have moved the clock to it.
+    /// Holds the running guest before its next block. Whether it is held: else it is stopped, or waits for an interrupt,
+    /// and no timer is going to give it one, as QEMU's main loop would have moved the clock to it.
     fn hold(&mut self) -> Result<bool, String> {
         gate::close();
         let mut waits = 0;
@@ -257,6 +275,10 @@ impl Traveller {
                 return Ok(false);
             }
             self.protocol.execute(r#"{"execute": "query-status"}"#)?;
+            if !self.protocol.is_running {
+                // A debugger has stopped it.
+                return Ok(false);
+            }
         }
         gate::open();
         Err("the machine neither runs nor waits".to_owned())
