@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gdbplugin.recording.ring import STORE, Checkpoint, Header, Recording, RecordingError
 from gdbplugin.session.recorder import empty_qcow2
 
-HEADER = struct.Struct("<8s23Q8Q")
+HEADER = struct.Struct("<8s24Q8Q")
 RECORD = struct.Struct("<9Q4BI")
 CHECKPOINT = struct.Struct("<5Q40s")
 HEADER_BYTES = 16384

@@ -74,7 +74,9 @@ class Conversations:
     def __init__(self, kernel: Path, records: int = 0) -> None:
         self._out = io.StringIO()
         output = Output(self._out, self._out, Style(), for_person=True)
-        self.repl = Repl(SessionOptions(kernel=kernel, records=records), output, ReplOptions(interactive=True))
+        self.repl = Repl(
+            SessionOptions(kernel=kernel, records=records), output, ReplOptions(interactive=True)
+        )
 
     def __call__(self, script: Callable[[Person], None]) -> str:
         """Run `script` with a person; returns all output meanwhile."""
