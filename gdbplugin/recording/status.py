@@ -64,6 +64,7 @@ def read_status(
     Those of `add` are virtual, and go by the tables that the selected core uses. With `drop` all ranges that
     were added before are dropped first. Raises `RecordingError`, and `MachineError` for what is not mapped.
     """
+    target.machine  # noqa: B018 (raises now if there is none that is stopped)
     recording = Recording(target.recording_path())
     try:
         if add or add_physical or drop:

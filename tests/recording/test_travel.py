@@ -395,6 +395,17 @@ def test_checkpoints_can_be_taken_while_it_runs(running_on):
     assert machine.rewind("växt").instructions == found.checkpoints[-1].instructions
 
 
+def test_a_checkpoint_can_be_taken_at_the_latest_moment_only(running_on):
+    machine = running_on.machine
+    machine.back(1000)
+    with pytest.raises(SessionError, match="the machine is in the past: let it run on first"):
+        machine.checkpoint("too early")
+    end = machine.rewind(end=True).instructions
+    found = machine.checkpoint("at the end")
+    assert (found.checkpoints[-1].name, found.checkpoints[-1].instructions) == ("at the end", end)
+    assert not found.is_past
+
+
 def test_a_running_machine_is_not_moved(running_on):
     running_on.machine.resume()
     with pytest.raises(RecordingError, match=r"^the machine runs: stop it first$"):

@@ -26,6 +26,7 @@ _MORE = {
     "tasks": ("tasks", "tasks 1"),
     "diff": ("diff now now", "diff now --kind stacks"),
     "back": ("back", "back 1000"),
+    "recording": ("recording", "recording --add 0x400000+8", "recording --drop"),
     "checkpoint": ("checkpoint växt",),
     "rewind": ("rewind 1", "rewind --before pressure", "rewind --write 0xffff800000200000", "rewind --end"),
     "history": ("history --stack 1", "history --page 0x200000003008"),

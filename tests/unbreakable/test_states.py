@@ -13,7 +13,7 @@ pytestmark = pytest.mark.xdist_group("unbreakable")
 
 ANY_KERNEL = ("translate", "maps", "registers", "fault", "backtrace")
 # They need a recording of the machine, and no kernel.
-MOVES = ("back", "checkpoint", "checkpoints", "rewind")
+OF_A_RECORDING = ("back", "checkpoint", "checkpoints", "recording", "rewind")
 ANY_KERNEL_EXPRESSIONS = ("$tinyos_asid", "$tinyos_translate")
 
 
@@ -32,8 +32,8 @@ def assert_only_any_kernel_answers(given, *reasons):
             assert one["error"] is None, one
         elif "--asid" not in one["command"]:
             assert one["error"] is not None, one
-            moves = one["command"].split()[1] in MOVES
-            said = ("is not recorded",) if moves else reasons
+            is_of_recording = one["command"].split()[1] in OF_A_RECORDING
+            said = ("is not recorded",) if is_of_recording else reasons
             assert any(reason in one["error"] for reason in said), one
 
 

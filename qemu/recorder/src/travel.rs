@@ -192,6 +192,10 @@ impl Traveller {
 
     /// Takes a checkpoint, whether the machine runs or not.
     fn checkpoint(&mut self, name: &str, is_automatic: bool) -> Result<(), String> {
+        if !self.protocol.is_running && self.end == Some(gate::position()) {
+            // It came back to the latest moment: nothing would be forgotten.
+            self.begin_future();
+        }
         if self.end.is_some() {
             return Err("the machine is in the past: let it run on first".to_owned());
         }
