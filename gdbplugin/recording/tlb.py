@@ -99,6 +99,11 @@ class TlbModel:
         elif record.kind == EXCEPTION_RETURN:
             yield from self._use(record)
 
+    def forget_spaces(self) -> None:
+        """Take it that no TLB holds anything: whose tables were in TTBR0 so far is not known."""
+        self._held = {core: {} for core in self._held}
+        self._reused.clear()
+
     def _change(self, record: Record) -> Iterator[Violation]:
         level = record.table_level or 0
         was, is_now = record.old & _VALID, record.new & _VALID

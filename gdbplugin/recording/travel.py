@@ -218,7 +218,10 @@ def _named(target: Target, recording: Recording, name: str) -> tuple[int, str]:
     for event, began in _recorded_events(target):
         if event.sequence == int(name):
             return began - 1, f"before event {name}, {event.kind}"
-    raise SelectionError(f"event {name} is not in the recording, or no longer among the kernel's events")
+    later = "; `tinyos rewind --end` first, for later ones" if recording.is_past else ""
+    raise SelectionError(
+        f"event {name} is not in the recording, or no longer among the kernel's events{later}"
+    )
 
 
 def _before_write(target: Target, address: int | str) -> tuple[int, str]:

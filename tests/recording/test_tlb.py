@@ -201,6 +201,20 @@ def test_an_asid_goes_to_other_tables_only_after_an_invalidation(guest):
     assert len(guest.said) == 1
 
 
+def test_spaces_that_are_not_known_are_no_reuse(guest):
+    """With the clock of instructions, other cores' boot is recorded as the first core's."""
+    guest.write(TTBR0, OTHER)
+    guest.write(TTBR0, ROOT)
+    guest.model.forget_spaces()
+    guest.write(TTBR0, ROOT)
+    guest.leave()
+    assert not guest.said
+    # From then on the rule holds again.
+    guest.write(TTBR0, OTHER)
+    guest.leave()
+    assert [expected for expected, *_ in guest.said] == ["ASID 0 invalidated before"]
+
+
 def test_what_no_tlb_may_hold_needs_no_invalidation(guest):
     guest.store(OLD, NEW, root=0x800C000)  # Never in TTBR0.
     guest.write(TTBR0, 6 << 48 | OTHER)
