@@ -122,7 +122,9 @@ def read_checkpoints(target: Target) -> Checkpoints:
 def take_checkpoint(target: Target, name: str | None = None) -> Checkpoints:
     """Take a checkpoint of the machine as it is now. Raises `RecordingError` if there is no room."""
     with _recording(target) as recording:
-        recording.take_checkpoint(name or "")
+        machine = target.machine
+        places = [machine.register("PC", core) for core in machine.cores]
+        recording.take_checkpoint(name or "", is_at_el0=any(pc is not None and not pc >> 63 for pc in places))
         return _checkpoints(target, recording)
 
 

@@ -33,6 +33,8 @@ const MOST_MAIN_LOOP: Duration = Duration::from_secs(2);
 /// The last WFI's count.
 static WAIT: AtomicU64 = AtomicU64::new(NEVER);
 static GOAL: AtomicU64 = AtomicU64::new(NEVER);
+/// Whether the guest is held only before blocks of EL0.
+static IS_EL0_ALONE: AtomicBool = AtomicBool::new(false);
 
 /// The count at which the guest is held, with the instruction that it is about to execute.
 static HELD: Mutex<Option<u64>> = Mutex::new(None);
@@ -86,15 +88,20 @@ pub extern "C" fn on_later(core: c_uint, _: *mut c_void) {
     add_one(core);
 }
 
-/// Called before a block's first instruction.
-pub extern "C" fn on_first(core: c_uint, _: *mut c_void) {
+/// Called before a block's first instruction, whose address is given.
+pub extern "C" fn on_first(core: c_uint, pc: *mut c_void) {
     let count = add_one(core);
     if count >= REST.load(Ordering::Relaxed) {
         rest(count);
     }
-    if count >= GOAL.load(Ordering::Relaxed) {
+    if count >= GOAL.load(Ordering::Relaxed) && (is_el0(pc as u64) || !IS_EL0_ALONE.load(Ordering::Relaxed)) {
         hold(count);
     }
+}
+
+/// Whether an address is of EL0, in a kernel that has the upper half for itself.
+fn is_el0(pc: u64) -> bool {
+    pc >> 63 == 0
 }
 
 /// Called before a WFI, after it is counted.
@@ -178,6 +185,19 @@ pub fn set_goal(goal: u64) {
 /// Holds the guest before its next block.
 pub fn close() {
     set_goal(0);
+}
+
+/// Holds the guest before its next block of EL0: there no interrupt is pending, as it would have been taken. Whether it is
+/// held within a time; if not, it goes on.
+pub fn close_at_el0(time: Duration) -> bool {
+    IS_EL0_ALONE.store(true, Ordering::Relaxed);
+    close();
+    let is_held = wait(time).is_some();
+    IS_EL0_ALONE.store(false, Ordering::Relaxed);
+    if !is_held {
+        open();
+    }
+    is_held
 }
 
 /// Holds the guest no longer.

@@ -179,7 +179,7 @@ extern "C" fn on_block(block: *mut Block, _: *mut c_void) {
             let instruction = api::qemu_plugin_tb_get_insn(block, index);
             let pc = api::qemu_plugin_insn_vaddr(instruction);
             let counts = if index == 0 { gate::on_first } else { gate::on_later };
-            api::qemu_plugin_register_vcpu_insn_exec_cb(instruction, counts, api::NO_REGISTERS, core::ptr::null_mut());
+            api::qemu_plugin_register_vcpu_insn_exec_cb(instruction, counts, api::NO_REGISTERS, pc as *mut c_void);
             let is_in = |&base: &u64| base != 0 && pc.wrapping_sub(base) < VECTORS_BYTES;
             if pc.is_multiple_of(VECTOR_BYTES) && vectors.iter().any(is_in) {
                 recorder.record_at(instruction, pc, 0, None);
@@ -372,7 +372,7 @@ impl Recorder {
                 self.named.fetch_add(1, Ordering::Relaxed);
                 header.answer(request, Ok(()));
             }
-            (_, Some((request, Wanted::Checkpoint(_) | Wanted::Travel(_)))) if self.options.travel.is_none() => {
+            (_, Some((request, Wanted::Checkpoint(..) | Wanted::Travel(_)))) if self.options.travel.is_none() => {
                 header.answer(request, Err("the machine was not started so that it can go back".to_owned()));
             }
             _ => {}

@@ -100,8 +100,8 @@ pub struct Entry {
 pub enum Wanted {
     /// That these ranges be recorded, and no other but tables.
     Ranges(Vec<(u64, u64)>),
-    /// A checkpoint with a name.
-    Checkpoint(String),
+    /// A checkpoint with a name, and whether the machine is stopped at EL0.
+    Checkpoint(String, bool),
     /// That the machine be where it had executed so many instructions.
     Travel(u64),
 }
@@ -114,7 +114,7 @@ impl Header {
             return None;
         }
         let wanted = match word(&self.operation) {
-            1 => Wanted::Checkpoint(text(&self.name)),
+            1 => Wanted::Checkpoint(text(&self.name), word(&self.argument) != 0),
             2 => Wanted::Travel(word(&self.argument)),
             _ => {
                 let count = (self.range_count.load(Ordering::Relaxed) as usize).min(MOST_RANGES);
@@ -392,7 +392,7 @@ mod tests {
         header.request.store(1, Ordering::Relaxed);
         header.operation.store(1, Ordering::Relaxed);
         set_text(&header.name, "before the växt");
-        assert_eq!(header.requested(), Some((1, Wanted::Checkpoint("before the växt".to_owned()))));
+        assert_eq!(header.requested(), Some((1, Wanted::Checkpoint("before the växt".to_owned(), false))));
         header.answer(1, Err("é".repeat(200)));
         assert_eq!((header.requested(), text(&header.message)), (None, "é".repeat(127)));
         header.operation.store(2, Ordering::Relaxed);

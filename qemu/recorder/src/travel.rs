@@ -3,10 +3,10 @@
 //! It needs `-icount`: then a run from a snapshot is the same each time, while one core works. QEMU's snapshots hold the
 //! devices and registers; the memory, which is a shared file, is copied here (`x-ignore-shared`).
 //!
-//! A snapshot of a machine that waits for an interrupt is of no use: its clock may be at the timer's time already, and
-//! then QEMU forgets the timer's interrupt when it loads it. So the machine is held before a block of instructions, and
-//! QEMU told to take the snapshot, before it goes on. Where a debugger has stopped a machine that waits, the checkpoint
-//! is the one before, and the way from there.
+//! A snapshot is of no use while an interrupt is pending: QEMU forgets it when it loads the snapshot, as it sets the timer
+//! before the interrupt controller has its state. At EL0 none is pending, as it would have been taken. So the machine is held
+//! before a block of instructions there, and QEMU told to take the snapshot, before it goes on. Where a debugger has stopped
+//! the machine elsewhere, the checkpoint is the one before, and the way from there.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -36,6 +36,9 @@ const FIRST: u64 = 1_000_000;
 const OTHERS_BEGIN: u64 = 100_000;
 const LEAST_INTERVAL_DISTURBED: Duration = Duration::from_millis(100);
 const LEAST_INSTRUCTIONS: u64 = 1_000_000;
+/// How long the guest may take to execute something at EL0, and when that is tried again.
+const EL0_SOON: Duration = Duration::from_millis(5);
+const RETRY: Duration = Duration::from_millis(20);
 const TURN: Duration = Duration::from_millis(1);
 const LOOKS_OF_WAIT: u32 = 20;
 const MOST_LOOKS: u32 = 10_000;
@@ -74,10 +77,14 @@ pub struct Traveller {
     has_begun: bool,
     /// How often ranges were named.
     named: u64,
+    /// How often QEMU was late with a snapshot.
+    late: usize,
     /// Where the machine was before it went into the past.
     end: Option<u64>,
     began: Instant,
     last: Instant,
+    /// Not before then, as nothing was executed at EL0 just now.
+    retry: Instant,
     cost: Duration,
     /// Why a checkpoint cannot be taken by itself any longer.
     problem: String,
@@ -109,9 +116,11 @@ impl Traveller {
             is_disturbed: false,
             has_begun: false,
             named: 0,
+            late: 0,
             end: None,
             began: now,
             last: now,
+            retry: now,
             cost: Duration::ZERO,
             problem: String::new(),
         };
@@ -150,7 +159,7 @@ impl Traveller {
         if let Some((request, wanted)) = self.recorder.requested() {
             let outcome = match wanted {
                 Wanted::Ranges(_) => return Ok(()),
-                Wanted::Checkpoint(name) => self.checkpoint(&name, false),
+                Wanted::Checkpoint(name, is_at_el0) => self.checkpoint(&name, Some(is_at_el0)),
                 Wanted::Travel(position) => self.travel(position),
             };
             self.recorder.publish_counts();
@@ -164,7 +173,7 @@ impl Traveller {
             self.give_waiting()?;
         }
         if self.is_due()
-            && let Err(problem) = self.checkpoint("", true)
+            && let Err(problem) = self.checkpoint("", None)
         {
             self.problem = problem;
         }
@@ -176,11 +185,14 @@ impl Traveller {
     fn begin(&mut self) -> Result<(), String> {
         self.halt(PATIENCES[0])?;
         self.run_to(FIRST + OTHERS_BEGIN)?;
-        self.checkpoint("start", true)
+        let kept = self.snapshot_running(1, PATIENCES[0])?;
+        self.add(kept.ok_or("QEMU was late")?, "start", true);
+        Ok(())
     }
 
     fn is_due(&self) -> bool {
-        if !self.has_begun || !self.protocol.is_running || self.end.is_some() || !self.problem.is_empty() {
+        let may_be = self.has_begun && self.end.is_none() && self.problem.is_empty();
+        if !may_be || !self.protocol.is_running || Instant::now() < self.retry {
             return false;
         }
         if self.is_disturbed && !self.checkpoints.is_empty() {
@@ -190,8 +202,8 @@ impl Traveller {
         self.last.elapsed() >= LEAST_INTERVAL.max(self.cost * SHARE) && self.checkpoints.last().is_none_or(has_executed)
     }
 
-    /// Takes a checkpoint, whether the machine runs or not.
-    fn checkpoint(&mut self, name: &str, is_automatic: bool) -> Result<(), String> {
+    /// Takes a checkpoint, by itself or for somebody, who says whether a stopped machine is at EL0.
+    fn checkpoint(&mut self, name: &str, asked: Option<bool>) -> Result<(), String> {
         if !self.protocol.is_running && self.end == Some(gate::position()) {
             // It came back to the latest moment: nothing would be forgotten.
             self.begin_future();
@@ -203,44 +215,46 @@ impl Traveller {
             self.drop_one()?;
         }
         let (started, number) = (Instant::now(), self.made + 1);
-        let kept = if self.protocol.is_running {
-            let mut kept = None;
-            for patience in PATIENCES {
-                kept = self.snapshot_running(number, patience)?;
-                if kept.is_some() || !self.protocol.is_running {
-                    break;
+        let kept = match asked {
+            Some(true) if !self.protocol.is_running => {
+                self.protocol.monitor(&format!("savevm tinyos-{number}"))?;
+                self.keep()?
+            }
+            Some(false) if !self.protocol.is_running => {
+                Kept { position: gate::position(), memory: None, known: self.recorder.save() }
+            }
+            _ => {
+                if !gate::close_at_el0(EL0_SOON) {
+                    self.retry = Instant::now() + RETRY;
+                    return asked
+                        .map_or(Ok(()), |_| Err("the machine executes nothing at EL0: stop it first".to_owned()));
                 }
+                let Some(kept) = self.snapshot_running(number, PATIENCES[self.late % PATIENCES.len()])? else {
+                    self.late += 1;
+                    return asked.map_or(Ok(()), |_| Err("QEMU was late: try again".to_owned()));
+                };
+                kept
             }
-            if kept.is_none() && is_automatic {
-                // It waits. Later, then.
-                self.last = Instant::now();
-                return Ok(());
-            }
-            kept.ok_or("the machine waits for an interrupt: try again")?
-        } else if gate::is_waking() {
-            Kept { position: gate::position(), memory: None, known: self.recorder.save() }
-        } else {
-            self.protocol.monitor(&format!("savevm tinyos-{number}"))?;
-            self.keep()?
         };
-        self.made = number;
-        let Kept { position, memory, known } = kept;
-        let time = self.began.elapsed().as_millis() as u64;
-        let (name, inputs) = (name.to_owned(), self.given);
-        self.checkpoints.push(Checkpoint { number, name, is_automatic, position, time, inputs, memory, known });
-        (self.last, self.cost) = (Instant::now(), started.elapsed());
-        self.is_disturbed = false;
-        self.show();
+        self.add(kept, name, asked.is_none());
+        self.cost = started.elapsed();
         Ok(())
     }
 
-    /// Takes a snapshot of the running machine; None if that is not possible just now. QEMU stops the cores itself,
-    /// without a word to the debugger. None goes on before the copy is there.
+    fn add(&mut self, kept: Kept, name: &str, is_automatic: bool) {
+        self.made += 1;
+        let Kept { position, memory, known } = kept;
+        let time = self.began.elapsed().as_millis() as u64;
+        let (number, name, inputs) = (self.made, name.to_owned(), self.given);
+        self.checkpoints.push(Checkpoint { number, name, is_automatic, position, time, inputs, memory, known });
+        self.last = Instant::now();
+        self.is_disturbed = false;
+        self.show();
+    }
+
+    /// Takes a snapshot of the running machine, which is held; None if QEMU is late. QEMU stops the cores itself, without a
+    /// word to the debugger. None goes on before the copy is there.
     fn snapshot_running(&mut self, number: u64, patience: Duration) -> Result<Option<Kept>, String> {
-        if !self.hold()? {
-            gate::open();
-            return Ok(None);
-        }
         let held = gate::position();
         let sent = self.protocol.send_monitor(&format!("savevm tinyos-{number}"));
         std::thread::sleep(patience);
