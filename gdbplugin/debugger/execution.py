@@ -222,7 +222,11 @@ class GdbTarget(Target):
         from gdbplugin.programs import RECORDED_VARIABLE, RECORDING_VARIABLE
 
         path = os.environ.get(RECORDING_VARIABLE)
-        if not path or not current.is_connected_to(os.environ.get(RECORDED_VARIABLE, "")):
+        if (
+            not path
+            or current.is_dump()
+            or not current.is_connected_to(os.environ.get(RECORDED_VARIABLE, ""))
+        ):
             return super().recording_path()
         return path
 

@@ -8,7 +8,6 @@ hit. It lets the target stop only at the end, and is always deleted afterwards.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -16,15 +15,14 @@ from collections.abc import Callable, Iterator
 
 import gdb
 
+from gdbplugin.debugger.progress import ProgressLine
 from gdbplugin.kernel.interface import Interface
 from gdbplugin.machine import MachineError, MachineGoneError
-from gdbplugin.render import is_dumb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_SECONDS_BEFORE_PROGRESS = 0.5
 # Timeouts in wall time: for the kernel to start, and between two of its steps.
 _SECONDS_TO_BEGIN = 10.0
 _SECONDS_OF_SILENCE = 60.0
@@ -42,7 +40,6 @@ class Waiting:
         self._title = title
         self._look = look
         self._has_failed = has_failed
-        self._began = time.monotonic()
         self._seen = begin
         self._stop: Any = None
         self._points: list[int] = []
@@ -50,7 +47,7 @@ class Waiting:
         self._has_quit = False
         self._point: _ChangePoint | None = None
         self._watchdog = _Watchdog()
-        self._shows_progress = False
+        self._progress = ProgressLine()
         self.ended = False
         """The request was carried out."""
         self.failed = False
@@ -98,7 +95,7 @@ class Waiting:
             gdb.events.stop.disconnect(self._stopped)
             if point.is_valid():
                 point.delete()
-            self._erase_progress()
+            self._progress.erase()
 
     def go_on(self) -> None:
         """Let the target run until it stops for any reason; GDB shows a stop that is not the end."""
@@ -140,20 +137,8 @@ class Waiting:
         return self.ended
 
     def _show_progress(self, now: Interface) -> None:
-        """Show progress on a terminal, after a while. GDB's own streams are captured meanwhile."""
-        if time.monotonic() - self._began < _SECONDS_BEFORE_PROGRESS or not now.progress_total:
-            return
-        if os.isatty(2) and not is_dumb(os.environ):
-            self._shows_progress = True
-            line = f"{self._title}: {now.progress} of {now.progress_total} steps"
-            # If the terminal broke the line, only its end would be erased.
-            columns = os.get_terminal_size(2).columns
-            line = line[: columns - 1] if columns else line
-            os.write(2, f"\r{line}".encode("ascii", "replace"))
-
-    def _erase_progress(self) -> None:
-        if self._shows_progress:
-            os.write(2, b"\r\033[K")
+        if now.progress_total:
+            self._progress.show(f"{self._title}: {now.progress} of {now.progress_total} steps")
 
 
 class _ChangePoint(gdb.Breakpoint):

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from collections.abc import Callable
 
 import gdb
 
 from gdbplugin.debugger import current
+from gdbplugin.debugger.progress import ProgressLine
 from gdbplugin.machine import MachineError
-from gdbplugin.render import is_dumb
 
-_SECONDS_BEFORE_PROGRESS = 0.5
 # WFE and WFI.
 _WAITS = (0xD503205F, 0xD503207F)
 
 
 def travel(bring: Callable[[Callable[[str], None]], None], quiet: bool) -> None:
     """Let `bring` take the machine to another moment; Ctrl-C ends it on the way."""
-    progress = _Progress(quiet)
+    progress = ProgressLine()
     try:
-        bring(progress.show)
+        bring((lambda _: None) if quiet else progress.show)
     finally:
         progress.erase()
         moved()
@@ -66,23 +63,3 @@ def _waits() -> bool:
     except gdb.error:
         return False
     return int.from_bytes(code, "little") in _WAITS
-
-
-class _Progress:
-    """How far a replay is, on a terminal, after a while."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._begins = time.monotonic() + _SECONDS_BEFORE_PROGRESS
-        self._may_show = not quiet and os.isatty(2) and not is_dumb(os.environ)
-        self._is_shown = False
-
-    def show(self, text: str) -> None:
-        """Called again and again meanwhile."""
-        if self._may_show and time.monotonic() >= self._begins:
-            self._is_shown = True
-            os.write(2, f"\r{text}".encode())
-
-    def erase(self) -> None:
-        """Remove the line."""
-        if self._is_shown:
-            os.write(2, b"\r\033[K")

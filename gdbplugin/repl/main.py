@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,15 +26,20 @@ class Parser(argparse.ArgumentParser):
         raise SessionError(f"{message}; see --help")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns the exit status."""
+def run_program(run: Callable[[], int]) -> int:
+    """Run a program whose messages and errors are one line each; returns the exit status."""
 
     def program() -> int:
         logging.basicConfig(format="tinyos: %(message)s")
         with raised_as_exit():
-            return _run(_options(arguments))
+            return run()
 
     return streams.run("tinyos", program)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns the exit status."""
+    return run_program(lambda: _run(_options(arguments)))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

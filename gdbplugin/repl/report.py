@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gdbplugin.render import Style
-from gdbplugin.repl.main import Parser
-from gdbplugin.session import SessionError, TinyOS, streams
+from gdbplugin.repl.main import Parser, run_program
+from gdbplugin.session import SessionError, TinyOS
 from gdbplugin.session.connection import registers_in
 from gdbplugin.session.directory import GDB, sessions
-from gdbplugin.session.process import raised_as_exit
 
 _ADDRESS = re.compile(r"[^/]*:[0-9]+")
 _OF_SESSION = "tinyos-report"
@@ -25,13 +23,7 @@ _CONNECTED = "03"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns the exit status."""
-
-    def program() -> int:
-        logging.basicConfig(format="tinyos: %(message)s")
-        with raised_as_exit():
-            return _run(_options(arguments))
-
-    return streams.run("tinyos", program)
+    return run_program(lambda: _run(_options(arguments)))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
