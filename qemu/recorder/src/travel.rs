@@ -246,9 +246,11 @@ impl Traveller {
         let Kept { position, memory, known } = kept;
         let time = self.began.elapsed().as_millis() as u64;
         let (number, name, inputs) = (self.made, name.to_owned(), self.given);
+        if memory.is_some() {
+            // A position alone is no place from which a replay may begin.
+            (self.last, self.is_disturbed) = (Instant::now(), false);
+        }
         self.checkpoints.push(Checkpoint { number, name, is_automatic, position, time, inputs, memory, known });
-        self.last = Instant::now();
-        self.is_disturbed = false;
         self.show();
     }
 
