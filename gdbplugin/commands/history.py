@@ -24,7 +24,7 @@ def read(
     page: int | None = None,
     asid: int | None = None,
     stack: int | None = None,
-    physical: int | None = None,
+    frame: int | None = None,
     task: str | int | None = None,
     n: int | None = None,
 ) -> ChangeHistory:
@@ -33,7 +33,7 @@ def read(
 
     where = None if address is None else target.address(address)
     return read_history(
-        target, n, address=where, page=page, asid=asid, stack=stack, frame=physical, task=task
+        target, n, address=where, page=page, asid=asid, stack=stack, frame=frame, task=task
     )
 
 
@@ -82,7 +82,7 @@ SUBJECTS = (
     Option(
         "--stack", "the stack with this ID: its record and descriptors", "number", "ID", complete=offered_ids
     ),
-    Option("--physical", "the frame at a physical address: its record and what maps it", "number", "PA"),
+    Option("--frame", "the frame at a physical address: its record and what maps it", "number", "PA"),
     Option("--task", "a task, by number or name", "text", "ID", complete=offered_tasks),
 )
 OPTIONS = (*SUBJECTS, Option("--n", "how many changes", "number", "N"))
@@ -92,7 +92,7 @@ The session must record, which `scripts/run --record` begins. What is recorded a
 every address space, also of those that have ended, and the records of the memory manager and the scheduler.
 Each change has the number of instructions that the core had executed. Between the changes come the kernel's
 events about the object, and the TLB invalidations of its addresses. Give one of ADDRESS, --page, --stack,
---physical and --task.
+--frame and --task.
 """
 COMMAND = Command(
     "history",

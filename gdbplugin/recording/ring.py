@@ -286,14 +286,14 @@ class Recording:
             found.append(Checkpoint._make((*numbers, _text(name))))
         return tuple(found)
 
-    def take_checkpoint(self, name: str, *, is_at_el0: bool = False) -> None:
-        """Have a checkpoint taken; say whether the machine, which is stopped, executes something at EL0.
+    def take_checkpoint(self, name: str, *, is_unmasked: bool = False) -> None:
+        """Have a checkpoint taken; say whether the machine, which is stopped, has interrupts unmasked.
 
         Raises `RecordingError` with the recorder's reason.
         """
         data = name.encode()[: _NAME_BYTES - 1].decode(errors="ignore").encode()
         self._file[_NAME_OFFSET : _NAME_OFFSET + _NAME_BYTES] = data.ljust(_NAME_BYTES, b"\0")
-        self._request(_TAKE_CHECKPOINT, int(is_at_el0))
+        self._request(_TAKE_CHECKPOINT, int(is_unmasked))
 
     def travel(self, instructions: int, progress: Callable[[], object] = lambda: None) -> None:
         """Have the machine, which is stopped, brought to where it had executed so many instructions.

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from gdbplugin.aarch64.registers import decode
 from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.kernel.events import Event
 from gdbplugin.kernel.kernel import MANAGER
@@ -123,8 +124,10 @@ def take_checkpoint(target: Target, name: str | None = None) -> Checkpoints:
     """Take a checkpoint of the machine as it is now. Raises `RecordingError` if there is no room."""
     with _recording(target) as recording:
         machine = target.machine
-        places = [machine.register("PC", core) for core in machine.cores]
-        recording.take_checkpoint(name or "", is_at_el0=any(pc is not None and not pc >> 63 for pc in places))
+        states = [machine.register("CPSR", core) for core in machine.cores]
+        # Cores that wait may mask them.
+        is_unmasked = any(state is not None and not decode("CPSR", state)["I"] for state in states)
+        recording.take_checkpoint(name or "", is_unmasked=is_unmasked)
         return _checkpoints(target, recording)
 
 

@@ -117,3 +117,27 @@ unsafe extern "C" {
     pub fn g_array_get_element_size(array: *mut Array) -> c_uint;
     pub fn g_array_free(array: *mut Array, segment: c_int) -> *mut c_char;
 }
+
+/// The value of a register of the core whose callback this is, of at most 8 bytes; None if QEMU does not give it.
+///
+/// # Safety
+///
+/// The callback was registered with `READS_REGISTERS`; `handle` is QEMU's, or 0 for a register that it does not have.
+pub unsafe fn read_register(handle: usize) -> Option<u64> {
+    if handle == 0 {
+        return None;
+    }
+    thread_local! {
+        // SAFETY: a new array, which stays for ever.
+        static BYTES: *mut ByteArray = unsafe { g_byte_array_new() };
+    }
+    // SAFETY: as for this function; QEMU appends the value.
+    BYTES.with(|&bytes| unsafe {
+        g_byte_array_set_size(bytes, 0);
+        qemu_plugin_read_register(handle as *mut Register, bytes);
+        let length = (*bytes).length as usize;
+        let mut value = [0; 8];
+        value.get_mut(..length)?.copy_from_slice(core::slice::from_raw_parts((*bytes).data, length));
+        (length != 0).then(|| u64::from_le_bytes(value))
+    })
+}

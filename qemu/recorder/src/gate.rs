@@ -3,11 +3,10 @@
 
 use core::ffi::{c_uint, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::main_loop;
 use crate::ring::MOST_CORES;
 
 const NEVER: u64 = u64::MAX;
@@ -15,7 +14,7 @@ const NEVER: u64 = u64::MAX;
 /// `sleep=off` QEMU's clock leaps to the next timer when the guest waits: an idle guest would have some minutes pass in a
 /// second, and fill the recording.
 const PACE: Duration = Duration::from_millis(2);
-/// Instructions after a WFI in which the interrupt that ended it may not have been taken: QEMU's snapshots may lose it.
+/// Instructions after a WFI in which the interrupt that ended it may not have been taken.
 const WAKES: u64 = 150;
 
 /// The instructions of a core. Only the core's own thread counts, so no atomic operation is needed.
@@ -27,14 +26,13 @@ static COUNTS: [Count; MOST_CORES] = [const { Count(AtomicU64::new(0)) }; MOST_C
 /// Whether one thread executes all cores, as with `-icount`: then the first count is that of all. QEMU 10.0 does not say
 /// then which core executes a block, but which one has translated it.
 static IS_ONE: AtomicBool = AtomicBool::new(false);
-const MAIN_LOOP: Duration = Duration::from_micros(20);
-/// How long it is waited for at most.
-const MOST_MAIN_LOOP: Duration = Duration::from_secs(2);
 /// The last WFI's count.
 static WAIT: AtomicU64 = AtomicU64::new(NEVER);
 static GOAL: AtomicU64 = AtomicU64::new(NEVER);
-/// Whether the guest is held only before blocks of EL0.
-static IS_EL0_ALONE: AtomicBool = AtomicBool::new(false);
+/// Whether the guest is held only while interrupts are not masked.
+static IS_UNMASKED_ALONE: AtomicBool = AtomicBool::new(false);
+/// Tells whether interrupts are masked on the core whose callback this is.
+static MASKED: OnceLock<fn() -> bool> = OnceLock::new();
 
 /// The count at which the guest is held, with the instruction that it is about to execute.
 static HELD: Mutex<Option<u64>> = Mutex::new(None);
@@ -45,8 +43,10 @@ static IS_PACED: AtomicBool = AtomicBool::new(true);
 static REST: AtomicU64 = AtomicU64::new(NEVER);
 static LAST_WAIT: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// Has all instructions counted as one core's, so that the guest can be held.
-pub fn count_as_one() {
+/// Has all instructions counted as one core's, so that the guest can be held. `is_masked` tells in a callback whether
+/// interrupts are masked on its core.
+pub fn count_as_one(is_masked: fn() -> bool) {
+    MASKED.get_or_init(|| is_masked);
     IS_ONE.store(true, Ordering::Relaxed);
 }
 
@@ -72,9 +72,10 @@ pub fn is_waiting() -> bool {
     position() == WAIT.load(Ordering::Relaxed)
 }
 
-/// Whether the guest waits, or has just waited: then a snapshot may lose the interrupt that ends it.
-pub fn is_waking() -> bool {
-    position().wrapping_sub(WAIT.load(Ordering::Relaxed)) < WAKES
+/// Whether the guest has executed a WFI since a count: then a snapshot may lose the interrupt that ends it.
+pub fn has_waited_since(count: u64) -> bool {
+    let wait = WAIT.load(Ordering::Relaxed);
+    wait != NEVER && wait >= count
 }
 
 /// The core as which one counts.
@@ -88,20 +89,20 @@ pub extern "C" fn on_later(core: c_uint, _: *mut c_void) {
     add_one(core);
 }
 
-/// Called before a block's first instruction, whose address is given.
-pub extern "C" fn on_first(core: c_uint, pc: *mut c_void) {
+/// Called before a block's first instruction.
+pub extern "C" fn on_first(core: c_uint, _: *mut c_void) {
     let count = add_one(core);
     if count >= REST.load(Ordering::Relaxed) {
         rest(count);
     }
-    if count >= GOAL.load(Ordering::Relaxed) && (is_el0(pc as u64) || !IS_EL0_ALONE.load(Ordering::Relaxed)) {
+    if count >= GOAL.load(Ordering::Relaxed) && (!IS_UNMASKED_ALONE.load(Ordering::Relaxed) || is_unmasked()) {
         hold(count);
     }
 }
 
-/// Whether an address is of EL0, in a kernel that has the upper half for itself.
-fn is_el0(pc: u64) -> bool {
-    pc >> 63 == 0
+/// Whether interrupts are not masked on the core whose callback this is.
+fn is_unmasked() -> bool {
+    MASKED.get().is_some_and(|is_masked| !is_masked())
 }
 
 /// Called before a WFI, after it is counted.
@@ -115,26 +116,8 @@ pub extern "C" fn on_wait(_: c_uint, _: *mut c_void) {
         REST.store(position() + WAKES, Ordering::Relaxed);
     }
     if IS_ONE.load(Ordering::Relaxed) {
-        let end = Instant::now() + MOST_MAIN_LOOP;
-        let mut quiet = 0;
-        // On a busy host it may be about to look for long: twice it is seen to sleep.
-        while quiet < 2 && Instant::now() < end {
-            std::thread::sleep(MAIN_LOOP);
-            quiet = if main_thread_sleeps() { quiet + 1 } else { 0 };
-        }
+        main_loop::wait_until_quiet();
     }
-}
-
-/// Whether QEMU's first thread, which has the main loop, waits for something; true if that cannot be told.
-fn main_thread_sleeps() -> bool {
-    static STATE: OnceLock<Option<File>> = OnceLock::new();
-    let path = || format!("/proc/self/task/{}/stat", std::process::id());
-    let Some(file) = STATE.get_or_init(|| File::open(path()).ok()) else { return true };
-    let mut bytes = [0; 128];
-    let Ok(count) = file.read_at(&mut bytes, 0) else { return true };
-    // The state follows the name, which is in parentheses (proc(5)).
-    let name_end = bytes[..count].iter().rposition(|&byte| byte == b')');
-    name_end.and_then(|end| bytes.get(end + 2)).is_none_or(|&state| state == b'S')
 }
 
 fn add_one(core: c_uint) -> u64 {
@@ -187,13 +170,21 @@ pub fn close() {
     set_goal(0);
 }
 
-/// Holds the guest before its next block of EL0: there no interrupt is pending, as it would have been taken. Whether it is
-/// held within a time; if not, it goes on.
-pub fn close_at_el0(time: Duration) -> bool {
-    IS_EL0_ALONE.store(true, Ordering::Relaxed);
-    close();
-    let is_held = wait(time).is_some();
-    IS_EL0_ALONE.store(false, Ordering::Relaxed);
+/// Holds the guest before a block with interrupts that are not masked, which follows another block: none is pending, as it
+/// would have been taken, and a debugger that steps has stopped the guest between the two. Whether it is held within a time;
+/// if not, it goes on.
+pub fn close_unmasked(time: Duration) -> bool {
+    let end = Instant::now() + time;
+    let first = arrived().or_else(|| {
+        close();
+        wait(time)
+    });
+    IS_UNMASKED_ALONE.store(true, Ordering::Relaxed);
+    let is_held = first.is_some_and(|count| {
+        set_goal(count + 1);
+        wait_beyond(count, end).is_some()
+    });
+    IS_UNMASKED_ALONE.store(false, Ordering::Relaxed);
     if !is_held {
         open();
     }
@@ -217,9 +208,13 @@ pub fn arrived() -> Option<u64> {
 
 /// Waits until the guest is held; None if it is not after `time`.
 pub fn wait(time: Duration) -> Option<u64> {
-    let end = Instant::now() + time;
+    wait_beyond(0, Instant::now() + time)
+}
+
+/// Waits until the guest is held at a count beyond another; None if it is not at `end`.
+fn wait_beyond(count: u64, end: Instant) -> Option<u64> {
     let mut held = held();
-    while held.is_none() {
+    while held.is_none_or(|at| at <= count) {
         let left = end.checked_duration_since(Instant::now())?;
         held = CHANGED.wait_timeout(held, left).expect("a panic ends QEMU").0;
     }
@@ -230,10 +225,13 @@ pub fn wait(time: Duration) -> Option<u64> {
 mod tests {
     use super::*;
 
+    static MASK: AtomicBool = AtomicBool::new(true);
+    static ENDS: AtomicBool = AtomicBool::new(false);
+
     #[test]
     fn the_guest_is_held_at_a_goal_until_the_gate_opens() {
         set_goal(1000);
-        count_as_one();
+        count_as_one(|| MASK.load(Ordering::Relaxed));
         let runs = std::thread::spawn(|| {
             for block in 0..100 {
                 on_first(block % 4, core::ptr::null_mut());
@@ -254,15 +252,14 @@ mod tests {
         runs.join().unwrap();
         assert_eq!((position(), count(3), arrived(), is_waiting()), (3000, 0, None, true));
         set_position(3000);
-        assert!(!is_waiting());
+        assert!(!is_waiting() && !has_waited_since(0));
         // Ten times it waits, and executes one block.
         let waits = || {
             let began = Instant::now();
             for _ in 0..10 {
                 on_wait(0, core::ptr::null_mut());
-                assert!(is_waking());
+                assert!(has_waited_since(position()) && !has_waited_since(position() + 1));
                 (0..WAKES).for_each(|_| on_first(0, core::ptr::null_mut()));
-                assert!(!is_waking());
             }
             began.elapsed()
         };
@@ -276,5 +273,20 @@ mod tests {
         assert!(wait(Duration::from_secs(10)).is_some());
         open();
         assert!(runs.join().unwrap() >= 8 * PACE);
+        // A guest that goes on and on is held where interrupts are not masked, before another block than the next.
+        let runs = std::thread::spawn(|| {
+            while !ENDS.load(Ordering::Relaxed) {
+                on_first(0, core::ptr::null_mut());
+            }
+        });
+        assert!(!close_unmasked(Duration::from_millis(20)));
+        MASK.store(false, Ordering::Relaxed);
+        close();
+        let next = wait(Duration::from_secs(10)).unwrap();
+        assert!(close_unmasked(Duration::from_secs(10)));
+        assert_eq!(arrived(), Some(next + 1));
+        ENDS.store(true, Ordering::Relaxed);
+        open();
+        runs.join().unwrap();
     }
 }

@@ -10,6 +10,7 @@ mod checkpoint;
 mod console;
 mod gate;
 mod instructions;
+mod main_loop;
 mod memory;
 mod options;
 mod pages;

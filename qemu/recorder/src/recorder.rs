@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use crate::api::{self, Block, ByteArray, Info, PluginId, Register};
+use crate::api::{self, Block, Info, PluginId};
 use crate::gate;
 use crate::instructions::{Control, Operation, Recorded, control, recorded};
 use crate::memory::{PAGE, Ram};
@@ -17,7 +17,13 @@ use crate::state::{Moment, Place, Saved, State};
 use crate::travel::Traveller;
 
 const PUBLISH: Duration = Duration::from_millis(1);
-const GENERAL_REGISTERS: usize = 31;
+/// QEMU's name of the register of PSTATE.
+const PROGRAM_STATUS: &str = "cpsr";
+/// PSTATE.I in it: interrupts are masked (C5.2.2 of the Arm manual).
+const MASKED: u64 = 1 << 7;
+/// The index of the program status, after X0 to X30.
+const STATUS: usize = 31;
+const REGISTERS: usize = STATUS + 1;
 const FRAME_POINTER: usize = 29;
 const LINK: usize = 30;
 const NO_REGISTER: u8 = 31;
@@ -30,7 +36,7 @@ pub struct Recorder {
     options: Options,
     version: c_int,
     vectors: [AtomicU64; MOST_CORES],
-    registers: OnceLock<[usize; GENERAL_REGISTERS]>,
+    registers: OnceLock<[usize; REGISTERS]>,
     sites: Mutex<HashMap<(u64, u32), &'static Site>>,
     filter: OnceLock<Filter>,
     /// How often a reader has named ranges.
@@ -84,7 +90,7 @@ fn install(id: PluginId, info: &Info, options: Options) -> Result<(), String> {
     let ring = Ring::create(&options.ring, options.records, info.cores as u64);
     let ring = ring.map_err(|error| format!("{}: {error}", options.ring.display()))?;
     if options.travel.is_some() {
-        gate::count_as_one();
+        gate::count_as_one(is_masked);
     }
     ring.show_ranges(&options.ranges);
     let recorder = Recorder {
@@ -142,6 +148,11 @@ fn travel() {
     }
 }
 
+/// Whether interrupts are masked on the core whose callback this is.
+fn is_masked() -> bool {
+    recorder().known_register(STATUS).is_none_or(|status| status & MASKED != 0)
+}
+
 /// Says again and again how far the cores are, and takes requests.
 fn publish() {
     loop {
@@ -150,9 +161,9 @@ fn publish() {
     }
 }
 
-/// The handles of X0 to X30; 0 for one that QEMU does not name.
-fn find_registers() -> [usize; GENERAL_REGISTERS] {
-    let mut found = [0; GENERAL_REGISTERS];
+/// The handles of X0 to X30 and of the program status; 0 for one that QEMU does not name.
+fn find_registers() -> [usize; REGISTERS] {
+    let mut found = [0; REGISTERS];
     // SAFETY: called in a core's thread; the array is freed, its strings are QEMU's.
     unsafe {
         let all = api::qemu_plugin_get_registers();
@@ -161,8 +172,11 @@ fn find_registers() -> [usize; GENERAL_REGISTERS] {
             let entry = &*(*all).data.byte_add(index * size).cast::<api::RegisterDescription>();
             let name = CStr::from_ptr(entry.name).to_str().unwrap_or("");
             let number = name.strip_prefix('x').and_then(|number| number.parse::<usize>().ok());
-            if let Some(place) = number.and_then(|number| found.get_mut(number)) {
+            if let Some(place) = number.and_then(|number| found[..STATUS].get_mut(number)) {
                 *place = entry.handle as usize;
+            }
+            if name == PROGRAM_STATUS {
+                found[STATUS] = entry.handle as usize;
             }
         }
         api::g_array_free(all, 1);
@@ -172,6 +186,7 @@ fn find_registers() -> [usize; GENERAL_REGISTERS] {
 
 extern "C" fn on_block(block: *mut Block, _: *mut c_void) {
     let recorder = recorder();
+    let flags_of_first = if recorder.options.travel.is_some() { api::READS_REGISTERS } else { api::NO_REGISTERS };
     let vectors = recorder.vectors.each_ref().map(|one| one.load(Ordering::Relaxed));
     // SAFETY: the block and its instructions are valid during this call; the functions have the right signatures.
     unsafe {
@@ -179,7 +194,8 @@ extern "C" fn on_block(block: *mut Block, _: *mut c_void) {
             let instruction = api::qemu_plugin_tb_get_insn(block, index);
             let pc = api::qemu_plugin_insn_vaddr(instruction);
             let counts = if index == 0 { gate::on_first } else { gate::on_later };
-            api::qemu_plugin_register_vcpu_insn_exec_cb(instruction, counts, api::NO_REGISTERS, pc as *mut c_void);
+            let flags = if index == 0 { flags_of_first } else { api::NO_REGISTERS };
+            api::qemu_plugin_register_vcpu_insn_exec_cb(instruction, counts, flags, core::ptr::null_mut());
             let is_in = |&base: &u64| base != 0 && pc.wrapping_sub(base) < VECTORS_BYTES;
             if pc.is_multiple_of(VECTOR_BYTES) && vectors.iter().any(is_in) {
                 recorder.record_at(instruction, pc, 0, None);
@@ -333,22 +349,15 @@ impl Recorder {
         (self.register(FRAME_POINTER), self.register(LINK))
     }
 
-    /// The value of a general-purpose register of the core whose callback this is; 0 if it is not known.
+    /// The value of a register of the core whose callback this is; 0 if it is not known.
     fn register(&self, number: usize) -> u64 {
+        self.known_register(number).unwrap_or(0)
+    }
+
+    fn known_register(&self, number: usize) -> Option<u64> {
         let handle = self.registers.get().map_or(0, |all| all[number]);
-        if handle == 0 {
-            return 0;
-        }
-        thread_local! {
-            // SAFETY: a new array, which stays for ever.
-            static BYTES: *mut ByteArray = unsafe { api::g_byte_array_new() };
-        }
-        // SAFETY: the callback was registered with `READS_REGISTERS`; QEMU appends the value.
-        BYTES.with(|&bytes| unsafe {
-            api::g_byte_array_set_size(bytes, 0);
-            api::qemu_plugin_read_register(handle as *mut Register, bytes);
-            if (*bytes).length < 8 { 0 } else { (*bytes).data.cast::<u64>().read_unaligned() }
-        })
+        // SAFETY: the callbacks that come here were registered with `READS_REGISTERS`; the handle is QEMU's.
+        unsafe { api::read_register(handle) }
     }
 
     /// Begins to record, once QEMU has mapped the guest's memory.

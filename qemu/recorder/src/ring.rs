@@ -100,7 +100,7 @@ pub struct Entry {
 pub enum Wanted {
     /// That these ranges be recorded, and no other but tables.
     Ranges(Vec<(u64, u64)>),
-    /// A checkpoint with a name, and whether the machine is stopped at EL0.
+    /// A checkpoint with a name, and whether the machine is stopped with interrupts unmasked.
     Checkpoint(String, bool),
     /// That the machine be where it had executed so many instructions.
     Travel(u64),
