@@ -32,9 +32,7 @@ def read(
     from gdbplugin.recording.history import read_history
 
     where = None if address is None else target.address(address)
-    return read_history(
-        target, n, address=where, page=page, asid=asid, stack=stack, frame=frame, task=task
-    )
+    return read_history(target, n, address=where, page=page, asid=asid, stack=stack, frame=frame, task=task)
 
 
 def show(shown: ChangeHistory, style: Style) -> str:

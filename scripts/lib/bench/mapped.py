@@ -20,7 +20,7 @@ def measure(elf: Path, runs: int, progress: Callable[[str], None]) -> Iterator[F
     """The table set of `maps`, each time at a new stop."""
     with TinyOS.boot(elf) as machine, machine.stopped():
         for scattered, kind in ((False, "frames in runs"), (True, "frames scattered")):
-            progress(f"mapped: maps of {table_set.TABLES} tables, {kind}")
+            progress(f"mapped: maps of {table_set.LEAVES:,} leaves, {kind}")
             _write(machine, table_set.build(scattered))
             label = f"TinyOS.maps(), {table_set.LEAVES:,} leaves, {kind}, mapped RAM"
             times = [_timed(machine) for _ in range(runs)]
