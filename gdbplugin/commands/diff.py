@@ -221,6 +221,7 @@ ARGUMENTS = (
     ),
     Argument("B", "the second moment; without it, now", "file", complete=offered_moments),
 )
+LIMIT = Option("--limit", "the most rows of each table", "number", "N")
 OPTIONS = (
     Option(
         "--kind",
@@ -229,7 +230,7 @@ OPTIONS = (
         choices=("stacks", "lazy", "mappings", "pressure", "spaces", "tasks", "frames", "counters"),
         repeated=True,
     ),
-    Option("--limit", "the most rows of each table", "number", "N"),
+    LIMIT,
     STRICT,
 )
 HELP = """Show what changed between two moments, each change beside the events that explain it.
@@ -242,7 +243,14 @@ ring has all events in between. Counters and times need no event.
 """
 COMMAND = Command(
     "diff",
-    Form("tinyos.diff/1", read, show),
+    Form(
+        "tinyos.diff/1",
+        read,
+        show,
+        rows=lambda found: found.rows,
+        count=lambda found: found.row_count,
+        first=LIMIT,
+    ),
     help=HELP,
     arguments=ARGUMENTS,
     options=OPTIONS,
