@@ -159,6 +159,6 @@ def _words(value: Any) -> str:
         return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
     if isinstance(value, list):
         if len(value) > _LONGEST_LIST or any(isinstance(inner, list | dict) for inner in value):
-            return f"{len(value):,} of them"
+            return f"({len(value):,})"
         return ", ".join(map(_words, value))
     return "".join(letter if letter.isprintable() else "." for letter in str(value))

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 _SHOWN = 60
 _RANGES_SHOWN = 4
 _PAGE_KINDS = ("lazy", "mappings")
-_ADDRESSES = ("_address", "_pointer", "_frame")
-_SIZES = ("current_size", "max_size", "high_water_mark")
-_ROOTS = ("table", "base")
 _NEVER = (1 << 64) - 1
 
 
@@ -147,15 +144,18 @@ def _table(
 
 def _value(value: int | str | bool | None, field: str, when: When, style: Style) -> str:
     """A value in its field's unit; a time as how long before its moment it was."""
+    from gdbplugin.render import unit_of
+
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int):
         return style.text(value)
     if field == "run_time":
         return style.duration(when.time.seconds(value))
-    if field in _ROOTS or (field.endswith(_ADDRESSES) and "." not in field):
+    unit = unit_of(field)
+    if unit == "address" and "." not in field:
         return style.address(value)
-    if field in _SIZES:
+    if unit == "bytes":
         return style.size(value)
     if field.endswith("_time"):
         return _time(value, field == "wake_time", when, style)

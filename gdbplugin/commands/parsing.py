@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Compiled when first used: most commands are given without any word.
 _WORD = r"""(?:'[^']*'|"[^"]*"|\S)+"""
 _NUMBER = r"(?:0[xX]_*[0-9a-fA-F][0-9a-fA-F_]{0,40}|[0-9][0-9_]{0,40})\Z"
+_OUTPUTS = (PYTHON, CSV, JSON)
 LARGEST = (1 << 64) - 1
 """The largest number and address that is accepted."""
 
@@ -107,7 +108,7 @@ def _arguments(command: Command, positional: list[str]) -> dict[str, Any]:
 
 def _require_alone(command: Command, values: dict[str, Any]) -> None:
     """An option that selects another form goes with no other word but --json; of outputs there is one."""
-    outputs = [option.name for option in (PYTHON, CSV, JSON) if option.key in values]
+    outputs = [option.name for option in _OUTPUTS if option.key in values]
     if len(outputs) > 1:
         raise WordError(command, f"{outputs[0]} does not go with {outputs[1]}")
     for option in command.options:
@@ -244,6 +245,8 @@ def _expected(command: Command, before: list[str], typed: str) -> tuple[Paramete
     if equals:
         return options.get(name), []
     given = {word.partition("=")[0] for word in before} - {name for name in options if options[name].repeated}
+    if any(option.name in given for option in _OUTPUTS):
+        given |= {option.name for option in _OUTPUTS}
     position = _count_positional(options, before)
     # An address takes all words that follow.
     addresses = [argument for argument in command.arguments[:position] if argument.kind == "address"]

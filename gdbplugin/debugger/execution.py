@@ -100,9 +100,11 @@ def complete(command: Command, text: str, word: str) -> list[str] | int:
     offered = parsing.complete(command, text, offered_values)
     if isinstance(offered, parsing.GdbWords):
         return gdb.COMPLETE_FILENAME if offered is parsing.FILE else gdb.COMPLETE_EXPRESSION
-    # GDB also breaks words at dashes and equals signs: `word` may be only the end of what was typed.
-    head = len(text.rpartition(" ")[2]) - len(word)
-    return [value[head:] for value in offered]
+    # GDB also breaks words at dashes and equals signs: `word` may be only the end of what was typed. After an
+    # open quote it is all from there on.
+    typed = len(text.rpartition(" ")[2])
+    before = text[len(text) - len(word) : len(text) - typed] if len(word) > typed else ""
+    return [before + value[max(0, typed - len(word)) :] for value in offered]
 
 
 def offered_values(parameter: Parameter) -> list[str]:

@@ -48,8 +48,8 @@ class CliCommand(gdb.Command):
 class MiCommand(gdb.MICommand):
     """A command for programs that speak GDB/MI: `-tinyos-report` returns one field, `json`.
 
-    With --csv or --python the field is named like that. It takes the same arguments. Large objects arrive much faster than as the output of a CLI command, which
-    GDB escapes and sends in small pieces.
+    With --csv or --python the field is named like that. It takes the same arguments. Large objects arrive
+    much faster than as the output of a CLI command, which GDB escapes and sends in small pieces.
     """
 
     def __init__(self, command: Command) -> None:

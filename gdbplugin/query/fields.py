@@ -12,6 +12,7 @@ from functools import cache
 
 from gdbplugin.machine import SelectionError
 from gdbplugin.records import NamedTuple
+from gdbplugin.render import unit_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ COUNT = "x-count"
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "schemas")
 _SIMPLE = {"integer", "number", "string", "boolean", "null"}
 _DEEPEST = 4
-_ADDRESSES = frozenset(
-    ("alias", "base", "descriptor", "end", "input", "output", "pc", "physical", "start", "table")
-)
-_SIZES = frozenset(("bytes", "high_water_mark", "size"))
-_COUNTS = frozenset(("end_frames", "pages", "pages_moved", "pages_returned", "total_won", "used"))
-# Where something was, counted from a beginning.
-_PLACES = frozenset(("instructions", "milliseconds", "records"))
 
 
 class Field(NamedTuple):
@@ -50,24 +44,12 @@ class Field(NamedTuple):
     @property
     def unit(self) -> str:
         """What its numbers are: `address`, `bytes`, `count`, `place`; empty for others, such as IDs."""
-        return unit(self.name) if self.types & {"integer", "number"} else ""
+        return unit_of(self.name) if self.types & {"integer", "number"} else ""
 
     @property
     def adds_up(self) -> bool:
         """Whether a sum of it means something."""
         return self.is_simple and self.unit in ("bytes", "count")
-
-
-def unit(path: str) -> str:
-    """The unit of the numbers of a field, by its name."""
-    name = path.rpartition(".")[2]
-    if name in _ADDRESSES or name.endswith(("address", "_pointer")):
-        return "address"
-    if name in _SIZES or name.endswith("_size"):
-        return "bytes"
-    if name in _COUNTS or name.endswith("_count"):
-        return "count"
-    return "place" if name in _PLACES else ""
 
 
 class Fields:

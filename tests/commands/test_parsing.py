@@ -143,7 +143,7 @@ def complete(line, offered=()):
     [
         ("lazy --", sorted(["--asid", "--json", "--limit", "--python", "--state", *ASKING])),
         ("lazy --li", ["--limit"]),
-        ("lazy --json --", sorted(["--asid", "--limit", "--python", "--state", *ASKING])),
+        ("lazy --json --", sorted(["--asid", "--limit", "--state", *{*ASKING} - {"--csv"}])),
         ("lazy --state ", ["allocated", "pending", "zero"]),
         ("lazy --state z", ["zero"]),
         ("lazy --state zero --st", []),

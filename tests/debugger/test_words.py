@@ -4,7 +4,7 @@ from gdbplugin.commands import COMMANDS
 from tests.debugger.conftest import gdb
 from tests.debugger.test_errors import one_line
 
-LAZY_USAGE = "Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N] [--json]"
+LAZY_USAGE = "Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N] [--where EXPRESSION]"
 
 
 WRONG = {
@@ -33,7 +33,7 @@ WRONG = {
     "tinyos translate 1e30": ('"1e30" is not an address',),
     "tinyos translate 1.5": ('"1.5" is not an address: it is a floating-point number',),
     "tinyos translate ()": ('"()" is not an address: it has no address and no value',),
-    "tinyos report --jsn": ("--jsn", "Usage: tinyos report [--json]"),
+    "tinyos report --jsn": ("--jsn", "Usage: tinyos report [--python] [--json]"),
     "tinyos report x": ('"x" is one word too many',),
     "tinyos *q": ('no command "*q"', "report"),
     "tinyos nothing": ('no command "nothing"', "known: ", "Usage: tinyos COMMAND"),
@@ -106,7 +106,10 @@ def completions(*texts, before=(), elf=None):
 def test_completion_without_a_target():
     expected = {
         "tinyos la": ["lazy"],
-        "tinyos lazy --": ["--asid", "--json", "--limit", "--state"],
+        "tinyos lazy --": [
+            *("--asid", "--columns", "--csv", "--group", "--json", "--limit", "--python"),
+            *("--sort", "--state", "--where"),
+        ],
         "tinyos lazy --li": ["--limit"],
         "tinyos lazy --state z": ["zero"],
         "tinyos s --j": ["--json"],
