@@ -20,7 +20,7 @@ _ADDRESSES = frozenset(
     ("alias", "base", "descriptor", "end", "input", "output", "pc", "physical", "start", "table")
 )
 _SIZES = frozenset(("bytes", "high_water_mark", "size"))
-_COUNTS = frozenset(("end_frames", "pages", "pages_moved", "pages_returned", "total_won", "used"))
+_COUNTS = frozenset(("end_frames", "pages", "pages_moved", "pages_returned", "rows", "total_won", "used"))
 # Where something was, counted from a beginning.
 _PLACES = frozenset(("instructions", "milliseconds", "records"))
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")

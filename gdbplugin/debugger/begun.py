@@ -8,6 +8,7 @@ import gdb
 
 from gdbplugin.commands.library import call
 from gdbplugin.debugger import current, dumps
+from gdbplugin.debugger.preferences import chosen_manager
 from gdbplugin.programs import BEGUN_VARIABLE
 
 
@@ -20,7 +21,7 @@ def session_code() -> str:
     program = gdb.current_progspace()
     elf = _shown_path((program.filename if program is not None else None) or "")
     arguments = [elf] if elf else []
-    manager = str(gdb.parameter("tinyos manager") or "")
+    manager = chosen_manager()
     if connection is None:
         return call("TinyOS.boot", *arguments, manager=manager)
     if current.is_dump():

@@ -125,6 +125,7 @@ HOSTILE = [
     ("-s", 1, "- takes a number, not a text"),
     ("1 << 99999999999", 3, "cannot be computed"),
     ("9 ** 9 ** 9", 3, "cannot be computed"),
+    ("9 ** 99999", 3, "cannot be computed"),
     ("2 ** 0.5", 3, "cannot be computed"),
     ("1 << -1", 3, "cannot be computed"),
     ("2 ** 200 * 2 ** 200", 10, "more than 256 bits"),

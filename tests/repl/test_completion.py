@@ -62,6 +62,8 @@ def words(text: str, *, in_submenu: bool = False) -> list[str]:
         ("tinyos stacks ", [*_STACKS, "1", "2"]),
         ("stacks 1 --j", ["--json"]),
         ("lazy --state=p", ["--state=pending"]),
+        ("lazy --where 'owner == 1 and st", ["state", "startswith("]),
+        ("*l --sort state,-ac", ["state,-access_count"]),
         ("break kernel::sch", ["kernel::scheduler::end", "kernel::scheduler::run"]),
         # GDB completes a symbol from a part in its middle.
         ("break sched", ["kernel::scheduler::end"]),
