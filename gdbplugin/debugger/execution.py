@@ -70,7 +70,7 @@ def _answer(command: Command, values: dict[str, Any]) -> None:
     _be_strict(command, values, shown)
 
 
-def for_program(command: Command, words: Sequence[str]) -> dict[str, object]:
+def as_fields(command: Command, words: Sequence[str]) -> dict[str, object]:
     """A command's object as JSON in one field, `json`, or what else was asked for; errors as in `run`."""
     with _errors_in_one_line(command), current.live_target_selected():
         values = parsing.parse(command, words)
@@ -141,7 +141,8 @@ def _with_limit(command: Command, values: dict[str, Any]) -> dict[str, Any]:
     """The values, with the user's `set tinyos limit` if the command takes a limit and none was given."""
     limit = gdb.parameter("tinyos limit")
     takes_one = any(option.key == "limit" for option in command.options)
-    return {"limit": limit, **values} if limit and takes_one and "json" not in values else values
+    for_program = not values.keys().isdisjoint(("json", "csv"))
+    return {"limit": limit, **values} if limit and takes_one and not for_program else values
 
 
 def _be_strict(command: Command, values: dict[str, Any], shown: Diagnosed) -> None:

@@ -60,7 +60,7 @@ class MiCommand(gdb.MICommand):
         """Called by GDB: read the object and return it as `json`; with --csv or --python those."""
         from gdbplugin.debugger import execution
 
-        return execution.for_program(self._command, arguments)
+        return execution.as_fields(self._command, arguments)
 
 
 class MachineMiCommand(gdb.MICommand):
