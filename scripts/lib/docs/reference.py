@@ -56,9 +56,9 @@ def _command(command: Command) -> str:
     forms = [command.form, *(option.form for option in command.options if option.form is not None)]
     names = dict.fromkeys(form.schema for form in forms)
     if command.form.rows is not None:
-        found = fields_of(command.form.schema)
-        names = ", ".join(f"`{field.name}`" for field in found.all)
-        lines += [f"Fields of its list, `{'.'.join(found.path)}`: {names}.", ""]
+        fields = fields_of(command.form.schema)
+        listed = ", ".join(f"`{field.name}`" for field in fields.all)
+        lines += [f"Fields of its list, `{'.'.join(fields.path)}`: {listed}.", ""]
     lines.append(
         f"JSON: {', '.join(_schema_link(name) for name in names)}. GDB/MI: `-tinyos-{command.word}`."
     )
