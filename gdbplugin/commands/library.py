@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gdbplugin.commands.descriptor import ASKING, CORE, CSV
+from gdbplugin.machine import MachineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def _selected_core(command: Command, values: Mapping[str, Any], target: Target) 
     chosen = any(argument.key in values and argument.kind == "text" for argument in command.arguments)
     if CORE not in command.options or chosen or not values.keys().isdisjoint(("core", "all")):
         return {}
-    return {"core": target.core} if target.core else {}
+    try:
+        core = target.core
+    except MachineError:
+        return {}  # Nothing is stopped: none is selected.
+    return {"core": core} if core else {}
 
 
 def call(method: str, *arguments: object, **words: object) -> str:

@@ -12,15 +12,17 @@ import pytest
 import gdbplugin.session
 from gdbplugin.commands import COMMANDS, answers, library, parsing
 from gdbplugin.commands.descriptor import to_json
-from gdbplugin.kernel.diagnostics import Diagnosed
-from gdbplugin.machine import SelectionError
+from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
+from gdbplugin.kernel.target import Target
+from gdbplugin.machine import MachineError, SelectionError
 from gdbplugin.query.fields import fields_of
 from gdbplugin.query.question import Table
 from gdbplugin.render import Style
 from gdbplugin.session.errors import ReadFailedError
 from gdbplugin.session.objects import Objects
+from tests.aarch64.machines import el1_registers
 from tests.commands.forms import OF_THE_PAST
-from tests.kernel.stopped import stopped_world
+from tests.kernel.stopped import bare, stopped_world
 from tests.kernel.synthetic import LAZY_BASE, World
 from tests.schemas.validation import validate
 
@@ -289,6 +291,31 @@ def test_a_core_that_is_not_the_first_is_in_the_lines():
     assert "tinyos.maps(core=0)" in asked("maps --core 0 --python", target=target)
     assert "core" not in asked("stacks --python", target=target)
     assert "core" not in asked("backtrace 1 --python", target=target)
+
+
+class Nothing(Target):
+    """No target."""
+
+    def __init__(self):
+        super().__init__(None, None, Diagnostics(), lambda: None)
+
+    @property
+    def core(self):
+        raise MachineError("there is no target")
+
+
+def test_lines_can_be_asked_for_without_a_target():
+    assert "tinyos.maps(asid=5)" in asked("maps --asid 5 --python", target=Nothing())
+
+
+def test_another_kernel_can_be_asked_about_too():
+    target = bare({**el1_registers(), "CPSR": 0x3C5}, cores=2)
+    chosen = "startswith(name, 'TTBR') and endswith(name, 'EL1')"
+    said = asked(f"registers --where {chosen} --csv", target=target)
+    assert said.splitlines() == ["name", "TTBR0_EL1", "TTBR1_EL1"]
+    assert asked("maps --el 1 --where size > 0", target=bare({**el1_registers(), "SCTLR_EL1": 0})).startswith(
+        "Mappings (0 of 0)"
+    )
 
 
 def test_the_lines_are_the_documented_ones():

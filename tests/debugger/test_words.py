@@ -1,5 +1,7 @@
 """The arguments of commands in GDB: expressions, and what the target knows. Parsing is tested without GDB."""
 
+import re
+
 from gdbplugin.commands import COMMANDS
 from tests.debugger.conftest import gdb
 from tests.debugger.test_errors import one_line
@@ -191,3 +193,14 @@ def test_the_letters_of_the_kernels_shell():
     lines = gdb(*forms, "tinyos e --nonsense").errors.splitlines()
     expected = [f"tinyos {word}" for word in letters.values() for _ in range(2)]
     assert [line.split(":")[0] for line in lines] == [*expected, "tinyos events"]
+
+
+def test_python_is_printed_for_a_gdb_of_ones_own(shared_machine, kernel_elf):
+    address = shared_machine.qemu.gdb_address
+    lines = ("tinyos maps --asid 5 --python", f"target remote {address}", "tinyos maps --asid 5 --python")
+    done = gdb(*lines, elf=kernel_elf)
+    assert done.errors == ""
+    pattern = r"^with (TinyOS.*) as tinyos:\n    found = tinyos.maps\(asid=5\)$"
+    begun = re.findall(pattern, done.output, re.MULTILINE)
+    assert [one.partition("(")[0] for one in begun] == ["TinyOS.boot", "TinyOS.attach"]
+    assert begun[1].startswith(f'TinyOS.attach("{address}", "')
