@@ -224,7 +224,8 @@ class Style:
 def unit_of(field: str) -> str:
     """What the numbers of a field are: address, bytes, count or place; empty for others, such as IDs."""
     name = field.rpartition(".")[2]
-    if name in _ADDRESSES or name.endswith(("address", "_pointer", "_frame")):
+    is_way = name.startswith("by_") or "_by_" in name  # `invalidations_by_address` is a count.
+    if name in _ADDRESSES or (name.endswith(("address", "_pointer", "_frame")) and not is_way):
         return "address"
     if name in _SIZES or name.endswith("_size"):
         return "bytes"
