@@ -305,6 +305,8 @@ def _gdb_problem(path: str) -> str:
 RAM_VARIABLE, CONSOLE_VARIABLE, RECORDING_VARIABLE = "TINYOS_RAM", "TINYOS_CONSOLE", "TINYOS_RECORDING"
 # Where the gdbstub of the recorded machine listens.
 RECORDED_VARIABLE = "TINYOS_RECORDED"
+# How the session was begun, as Python.
+BEGUN_VARIABLE = "TINYOS_BEGUN"
 """By these a session tells its GDB where the guest's RAM and the console's log are: names of files."""
 
 

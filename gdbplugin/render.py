@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from gdbplugin.kernel.diagnostics import Diagnosed
     from gdbplugin.kernel.tasks import Names
 
+# What the numbers of fields are, by the last part of their names.
+_ADDRESSES = frozenset(
+    ("alias", "base", "descriptor", "end", "input", "output", "pc", "physical", "start", "table")
+)
+_SIZES = frozenset(("bytes", "high_water_mark", "size"))
+_COUNTS = frozenset(("end_frames", "pages", "pages_moved", "pages_returned", "rows", "total_won", "used"))
+# Where something was, counted from a beginning.
+_PLACES = frozenset(("instructions", "milliseconds", "records"))
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _WIDTH = 100
 _LEAST_WIDTH = 40
@@ -211,6 +219,19 @@ class Style:
         """Sections with an empty line between each two, and the object's findings and notes after them."""
         last = self.diagnostics(shown).rstrip("\n")
         return "\n\n".join(part for part in [*parts, last] if part) + "\n"
+
+
+def unit_of(field: str) -> str:
+    """What the numbers of a field are: address, bytes, count or place; empty for others, such as IDs."""
+    name = field.rpartition(".")[2]
+    is_way = name.startswith("by_") or "_by_" in name  # `invalidations_by_address` is a count.
+    if name in _ADDRESSES or (name.endswith(("address", "_pointer", "_frame")) and not is_way):
+        return "address"
+    if name in _SIZES or name.endswith("_size"):
+        return "bytes"
+    if name in _COUNTS or name.endswith("_count"):
+        return "count"
+    return "place" if name in _PLACES else ""
 
 
 def is_dumb(environment: Mapping[str, str]) -> bool:

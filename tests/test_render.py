@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
-from gdbplugin.render import Style, indented, table
+from gdbplugin.render import Style, indented, table, unit_of
 
 
 @pytest.mark.parametrize(
@@ -125,3 +125,22 @@ def test_many_findings_are_counted_but_not_all_shown():
     assert lines[0] == "Findings: 200"
     assert lines[-1] == "  and 180 more"
     assert len(diagnostics.findings) == 50
+
+
+@pytest.mark.parametrize(
+    ("field", "unit"),
+    [
+        ("base_address", "address"),
+        ("instruction.address", "address"),
+        ("stack_pointer", "address"),
+        ("invalidations_by_address", ""),
+        ("invalidations.by_address", ""),
+        ("max_size", "bytes"),
+        ("access_count", "count"),
+        ("change.instructions", "place"),
+        ("owner", ""),
+        ("timestamp", ""),
+    ],
+)
+def test_the_unit_of_a_field_is_in_its_name(field, unit):
+    assert unit_of(field) == unit

@@ -81,7 +81,7 @@ own. Where call frame information and frame records end too early, the last line
 """
 COMMAND = Command(
     "backtrace",
-    Form("tinyos.backtrace/1", read, show),
+    Form("tinyos.backtrace/1", read, show, rows=lambda found: found.backtraces),
     help=HELP,
     arguments=(TASK,),
     options=OPTIONS,

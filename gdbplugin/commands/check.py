@@ -41,7 +41,13 @@ fails if there are any, which ends a script and makes `scripts/run --batch` exit
 """
 COMMAND = Command(
     "check",
-    Form("tinyos.check/1", read, show),
+    Form(
+        "tinyos.check/1",
+        read,
+        show,
+        rows=lambda found: found.findings,
+        count=lambda found: found.finding_count,
+    ),
     help=HELP,
     options=(STRICT,),
 )

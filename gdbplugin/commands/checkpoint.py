@@ -25,7 +25,7 @@ session must record, which `scripts/run --record` begins.
 """
 COMMAND = Command(
     "checkpoint",
-    Form("tinyos.checkpoint/1", read, show, runs_target=True),
+    Form("tinyos.checkpoint/1", read, show, runs_target=True, rows=lambda found: found.checkpoints),
     help=HELP,
     arguments=(Argument("NAME", "its name", "text"),),
 )

@@ -53,4 +53,6 @@ HELP = """List the moments that the machine can go back to with `tinyos rewind`.
 The session must record, which `scripts/run --record` begins. The recorder takes checkpoints by itself: at the
 start, and then in a tenth of the time at most. They get sparser with age; those that have a name stay.
 """
-COMMAND = Command("checkpoints", Form("tinyos.checkpoints/1", read, show), help=HELP)
+COMMAND = Command(
+    "checkpoints", Form("tinyos.checkpoints/1", read, show, rows=lambda found: found.checkpoints), help=HELP
+)

@@ -196,7 +196,7 @@ word of the kernel's interface for debuggers, and the target stops again when th
 """
 COMMAND = Command(
     "context",
-    Form("tinyos.context/1", read, show),
+    Form("tinyos.context/1", read, show, rows=lambda found: found.context.spaces),
     help=HELP,
     letter="c",
     options=(

@@ -21,7 +21,7 @@ from functools import cache
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from gdbplugin.kernel.diagnostics import Diagnosed
     from gdbplugin.kernel.target import Target
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     'An address, or a GDB expression that gives one: `"kernel_main"`, `"$pc"`.'
     Complete = Callable[[Target], Iterable[object]]
     "Returns the values to offer now, such as the IDs of stacks."
+    Shown = TypeVar("Shown", bound=Diagnosed)
 
 
 class Parameter:
@@ -43,12 +44,15 @@ class Parameter:
     - `address`: a number or a GDB expression; an argument of this kind takes all words up to the next option;
     - `range`: addresses as `START..END` (END exclusive) or `START+SIZE`;
     - `file`: the path of a file;
+    - `expression`: an expression over the fields of the command's list; it takes all words up to the next
+      option;
+    - `fields`: names of such fields, with commas between them;
     - `text`: the word as it is.
 
     `choices` are the only values allowed. `complete` returns values to offer on completion.
     """
 
-    kinds = ("flag", "number", "address", "range", "file", "text")
+    kinds = ("flag", "number", "address", "range", "file", "expression", "fields", "text")
 
     def __init__(
         self,
@@ -104,20 +108,41 @@ class Form:
 
     `schema` names the JSON object that `to_json` makes of it, and its version. With `runs_target`
     reading lets the target run, or changes what the debugger shows.
+
+    `rows` picks the object's main list, if it has one: that makes its fields known to `--where` and the other
+    options of `ASKING`. `count` picks the number of its rows, if the object has that too. Both only name
+    attributes, `lambda found: found.pages`: the schema gets their path. `first` is the parameter that says
+    how many of the rows, `last` the one that says how many of the last: both are applied after `--where`.
     """
 
     def __init__(
         self,
         schema: str,
-        read: Callable[..., Diagnosed],
-        show: Callable[[Any, Style], str],
+        read: Callable[..., Shown],
+        show: Callable[[Shown, Style], str],
         *,
         runs_target: bool = False,
+        rows: Callable[[Shown], object] | None = None,
+        count: Callable[[Shown], int] | None = None,
+        first: Parameter | None = None,
+        last: Parameter | None = None,
     ) -> None:
         self.schema = schema
-        self.read = read
-        self.show = show
+        self.read: Callable[..., Diagnosed] = read
+        self.show: Callable[[Any, Style], str] = show
         self.runs_target = runs_target
+        self.rows: Callable[[Any], object] | None = rows
+        self.count: Callable[[Any], int] | None = count
+        self.first = first
+        self.last = last
+
+    def asked(self, words: dict[str, Any]) -> dict[str, Any]:
+        """The words for `read` when the list is asked about: all rows are read, the limits are for later."""
+        found = {key: value for key, value in words.items() if self.first is None or key != self.first.key}
+        return found if self.last is None else {**found, self.last.key: _ALL}
+
+
+_ALL = 1 << 32
 
 
 class Option(Parameter):
@@ -155,7 +180,20 @@ class Option(Parameter):
 
 JSON = Option("--json", "print one JSON object, for programs")
 STRICT = Option("--strict", "fail if there are findings, for scripts")
-_OUTPUT = {JSON.key, STRICT.key}
+WHERE = Option(
+    "--where",
+    "only the rows of the list for which this is true: 'owner == 2 and size > 4K'",
+    "expression",
+    "EXPRESSION",
+)
+SORT = Option("--sort", "sort the rows by these fields; - before one reverses it", "fields", "FIELDS")
+GROUP = Option("--group", "a row for each value of these fields: how many rows, and sums", "fields", "FIELDS")
+COLUMNS = Option("--columns", "only these fields, as A,B,C; with --group, sums of these", "fields", "FIELDS")
+CSV = Option("--csv", "print the rows as CSV, for spreadsheets")
+ASKING = (WHERE, SORT, GROUP, COLUMNS, CSV)
+"""The options of every command that shows a list. `gdbplugin/query` carries them out."""
+PYTHON = Option("--python", "print the lines of Python that give the same, and read nothing")
+_OUTPUT = (JSON, STRICT, PYTHON, *ASKING)
 
 
 class Command:
@@ -181,7 +219,15 @@ class Command:
         self.form = form
         self.summary, _, self.description = help.strip().partition("\n\n")
         self.arguments = arguments
-        self.options = (*options, JSON)
+        asking = () if form.rows is None else ASKING
+        self.options: tuple[Option, ...] = (*options, *asking, *((PYTHON,) if self.only_reads else ()), JSON)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether it changes nothing: neither the target, nor what the debugger shows, nor a file."""
+        return not self.form.runs_target and not any(
+            argument.kind == "file" and argument.required for argument in self.arguments
+        )
 
     @property
     def usage(self) -> str:
@@ -206,12 +252,19 @@ class Command:
                 return option.form
         return self.form
 
+    def asks(self, values: dict[str, Any]) -> bool:
+        """Whether the values ask about the command's list, and not for its whole object."""
+        return self.form.rows is not None and any(option.key in values for option in ASKING)
+
+    def words(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values that are for `read`."""
+        others = {option.key for option in self.options if option.form is not None or option in _OUTPUT}
+        return {key: value for key, value in values.items() if key not in others}
+
     def read(self, target: Target, values: dict[str, Any]) -> Diagnosed:
         """The object that the values ask for, with the findings and notes made while it was read."""
-        form = self.form_for(values)
-        selecting = {option.key for option in self.options if option.form is not None}
-        words = {key: value for key, value in values.items() if key not in _OUTPUT | selecting}
-        return form.read(target, **words)
+        form, words = self.form_for(values), self.words(values)
+        return form.read(target, **(form.asked(words) if self.asks(values) else words))
 
 
 def to_json(schema: str, shown: Diagnosed) -> str:

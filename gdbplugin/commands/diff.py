@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 _SHOWN = 60
 _RANGES_SHOWN = 4
 _PAGE_KINDS = ("lazy", "mappings")
-_ADDRESSES = ("_address", "_pointer", "_frame")
-_SIZES = ("current_size", "max_size", "high_water_mark")
-_ROOTS = ("table", "base")
 _NEVER = (1 << 64) - 1
 
 
@@ -147,15 +144,18 @@ def _table(
 
 def _value(value: int | str | bool | None, field: str, when: When, style: Style) -> str:
     """A value in its field's unit; a time as how long before its moment it was."""
+    from gdbplugin.render import unit_of
+
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int):
         return style.text(value)
     if field == "run_time":
         return style.duration(when.time.seconds(value))
-    if field in _ROOTS or (field.endswith(_ADDRESSES) and "." not in field):
+    unit = unit_of(field)
+    if unit == "address" and "." not in field:
         return style.address(value)
-    if field in _SIZES:
+    if unit == "bytes":
         return style.size(value)
     if field.endswith("_time"):
         return _time(value, field == "wake_time", when, style)
@@ -221,6 +221,7 @@ ARGUMENTS = (
     ),
     Argument("B", "the second moment; without it, now", "file", complete=offered_moments),
 )
+LIMIT = Option("--limit", "the most rows of each table", "number", "N")
 OPTIONS = (
     Option(
         "--kind",
@@ -229,7 +230,7 @@ OPTIONS = (
         choices=("stacks", "lazy", "mappings", "pressure", "spaces", "tasks", "frames", "counters"),
         repeated=True,
     ),
-    Option("--limit", "the most rows of each table", "number", "N"),
+    LIMIT,
     STRICT,
 )
 HELP = """Show what changed between two moments, each change beside the events that explain it.
@@ -242,7 +243,14 @@ ring has all events in between. Counters and times need no event.
 """
 COMMAND = Command(
     "diff",
-    Form("tinyos.diff/1", read, show),
+    Form(
+        "tinyos.diff/1",
+        read,
+        show,
+        rows=lambda found: found.rows,
+        count=lambda found: found.row_count,
+        first=LIMIT,
+    ),
     help=HELP,
     arguments=ARGUMENTS,
     options=OPTIONS,

@@ -112,7 +112,7 @@ def offered_kinds(target: Target) -> list[str]:
     return events.offered_kinds(target)
 
 
-ARGUMENTS = (Argument("N", "how many events", "number"),)
+N = Argument("N", "how many events", "number")
 OPTIONS = (
     Option("--kind", "only events of this kind", "text", complete=offered_kinds),
     Option("--stack", "only events about the stack with this ID", "number", "ID", complete=offered_ids),
@@ -133,9 +133,16 @@ there when a command last read the events or counters at an earlier stop.
 """
 COMMAND = Command(
     "events",
-    Form("tinyos.events/1", read, show),
+    Form(
+        "tinyos.events/1",
+        read,
+        show,
+        rows=lambda found: found.events,
+        count=lambda found: found.matching,
+        last=N,
+    ),
     help=HELP,
     letter="e",
-    arguments=ARGUMENTS,
+    arguments=(N,),
     options=OPTIONS,
 )

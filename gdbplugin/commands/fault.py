@@ -131,7 +131,7 @@ ended. Works on any AArch64 kernel.
 """
 COMMAND = Command(
     "fault",
-    Form("tinyos.fault/1", read, show),
+    Form("tinyos.fault/1", read, show, rows=lambda found: found.reports),
     help=HELP,
     options=(CORE,),
 )

@@ -83,7 +83,8 @@ SUBJECTS = (
     Option("--frame", "the frame at a physical address: its record and what maps it", "number", "PA"),
     Option("--task", "a task, by number or name", "text", "ID", complete=offered_tasks),
 )
-OPTIONS = (*SUBJECTS, Option("--n", "how many changes", "number", "N"))
+N = Option("--n", "how many changes", "number", "N")
+OPTIONS = (*SUBJECTS, N)
 HELP = """Show what happened to an object: who wrote it, from where, and what changed, the newest last.
 
 The session must record, which `scripts/run --record` begins. What is recorded are the translation tables of
@@ -94,7 +95,14 @@ events about the object, and the TLB invalidations of its addresses. Give one of
 """
 COMMAND = Command(
     "history",
-    Form("tinyos.history/1", read, show),
+    Form(
+        "tinyos.history/1",
+        read,
+        show,
+        rows=lambda found: found.changes,
+        count=lambda found: found.matching,
+        last=N,
+    ),
     help=HELP,
     arguments=(ADDRESS,),
     options=OPTIONS,

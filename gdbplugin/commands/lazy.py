@@ -214,6 +214,7 @@ def offered_asids(target: Target) -> list[int]:
 ARGUMENTS = (
     Argument("ADDRESS", "show only the page that holds this address, with its descriptor", "address"),
 )
+LIMIT = Option("--limit", "show this many runs; with --json, this many pages", "number", "N")
 OPTIONS = (
     Option("--state", "only pages of this state", "text", choices=("pending", "zero", "allocated")),
     Option(
@@ -223,7 +224,7 @@ OPTIONS = (
         "N",
         complete=offered_asids,
     ),
-    Option("--limit", "show this many runs; with --json, this many pages", "number", "N"),
+    LIMIT,
 )
 HELP = """Show the lazy pages by state and range, or one of them and its descriptor.
 
@@ -233,7 +234,14 @@ With an ADDRESS, which can be a GDB expression: that page's record, and the walk
 """
 COMMAND = Command(
     "lazy",
-    Form("tinyos.lazy/1", read, show),
+    Form(
+        "tinyos.lazy/1",
+        read,
+        show,
+        rows=lambda found: found.pages,
+        count=lambda found: found.matching,
+        first=LIMIT,
+    ),
     help=HELP,
     letter="l",
     arguments=ARGUMENTS,

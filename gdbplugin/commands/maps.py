@@ -241,6 +241,7 @@ def _memory_words(memory: MemoryAttributes, style: Style) -> str:
     return f"{short} {_SHAREABILITY_SHORT.get(shareability, shareability)}"
 
 
+LIMIT = Option("--limit", "at most this many ranges; with --json, mappings", "number", "N")
 OPTIONS = (
     Option("--range", "only this range of addresses", "range", "START..END"),
     Option(
@@ -261,7 +262,7 @@ OPTIONS = (
         "address",
         "ADDRESS",
     ),
-    Option("--limit", "at most this many ranges; with --json, mappings", "number", "N"),
+    LIMIT,
     *SELECTION,
 )
 HELP = """Show the whole address space: every mapped range and what it is, on any AArch64 kernel.
@@ -276,7 +277,7 @@ the outputs are intermediate addresses; --stage 2 shows the map of those.
 """
 COMMAND = Command(
     "maps",
-    Form("tinyos.maps/1", read, show),
+    Form("tinyos.maps/1", read, show, rows=lambda found: found.encoded_mappings, first=LIMIT),
     help=HELP,
     options=OPTIONS,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gdbplugin.commands.descriptor import Option
+from gdbplugin.commands.descriptor import CSV, GROUP, JSON, PYTHON, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Compiled when first used: most commands are given without any word.
 _WORD = r"""(?:'[^']*'|"[^"]*"|\S)+"""
 _NUMBER = r"(?:0[xX]_*[0-9a-fA-F][0-9a-fA-F_]{0,40}|[0-9][0-9_]{0,40})\Z"
+_OUTPUTS = (PYTHON, CSV, JSON)
 LARGEST = (1 << 64) - 1
 """The largest number and address that is accepted."""
 
@@ -84,6 +85,9 @@ def _option_value(command: Command, option: Option, attached: str | None, rest: 
         if not rest or rest[0].startswith("--"):
             raise WordError(command, f"{option.name} needs a value, {option.metavar}")
         attached = rest.pop(0)
+    if option.kind == "expression":
+        while rest and not rest[0].startswith("--"):
+            attached += f" {rest.pop(0)}"
     return _value(command, option, attached)
 
 
@@ -103,7 +107,10 @@ def _arguments(command: Command, positional: list[str]) -> dict[str, Any]:
 
 
 def _require_alone(command: Command, values: dict[str, Any]) -> None:
-    """An option that selects another form goes with no other word but --json."""
+    """An option that selects another form goes with no other word but --json; of outputs there is one."""
+    outputs = [option.name for option in _OUTPUTS if option.key in values]
+    if len(outputs) > 1:
+        raise WordError(command, f"{outputs[0]} does not go with {outputs[1]}")
     for option in command.options:
         if option.form is not None and option.key in values and not values.keys() <= {option.key, "json"}:
             raise WordError(command, f"{option.name} goes with no other word but --json")
@@ -112,7 +119,7 @@ def _require_alone(command: Command, values: dict[str, Any]) -> None:
 def _value(command: Command, parameter: Parameter, text: str) -> Any:
     if parameter.kind == "address":
         return _address(command, text)
-    text = text.strip("'\"")
+    text = _unquoted(text) if parameter.kind == "expression" else text.strip("'\"")
     if parameter.kind == "number":
         return _number(command, parameter, text)
     if parameter.kind == "range":
@@ -125,6 +132,12 @@ def _value(command: Command, parameter: Parameter, text: str) -> Any:
             raise _not_a_choice(command, parameter, text)
         return matching[0]
     return text
+
+
+def _unquoted(text: str) -> str:
+    """An expression without the quotes around all of it: it may have others inside."""
+    quoted = re.fullmatch(r"""\s*('[^']*'|"[^"]*")\s*""", text)
+    return quoted[1][1:-1] if quoted else text
 
 
 def _number(command: Command, parameter: Parameter, text: str) -> int:
@@ -180,6 +193,9 @@ def complete(
     to be used instead.
     """
     typed = text.rpartition(" ")[2]
+    asking = None if typed.startswith("--") and "=" not in typed else _asking(command, text)
+    if asking is not None:
+        return _about_list(command, *asking, typed, is_grouped=GROUP.name in text)
     before = split(text[: len(text) - len(typed)])
     parameter, offered = _expected(command, before, typed)
     if parameter is not None and parameter.kind in ("address", "range") and not typed.startswith("-"):
@@ -196,6 +212,29 @@ def complete(
     return [value for value in offered if value.startswith(typed)]
 
 
+def _asking(command: Command, text: str) -> tuple[Option, str] | None:
+    """The option about the command's list whose value is being typed, and the value so far."""
+    *_, last = (None, *re.finditer(r"(?<!\S)(--[\w-]+)[= ]", text))
+    option = next((one for one in command.options if last is not None and one.name == last[1]), None)
+    if last is None or option is None or option.kind not in ("expression", "fields"):
+        return None
+    value = text[last.end() :]
+    return None if option.kind == "fields" and " " in value else (option, value)
+
+
+def _about_list(command: Command, option: Option, value: str, typed: str, *, is_grouped: bool) -> list[str]:
+    """What `typed`, the last word of the value of an option about the list, can become."""
+    from gdbplugin.query import completion
+
+    if option.kind == "expression":
+        found = completion.expressions(command.form.schema, value)
+    else:
+        found = completion.names(command.form.schema, value, is_grouped=is_grouped)
+    start = len(value) - len(value.rpartition(" ")[2])
+    before = typed[: len(typed) - (len(value) - start)]
+    return [before + one[start:] for one in found]
+
+
 def _expected(command: Command, before: list[str], typed: str) -> tuple[Parameter | None, list[str]]:
     """The parameter whose value is typed, and the options that can stand there instead."""
     options = {option.name: option for option in command.options}
@@ -206,6 +245,8 @@ def _expected(command: Command, before: list[str], typed: str) -> tuple[Paramete
     if equals:
         return options.get(name), []
     given = {word.partition("=")[0] for word in before} - {name for name in options if options[name].repeated}
+    if any(option.name in given for option in _OUTPUTS):
+        given |= {option.name for option in _OUTPUTS}
     position = _count_positional(options, before)
     # An address takes all words that follow.
     addresses = [argument for argument in command.arguments[:position] if argument.kind == "address"]
@@ -215,11 +256,14 @@ def _expected(command: Command, before: list[str], typed: str) -> tuple[Paramete
 
 def _count_positional(options: dict[str, Option], before: Iterable[str]) -> int:
     count, is_value = 0, False
+    in_expression = False
     for word in before:
-        if is_value:
+        if word.startswith("--"):
+            option = options.get(word.partition("=")[0])
+            in_expression = option is not None and option.kind == "expression"
+            is_value = "=" not in word and option is not None and option.kind != "flag"
+        elif is_value or in_expression:
             is_value = False
-        elif word.startswith("--"):
-            is_value = "=" not in word and word in options and options[word].kind != "flag"
         else:
             count += 1
     return count

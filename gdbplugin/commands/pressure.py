@@ -150,7 +150,7 @@ frames that they own, with their quotas: if no frame is left for a task, the one
 """
 COMMAND = Command(
     "pressure",
-    Form("tinyos.pressure/1", read, show),
+    Form("tinyos.pressure/1", read, show, rows=lambda found: found.pressure.strategies),
     help=HELP,
     letter="p",
 )

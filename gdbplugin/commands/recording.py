@@ -51,7 +51,7 @@ pages: `tinyos history ADDRESS` and `tinyos writer ADDRESS` answer for it, too.
 """
 COMMAND = Command(
     "recording",
-    Form("tinyos.recording/1", read, show),
+    Form("tinyos.recording/1", read, show, rows=lambda found: found.ranges),
     help=HELP,
     options=(
         Option("--add", "record this memory, too", "range", "START..END", repeated=True),

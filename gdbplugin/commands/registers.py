@@ -145,7 +145,7 @@ kernel.
 """
 COMMAND = Command(
     "registers",
-    Form("tinyos.registers/1", read, show),
+    Form("tinyos.registers/1", read, show, rows=lambda found: found.registers),
     help=HELP,
     arguments=ARGUMENTS,
     options=(CORE,),

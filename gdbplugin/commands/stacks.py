@@ -262,7 +262,7 @@ With an ID: its addresses, its events, and the pages that the hardware's tables 
 """
 COMMAND = Command(
     "stacks",
-    Form("tinyos.stacks/1", read, show),
+    Form("tinyos.stacks/1", read, show, rows=lambda found: found.stacks.stacks),
     help=HELP,
     letter="d",
     arguments=ARGUMENTS,

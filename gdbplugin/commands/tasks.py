@@ -132,4 +132,9 @@ core that runs it; its stack, mapped and largest; how often it was switched to; 
 it continues, with the source line if that is known.
 With TASK: its registers as the kernel saved them, and its backtrace.
 """
-COMMAND = Command("tasks", Form("tinyos.tasks/1", read, show), help=HELP, arguments=(TASK,))
+COMMAND = Command(
+    "tasks",
+    Form("tinyos.tasks/1", read, show, rows=lambda found: found.tasks),
+    help=HELP,
+    arguments=(TASK,),
+)

@@ -36,7 +36,7 @@ the tasks are shown as they were at the last stop.
 """
 COMMAND = Command(
     "threads",
-    Form("tinyos.threads/1", read, show, runs_target=True),
+    Form("tinyos.threads/1", read, show, runs_target=True, rows=lambda found: found.threads),
     help=HELP,
     arguments=(Argument("STATE", "whether tasks are shown", "text", choices=("on", "off")),),
 )

@@ -41,7 +41,7 @@ With --strict the command fails if there are findings.
 """
 COMMAND = Command(
     "tlb",
-    Form("tinyos.tlb/1", read, show),
+    Form("tinyos.tlb/1", read, show, rows=lambda found: found.broken, count=lambda found: found.broken_count),
     help=HELP,
     options=(STRICT,),
 )

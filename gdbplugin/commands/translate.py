@@ -184,7 +184,7 @@ an intermediate physical address.
 """
 COMMAND = Command(
     "translate",
-    Form("tinyos.translate/1", read, show),
+    Form("tinyos.translate/1", read, show, rows=lambda found: found.levels),
     help=HELP,
     arguments=ARGUMENTS,
     options=SELECTION,

@@ -53,7 +53,7 @@ to others in the 256 instructions before, in other functions.
 """
 COMMAND = Command(
     "writer",
-    Form("tinyos.writer/1", read, show),
+    Form("tinyos.writer/1", read, show, rows=lambda found: found.backtrace),
     help=HELP,
     arguments=(ADDRESS,),
     options=SUBJECTS,

@@ -85,11 +85,13 @@ class GdbDump:
 
 # The unnamed file that GDB reads in place of a dump of others.
 _converted: BinaryIO | None = None
+# What GDB was given for a dump, then the dump and the registers that the user gave.
+_given: tuple[str, str, dict[str, int]] = ("", "", {})
 
 
 def open_dump(file: str, registers: Mapping[str, int]) -> OpenedDump:
     """Open a dump as GDB's core file. Raises a `MachineError` that says why it cannot be."""
-    global _converted
+    global _converted, _given
     if gdb.selected_inferior().pid and not current.is_dump():
         raise MachineError(
             "a live target is connected: end that first (disconnect), or open the dump beside it "
@@ -108,7 +110,15 @@ def open_dump(file: str, registers: Mapping[str, int]) -> OpenedDump:
         raise MachineError(f"GDB cannot open {path}: {error}") from error
     finally:
         _converted = converted
+    _given = place, str(path), dict(registers)
     return opened
+
+
+def opened_file() -> tuple[str, dict[str, int]]:
+    """The file of the dump that is open, as the user named it, and the registers that they gave."""
+    place, path, registers = _given
+    here = str(_file())
+    return (path, registers) if here == place else (here, {})
 
 
 def open_core(path: str) -> None:

@@ -14,7 +14,7 @@ import gdb
 from gdbplugin.commands import parsing
 from gdbplugin.commands.descriptor import Command, Parameter, to_json
 from gdbplugin.debugger import current, layout
-from gdbplugin.debugger.guards import errors_in_one_line, failure, write
+from gdbplugin.debugger.guards import errors_in_one_line, failure, fitted, write
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.kernel.target import Symbols, Target
 from gdbplugin.layout.types import LayoutError
@@ -33,15 +33,23 @@ if TYPE_CHECKING:
     from gdbplugin.layout.elf import ElfImage
     from gdbplugin.layout.types import Layout
 
+_PLAIN = Style()
 # The width of the widest view.
-_WIDEST = Style().width
+_WIDEST = _PLAIN.width
 
 
 def run(command: Command, argument: str) -> None:
     """Run a command for a user; errors of the target or the arguments become a `gdb.GdbError`."""
     with _errors_in_one_line(command), current.live_target_selected():
         values = parsing.parse(command, parsing.split(argument))
-        shown = command.read(GdbTarget(quiet="json" in values), _with_limit(command, values))
+        if "python" in values:
+            write(_python(command, values), style())
+            return
+        values = _with_limit(command, values)
+        if command.asks(values):
+            _answer(command, values)
+            return
+        shown = command.read(GdbTarget(quiet="json" in values), values)
         if "json" in values:
             gdb.write(_json(command, values, shown) + "\n")
         else:
@@ -50,13 +58,41 @@ def run(command: Command, argument: str) -> None:
         _be_strict(command, values, shown)
 
 
-def as_json(command: Command, words: Sequence[str]) -> str:
-    """A command's object as JSON; errors as in `run`."""
+def _answer(command: Command, values: dict[str, Any]) -> None:
+    """Answer a question about a command's list. The notes of CSV go to the error output."""
+    from gdbplugin.commands import answers
+
+    asked, chosen = answers.question(command, values), style()
+    shown = command.read(GdbTarget(quiet=not values.keys().isdisjoint(("json", "csv"))), values)
+    write(answers.printed(asked, values, shown, chosen), chosen)
+    if "csv" in values:
+        gdb.write(fitted(chosen.diagnostics(shown), chosen.encoding), gdb.STDERR)
+    _be_strict(command, values, shown)
+
+
+def as_fields(command: Command, words: Sequence[str]) -> dict[str, object]:
+    """A command's object as JSON in one field, `json`, or what else was asked for; errors as in `run`."""
     with _errors_in_one_line(command), current.live_target_selected():
         values = parsing.parse(command, words)
+        if "python" in values:
+            return {"python": _python(command, values)}
+        if not command.asks(values):
+            shown = command.read(GdbTarget(quiet=True), values)
+            _be_strict(command, values, shown)
+            return {"json": _json(command, values, shown)}
+        from gdbplugin.commands import answers
+
+        asked = answers.question(command, values)
         shown = command.read(GdbTarget(quiet=True), values)
         _be_strict(command, values, shown)
-        return _json(command, values, shown)
+        name = "csv" if "csv" in values else "json"
+        return {name: answers.printed(asked, {name: True, **values}, shown, _PLAIN).rstrip("\n")}
+
+
+def _python(command: Command, values: dict[str, Any]) -> str:
+    from gdbplugin.commands import library
+
+    return library.lines(command, values, GdbTarget(quiet=True))
 
 
 def complete(command: Command, text: str, word: str) -> list[str] | int:
@@ -64,9 +100,11 @@ def complete(command: Command, text: str, word: str) -> list[str] | int:
     offered = parsing.complete(command, text, offered_values)
     if isinstance(offered, parsing.GdbWords):
         return gdb.COMPLETE_FILENAME if offered is parsing.FILE else gdb.COMPLETE_EXPRESSION
-    # GDB also breaks words at dashes and equals signs: `word` may be only the end of what was typed.
-    head = len(text.rpartition(" ")[2]) - len(word)
-    return [value[head:] for value in offered]
+    # GDB also breaks words at dashes and equals signs: `word` may be only the end of what was typed. After an
+    # open quote it is all from there on.
+    typed = len(text.rpartition(" ")[2])
+    before = text[len(text) - len(word) : len(text) - typed] if len(word) > typed else ""
+    return [before + value[max(0, typed - len(word)) :] for value in offered]
 
 
 def offered_values(parameter: Parameter) -> list[str]:
@@ -103,7 +141,8 @@ def _with_limit(command: Command, values: dict[str, Any]) -> dict[str, Any]:
     """The values, with the user's `set tinyos limit` if the command takes a limit and none was given."""
     limit = gdb.parameter("tinyos limit")
     takes_one = any(option.key == "limit" for option in command.options)
-    return {"limit": limit, **values} if limit and takes_one and "json" not in values else values
+    for_program = not values.keys().isdisjoint(("json", "csv"))
+    return {"limit": limit, **values} if limit and takes_one and not for_program else values
 
 
 def _be_strict(command: Command, values: dict[str, Any], shown: Diagnosed) -> None:
@@ -179,6 +218,13 @@ class GdbTarget(Target):
         from gdbplugin.debugger import stops
 
         return stops.advice()
+
+    @property
+    def session_code(self) -> str:
+        """The call of the library that begins a session with this target."""
+        from gdbplugin.debugger import begun
+
+        return begun.session_code()
 
     def program(self) -> tuple[ElfImage, Layout]:
         """The program that GDB has loaded, as `Target` says."""

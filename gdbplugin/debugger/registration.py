@@ -48,8 +48,8 @@ class CliCommand(gdb.Command):
 class MiCommand(gdb.MICommand):
     """A command for programs that speak GDB/MI: `-tinyos-report` returns one field, `json`.
 
-    It takes the same arguments. Large objects arrive much faster than as the output of a CLI command, which
-    GDB escapes and sends in small pieces.
+    With --csv or --python the field is named like that. It takes the same arguments. Large objects arrive
+    much faster than as the output of a CLI command, which GDB escapes and sends in small pieces.
     """
 
     def __init__(self, command: Command) -> None:
@@ -57,10 +57,10 @@ class MiCommand(gdb.MICommand):
         self._command = command
 
     def invoke(self, arguments: list[str]) -> dict[str, object]:
-        """Called by GDB: read the object and return it as JSON."""
+        """Called by GDB: read the object and return it as `json`; with --csv or --python those."""
         from gdbplugin.debugger import execution
 
-        return {"json": execution.as_json(self._command, arguments)}
+        return execution.as_fields(self._command, arguments)
 
 
 class MachineMiCommand(gdb.MICommand):

@@ -33,18 +33,21 @@ class LazyPageDetail:
     level.
     """
 
-    json_fields = ("page", "state", "record", "range", "output", "levels", "fault")
+    json_fields = ("page", "record", "range", "output", "levels", "fault")
     json_merged = ("page",)
 
     page: LazyPage
-    state: PageState
-    """Pending, zero or allocated, from its flags; corrupt if they contradict each other."""
     record: int
     """Number of its record."""
     range: LazyRange | None
     """The range that it was reserved with."""
     translation: Translation | None
     permissions: dict[str, str] | None = None
+
+    @property
+    def state(self) -> PageState:
+        """The state of the page."""
+        return self.page.state
 
     @property
     def output(self) -> int | None:
@@ -170,8 +173,7 @@ def _detail(kernel: Kernel, lazy: LazyPages, address: int) -> LazyPageDetail:
         ),
         None,
     )
-    state = lazy.pages.state(lazy.pages.rows[place])
-    return LazyPageDetail(page, state, record, reserved, *_walk(kernel, page, address))
+    return LazyPageDetail(page, record, reserved, *_walk(kernel, page, address))
 
 
 def _walk(kernel: Kernel, page: LazyPage, address: int) -> tuple[Translation | None, dict[str, str] | None]:

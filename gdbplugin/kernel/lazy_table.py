@@ -61,6 +61,8 @@ class LazyPage:
     """Number of faults that were resolved here, and of hits of its cleared access flag."""
     allocation_time: int | None
     """When it got its frame, as a count of the generic timer; 0 until then."""
+    state: PageState
+    """Pending, zero or allocated, from its flags; corrupt if they contradict each other."""
 
 
 class _Run(NamedTuple):
@@ -123,12 +125,15 @@ class LazyTable(Sequence[LazyPage]):
             if index.indices(len(self.rows)) == (0, len(self.rows), 1):
                 return self
             return LazyTable(self.rows[index], self.records[index], self.exact_flags)
-        virtual, physical, allocated, zero, owner, count, time = self.rows[index]
-        return LazyPage(virtual, physical, _boolean(allocated), _boolean(zero), owner, count, time)
+        row = self.rows[index]
+        virtual, physical, allocated, zero, owner, count, time = row
+        state = self.state(row)
+        return LazyPage(virtual, physical, _boolean(allocated), _boolean(zero), owner, count, time, state)
 
     def json(self) -> str:
         """The pages as a JSON array; made directly, as dicts would take three times as long."""
         rows = self.rows
+        states = [self.state(row) for row in rows]
         if any(None in row for row in rows[:1]):
             # A missing field is None in every row.
             rows = [tuple("null" if value is None else value for value in row) for row in rows]
@@ -139,8 +144,10 @@ class LazyTable(Sequence[LazyPage]):
         texts = [
             f'{{"virtual_address": {virtual}, "physical_address": {physical}, '
             f'"is_allocated": {flags[allocated]}, "is_zero_page": {flags[zero]}, '
-            f'"owner": {owner}, "access_count": {count}, "allocation_time": {time}}}'
-            for virtual, physical, allocated, zero, owner, count, time in rows
+            f'"owner": {owner}, "access_count": {count}, "allocation_time": {time}, "state": "{state}"}}'
+            for (virtual, physical, allocated, zero, owner, count, time), state in zip(
+                rows, states, strict=True
+            )
         ]
         return "[" + ", ".join(texts) + "]"
 

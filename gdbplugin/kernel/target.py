@@ -129,6 +129,11 @@ class Target:
         """What makes the objects of a stop known at a later one, in words."""
         return "nothing keeps any here"
 
+    @property
+    def session_code(self) -> str:
+        """The call of the library that begins a session with this target."""
+        return "TinyOS.boot()"
+
     def program(self) -> tuple[ElfImage, Layout]:
         """The loaded program and its layout, also without a machine; raises a `MachineError`."""
         raise MachineError("no kernel is loaded, by whose debug information a dump could be read")

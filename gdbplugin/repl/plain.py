@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from gdbplugin.programs import gdb_environment
+from gdbplugin.programs import BEGUN_VARIABLE, gdb_environment
 from gdbplugin.repl.output import without_echo
 from gdbplugin.repl.repl import Outcome, Repl
 from gdbplugin.repl.target import RefusedError
@@ -48,7 +48,7 @@ def run_gdb(session: TinyOS) -> int:
             [find_gdb(), "--quiet", "-x", str(PLUGIN), *options, str(session.kernel.path)],
             stdin=None,
             in_foreground=True,
-            environment={**gdb_environment(), **qemu.files},
+            environment={**gdb_environment(), **qemu.files, BEGUN_VARIABLE: qemu.begun(session.kernel)},
         )
         try:
             return gdb.wait()

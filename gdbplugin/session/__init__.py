@@ -9,6 +9,7 @@
 """
 
 from gdbplugin.kernel.snapshot import Snapshot
+from gdbplugin.query.question import Table
 from gdbplugin.session.breakpoints import EventBreakpoint
 from gdbplugin.session.errors import (
     AddressInUseError,
@@ -41,6 +42,7 @@ __all__ = [
     "SessionError",
     "Snapshot",
     "Stop",
+    "Table",
     "TinyOS",
     "ToolMissingError",
     "WaitTimeoutError",

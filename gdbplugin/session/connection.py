@@ -12,8 +12,9 @@ from gdbplugin.dump.core_file import DumpError
 from gdbplugin.dump.foreign import difference_from, given_registers, open_dump
 from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.machine import MachineError, SelectionError
-from gdbplugin.programs import CONSOLE_VARIABLE, RECORDED_VARIABLE, RECORDING_VARIABLE
+from gdbplugin.programs import BEGUN_VARIABLE, CONSOLE_VARIABLE, RECORDED_VARIABLE, RECORDING_VARIABLE
 from gdbplugin.recording.ring import Recording
+from gdbplugin.session import begun
 from gdbplugin.session import directory as names
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import (
@@ -61,6 +62,10 @@ class RemoteTarget:
             found |= {RECORDING_VARIABLE: str(recording), RECORDED_VARIABLE: self.gdb_address}
         return found
 
+    def begun(self, kernel: KernelFile) -> str:
+        """The Python that begins such a session."""
+        return begun.attached(self.gdb_address, kernel)
+
     @functools.cached_property
     def directory(self) -> Path:
         """A private directory, made on first use."""
@@ -95,6 +100,7 @@ class DumpFile(RemoteTarget):
         """`registers` are those that the dump lacks. Raises `SessionError` if it is no dump."""
         super().__init__(str(path))
         self.path = path
+        self.registers = registers
         self.no_ram_reason = f"{path} is a dump"
         try:
             program = kernel.image, kernel.layout
@@ -106,6 +112,10 @@ class DumpFile(RemoteTarget):
             raise SessionError(str(error)) from error
         self.place = path if self._file is None else Path(f"/proc/{os.getpid()}/fd/{self._file.fileno()}")
         """The file for GDB: an unnamed one if the dump was converted."""
+
+    def begun(self, kernel: KernelFile) -> str:
+        """The Python that begins such a session."""
+        return begun.opened(self.path, self.registers, kernel)
 
     def close(self) -> None:
         """Close the file, and remove the directory; a second call does nothing."""
@@ -290,7 +300,8 @@ class Connection:
         return self._debugger
 
     def _attach(self, timeout: float = CONNECT_SECONDS) -> Gdb:
-        gdb = Gdb.start(self.pump, elf=self.kernel.path, plugin=self._plugin, environment=self._host.files)
+        environment = {**self._host.files, BEGUN_VARIABLE: self._host.begun(self.kernel)}
+        gdb = Gdb.start(self.pump, elf=self.kernel.path, plugin=self._plugin, environment=environment)
         gdb.machine_has_ended = self._host.has_ended
         try:
             if isinstance(self._host, DumpFile):

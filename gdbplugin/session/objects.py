@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gdbplugin.commands import (
+    COMMANDS,
+    answers,
     back,
     backtrace,
     check,
@@ -32,10 +34,11 @@ from gdbplugin.commands import (
     translate,
     writer,
 )
-from gdbplugin.commands.parsing import LARGEST
+from gdbplugin.commands.parsing import LARGEST, nearest
 from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.target import Target
 from gdbplugin.moments import read_difference, read_now
+from gdbplugin.query.question import Table
 from gdbplugin.render import Style
 from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import ReadFailedError
@@ -51,13 +54,18 @@ def _method(
 
     @functools.wraps(read)
     def method(session: Objects, /, *arguments: _Parameters.args, **words: _Parameters.kwargs) -> _Object:
-        for value in (*arguments, *words.values()):
-            if isinstance(value, int) and not 0 <= value <= LARGEST:
-                raise ReadFailedError(f"{value} is not a number from 0 to {LARGEST:#x}")
+        _require_numbers(*arguments, *words.values())
         with session.stopped_target() as target:
             return read(target, *arguments, **words)
 
     return method
+
+
+def _require_numbers(*values: object) -> None:
+    """Raise a `ReadFailedError` for a number that the command would not take."""
+    for value in values:
+        if isinstance(value, int) and not 0 <= value <= LARGEST:
+            raise ReadFailedError(f"{value} is not a number from 0 to {LARGEST:#x}")
 
 
 class Objects(Connection):
@@ -89,6 +97,31 @@ class Objects(Connection):
     tlb = _method(tlb.read)
     translate = _method(translate.read)
     writer = _method(writer.read)
+
+    def table(
+        self,
+        command: str,
+        *,
+        where: str | None = None,
+        sort: str | None = None,
+        group: str | None = None,
+        columns: str | None = None,
+        **words: Any,
+    ) -> Table:
+        """The rows of a command's list: `table("lazy", where="access_count > 3", sort="-access_count")`.
+
+        The command is one that has `--where` and the like; they mean the same here. `words` are its other
+        parameters, as its own method takes them. Each row is a dict as `--json` has it; with `columns` or
+        `group` its keys are the columns. Raises `ReadFailedError` for a mistake in them.
+        """
+        found = next((one for one in COMMANDS if one.word == command and one.form.rows is not None), None)
+        if found is None:
+            known = [one.word for one in COMMANDS if one.form.rows is not None]
+            raise ReadFailedError(f"no list {command}{nearest(command, known)} (known: {', '.join(known)})")
+        _require_numbers(*words.values())
+        asked = {"where": where, "sort": sort, "group": group, "columns": columns}
+        with self.stopped_target() as target:
+            return answers.table(found, target, {**asked, **words})
 
     def moment(self) -> Moment:
         """Everything that `diff` compares, as it is now. It stays so while the machine runs on."""

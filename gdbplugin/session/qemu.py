@@ -16,16 +16,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gdbplugin import programs
+from gdbplugin.session import begun, process
 from gdbplugin.session import directory as names
-from gdbplugin.session import process
 from gdbplugin.session.directory import private_directory
 from gdbplugin.session.errors import AddressInUseError, EndedError, SessionError, ToolMissingError
 from gdbplugin.session.process import Pump
 from gdbplugin.session.ram import MappedRam, RamUnavailableError
 from gdbplugin.session.recorder import DEFAULT_RECORDS, Travel, option_value, recorder_arguments
+
+if TYPE_CHECKING:
+    from gdbplugin.session.kernel_file import KernelFile
 
 MACHINE_FILE = Path(__file__).with_name("raspi4b.cfg")
 """In a checkout, a link to the file in qemu/."""
@@ -188,6 +191,10 @@ class Qemu:
     def qmp_socket(self) -> Path:
         """The socket of QEMU's machine protocol."""
         return self.directory / names.QMP
+
+    def begun(self, kernel: KernelFile) -> str:
+        """The Python that begins such a session."""
+        return begun.booted(kernel, is_recorded=self.recording.exists())
 
     @property
     def recording(self) -> Path:

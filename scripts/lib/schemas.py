@@ -24,6 +24,9 @@ from typing import Any
 from gdbplugin.commands import COMMANDS
 from gdbplugin.commands.descriptor import is_record, json_fields
 from gdbplugin.kernel.diagnostics import Diagnosed
+from gdbplugin.query.fields import COUNT, LIST
+from gdbplugin.query.question import SCHEMA as TABLE
+from gdbplugin.query.question import Table
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "gdbplugin" / "schemas"
 _SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
@@ -62,7 +65,44 @@ def schemas() -> dict[str, str]:
             if name not in found:
                 kind = typing.get_type_hints(form.read, namespace(form.read.__module__))["return"]
                 schema = Generator().schema(form.schema, kind)
+                for keyword, pick in ((LIST, form.rows), (COUNT, form.count)):
+                    if pick is not None:
+                        schema[keyword] = _path(kind, _Attributes.of(pick))
                 found[name] = json.dumps(schema, indent=2) + "\n"
+    found[file_name(TABLE)] = json.dumps(Generator().schema(TABLE, Table), indent=2) + "\n"
+    return found
+
+
+class _Attributes:
+    """Stands for an object, to see which attributes a function takes from it."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def __getattr__(self, name: str) -> _Attributes:
+        return _Attributes(*self._names, name)
+
+    @staticmethod
+    def of(pick: Any) -> tuple[str, ...]:
+        """The names of the attributes that a function goes through."""
+        found = pick(_Attributes())
+        if not isinstance(found, _Attributes):
+            raise TypeError("rows and count of a form must only name attributes")
+        return found._names
+
+
+def _path(kind: Any, names: Sequence[str]) -> list[str]:
+    """The members of JSON that attributes of a record become, one within the other."""
+    found = []
+    for name in names:
+        if not (found == [] and name in ("findings", "notes")) and name not in json_fields(kind):
+            raise TypeError(f"{name} of {kind.__name__} is not in its JSON")
+        if name not in getattr(kind, "json_merged", ()):
+            found.append(json_fields(kind).get(name, name))
+        kind = _type_of(kind, name)
+        others = [part for part in typing.get_args(kind) if part is not type(None)]
+        if typing.get_origin(kind) in (types.UnionType, typing.Union) and len(others) == 1:
+            (kind,) = others
     return found
 
 

@@ -11,7 +11,9 @@ from gdbplugin.commands.descriptor import Argument, Command, Option
 from gdbplugin.commands.parsing import EXPRESSION, WordError
 
 BY_WORD = {command.word: command for command in COMMANDS}
-LAZY_USAGE = "Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N] [--json]"
+ASKING = ["--columns", "--csv", "--group", "--sort", "--where"]
+ASKED = "[--where EXPRESSION] [--sort FIELDS] [--group FIELDS] [--columns FIELDS] [--csv] [--python] [--json]"
+LAZY_USAGE = f"Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N] {ASKED}"
 
 
 def parse(line):
@@ -35,8 +37,8 @@ def parse(line):
         ("lazy --json --json", ("--json is given twice", LAZY_USAGE)),
         ("lazy --stats", ('"--stats" is not an option (did you mean --state?)', LAZY_USAGE)),
         ("lazy --nonsense", ('"--nonsense" is not an option', LAZY_USAGE)),
-        ("stacks 1 2", ('"2" is one word too many', "Usage: tinyos stacks [ID] [--json]")),
-        ("stacks one", ('"one" is not a number', "Usage: tinyos stacks [ID] [--json]")),
+        ("stacks 1 2", ('"2" is one word too many', f"Usage: tinyos stacks [ID] {ASKED}")),
+        ("stacks one", ('"one" is not a number', f"Usage: tinyos stacks [ID] {ASKED}")),
         ("events --since-stop=5", ("--since-stop takes no value",)),
         ("translate", ("ADDRESS is missing", "Usage: tinyos translate ADDRESS")),
         ("translate 0 --ttbr 99999999999999999999999", ("has more than 64 bits", "--ttbr VALUE")),
@@ -50,6 +52,11 @@ def parse(line):
             "context --test --last-test",
             ("--test goes with no other word but --json", "Usage: tinyos context"),
         ),
+        ("lazy --csv --json", ("--csv does not go with --json", LAZY_USAGE)),
+        ("lazy --python --csv", ("--python does not go with --csv", LAZY_USAGE)),
+        ("lazy --where --json", ("--where needs a value, EXPRESSION", LAZY_USAGE)),
+        ("lazy --where ''", ("EXPRESSION is empty", LAZY_USAGE)),
+        ("stats --where x", ('"--where" is not an option', "Usage: tinyos stats [--python] [--json]")),
         ("check --strict --nothing", ('"--nothing" is not an option', "[--strict]")),
     ],
 )
@@ -80,6 +87,16 @@ def test_a_wrong_word_is_named_with_the_usage(line, said):
         ("maps --range a+b+0x10", {"range": ("a+b", None, 16)}),
         ("events 5 --core 1 --since-stop", {"n": 5, "core": 1, "since_stop": True}),
         ("context --test --json", {"test": True, "json": True}),
+        # An expression takes all words up to the next option; quotes around all of it are not part of it.
+        ("lazy --where 'state == \"zero\"' --csv", {"where": 'state == "zero"', "csv": True}),
+        ('lazy --where state == "zero" --csv', {"where": 'state == "zero"', "csv": True}),
+        ("lazy --where=owner == 1 and state == 'zero'", {"where": "owner == 1 and state == 'zero'"}),
+        ("lazy --where 'a' == state", {"where": "'a' == state"}),
+        (
+            "events 5 --where core > -1 --sort -core,kind",
+            {"n": 5, "where": "core > -1", "sort": "-core,kind"},
+        ),
+        ("stacks --group owner --columns current_size", {"group": "owner", "columns": "current_size"}),
     ],
 )
 def test_values_by_their_keys(line, values):
@@ -124,9 +141,9 @@ def complete(line, offered=()):
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("lazy --", ["--asid", "--json", "--limit", "--state"]),
+        ("lazy --", sorted(["--asid", "--json", "--limit", "--python", "--state", *ASKING])),
         ("lazy --li", ["--limit"]),
-        ("lazy --json --", ["--asid", "--limit", "--state"]),
+        ("lazy --json --", sorted(["--asid", "--limit", "--state", *{*ASKING} - {"--csv"}])),
         ("lazy --state ", ["allocated", "pending", "zero"]),
         ("lazy --state z", ["zero"]),
         ("lazy --state zero --st", []),
@@ -134,7 +151,7 @@ def complete(line, offered=()):
         ("lazy --state=p", ["--state=pending"]),
         ("events --since", ["--since-stop"]),
         ("check --st", ["--strict"]),
-        ("stacks ", ["--json"]),
+        ("stacks ", sorted(["--json", "--python", *ASKING])),
         ("stats --j", ["--json"]),
         ("translate 0 --el ", ["0", "1", "2", "3"]),
     ],
@@ -146,7 +163,7 @@ def test_completion_of_options_and_choices(line, offered):
 @pytest.mark.parametrize(
     ("line", "parameter", "offered"),
     [
-        ("stacks ", "ID", ["--json", "1", "12"]),
+        ("stacks ", "ID", sorted(["--json", "--python", *ASKING, "1", "12"])),
         ("stacks 1", "ID", ["1", "12"]),
         ("stacks --json 12", "ID", ["12"]),
         ("events --stack ", "--stack", ["1", "12"]),
@@ -205,5 +222,5 @@ def test_a_command_is_parsed_by_its_descriptor_alone():
         arguments=(Argument("WHERE", "the place", "text", required=True),),
         options=(Option("--colour", "the colour", "text", choices=("red", "blue")),),
     )
-    assert command.usage == "tinyos paint WHERE [--colour COLOUR] [--json]"
+    assert command.usage == "tinyos paint WHERE [--colour COLOUR] [--python] [--json]"
     assert parsing.parse(command, ["wall", "--colour", "RED"]) == {"where": "wall", "colour": "red"}

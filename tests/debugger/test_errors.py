@@ -106,7 +106,7 @@ def test_help_and_completion():
         "complete tinyos report ",
     )
     lines = outcome.output.splitlines()
-    assert "Usage: tinyos report [--json]" in lines
+    assert "Usage: tinyos report [--python] [--json]" in lines
     assert "tinyos check" in lines
     assert lines.count("tinyos report --json") == 1
     assert outcome.errors == ""

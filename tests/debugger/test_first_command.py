@@ -68,6 +68,11 @@ def test_a_command_imports_only_what_it_uses(stub, kernel_elf, command, most):
     assert 20 < len(own) <= most, own
 
 
+def test_a_question_imports_no_more_than_json(stub, kernel_elf):
+    found = imported(stub, kernel_elf, "lazy --where 'state == \"zero\"' --group owner")
+    assert UNWANTED & {name.partition(".")[0] for name in found} == {"json"}
+
+
 def test_json_is_imported_for_json(stub, kernel_elf):
     assert "json" in imported(stub, kernel_elf, "stats --json")
 

@@ -1,10 +1,12 @@
 """The arguments of commands in GDB: expressions, and what the target knows. Parsing is tested without GDB."""
 
+import re
+
 from gdbplugin.commands import COMMANDS
 from tests.debugger.conftest import gdb
 from tests.debugger.test_errors import one_line
 
-LAZY_USAGE = "Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N] [--json]"
+LAZY_USAGE = "Usage: tinyos lazy [ADDRESS] [--state STATE] [--asid N] [--limit N] [--where EXPRESSION]"
 
 
 WRONG = {
@@ -33,7 +35,7 @@ WRONG = {
     "tinyos translate 1e30": ('"1e30" is not an address',),
     "tinyos translate 1.5": ('"1.5" is not an address: it is a floating-point number',),
     "tinyos translate ()": ('"()" is not an address: it has no address and no value',),
-    "tinyos report --jsn": ("--jsn", "Usage: tinyos report [--json]"),
+    "tinyos report --jsn": ("--jsn", "Usage: tinyos report [--python] [--json]"),
     "tinyos report x": ('"x" is one word too many',),
     "tinyos *q": ('no command "*q"', "report"),
     "tinyos nothing": ('no command "nothing"', "known: ", "Usage: tinyos COMMAND"),
@@ -106,7 +108,10 @@ def completions(*texts, before=(), elf=None):
 def test_completion_without_a_target():
     expected = {
         "tinyos la": ["lazy"],
-        "tinyos lazy --": ["--asid", "--json", "--limit", "--state"],
+        "tinyos lazy --": [
+            *("--asid", "--columns", "--csv", "--group", "--json", "--limit", "--python"),
+            *("--sort", "--state", "--where"),
+        ],
         "tinyos lazy --li": ["--limit"],
         "tinyos lazy --state z": ["zero"],
         "tinyos s --j": ["--json"],
@@ -188,3 +193,14 @@ def test_the_letters_of_the_kernels_shell():
     lines = gdb(*forms, "tinyos e --nonsense").errors.splitlines()
     expected = [f"tinyos {word}" for word in letters.values() for _ in range(2)]
     assert [line.split(":")[0] for line in lines] == [*expected, "tinyos events"]
+
+
+def test_python_is_printed_for_a_gdb_of_ones_own(shared_machine, kernel_elf):
+    address = shared_machine.qemu.gdb_address
+    lines = ("tinyos maps --asid 5 --python", f"target remote {address}", "tinyos maps --asid 5 --python")
+    done = gdb(*lines, elf=kernel_elf)
+    assert done.errors == ""
+    pattern = r"^with (TinyOS.*) as tinyos:\n    found = tinyos.maps\(asid=5\)$"
+    begun = re.findall(pattern, done.output, re.MULTILINE)
+    assert [one.partition("(")[0] for one in begun] == ["TinyOS.boot", "TinyOS.attach"]
+    assert begun[1].startswith(f'TinyOS.attach("{address}", "')

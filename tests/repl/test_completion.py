@@ -19,6 +19,9 @@ _GDB = {
     "help inf": ["help inferior", "help info"],
 }
 
+# The options of a command that shows a list.
+_STACKS = ("--where", "--sort", "--group", "--columns", "--csv", "--python", "--json")
+
 LETTERED = [command for command in COMMANDS if command.letter]
 
 
@@ -53,12 +56,14 @@ def words(text: str, *, in_submenu: bool = False) -> list[str]:
         ("li", ["live"]),
         ("b", ["back", "backtrace", "break"]),
         ("inf thr", ["threads"]),
-        ("stacks ", ["--json", "1", "2"]),
-        ("*stacks ", ["--json", "1", "2"]),
-        ("*d ", ["--json", "1", "2"]),
-        ("tinyos stacks ", ["--json", "1", "2"]),
+        ("stacks ", [*_STACKS, "1", "2"]),
+        ("*stacks ", [*_STACKS, "1", "2"]),
+        ("*d ", [*_STACKS, "1", "2"]),
+        ("tinyos stacks ", [*_STACKS, "1", "2"]),
         ("stacks 1 --j", ["--json"]),
         ("lazy --state=p", ["--state=pending"]),
+        ("lazy --where 'owner == 1 and st", ["state", "startswith("]),
+        ("*l --sort state,-ac", ["state,-access_count"]),
         ("break kernel::sch", ["kernel::scheduler::end", "kernel::scheduler::run"]),
         # GDB completes a symbol from a part in its middle.
         ("break sched", ["kernel::scheduler::end"]),
@@ -84,7 +89,7 @@ def test_empty_line_offers_own_commands_without_asking_gdb() -> None:
 
 def test_submenu_offers_letters_without_star() -> None:
     assert words("d", in_submenu=True) == ["d", "diff", "dump"]
-    assert words("d ", in_submenu=True) == ["--json", "1", "2"]
+    assert words("d ", in_submenu=True) == [*_STACKS, "1", "2"]
     assert words("s", in_submenu=True) == ["s", "stacks", "stats", "stress"]
 
 

@@ -164,11 +164,14 @@ def test_kernel_output_is_marked_and_separate(converse: Conversations) -> None:
     assert "\nhalf a line\n" in "\n" + shown
 
 
+_STACKS_OPTIONS = {"--where", "--sort", "--group", "--columns", "--csv", "--python", "--json"}
+
+
 def test_completion_offers_values_of_a_running_kernel(converse: Conversations) -> None:
     repl = converse.repl
     assert repl.session.running
     ids = {str(stack.id) for stack in repl.session.stacks() if stack.is_active}
-    assert {offer.text for offer in complete("tinyos stacks ", repl)} == ids | {"--json"}
+    assert {offer.text for offer in complete("tinyos stacks ", repl)} == ids | _STACKS_OPTIONS
     asids = {offer.text for offer in complete("tinyos events --asid ", repl)}
     assert {str(space.asid) for space in repl.session.context().spaces.spaces} <= asids
     assert "break kernel_main" in repl.complete("break kernel_mai")

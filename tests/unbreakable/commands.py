@@ -16,14 +16,19 @@ INSIDE = Path(__file__).with_name("inside_rounds.py")
 RUNS_THE_TARGET = ("stress", "context --test")
 _MORE = {
     "translate": ("translate 0x200000003008", "translate 0xffff800000200000 --el 1"),
-    "maps": ("maps", "maps --find-physical 0x8003000", "maps --asid 1"),
+    "maps": (
+        "maps",
+        "maps --where size > 4K --sort -size",
+        "maps --find-physical 0x8003000",
+        "maps --asid 1",
+    ),
     "stacks": ("stacks", "stacks 1"),
-    "lazy": ("lazy", "lazy 0x200000003008"),
+    "lazy": ("lazy", "lazy --group state", "lazy --where 1 / access_count < 9", "lazy 0x200000003008"),
     "events": ("events", "events 9 --stack 1"),
     "registers": ("registers", "registers TCR_EL1"),
     "context": ("context", "context --test"),
     "backtrace": ("backtrace", "backtrace --all"),
-    "tasks": ("tasks", "tasks 1"),
+    "tasks": ("tasks", "tasks 1", "tasks --columns name,state,wake_time --sort -wake_time"),
     "diff": ("diff now now", "diff now --kind stacks"),
     "back": ("back", "back 1000"),
     "recording": ("recording", "recording --add 0x400000+8", "recording --drop"),

@@ -9,8 +9,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from gdbplugin.commands import COMMANDS
+from gdbplugin.commands import COMMANDS, answers
 from gdbplugin.commands.descriptor import Command
 from gdbplugin.commands.parsing import parse, split
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
@@ -48,16 +49,26 @@ class Subject:
     def command(self) -> Command:
         return next(command for command in COMMANDS if command.word == self.line.partition(" ")[0])
 
+    @property
+    def values(self) -> dict[str, Any]:
+        return parse(self.command, split(self.line.partition(" ")[2]))
+
     def read(self, target: Target) -> Diagnosed:
-        words = split(self.line.partition(" ")[2])
-        return self.command.read(target, parse(self.command, words))
+        return self.command.read(target, self.values)
 
     def show(self, found: Diagnosed, style: Style) -> str:
+        if self.command.asks(self.values):
+            return self._answer(found, self.values, style)
         return self.command.form.show(found, style)
 
     def json(self, found: Diagnosed) -> str:
+        if self.command.asks(self.values):
+            return self._answer(found, {**self.values, "json": True}, STYLES[0])
         text: str = json_text(self.command.form, found)
         return text
+
+    def _answer(self, found: Diagnosed, values: dict[str, Any], style: Style) -> str:
+        return answers.printed(answers.question(self.command, values), values, found, style)
 
 
 SUBJECTS = (
@@ -88,6 +99,15 @@ SUBJECTS = (
     Subject("tasks one", "tasks 1"),
     Subject("backtrace", "backtrace"),
     Subject("backtrace all", "backtrace --all"),
+    Subject(
+        "stacks asked", "stacks --where current_size % 4K == 0 or growth_count > 1 / id --sort -owner,id"
+    ),
+    Subject("lazy grouped", "lazy --group state,owner --sort -rows"),
+    Subject("maps asked", "maps --where 'start & 0xfff == 0 and \"s\" in owner' --sort -size,start"),
+    Subject("events grouped", "events --group kind,core"),
+    Subject(
+        "tasks asked", "tasks --where 'startswith(lower(name), \"w\")' --columns name,state,wake_time,pc"
+    ),
     Subject("timeline", f"timeline {_WRITTEN}/timeline"),
 )
 

@@ -12,6 +12,7 @@ import pytest
 
 from gdbplugin import pytest_plugin
 from gdbplugin.commands import COMMANDS
+from gdbplugin.query.fields import fields_of
 from gdbplugin.session import TinyOS
 from scripts.lib.docs.blocks import TOP
 
@@ -54,6 +55,10 @@ def _command(command: Command) -> str:
     lines += [_table(("word", "meaning"), rows), ""]
     forms = [command.form, *(option.form for option in command.options if option.form is not None)]
     names = dict.fromkeys(form.schema for form in forms)
+    if command.form.rows is not None:
+        fields = fields_of(command.form.schema)
+        listed = ", ".join(f"`{field.name}`" for field in fields.all)
+        lines += [f"Fields of its list, `{'.'.join(fields.path)}`: {listed}.", ""]
     lines.append(
         f"JSON: {', '.join(_schema_link(name) for name in names)}. GDB/MI: `-tinyos-{command.word}`."
     )

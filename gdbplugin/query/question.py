@@ -1,0 +1,223 @@
+"""A question about a list: which of its rows, in what order, by what they are grouped, and which fields.
+
+The rows are JSON's: what `--json` prints of the list is what is asked. The order of the steps is SQL's: the
+rows that match, of those the last ones if so many are asked for; then groups; then the order; then how many.
+"""
+
+from __future__ import annotations
+
+from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
+from gdbplugin.machine import SelectionError
+from gdbplugin.query.expression import Expression
+from gdbplugin.query.fields import Field, fields_of
+from gdbplugin.query.operations import value_of
+from gdbplugin.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    Row = Mapping[str, Any]
+
+ROWS = "rows"
+"""The column of a group that counts its rows."""
+SCHEMA = "tinyos.table/1"
+
+
+@dataclass(frozen=True)
+class Table(Diagnosed):
+    """The rows of a list that a question asks for: with chosen columns, or grouped."""
+
+    json_fields = ("of", "list", "total", "matching", "columns", "rows")
+
+    of: str
+    """The schema of the object that has the list, such as `tinyos.lazy/1`."""
+    list: str
+    """The member of that object, such as `pages`."""
+    total: int
+    """Number of rows of the list."""
+    matching: int
+    """Number of rows for which the expression of --where is true; all without one."""
+    columns: tuple[str, ...]
+    """The fields of each row, in the order asked for; of a group also `rows`, and sums by their field."""
+    rows: tuple[dict[str, Any], ...]
+    """The rows in order, each an object with the columns as its members; a dot in a name is part of it."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Question:
+    """What is asked about the list of the objects of a schema. Raises `SelectionError` if it cannot be.
+
+    `sort`, `group` and `columns` are names of fields with commas between them; a `-` before one of `sort`
+    turns the order round. `first` and `last` limit the rows.
+    """
+
+    def __init__(
+        self,
+        schema: str,
+        *,
+        where: str | None = None,
+        sort: str | None = None,
+        group: str | None = None,
+        columns: str | None = None,
+        first: int | None = None,
+        last: int | None = None,
+    ) -> None:
+        self.schema = schema
+        self.fields = fields_of(schema)
+        self.where = None if where is None else Expression(where, self.fields)
+        self._first, self._last = first, last
+        chosen = None if columns is None else _names(columns)
+        self.group = None if group is None else self._grouped(_names(group))
+        if self.group is not None:
+            self.columns: Sequence[Field] | None = [*self.group, _COUNTED, *self._sums(chosen)]
+        else:
+            self.columns = None if chosen is None else [self.fields.field(name) for name in chosen]
+        self._order = () if sort is None else [self._sorted_by(name) for name in _names(sort)]
+
+    @property
+    def makes_table(self) -> bool:
+        """Whether the answer has other rows than the list: chosen columns, or groups."""
+        return self.columns is not None
+
+    @property
+    def named(self) -> set[str]:
+        """The fields that the rows were chosen and ordered by."""
+        return {*(self.where.names if self.where else ()), *(name for name, _ in self._order)}
+
+    def answer(self, shown: Mapping[str, Any], diagnostics: Diagnostics) -> Table:
+        """The rows of an object, which is JSON's. Raises `SelectionError` where a value does not fit."""
+        found: Sequence[Row] = _at(shown, self.fields.path) or ()
+        total = len(found)
+        where = self.where
+        if where is not None:
+            found = [row for row in found if where(row)]
+        matching = len(found)
+        if self._last is not None:
+            found = found[max(0, len(found) - self._last) :]
+        if self.group is not None:
+            found = self._groups(found)
+        found = self._in_order(found)[: self._first]
+        names = [field.name for field in self.columns or self.fields.top]
+        if self.columns is not None and self.group is None:
+            found = _chosen(found, names)
+        rows = tuple(dict(row) for row in found)
+        name, columns = self.fields.name, tuple(names)
+        return Table(self.schema, name, total, matching, columns, rows, diagnostics=diagnostics)
+
+    def changed(self, shown: dict[str, Any], answer: Table) -> dict[str, Any]:
+        """The object with the rows of an answer in place of its list, and their number in its count."""
+        changes: list[tuple[tuple[str, ...], Any]] = [(self.fields.path, answer.rows)]
+        if self.fields.count_path:
+            changes.append((self.fields.count_path, answer.matching))
+        for path, value in changes:
+            if _at(shown, path) is not None:  # Null stays: the kernel has no such list.
+                shown = _with(shown, path, value)
+        return shown
+
+    def _grouped(self, names: Sequence[str]) -> Sequence[Field]:
+        found = [self.fields.field(name) for name in names]
+        for field in found:
+            if not field.is_simple:
+                raise SelectionError(f"{field.name} is not one value: nothing can be grouped by it")
+        return found
+
+    def _sums(self, chosen: Sequence[str] | None) -> Sequence[Field]:
+        """The fields that are summed in a group: those chosen, or all that add up."""
+        keys = {field.name for field in self.group or ()} | {ROWS}
+        if chosen is None:
+            return [field for field in self.fields.all if field.adds_up and field.name not in keys]
+        found = [self.fields.field(name) for name in chosen if name not in keys]
+        for field in found:
+            if not field.types & {"integer", "number"}:
+                raise SelectionError(f"{field.name} is not a number: with --group, --columns are sums")
+        return found
+
+    def _sorted_by(self, name: str) -> tuple[str, bool]:
+        """A field and whether its order is turned round; of groups only their own columns."""
+        name, turned = name.removeprefix("-"), name.startswith("-")
+        if self.group is not None and self.columns is not None:
+            known = [field.name for field in self.columns]
+            if name not in known:
+                self.fields.field(name)  # A mistyped name is said to be that.
+                raise SelectionError(f"groups have no {name} to be sorted by (known: {', '.join(known)})")
+        elif not self.fields.field(name).is_simple:
+            raise SelectionError(f"{name} is not one value: nothing can be sorted by it")
+        return name, turned
+
+    def _in_order(self, rows: Sequence[Row]) -> Sequence[Row]:
+        order = self._order
+        if not order and self.group is not None:
+            order = [(field.name, False) for field in self.group]
+        for name, turned in reversed(order):
+            # The columns of groups have dots in their names.
+            value = value_of(name) if self.group is None else _by_name(name)
+            missing = [row for row in rows if value(row) is None]
+            present = [row for row in rows if value(row) is not None]
+            present.sort(key=lambda row, value=value: _rank(value(row)), reverse=turned)  # type: ignore[misc]
+            rows = [*present, *missing]
+        return rows
+
+    def _groups(self, rows: Sequence[Row]) -> list[Row]:
+        """A row for each value of the grouping fields: the values, how many rows, and the sums."""
+        assert self.group is not None
+        assert self.columns is not None
+        keys = [(field.name, value_of(field.name)) for field in self.group]
+        sums = [(field.name, value_of(field.name)) for field in self.columns[len(keys) + 1 :]]
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for row in rows:
+            values = [(name, value(row)) for name, value in keys]
+            # 1 and True are the same to a dict.
+            group = found.setdefault(tuple((type(value), value) for _, value in values), {})
+            if not group:
+                group.update([*values, (ROWS, 0), *((name, None) for name, _ in sums)])
+            group[ROWS] += 1
+            for name, value in sums:
+                number = value(row)
+                if isinstance(number, int | float):
+                    group[name] = number + (group[name] or 0)
+        return list(found.values())
+
+
+_COUNTED = Field(ROWS, frozenset({"integer"}), (), "Number of rows.")
+
+
+def _names(text: str) -> list[str]:
+    found = [name.strip() for name in text.split(",")]
+    for name in found:
+        if not name.removeprefix("-"):
+            raise SelectionError(f'"{text}" has an empty name: give fields as A,B')
+        if found.count(name) > 1:
+            raise SelectionError(f"{name} is given twice")
+    return found
+
+
+def _chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    values = [(name, value_of(name)) for name in names]
+    return [{name: value(row) for name, value in values} for row in rows]
+
+
+def _by_name(name: str) -> Callable[[Row], Any]:
+    return lambda row: row[name]
+
+
+def _rank(value: Any) -> tuple[bool, Any]:
+    """Orders values of different kinds: numbers before texts."""
+    return (True, value) if isinstance(value, str) else (False, value)
+
+
+def _at(shown: Any, path: Sequence[str]) -> Any:
+    for step in path:
+        shown = None if shown is None else shown[step]
+    return shown
+
+
+def _with(shown: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    step, *rest = path
+    return {**shown, step: _with(shown[step], rest, value) if rest else value}
