@@ -45,7 +45,8 @@ class Parameter:
     - `file`: the path of a file;
     - `text`: the word as it is.
 
-    `choices` are the only values allowed. `complete` returns values to offer on completion.
+    `choices` are the only values allowed; of a range, words that may stand in its place. `complete` returns
+    values to offer on completion.
     """
 
     kinds = ("flag", "number", "address", "range", "file", "text")
@@ -73,8 +74,12 @@ class Parameter:
 
     @property
     def key(self) -> str:
-        """The keyword by which `read` takes the value: `find_physical` for `--find-physical`."""
-        return self.name.lstrip("-").lower().replace("-", "_")
+        """The keyword by which `read` takes the value: `find_physical` for `--find-physical`.
+
+        A word of Python's own gets an underscore: `in_` for `--in`.
+        """
+        key = self.name.lstrip("-").lower().replace("-", "_")
+        return f"{key}_" if key == "in" else key
 
 
 class Argument(Parameter):

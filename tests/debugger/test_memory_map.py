@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gdbplugin.debugger.memory_map import ASK, MemoryMap
+from gdbplugin.kernel.physical_map import ASK, MemoryMap
 from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
 from tests.debugger.test_stub_socket import BRIDGE
