@@ -187,6 +187,8 @@ def test_a_text_over_pages_known_from_elsewhere_is_found(monkeypatch):
     content, _ = searched(stopped_world(world), '"other pages"', within="mapped")
     (hit,) = content["hits"]
     assert hit["physical"] == (second & 0xFFFF_FFFF_F000) + 4090
+    # What was within one page is told once, though this pair is searched again.
+    assert len(searched(stopped_world(world), '"pages"', within="mapped")[0]["hits"]) == 1
 
 
 def test_the_limit_ends_the_search(stored):
@@ -251,6 +253,17 @@ def test_without_a_file_the_mapped_memory_is_searched_but_no_device(monkeypatch)
     content, _ = searched(bare(registers, memory), MARK, within=(0x1000, 0x4000), limit=1000)
     assert addresses(content) == list(range(0x2000, 0x3000, 8))
     assert "8,192 bytes of the range are not mapped memory, and were not searched" in content["notes"]
+
+
+@pytest.mark.parametrize(("memory_type", "count"), [(0xFF, 512), (0x04, 0)])
+def test_device_memory_is_not_read_where_no_map_is_known(memory_type, count):
+    memory = {at: bytearray(4096) for at in (0x1000, 0x2000, 0x3000, 0x4000)}
+    for at, to in ((0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x5000 | READ_WRITE)):
+        memory[at][:8] = to.to_bytes(8, "little")
+    memory[0x5000] = MARK.to_bytes(8, "little") * 512
+    registers = el1_registers(ttbr0=0x1000, CPSR=0x3C5, MAIR_EL1=memory_type)
+    content, _ = searched(bare(registers, memory), MARK, limit=1000)
+    assert (len(content["hits"]), content["searched"]) == (count, 8 * count)
 
 
 def test_memory_that_cannot_be_read_is_said():

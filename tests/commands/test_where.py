@@ -16,6 +16,7 @@ from tests.kernel.synthetic import (
     KERNEL_TABLES,
     LAZY_BASE,
     POOL_BASE,
+    READ_WRITE,
     STACK_BASE,
     STATIC_VIRTUAL,
     TASK_PAGE,
@@ -96,6 +97,11 @@ def test_an_address_of_a_task_that_does_not_run_is_found_by_its_tables():
     assert content["physical"] == frame + 0xFF8
     assert content["translation"]["regime"]["task"] == 2
     assert "address space of task 2, ASID 12, not the core's current" in text
+    # Nothing is on record of this address, but task 2's tables map it.
+    world = World()
+    world.mappings[2][0x9999_0000] = 0x0030_0000 | READ_WRITE
+    content, _ = where(stopped_world(world), address=0x9999_0008)
+    assert (content["physical"], content["translation"]["regime"]["task"]) == (0x0030_0008, 2)
     # What all tasks have at one address is the current task's.
     assert where(stopped_world(), address=TASK_PAGE)[0]["translation"]["regime"]["asid"] == 11
     # Unless another is asked for.
