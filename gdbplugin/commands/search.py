@@ -85,7 +85,7 @@ def _hit_lines(hit: Hit, found: Search, style: Style) -> list[str]:
 OPTIONS = (
     Option(
         "--in",
-        "where: mapped (by any known address space), physical (all memory), or a range of virtual addresses",
+        "only what is mapped, all physical memory, or a range of virtual addresses",
         "range",
         "MAPPED|PHYSICAL|START..END",
         choices=("mapped", "physical"),

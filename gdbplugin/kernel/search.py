@@ -59,6 +59,7 @@ class Search(Diagnosed):
     searched: int
     """Bytes that were searched, with those that are known to be zero as the guest never wrote them."""
     hits: tuple[Hit, ...]
+    """The places, each with what `tinyos where` tells of it."""
     limited: bool
     """Whether the search ended at --limit hits, so that there may be more."""
     interrupted: bool
