@@ -85,7 +85,7 @@ def _hit_lines(hit: Hit, found: Search, style: Style) -> list[str]:
 OPTIONS = (
     Option(
         "--in",
-        "only what is mapped, all physical memory, or a range of virtual addresses",
+        "only mapped memory, all physical memory, or a range",
         "range",
         "MAPPED|PHYSICAL|START..END",
         choices=("mapped", "physical"),

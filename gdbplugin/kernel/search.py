@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from gdbplugin.kernel.diagnostics import Diagnosed
+from gdbplugin.kernel.locator import Locator
 from gdbplugin.kernel.matching import WORD_BYTES, Pattern, matches
 from gdbplugin.kernel.place import Place
 from gdbplugin.kernel.search_memory import Run, Sources
 from gdbplugin.kernel.selection import Selection
 from gdbplugin.kernel.target import Target
-from gdbplugin.kernel.where import Locator
 from gdbplugin.machine import SelectionError
 from gdbplugin.records import dataclass
 

@@ -13,12 +13,12 @@ from itertools import accumulate
 
 from gdbplugin.aarch64.registers import is_device
 from gdbplugin.aarch64.walk import table_memory
+from gdbplugin.kernel.locator import PLAIN_OWNERS, Locator
 from gdbplugin.kernel.maps import KnownSpace, MapReader, Wanted
 from gdbplugin.kernel.matching import Pattern
 from gdbplugin.kernel.owned_ranges import OwnedRange
 from gdbplugin.kernel.spaces import PAGE_BYTES
 from gdbplugin.kernel.target import StoredMemory, Target
-from gdbplugin.kernel.where import PLAIN_OWNERS, Locator
 from gdbplugin.machine import MachineError, PhysicalReadError, uncached
 from gdbplugin.records import NamedTuple
 

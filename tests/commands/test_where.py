@@ -261,3 +261,10 @@ def test_a_walk_agrees_with_translate():
         view = place.translation.view
         assert place.physical == translate(view.machine, view.regime, address).output
     assert read_where(stopped, STACK_END - 1).place.physical >= POOL_BASE
+
+
+def test_with_the_mmu_off_a_physical_address_is_told_too(monkeypatch):
+    named(monkeypatch, {"start": 0x8_0000}, [(0x8_0000, 0x9_0000, ".text")])
+    content, _ = where(bare(el1_registers(CPSR=0x3C5) | {"SCTLR_EL1": 0}), physical=0x8_0008)
+    assert (content["address"], content["section"]) == (0x8_0008, ".text")
+    assert content["region"]["symbol"] == "start + 8"
