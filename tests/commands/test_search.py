@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gdbplugin.commands import search
-from gdbplugin.commands.parsing import parse, split
+from gdbplugin.commands.parsing import EXPRESSION, complete, parse, split
 from gdbplugin.kernel.physical_map import MemoryMap
 from gdbplugin.kernel.search import read_search
 from gdbplugin.kernel.target import Target
@@ -326,6 +326,8 @@ def test_words_are_taken_as_they_are_typed():
     assert given('"two  words" --in Mapped') == {"value": '"two  words"', "in_": "mapped"}
     assert given("0x10 --in 0x1000+0x20 --size 4") == {"value": 16, "in_": (0x1000, None, 0x20), "size": 4}
     assert given("--pointer-to 1..5") == {"pointer_to": (1, 5)}
+    assert complete(search.COMMAND, "5 --in m", lambda _: ()) == ["mapped"]
+    assert complete(search.COMMAND, "5 --in 0x", lambda _: ()) is EXPRESSION
 
 
 def test_many_marks_are_found_in_any_memory(monkeypatch):
