@@ -210,6 +210,11 @@ class CachedMachine:
             self._chunks[index] = data[start : start + size]
 
 
+def uncached(machine: Machine) -> Machine:
+    """The machine behind a cache, for reading much once."""
+    return machine._machine if isinstance(machine, CachedMachine) else machine
+
+
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
     """Ascending numbers as runs of consecutive ones: the first of each, and how many."""
     runs: list[tuple[int, int]] = []

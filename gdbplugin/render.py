@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 # What the numbers of fields are, by the last part of their names.
 _ADDRESSES = frozenset(
-    ("alias", "base", "descriptor", "end", "input", "output", "pc", "physical", "start", "table")
+    ("alias", "base", "descriptor", "end", "found", "input", "output", "pc", "physical", "start", "table")
 )
-_SIZES = frozenset(("bytes", "high_water_mark", "size"))
+_SIZES = frozenset(("bytes", "granule", "high_water_mark", "size"))
 _COUNTS = frozenset(("end_frames", "pages", "pages_moved", "pages_returned", "rows", "total_won", "used"))
 # Where something was, counted from a beginning.
 _PLACES = frozenset(("instructions", "milliseconds", "records"))

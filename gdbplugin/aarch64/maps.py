@@ -71,12 +71,14 @@ def leaf_runs(
     bounds: Bounds | None = None,
     visited: list[int] | None = None,
     within: tuple[int, int] | None = None,
+    tables: list[Table] | None = None,
 ) -> Iterator[LeafRun | Malformed]:
     """The leaves of one control's tables, in ascending order of input address.
 
     A disabled or defective control maps nothing. The physical address of each table that is read is added to
-    `visited`. With a range `within` of input addresses (the end exclusive) only tables that overlap it are
-    read; leaves that overlap it are yielded whole. The walk stops at the `bounds`, see `Bounds.stopped_at`.
+    `visited`, and the table to `tables`. With a range `within` of input addresses (the end exclusive) only
+    tables that overlap it are read; leaves that overlap it are yielded whole. The walk stops at the `bounds`,
+    see `Bounds.stopped_at`.
     """
     if control.walks_disabled or control.defect is not None:
         return
@@ -109,6 +111,8 @@ def leaf_runs(
             continue
         if visited is not None:
             visited.append(item.address)
+        if tables is not None:
+            tables.append(item)
         found = read_entries(control, item, data, within)
         bounds.take_entries(found)
         found.reverse()

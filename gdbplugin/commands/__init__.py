@@ -22,6 +22,7 @@ from gdbplugin.commands import (
     registers,
     report,
     rewind,
+    search,
     stacks,
     stats,
     stress,
@@ -30,6 +31,7 @@ from gdbplugin.commands import (
     timeline,
     tlb,
     translate,
+    where,
     writer,
 )
 
@@ -55,6 +57,7 @@ COMMANDS = tuple(
         registers,
         report,
         rewind,
+        search,
         stacks,
         stats,
         stress,
@@ -63,6 +66,7 @@ COMMANDS = tuple(
         timeline,
         tlb,
         translate,
+        where,
         writer,
     )
 )

@@ -49,7 +49,8 @@ class Parameter:
     - `fields`: names of such fields, with commas between them;
     - `text`: the word as it is.
 
-    `choices` are the only values allowed. `complete` returns values to offer on completion.
+    `choices` are the only values allowed; of a range, words that may stand in its place. `complete` returns
+    values to offer on completion.
     """
 
     kinds = ("flag", "number", "address", "range", "file", "expression", "fields", "text")
@@ -77,8 +78,12 @@ class Parameter:
 
     @property
     def key(self) -> str:
-        """The keyword by which `read` takes the value: `find_physical` for `--find-physical`."""
-        return self.name.lstrip("-").lower().replace("-", "_")
+        """The keyword by which `read` takes the value: `find_physical` for `--find-physical`.
+
+        A word of Python's own gets an underscore: `in_` for `--in`.
+        """
+        key = self.name.lstrip("-").lower().replace("-", "_")
+        return f"{key}_" if key == "in" else key
 
 
 class Argument(Parameter):

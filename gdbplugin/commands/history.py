@@ -24,7 +24,7 @@ def read(
     page: int | None = None,
     asid: int | None = None,
     stack: int | None = None,
-    frame: int | None = None,
+    physical: int | None = None,
     task: str | int | None = None,
     n: int | None = None,
 ) -> ChangeHistory:
@@ -32,7 +32,9 @@ def read(
     from gdbplugin.recording.history import read_history
 
     where = None if address is None else target.address(address)
-    return read_history(target, n, address=where, page=page, asid=asid, stack=stack, frame=frame, task=task)
+    return read_history(
+        target, n, address=where, page=page, asid=asid, stack=stack, frame=physical, task=task
+    )
 
 
 def show(shown: ChangeHistory, style: Style) -> str:
@@ -80,7 +82,7 @@ SUBJECTS = (
     Option(
         "--stack", "the stack with this ID: its record and descriptors", "number", "ID", complete=offered_ids
     ),
-    Option("--frame", "the frame at a physical address: its record and what maps it", "number", "PA"),
+    Option("--physical", "the frame at a physical address: its record and what maps it", "number", "PA"),
     Option("--task", "a task, by number or name", "text", "ID", complete=offered_tasks),
 )
 N = Option("--n", "how many changes", "number", "N")
@@ -91,7 +93,7 @@ The session must record, which `scripts/run --record` begins. What is recorded a
 every address space, also of those that have ended, and the records of the memory manager and the scheduler.
 Each change has the number of instructions that the core had executed. Between the changes come the kernel's
 events about the object, and the TLB invalidations of its addresses. Give one of ADDRESS, --page, --stack,
---frame and --task.
+--physical and --task.
 """
 COMMAND = Command(
     "history",

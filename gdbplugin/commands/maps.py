@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from gdbplugin.aarch64.control import TranslationControl
     from gdbplugin.commands.descriptor import Address
     from gdbplugin.kernel.maps import AddressMap
-    from gdbplugin.kernel.owned_ranges import OwnedRange
+    from gdbplugin.kernel.owned_ranges import Mapping, OwnedRange
+    from gdbplugin.kernel.selection import View
     from gdbplugin.kernel.target import Target
     from gdbplugin.render import Style
 
@@ -109,7 +110,7 @@ def _tables(found: AddressMap, style: Style) -> list[str]:
             rows = [_row(entry, control, found, style) for entry in shown]
             least = ("size", "memory")
             lines.append(style.table(headers, rows, ("size",), dispensable=least))
-    total = _bytes(sum(entry.end - entry.start for entry in found.ranges), style)
+    total = rounded_size(sum(entry.end - entry.start for entry in found.ranges), style)
     counted = style.counted(found.range_count, "matching range" if found.filtered else "range")
     if found.is_limited:
         counted = f"The first {style.count(len(found.ranges))} of {counted}, as --limit says,"
@@ -157,7 +158,7 @@ def _scope(entry: OwnedRange, control: TranslationControl, found: AddressMap) ->
     return ["not global" if entry.asid is None else f"ASID {entry.asid}"]
 
 
-def _what(entry: OwnedRange) -> list[str]:
+def _what(entry: OwnedRange | Mapping) -> list[str]:
     words = [entry.owner] if entry.owner else []
     if entry.owner_task is not None:
         words = [f"{entry.owner} (task {entry.owner_task})".strip()]
@@ -172,7 +173,7 @@ def _what(entry: OwnedRange) -> list[str]:
     return words
 
 
-def _bytes(size: int, style: Style) -> str:
+def rounded_size(size: int, style: Style) -> str:
     """A size in few characters: exact if it is short in some unit, else rounded to the largest unit."""
     exact = style.size(size)
     if len(exact) <= 9:
@@ -196,7 +197,15 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
         lines += style.wrapped(f"  the first {style.count(len(found.ranges))} of them, as --limit says")
     if not found.ranges:
         return lines
-    has_el0 = found.view.regime.has_el0
+    lines.append(alias_table(found.ranges[:_ROWS_SHOWN], found.view, style))
+    if len(found.ranges) > _ROWS_SHOWN:
+        lines.append(f"  the first {_ROWS_SHOWN} are shown; --json has all")
+    return lines
+
+
+def alias_table(entries: Sequence[OwnedRange | Mapping], view: View, style: Style) -> str:
+    """A row for each address at which a frame is mapped."""
+    has_el0 = view.regime.has_el0
     rows = [
         (
             f"{entry.alias or 0:#018x}",
@@ -206,17 +215,14 @@ def _aliases(found: AddressMap, style: Style) -> list[str]:
             ", ".join(_what(entry)),
             style.short_size(entry.end - entry.start),
         )
-        for entry in found.ranges[:_ROWS_SHOWN]
+        for entry in entries
     ]
-    headers = ("address", *_levels(found), "memory", "ASID", "what", "within")
-    least = ("within", "memory")
-    lines.append(style.table(headers, rows, headers[-1:], dispensable=least))
-    if len(found.ranges) > _ROWS_SHOWN:
-        lines.append(f"  the first {_ROWS_SHOWN} are shown; --json has all")
-    return lines
+    levels = (f"EL{level}" for level in view.regime.levels)
+    headers = ("address", *levels, "memory", "ASID", "what", "within")
+    return style.table(headers, rows, headers[-1:], dispensable=("within", "memory"))
 
 
-def _asid(entry: OwnedRange, has_el0: bool, style: Style) -> str:
+def _asid(entry: OwnedRange | Mapping, has_el0: bool, style: Style) -> str:
     if not has_el0:
         return style.missing
     return style.text(entry.asid) if entry.attributes.not_global else "global"

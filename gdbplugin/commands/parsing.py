@@ -122,12 +122,12 @@ def _value(command: Command, parameter: Parameter, text: str) -> Any:
     text = _unquoted(text) if parameter.kind == "expression" else text.strip("'\"")
     if parameter.kind == "number":
         return _number(command, parameter, text)
+    matching = [choice for choice in parameter.choices if choice.lower() == text.lower()]
     if parameter.kind == "range":
-        return _range(command, text)
+        return matching[0] if matching else _range(command, text)
     if not text:
         raise WordError(command, f"{parameter.metavar} is empty")
     if parameter.choices and text not in parameter.choices:
-        matching = [choice for choice in parameter.choices if choice.lower() == text.lower()]
         if not matching:
             raise _not_a_choice(command, parameter, text)
         return matching[0]
@@ -199,7 +199,7 @@ def complete(
     before = split(text[: len(text) - len(typed)])
     parameter, offered = _expected(command, before, typed)
     if parameter is not None and parameter.kind in ("address", "range") and not typed.startswith("-"):
-        return EXPRESSION
+        return [choice for choice in parameter.choices if choice.startswith(typed)] or EXPRESSION
     if parameter is not None and parameter.kind == "file" and not typed.startswith("-"):
         # Where a file may have another name too, that is offered once it is begun.
         named = values(parameter) if typed and parameter.complete is not None else ()

@@ -43,10 +43,10 @@ def show(found: AddressTranslation, style: Style) -> str:
     if regime.enabled:
         lines += range_lines(found.control, style, "  ")
     lines += _level_lines(found.levels, style)
-    lines += _attribute_lines(found, style)
+    lines += attribute_lines(found, style)
     if found.stage2 is not None:
         lines += _stage2_lines(found.stage2, style)
-    lines += style.wrapped(_outcome(found, style))
+    lines += style.wrapped(outcome(found, style))
     if found.fault is not None and found.control is regime.lower:
         lines += other_space_lines(found.view, style)
     for note in regime.notes:
@@ -73,7 +73,8 @@ def _level_lines(levels: Sequence[ExplainedLevel], style: Style) -> list[str]:
     return [style.table(headers, rows, ("index",), dispensable=("at", "table", "index"))]
 
 
-def _attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
+def attribute_lines(found: AddressTranslation, style: Style) -> list[str]:
+    """The attributes that result from all levels; no line if no leaf was found."""
     attributes, regime = found.attributes, found.view.regime
     if attributes is None:
         return []
@@ -120,7 +121,8 @@ def _flag_words(attributes: Attributes, walk: Translation, style: Style) -> list
     return words
 
 
-def _outcome(found: AddressTranslation, style: Style) -> str:
+def outcome(found: AddressTranslation, style: Style) -> str:
+    """The physical address, or the fault and its reason."""
     arrow = "->" if style.plain else "→"
     regime, fault = found.view.regime, found.fault
     is_intermediate = regime.second_stage and regime.stage2 is None

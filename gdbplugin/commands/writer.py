@@ -20,14 +20,14 @@ def read(
     page: int | None = None,
     asid: int | None = None,
     stack: int | None = None,
-    frame: int | None = None,
+    physical: int | None = None,
     task: str | int | None = None,
 ) -> Writer:
     """The last write to the word at an address, a page, a stack, a frame, or a task."""
     from gdbplugin.recording.writer import read_writer
 
     where = None if address is None else target.address(address)
-    return read_writer(target, address=where, page=page, asid=asid, stack=stack, frame=frame, task=task)
+    return read_writer(target, address=where, page=page, asid=asid, stack=stack, frame=physical, task=task)
 
 
 def show(shown: Writer, style: Style) -> str:

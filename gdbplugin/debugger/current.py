@@ -29,6 +29,7 @@ from gdbplugin.debugger.preferences import chosen_manager
 from gdbplugin.kernel.design import MANAGER, NAMES, DesignLayout, candidates
 from gdbplugin.kernel.diagnostics import Diagnostics, History
 from gdbplugin.kernel.kernel import Kernel
+from gdbplugin.kernel.physical_map import MemoryMap
 from gdbplugin.layout.elf import ElfError, ElfImage, read_image
 from gdbplugin.layout.types import Layout, LayoutError
 from gdbplugin.machine import (
@@ -229,6 +230,11 @@ def history() -> History:
 def decoded() -> dict[str, Any]:
     """The objects already decoded at this stop."""
     return _state.decoded
+
+
+def memory_map() -> MemoryMap:
+    """QEMU's map of the machine's physical memory; call `machine` first."""
+    return _state.source.memory_map if _state.source is not None else MemoryMap()
 
 
 def selected_core() -> int:

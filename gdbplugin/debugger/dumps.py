@@ -19,6 +19,7 @@ from gdbplugin.dump import foreign
 from gdbplugin.dump.contents import MOST_CONSOLE_BYTES
 from gdbplugin.dump.core_file import CoreFile, DumpError, data_of, opened
 from gdbplugin.dump.machine import DumpMachine
+from gdbplugin.kernel.physical_map import MemoryMap
 from gdbplugin.machine import Machine, MachineError, PhysicalReadError
 from gdbplugin.programs import CONSOLE_VARIABLE, RAM_VARIABLE
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from gdbplugin.dump.foreign import OpenedDump
+    from gdbplugin.kernel.target import StoredMemory
 
 # The kernel's image is there: whether a file is this machine's RAM.
 _COMPARED = (0x8_0000, 4096)
@@ -56,6 +58,11 @@ class GdbDump:
     def is_current(self) -> bool:
         """Whether GDB still has this dump selected."""
         return self._inferior.is_valid() and self._inferior == gdb.selected_inferior()
+
+    @property
+    def memory_map(self) -> MemoryMap:
+        """QEMU's map of physical memory, as it was noted in the dump; without a range if it was not."""
+        return MemoryMap.of_rows(self._machine.information.get("memory_map"))
 
     @property
     def cores(self) -> Sequence[int]:
@@ -182,6 +189,17 @@ def ram(machine: Machine) -> Machine | None:
         return foreign.ForeignMachine(foreign.RamFile(opened(Path(path)), Path(path)), {})
     except DumpError:
         return None
+
+
+def stored_memory(machine: Machine) -> StoredMemory | None:
+    """All memory of the machine as a file: a dump, or the RAM that a session shares; None without."""
+    try:
+        if current.is_dump():
+            return CoreFile(_file())
+        path = _ram_of(machine)
+        return foreign.RamFile(opened(Path(path)), Path(path)) if path else None
+    except DumpError as error:
+        raise MachineError(str(error)) from error
 
 
 def _ram_of(machine: Machine) -> str:

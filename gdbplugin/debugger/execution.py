@@ -16,6 +16,7 @@ from gdbplugin.commands.descriptor import Command, Parameter, to_json
 from gdbplugin.debugger import current, layout
 from gdbplugin.debugger.guards import errors_in_one_line, failure, fitted, write
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
+from gdbplugin.kernel.physical_map import MemoryMap
 from gdbplugin.kernel.target import Symbols, Target
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import Machine, MachineError, SelectionError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gdbplugin.dump.foreign import OpenedDump
     from gdbplugin.dump.task_cores import TaskThreads
     from gdbplugin.kernel.kernel_test import KernelTest
+    from gdbplugin.kernel.target import StoredMemory
     from gdbplugin.layout.code import CodeMap
     from gdbplugin.layout.elf import ElfImage
     from gdbplugin.layout.types import Layout
@@ -244,6 +246,34 @@ class GdbTarget(Target):
         from gdbplugin.debugger import dumps
 
         return dumps.memory_parts(self.machine)
+
+    @property
+    def memory_map(self) -> MemoryMap:
+        """QEMU's map of physical memory, as `Target` says."""
+        current.machine()
+        return current.memory_map()
+
+    def stored_memory(self) -> StoredMemory | None:
+        """The RAM that a session shares, or the dump, as `Target` says."""
+        from gdbplugin.debugger import dumps
+
+        return dumps.stored_memory(self.machine)
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether the answer is text, as `Target` says."""
+        return not self._quiet
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """A line on the terminal, as `Target` says."""
+        from gdbplugin.debugger.progress import ProgressLine
+
+        line = ProgressLine()
+        try:
+            yield (lambda _: None) if self._quiet else line.show
+        finally:
+            line.erase()
 
     def open_dump(self, file: str, registers: Mapping[str, int]) -> OpenedDump:
         """Open a dump in GDB, as `Target` says."""

@@ -16,7 +16,8 @@ from gdbplugin.aarch64.regime import TRANSLATION_REGISTERS
 from gdbplugin.aarch64.registers import GENERAL_REGISTERS, is_processor_state
 from gdbplugin.debugger.guards import sigint_deferred
 from gdbplugin.debugger.linear_map import LinearMapMemory, SecureMemory
-from gdbplugin.debugger.packets import PacketMemory, ask_monitor
+from gdbplugin.debugger.packets import PacketMemory, ask_monitor, memory_map
+from gdbplugin.kernel.physical_map import MemoryMap
 from gdbplugin.machine import MachineGoneError
 from gdbplugin.records import Protocol
 
@@ -184,6 +185,11 @@ class GdbMachine:
         thread = gdb.selected_thread()
         number = thread.num if thread is not None else None
         return next((core for core, known in self._threads.items() if known.num == number), 0)
+
+    @property
+    def memory_map(self) -> MemoryMap:
+        """QEMU's map of physical memory; without a range if the stub is not QEMU's."""
+        return memory_map(self._inferior.connection)
 
     def read_physical(self, address: int, length: int) -> bytes:
         """Read exactly `length` bytes, as `Machine` says."""

@@ -27,7 +27,7 @@ import gdb
 
 from gdbplugin.debugger.guards import printed, sigint_deferred, sigint_is_pending
 from gdbplugin.debugger.linear_map import SecureMemory
-from gdbplugin.debugger.memory_map import ASK, MemoryMap
+from gdbplugin.kernel.physical_map import ASK, MemoryMap
 from gdbplugin.machine import MachineGoneError, PhysicalReadError, PhysicalWriteError, UnreadableMemoryError
 
 # So many answers fit the socket buffer: QEMU never waits to write them.
@@ -217,6 +217,15 @@ def ask_monitor(command: str) -> str | None:
         _asking.clear()
 
 
+def memory_map(connection: gdb.TargetConnection | None) -> MemoryMap:
+    """QEMU's map of the physical memory behind a connection; without a range if there is no such monitor."""
+    if not isinstance(connection, gdb.RemoteTargetConnection):
+        return MemoryMap()
+    if connection.num not in _maps:
+        _maps[connection.num] = MemoryMap.parse(ask_monitor(ASK) or "")
+    return _maps[connection.num]
+
+
 class PacketMemory:
     """Physical memory read by `m` packets and written by `M` packets; created by `probe`."""
 
@@ -226,7 +235,7 @@ class PacketMemory:
         # If the user has turned the mode on, it stays on.
         self._around = None if found == b"1" else (f"{_SET_MODE}:1", f"{_SET_MODE}:0")
         self._socket = StubSocket.find(connection)
-        self._map = self._memory_map()
+        self._map = memory_map(connection)
 
     @classmethod
     def probe(cls, inferior: gdb.Inferior, secure: SecureMemory) -> PacketMemory | None:
@@ -239,12 +248,6 @@ class PacketMemory:
             return None
         found = _send(connection, _MODE)
         return cls(connection, found, secure) if found in (b"0", b"1") else None
-
-    def _memory_map(self) -> MemoryMap:
-        number = self._connection.num
-        if number not in _maps:
-            _maps[number] = MemoryMap.parse(ask_monitor(ASK) or "")
-        return _maps[number]
 
     def read(self, address: int, length: int) -> bytes:
         """Read exactly `length` bytes; raises `PhysicalReadError` or `MachineGoneError`.

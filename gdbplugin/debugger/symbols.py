@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"is (?:at|a function at address|static storage at address) (0x[0-9a-f]+)")
 _SECTION = re.compile(r"^\s*(0x[0-9a-f]+) - (0x[0-9a-f]+) is (\S+)$", re.MULTILINE)
 
+_CORE_SECTIONS = re.compile(r"(?ms)^Local core dump file:.*?(?=^Local exec file:|\Z)")
+"""The part of GDB's list with what a dump has of memory."""
 _MOST_BYTES = 1 << 28
 """Of one answer with physical memory, which is several times as long as text."""
 
@@ -58,7 +60,7 @@ class GdbSymbols:
 
     def sections(self) -> Sequence[tuple[int, int, str]]:
         """The program's sections: start, end (exclusive), name."""
-        said = printed("info files")
+        said = _CORE_SECTIONS.sub("", printed("info files"))
         return [(int(start, 16), int(end, 16), name) for start, end, name in _SECTION.findall(said)]
 
 
@@ -196,6 +198,12 @@ def _sections() -> list[tuple[int, int, str]]:
     return [*GdbSymbols().sections()]
 
 
+def _memory_map() -> list[tuple[int, int, str, str]]:
+    """QEMU's map of physical memory: start, end (exclusive), kind and name of each range."""
+    current.machine()
+    return [(*entry,) for entry in current.memory_map().ranges]
+
+
 def _moved() -> None:
     """The session has brought the machine to another moment."""
     from gdbplugin.debugger import travel
@@ -221,4 +229,5 @@ _QUERIES: dict[str, Callable[..., Any]] = {
     "sections": _sections,
     "disassembled": _disassembled,
     "moved": _moved,
+    "memory-map": _memory_map,
 }

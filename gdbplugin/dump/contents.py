@@ -51,6 +51,7 @@ def read_contents(target: Target, memory_size: int, writer: str, written: str, c
         "selected": target.core,
         "cores": cores,
         "console": console[-MOST_CONSOLE_BYTES:],
+        "memory_map": [list(entry) for entry in target.memory_map.ranges],
     }
     segments = kernel_half(machine, memory_size)
     if kernel is not None:

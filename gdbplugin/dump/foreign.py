@@ -113,6 +113,10 @@ class RamFile:
         """Its parts that are not holes."""
         return data_of(self._file.fileno(), self._size)
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
 
 def source_of(path: Path) -> tuple[Source, BinaryIO | None]:
     """What a file is, by its first bytes, and the file that it is read from if that is not itself.

@@ -12,7 +12,7 @@ from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.maps import Bounds, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.registers import read_cores
-from gdbplugin.aarch64.tables import Malformed
+from gdbplugin.aarch64.tables import Malformed, Table
 from gdbplugin.aarch64.walk import table_memory
 from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.kernel.memory_objects import MemoryObjects, objects_of_program, read_objects
@@ -122,16 +122,16 @@ def read_maps(
     """
     view = choose(target, Selection(**selection))
     pattern = None if permissions is None else PermissionFilter(permissions, view.regime)
-    wanted = _Wanted(range, pattern, owner.lower() if owner else None, find_physical)
+    wanted = Wanted(range, pattern, owner.lower() if owner else None, find_physical)
     # The addresses in TinyOS's records are input addresses of stage 1.
-    objects = _objects(target, symbols or NoSymbols()) if view.regime.stage == 1 else MemoryObjects(())
-    reader = _Reader(view, objects, wanted)
+    objects = objects_of(target, symbols or NoSymbols()) if view.regime.stage == 1 else MemoryObjects(())
+    reader = MapReader(view, objects, wanted)
     if not view.regime.enabled:
         spaces = []
     elif find_physical is not None and selection.get("asid") is None and selection.get("ttbr") is None:
-        spaces = _all_spaces(target, view)
+        spaces = all_spaces(target, view)
     else:
-        spaces = [_Space(view.regime, control, view.asid, view.task) for control in view.regime.controls]
+        spaces = [KnownSpace(view.regime, control, view.asid, view.task) for control in view.regime.controls]
     ranges = [found for space in spaces for found in reader.ranges(space)]
     if reader.stopped_at is not None:
         target.diagnostics.add_note(
@@ -144,7 +144,7 @@ def read_maps(
         range_count=len(ranges),
         malformed=tuple(reader.malformed[:_MALFORMED_KEPT]),
         malformed_count=len(reader.malformed),
-        tables=len(reader.visited),
+        tables=len(reader.tables),
         leaves=reader.leaves,
         spaces=len(spaces),
         filtered=wanted.is_any_set,
@@ -156,7 +156,7 @@ def read_maps(
     )
 
 
-class _Space(NamedTuple):
+class KnownSpace(NamedTuple):
     """Tables to walk, their regime, and the ASID and task that they belong to."""
 
     regime: TranslationRegime
@@ -165,20 +165,21 @@ class _Space(NamedTuple):
     task: int | None
 
 
-class _Wanted(NamedTuple):
+class Wanted(NamedTuple):
     """The filters; None for those that are not set."""
 
-    range: tuple[int, int] | None
-    permissions: PermissionFilter | None
-    owner: str | None
-    physical: int | None
+    range: tuple[int, int] | None = None
+    permissions: PermissionFilter | None = None
+    owner: str | None = None
+    physical: int | None = None
 
     @property
     def is_any_set(self) -> bool:
+        """Whether there is a filter."""
         return any(entry is not None for entry in self)
 
 
-def _objects(target: Target, symbols: Symbols) -> MemoryObjects:
+def objects_of(target: Target, symbols: Symbols) -> MemoryObjects:
     """The objects from TinyOS's records, or from the sections of another program."""
     kernel = target.kernel
     if kernel is None:
@@ -192,10 +193,10 @@ def _objects(target: Target, symbols: Symbols) -> MemoryObjects:
         return objects_of_program(symbols)
 
 
-def _all_spaces(target: Target, view: View) -> list[_Space]:
+def all_spaces(target: Target, view: View) -> list[KnownSpace]:
     """The tables of the selected regime, and the lower range of every other known address space."""
     regime = view.regime
-    spaces = [_Space(regime, control, view.asid, None) for control in regime.controls]
+    spaces = [KnownSpace(regime, control, view.asid, None) for control in regime.controls]
     if regime.level != 1 or regime.stage == 2:
         return spaces
     known = {regime.lower.root_address}
@@ -207,33 +208,38 @@ def _all_spaces(target: Target, view: View) -> list[_Space]:
             elif space.table is not None and space.table not in known:
                 known.add(space.table)
                 other = regime.with_lower_table(space.table, space.asid)
-                spaces.append(_Space(other, other.lower, space.asid, space.number))
+                spaces.append(KnownSpace(other, other.lower, space.asid, space.number))
     for core in read_cores(target.machine):
         if core.ttbr0 is not None and core.mmu_enabled and core.ttbr0.base not in known:
             known.add(core.ttbr0.base)
             other = regime.with_lower_table(core.ttbr0.base, core.ttbr0.asid)
-            spaces.append(_Space(other, other.lower, core.ttbr0.asid, None))
+            spaces.append(KnownSpace(other, other.lower, core.ttbr0.asid, None))
     return spaces
 
 
-class _Reader:
+class MapReader:
     """Walks address spaces: yields the wanted ranges, and counts all tables and leaves."""
 
-    def __init__(self, view: View, objects: MemoryObjects, wanted: _Wanted) -> None:
+    def __init__(
+        self, view: View, objects: MemoryObjects, wanted: Wanted, bounds: Bounds | None = None
+    ) -> None:
+        """Several readers can share their `bounds`."""
         self._view = view
         self._machine = table_memory(view.machine, view.regime)
         self._objects = objects
         self._wanted = wanted
-        self._bounds = Bounds()
+        self._bounds = bounds or Bounds()
         self.malformed: list[Malformed] = []
-        self.visited: list[int] = []
+        self.tables: list[Table] = []
         self.leaves = 0
 
-    def ranges(self, space: _Space) -> Iterator[OwnedRange]:
+    def ranges(self, space: KnownSpace) -> Iterator[OwnedRange]:
         """The wanted ranges of one space."""
         wanted = self._wanted
         known: dict[int, MemoryAttributes] = {}
-        entries = leaf_runs(self._machine, space.control, self._bounds, self.visited, wanted.range)
+        entries = leaf_runs(
+            self._machine, space.control, self._bounds, within=wanted.range, tables=self.tables
+        )
         for found in mapped_ranges(space.regime, entries):
             if isinstance(found, Malformed):
                 self.malformed.append(found)
@@ -248,7 +254,7 @@ class _Reader:
             for part in owned_ranges(found, self._objects, space.control, memory, space.task):
                 yield from self._filtered(part)
 
-    def _memory(self, space: _Space, attributes: Attributes) -> MemoryAttributes:
+    def _memory(self, space: KnownSpace, attributes: Attributes) -> MemoryAttributes:
         regime = space.regime
         memory_type = self._view.memory_type(attributes.attribute_index)
         asid = space.asid if regime.has_el0 and attributes.not_global else None

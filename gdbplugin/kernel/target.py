@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.kernel.kernel import Kernel
+from gdbplugin.kernel.physical_map import MemoryMap
 from gdbplugin.machine import Machine, MachineError, SelectionError
 from gdbplugin.records import Protocol
 
@@ -51,6 +53,23 @@ class NoSymbols:
     def sections(self) -> Sequence[tuple[int, int, str]]:
         """See `Symbols`."""
         return ()
+
+
+class StoredMemory(Protocol):
+    """All physical memory of a machine, in a file: the guest's RAM, or a dump."""
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """Its ranges of physical memory: start and size."""
+
+    def read(self, address: int, length: int) -> bytes:
+        """Exactly `length` bytes from a physical address; raises `PhysicalReadError`."""
+
+    def parts(self) -> Iterator[tuple[int, bytes]]:
+        """Its memory that may not be zero, by address: address and bytes, at most 1 MiB at once."""
+
+    def close(self) -> None:
+        """Close the file."""
 
 
 class Target:
@@ -165,6 +184,25 @@ class Target:
         if last <= first:
             raise SelectionError(f'"{words}" is an empty range: END must be greater than START')
         return first, last
+
+    @property
+    def memory_map(self) -> MemoryMap:
+        """QEMU's map of the machine's physical memory; without a range if it is not known."""
+        return MemoryMap()
+
+    def stored_memory(self) -> StoredMemory | None:
+        """All of the memory as a file; None if the machine must be asked for each part of it."""
+        return None
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person reads the answer: Ctrl-C then ends long work with what was found."""
+        return False
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """A function that shows how far long work is, for the length of a `with`."""
+        yield lambda _: None
 
     def memory_parts(self) -> tuple[int, Iterator[tuple[int, bytes]]]:
         """The size of the machine's memory, and its parts that may not be zero: address and bytes."""

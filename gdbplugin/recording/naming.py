@@ -10,12 +10,11 @@ from gdbplugin.aarch64.walk import Level, VirtualMemory
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.translate import ExplainedLevel
 from gdbplugin.layout.decode import value
-from gdbplugin.layout.types import Array, LayoutError, Option, Struct, Type, locate, unwrap
+from gdbplugin.layout.fields import WORD_BYTES, leaves
+from gdbplugin.layout.types import Array, LayoutError, Type, locate, unwrap
 from gdbplugin.machine import MachineError
 from gdbplugin.recording.ring import Record
 from gdbplugin.records import NamedTuple
-
-_WORD_BYTES = 8
 
 
 class Part(NamedTuple):
@@ -98,7 +97,7 @@ class Namer:
     def _meaning(self, record: Record, level: int, descriptor: int) -> str:
         control = self._regime.control(record.input)
         kind = kind_of(descriptor, level, control.block_levels)
-        step = Level(level, record.physical & ~0xFFF, record.physical % 4096 // _WORD_BYTES, descriptor, kind)
+        step = Level(level, record.physical & ~0xFFF, record.physical % 4096 // WORD_BYTES, descriptor, kind)
         said = ExplainedLevel(step, control).meaning
         if kind in (Kind.PAGE, Kind.BLOCK):
             found = attributes(descriptor, 0, control.rules)
@@ -110,37 +109,15 @@ class Namer:
 def _changed(one: Object, record: Record) -> Iterator[Part]:
     """The fields of an object that a store changed."""
     start = record.physical - one.address
-    word = (record.physical & ~(_WORD_BYTES - 1)) - one.address
-    old, new = (number.to_bytes(_WORD_BYTES, "little") for number in (record.old, record.new))
-    for path, offset, type_ in _leaves(one.type, start, start + record.size):
+    word = (record.physical & ~(WORD_BYTES - 1)) - one.address
+    old, new = (number.to_bytes(WORD_BYTES, "little") for number in (record.old, record.new))
+    for path, offset, type_ in leaves(one.type, start, start + record.size):
         place = offset - word
-        if not 0 <= place <= _WORD_BYTES - type_.size:
+        if not 0 <= place <= WORD_BYTES - type_.size:
             continue
         before, after = (value(type_, data, place) for data in (old, new))
         if before != after:
             yield Part(one.named(path), _text(before, type_), _text(after, type_))
-
-
-def _leaves(
-    type_: Type, start: int, end: int, path: str = "", at: int = 0
-) -> Iterator[tuple[str, int, Type]]:
-    """The fields without fields of their own within `start` to `end`: path, offset, type."""
-    if isinstance(type_, Struct) and type_.fields:
-        filled = [field for field in type_.fields if field.type.size]
-        for field in filled:
-            first = at + field.offset
-            if first < end and start < first + field.type.size:
-                # A wrapper of one field, as an atomic, is that field.
-                inner = path if len(filled) == 1 else f"{path}.{field.name}"
-                yield from _leaves(field.type, start, end, inner, first)
-    elif isinstance(type_, Array) and type_.element.size:
-        size = type_.element.size
-        for index in range(max(0, (start - at) // size), min(type_.count, -(-(end - at) // size))):
-            yield from _leaves(type_.element, start, end, f"{path}[{index}]", at + index * size)
-    elif isinstance(type_, Option) and type_.size > _WORD_BYTES:
-        yield from _leaves(type_.value.type, start, end, path, at + type_.value.offset)
-    else:
-        yield path, at, type_
 
 
 def _text(found: object, type_: Type) -> str:
@@ -148,5 +125,5 @@ def _text(found: object, type_: Type) -> str:
     if isinstance(found, bool):
         return str(found).lower()
     if isinstance(found, int):
-        return f"{found:#x}" if type_.size == _WORD_BYTES and found >= 0x10000 else f"{found:,}"
+        return f"{found:#x}" if type_.size == WORD_BYTES and found >= 0x10000 else f"{found:,}"
     return str(found)

@@ -139,7 +139,7 @@ def choose_subject(
     """
     given = [one for one in (address, page, stack, frame, task) if one is not None]
     if len(given) != 1:
-        raise SelectionError("give one of ADDRESS, --page, --stack, --frame, --task")
+        raise SelectionError("give one of ADDRESS, --page, --stack, --physical, --task")
     if asid is not None and page is None:
         raise SelectionError("--asid goes with --page")
     if address is not None:
@@ -161,7 +161,7 @@ def _of_address(target: Target, kernel: Kernel, address: int) -> Subject:
     if found.output is None:
         reason = found.fault.title if found.fault is not None else "unknown"
         raise SelectionError(
-            f"{address:#x} is not mapped here ({reason}): give --page or --frame, or select another space"
+            f"{address:#x} is not mapped here ({reason}): give --page or --physical, or select another space"
         )
     return Subject(f"{address:#x}", [(found.output, found.output + 8)])
 

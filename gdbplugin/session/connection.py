@@ -8,11 +8,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gdbplugin.dump.core_file import DumpError
-from gdbplugin.dump.foreign import difference_from, given_registers, open_dump
+from gdbplugin.dump.core_file import CoreFile, DumpError, opened
+from gdbplugin.dump.foreign import RamFile, difference_from, given_registers, open_dump
 from gdbplugin.dump.machine import DumpMachine
+from gdbplugin.kernel.target import StoredMemory
 from gdbplugin.machine import MachineError, SelectionError
-from gdbplugin.programs import BEGUN_VARIABLE, CONSOLE_VARIABLE, RECORDED_VARIABLE, RECORDING_VARIABLE
+from gdbplugin.programs import (
+    BEGUN_VARIABLE,
+    CONSOLE_VARIABLE,
+    RAM_VARIABLE,
+    RECORDED_VARIABLE,
+    RECORDING_VARIABLE,
+)
 from gdbplugin.recording.ring import Recording
 from gdbplugin.session import begun
 from gdbplugin.session import directory as names
@@ -247,9 +254,20 @@ class Connection:
         with self.stopped() as gdb:
             if self._reader is None:
                 recording = self._host.files.get(RECORDING_VARIABLE, "")
-                self._reader = Reader(gdb, self.kernel, self._host.ram, recording)
+                self._reader = Reader(gdb, self.kernel, self._host.ram, recording, self._stored_memory)
             with self._reader.target() as target:
                 yield target
+
+    def _stored_memory(self) -> StoredMemory | None:
+        """The dump, or the RAM shared with QEMU, opened as a file; None without."""
+        host = self._host
+        try:
+            if isinstance(host, DumpFile):
+                return CoreFile(host.place)
+            path = host.files.get(RAM_VARIABLE)
+            return RamFile(opened(Path(path)), Path(path)) if path else None
+        except DumpError as error:
+            raise MachineError(str(error)) from error
 
     @contextlib.contextmanager
     def translated_errors(self) -> Iterator[None]:

@@ -27,11 +27,13 @@ from gdbplugin.commands import (
     registers,
     report,
     rewind,
+    search,
     stacks,
     stats,
     tasks,
     tlb,
     translate,
+    where,
     writer,
 )
 from gdbplugin.commands.parsing import LARGEST, nearest
@@ -91,11 +93,13 @@ class Objects(Connection):
     registers = _method(registers.read)
     report = _method(report.read)
     rewind = _method(rewind.read)
+    search = _method(search.read)
     stacks = _method(stacks.read)
     stats = _method(stats.read)
     tasks = _method(tasks.read)
     tlb = _method(tlb.read)
     translate = _method(translate.read)
+    where = _method(where.read)
     writer = _method(writer.read)
 
     def table(

@@ -18,7 +18,8 @@ from gdbplugin.aarch64.registers import GENERAL_REGISTERS
 from gdbplugin.aarch64.unwind import CallFrames
 from gdbplugin.kernel.diagnostics import Diagnostics, History
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.target import Symbols, Target
+from gdbplugin.kernel.physical_map import MemoryMap
+from gdbplugin.kernel.target import StoredMemory, Symbols, Target
 from gdbplugin.layout.code import CodeMap
 from gdbplugin.layout.elf import ElfImage
 from gdbplugin.layout.types import Layout, LayoutError
@@ -178,6 +179,15 @@ class SessionTarget(Target):
             self._machine, self._kernel = self._reader.moved(), None
         return self._machine
 
+    @property
+    def memory_map(self) -> MemoryMap:
+        """QEMU's map of physical memory, as `Target` says."""
+        return self._reader.memory_map
+
+    def stored_memory(self) -> StoredMemory | None:
+        """The mapped RAM, or the dump, as `Target` says."""
+        return self._reader.stored_memory()
+
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The instruction `word` at a virtual address as text, by GDB."""
         text: str | None = _query(self._reader.gdb, "disassembled", str(core), hex(address), hex(word))
@@ -191,8 +201,17 @@ class SessionTarget(Target):
 class Reader:
     """Makes the targets of a session, and keeps what was read until it may have changed."""
 
-    def __init__(self, gdb: Gdb, kernel: KernelFile, ram: MappedRam | None, recording: str = "") -> None:
+    def __init__(
+        self,
+        gdb: Gdb,
+        kernel: KernelFile,
+        ram: MappedRam | None,
+        recording: str = "",
+        stored_memory: Callable[[], StoredMemory | None] = lambda: None,
+    ) -> None:
         self.gdb = gdb
+        self.stored_memory = stored_memory
+        """Opens all of the memory as a file; returns None if that is not possible."""
         self.recording = recording
         """The file of the recording; empty without one."""
         self.symbols = SessionSymbols(gdb)
@@ -204,6 +223,14 @@ class Reader:
         self._source: SessionMachine | None = None
         self._machine: Machine | None = None
         self._decoded: dict[str, Any] = {}
+        self._memory_map: MemoryMap | None = None
+
+    @property
+    def memory_map(self) -> MemoryMap:
+        """QEMU's map of physical memory, asked once: it does not change."""
+        if self._memory_map is None:
+            self._memory_map = MemoryMap.of_rows(_query(self.gdb, "memory-map"))
+        return self._memory_map
 
     @contextlib.contextmanager
     def target(self) -> Iterator[SessionTarget]:

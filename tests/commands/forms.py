@@ -19,10 +19,14 @@ FORMS = {command.word: command.form for command in COMMANDS} | {
 OF_THE_PAST = ("checkpoints", "diff", "history", "recording", "tlb", "writer")
 
 
+# They need something to look for.
+OF_AN_ADDRESS = ("search", "where")
+
+
 def words(*but):
     """The commands that need no argument and do not let the target run; `but` are left out."""
     shown = [command for command in COMMANDS if not command.form.runs_target]
-    shown = [command for command in shown if command.word not in OF_THE_PAST]
+    shown = [command for command in shown if command.word not in OF_THE_PAST + OF_AN_ADDRESS]
     shown = [command for command in shown if not any(argument.required for argument in command.arguments)]
     return tuple(command.word for command in shown if command.word not in but)
 

@@ -27,7 +27,7 @@ from tests.kernel.synthetic import LAZY_BASE, World
 from tests.schemas.validation import validate
 
 BY_WORD = {command.word: command for command in COMMANDS}
-NEEDS = {"translate": f"translate {LAZY_BASE:#x}"}
+NEEDS = {word: f"{word} {LAZY_BASE:#x}" for word in ("search", "translate", "where")}
 LISTS = [
     NEEDS.get(command.word, command.word)
     for command in COMMANDS

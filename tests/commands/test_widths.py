@@ -44,6 +44,9 @@ LEAST = {
     "stress": 42,
     "translate kernel": 45,
     "translate lazy": 45,
+    "where kernel": 54,
+    "where lazy": 54,
+    "where physical": 54,
 }
 
 

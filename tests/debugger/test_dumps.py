@@ -21,6 +21,11 @@ COMMANDS = (
         "events 5 --core 0",
         "lazy --state zero",
         "registers --core 2",
+        "where $sp",
+        "where TTBR1_EL1",
+        "where --physical 0xfe201000",
+        "where 0x200000004123",
+        "search --pointer-to 0x200000000000..0x200010000000 --limit 20",
     ),
 )
 RUNNING = {command.word for command in BY_WORD.values() if command.form.runs_target}

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gdbplugin.debugger.memory_map import ASK, MemoryMap
+from gdbplugin.kernel.physical_map import ASK, MemoryMap
 from tests.debugger.conftest import gdb
 from tests.debugger.stub_proxy import StubProxy
 from tests.debugger.test_stub_socket import BRIDGE
@@ -107,3 +107,32 @@ def test_a_breakpoint_condition_can_be_the_first_use(shared_machine, kernel_elf)
     assert done.errors == ""
     assert "hit Temporary breakpoint" in done.output
     assert "\n42" in done.output
+
+
+def test_what_is_at_an_address_has_its_range_and_name():
+    found = MemoryMap.parse(TEXT)
+    for address, name, is_memory in (
+        (0, "ram", True),
+        (0x0FFF_FFFF, "ram", True),
+        (0x1000_0FFF, "uart", False),
+        (0x1000_1000, "flash", True),
+        (0x1000_20FF, "a clock", False),
+        (0x3FFF_FFFF, "more ram KVM", True),
+    ):
+        here = found.at(address)
+        assert here is not None
+        assert here.start <= address < here.end
+        assert (here.name, here.is_memory) == (name, is_memory)
+    assert found.at(0x1000_2100) is None
+    assert found.at(1 << 52) is None
+    assert MemoryMap().at(0) is None
+    assert found.memory[0] == (0, 0x1000_0000)
+
+
+def test_a_map_in_a_dump_is_the_same_or_none():
+    found = MemoryMap.parse(TEXT)
+    rows = [list(entry) for entry in found.ranges]
+    assert MemoryMap.of_rows(rows).ranges == found.ranges
+    for damaged in (None, 7, {"a": 1}, [[0, 1, "ram"]], [[1, 0, "ram", "x"]], [["0", 1, "ram", "x"]], [3]):
+        assert MemoryMap.of_rows(damaged).ranges == ()
+    assert MemoryMap.of_rows([*rows, [0, 1, "ram", 5]]).ranges == ()

@@ -382,3 +382,23 @@ def test_its_console_is_typed_to_without_waiting_for_a_prompt(design_elf):
     assert "Counters" in done.stdout
     with TinyOS.boot(design_elf) as session, pytest.raises(SessionError, match=r"not have TinyOS's shell"):
         session.shell("*s")
+
+
+@pytest.mark.parametrize("name", ["design", "variant"])
+def test_an_address_is_told_and_its_record_is_found(request, name):
+    """By sections, tables and QEMU's map: at EL3 with the MMU off, and at EL2 with it on."""
+    session = request.getfixturevalue(name)[0]
+    with session.stopped():
+        here = session.json("where pc")
+        assert here["section"] == ".text"
+        assert here["physical"] == session.json("translate $pc")["mapped_to"]
+        assert here["memory"]["kind"] == "ram"
+        assert (here["frame"], here["stack"]) == (None, None)
+        page = max(page["virtual_address"] for page in session.json("lazy")["pages"])
+        found = session.json(f"search {page:#x}")
+        assert (found["scope"], found["limited"]) == ("physical", False)
+        validate(found)
+        fields = [hit["field"] for hit in found["hits"]]
+        assert any(field is not None and field.endswith("virtual_address") for field in fields), found
+        text = session.gdb(f"tinyos where {page:#x}")
+        assert f"{page:#018x}: lazy pages" in text

@@ -110,7 +110,7 @@ def test_a_page_that_moved_has_its_whole_history(recorded):
     ]
     assert "write_descriptor" in {one.function.rpartition("::")[2] for one in written}
     assert next(one.event.kind for one in changes if one.event is not None) == "LazyAllocate"
-    frame = list(recorded.history(frame=MOVED, n=10_000))
+    frame = list(recorded.history(physical=MOVED, n=10_000))
     use = "DYNAMIC_MEMORY_MANAGER.frames.info[8448].usage"
     assert ("Free", "LazyPage") in {(one.before, one.after) for one in frame if one.what == use}
     (moved,) = (one.event for one in frame if one.event is not None and one.event.kind == "PageMoved")
@@ -190,8 +190,8 @@ def test_without_a_recording_the_command_says_what_to_do(shared_machine):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("history", "give one of ADDRESS, --page, --stack, --frame, --task"),
-        ("history --stack 1 --task 2", "give one of ADDRESS, --page, --stack, --frame, --task"),
+        ("history", "give one of ADDRESS, --page, --stack, --physical, --task"),
+        ("history --stack 1 --task 2", "give one of ADDRESS, --page, --stack, --physical, --task"),
         ("history --stack 1 --asid 2", "--asid goes with --page"),
         ("history --stack 99", "no stack with ID 99"),
         ("history --page 0x200000000000 --asid 999", "no address space with ASID 999"),

@@ -51,6 +51,15 @@ READ: list[tuple[str, Callable[[TinyOS], Diagnosed]]] = [
         lambda tinyos: tinyos.maps(range=(IMAGE, IMAGE + 0x1000), permissions="el1:r-x", limit=5),
     ),
     ("maps --find-physical 0x8000000", lambda tinyos: tinyos.maps(find_physical=0x800_0000)),
+    ("where 0x200000004123", lambda tinyos: tinyos.where(0x2000_0000_4123)),
+    ("where sp --core 2", lambda tinyos: tinyos.where("sp", core=2)),
+    ("where --physical 0xfe201000", lambda tinyos: tinyos.where(physical=0xFE20_1000)),
+    (
+        f"search --pointer-to {IMAGE:#x}+0x20000 --limit 5 --in {IMAGE + 0x2_6000:#x}+0x6000",
+        lambda tinyos: tinyos.search(
+            pointer_to=(IMAGE, None, 0x2_0000), limit=5, in_=(IMAGE + 0x2_6000, None, 0x6000)
+        ),
+    ),
     ("registers", lambda tinyos: tinyos.registers()),
     ("registers TTBR --core 3", lambda tinyos: tinyos.registers("TTBR", core=3)),
     ("fault", lambda tinyos: tinyos.fault()),
@@ -136,6 +145,8 @@ def test_a_missing_object_is_one_line(tinyos: TinyOS) -> None:
         (lambda: tinyos.events(-3), "-3 is not a number from 0"),
         (lambda: tinyos.maps(range=((1 << 64) - 16, None, 32)), "goes beyond the last address"),
         (lambda: tinyos.translate(0, asid=999), "no address space with ASID 999"),
+        (lambda: tinyos.where(), "give one address"),
+        (lambda: tinyos.search(0x1234, size=1), "0x1234 has more than 1 bytes"),
     ]
     for call, said in wrong:
         with pytest.raises(ReadFailedError) as caught:

@@ -35,6 +35,11 @@ _MORE = {
     "checkpoint": ("checkpoint växt",),
     "rewind": ("rewind 1", "rewind --before pressure", "rewind --write 0xffff800000200000", "rewind --end"),
     "history": ("history --stack 1", "history --page 0x200000003008"),
+    "search": (
+        "search 0x200000003000 --in 0xffff800000200000+0x10000",
+        "search --pointer-to 0x200000000000..0x300000000000 --limit 3 --in 0xffff800000080000+0x1000",
+    ),
+    "where": ("where 0x200000003008", "where $sp", "where --physical 0x8003000", "where TTBR0_EL1"),
     "writer": ("writer 0xffff800000200000",),
     # They are about files, or change what GDB shows, and have tests of their own.
     "dump": (),

@@ -92,6 +92,14 @@ SUBJECTS = (
     Subject("maps", "maps"),
     Subject("maps asid", "maps --asid 12 --permissions rw?"),
     Subject("maps alias", f"maps --find-physical {POOL_BASE + 0x3000:#x}"),
+    Subject("where lazy", f"where {LAZY_BASE + 0x3008:#x}"),
+    Subject("where kernel", f"where {STATIC_VIRTUAL + 0x1008:#x}"),
+    Subject("where physical", f"where --physical {POOL_BASE + 0x3008:#x}"),
+    Subject("where register", "where TTBR0_EL1"),
+    Subject("search", f"search {POOL_BASE:#x} --in {STATIC_VIRTUAL:#x}+0x10000"),
+    Subject(
+        "search pointers", f"search --pointer-to {LAZY_BASE:#x}+0x100000 --in {STATIC_VIRTUAL:#x}+0x200000"
+    ),
     Subject("registers", "registers"),
     Subject("registers one", "registers TCR_EL1"),
     Subject("fault", "fault"),

@@ -1,13 +1,16 @@
-"""QEMU's map of physical memory: what is memory, and what a device that reading might change.
-
-Does not import `gdb`, so that its tests need none.
-"""
+"""QEMU's map of physical memory: what is memory, and what a device that reading might change."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from gdbplugin.records import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ASK = "info mtree -f"
 """The monitor command that lists physical memory."""
@@ -15,6 +18,24 @@ _MEMORY = ("ram", "rom", "romd")
 _SPACE = re.compile(r'^ AS "memory", root: ', re.MULTILINE)
 _SECURE_SPACE = re.compile(r'^ AS "cpu-secure-memory-\d+", root: ', re.MULTILINE)
 _RANGE = re.compile(r"^ +([0-9a-f]+)-([0-9a-f]+) \(prio -?\d+, ([\w/]+)\): ([^@\n]*)", re.MULTILINE)
+
+
+class PhysicalRange(NamedTuple):
+    """A range of QEMU's map of physical memory."""
+
+    start: int
+    """Its first physical address."""
+    end: int
+    """Its exclusive end."""
+    kind: str
+    """QEMU's kind: ram, rom, romd, or i/o for a device."""
+    name: str
+    """QEMU's name of the memory or the device."""
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether it is memory, and not a device."""
+        return self.kind in _MEMORY
 
 
 class MemoryMap:
@@ -28,9 +49,11 @@ class MemoryMap:
         self, ranges: Iterable[tuple[int, int, str, str]] = (), secure: MemoryMap | None = None
     ) -> None:
         self.secure = secure
+        self.ranges = tuple(PhysicalRange(*entry) for entry in sorted(ranges))
+        """Every range, by address."""
         self._memory: list[tuple[int, int]] = []
         self._devices: list[tuple[int, int, str]] = []
-        for start, end, kind, name in sorted(ranges):
+        for start, end, kind, name in self.ranges:
             if kind not in _MEMORY:
                 self._devices.append((start, end, name))
             elif self._memory and self._memory[-1][1] == start:
@@ -47,6 +70,33 @@ class MemoryMap:
             _ranges(next(filter(_SPACE.search, views), "")),
             None if secure is None else cls(_ranges(secure)),
         )
+
+    @classmethod
+    def of_rows(cls, rows: Any) -> MemoryMap:
+        """The map in rows of JSON: start, end, kind and name; without a range if they are anything else."""
+        found = []
+        for row in rows if isinstance(rows, list) else ():
+            if not (isinstance(row, list) and len(row) == 4):
+                return cls()
+            start, end, *words = row
+            if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end):
+                return cls()
+            if not all(isinstance(word, str) for word in words):
+                return cls()
+            found.append((start, end, *words))
+        return cls(found)
+
+    @property
+    def memory(self) -> Sequence[tuple[int, int]]:
+        """The ranges that are memory, start and exclusive end; adjacent ones joined."""
+        return self._memory
+
+    def at(self, address: int) -> PhysicalRange | None:
+        """The range at an address; None if nothing is there, or nothing is known."""
+        index = bisect_right(self.ranges, address, key=lambda entry: entry.start) - 1
+        if index < 0 or address >= self.ranges[index].end:
+            return None if self.secure is None else self.secure.at(address)
+        return self.ranges[index]
 
     def lack(self, address: int, length: int) -> str | None:
         """Why a range must not be read; None if all of it is memory.
