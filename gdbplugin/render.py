@@ -25,6 +25,8 @@ _COUNTS = frozenset(("end_frames", "pages", "pages_moved", "pages_returned", "ro
 _PLACES = frozenset(("instructions", "milliseconds", "records"))
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _WIDTH = 100
+# So many columns that are left out are named.
+_NAMED = 12
 _LEAST_WIDTH = 40
 _LEAST_CELL = 16
 _GAP = "  "
@@ -273,7 +275,10 @@ def table(
     found = [_GAP.join(cells).rstrip() for cells in zip(*filled, strict=True)]
     found.insert(1, _GAP.join("-" * width for _, width, _ in columns))
     if left_out:
-        found += _wrapped(f"(too narrow for: {', '.join(left_out)})", room or _WIDTH, " ")
+        more = "" if len(left_out) <= _NAMED else f", and {len(left_out) - _NAMED} more"
+        named = [header for header in headers if header in left_out][:_NAMED]
+        said = f"(too narrow for: {', '.join(named)}{more})"
+        found += _wrapped(said, room or _WIDTH, " ")
     return "\n".join(found)
 
 

@@ -113,7 +113,7 @@ def test_a_table_leaves_out_what_there_is_no_room_for():
     ]
     least = table(HEADERS, ROWS, room=5, dispensable=("seen", "id")).splitlines()
     assert least[0] == "name"
-    assert " ".join(map(str.strip, least[4:])) == "(too narrow for: seen, id)"
+    assert " ".join(map(str.strip, least[4:])) == "(too narrow for: id, seen)"
 
 
 def test_many_findings_are_counted_but_not_all_shown():
