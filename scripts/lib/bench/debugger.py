@@ -60,7 +60,7 @@ def batch(
         text=True,
         errors="backslashreplace",
         timeout=_SECONDS,
-        env={**os.environ, **(more or {})},
+        env=_environment() | (more or {}),
         check=False,
     )
     # A command that fails is not seen in GDB's exit status if another follows.
@@ -69,6 +69,11 @@ def batch(
         said = complaints[-1] if complaints else f"exit status {done.returncode}"
         raise MeasureError(f"GDB: {said}")
     return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """The environment of this process, but modules once compiled are kept, as where users are."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def packets(target: Target, commands: Sequence[str]) -> list[list[str]]:
