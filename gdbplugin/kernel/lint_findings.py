@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gdbplugin.kernel.lint_rules import RULES, Rule, Setting
 from gdbplugin.kernel.lint_spaces import cores_text
 from gdbplugin.records import dataclass
@@ -61,6 +63,16 @@ class LintMapping:
 
 
 @dataclass(frozen=True)
+class LintValue:
+    """A value of a register, and the cores that have it."""
+
+    value: int
+    """The value."""
+    cores: tuple[int, ...]
+    """The cores."""
+
+
+@dataclass(frozen=True)
 class LintSetting:
     """A register field that a finding is about."""
 
@@ -68,10 +80,8 @@ class LintSetting:
     """Name of the register."""
     field: str
     """Name of the field."""
-    value: int
-    """The register's value."""
-    cores: tuple[int, ...]
-    """The cores that have this value."""
+    values: tuple[LintValue, ...]
+    """The values of the register by which cores break the rule."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ class Collector:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = frozenset(rules)
         self._kept: dict[Rule, list[LintFinding]] = {rule: [] for rule in rules}
-        self._settings: dict[Setting, list[int]] = {}
+        self._settings: dict[Setting, dict[int, list[int]]] = {}
         self.counts: dict[Rule, int] = {}
         self.count = 0
 
@@ -126,32 +136,38 @@ class Collector:
             self._kept[rule].append(make())
 
     def add_setting(self, setting: Setting, core: int) -> None:
-        """Add what a core's register breaks; cores with equal values make one finding."""
-        cores = self._settings.setdefault(setting, [])
+        """Add what a core's register breaks; a field makes one finding for all cores."""
+        values = self._settings.setdefault(setting._replace(value=0), {})
+        cores = values.setdefault(setting.value, [])
         if core not in cores:
             cores.append(core)
 
     def findings(self) -> list[LintFinding]:
         """All that were kept: the first of each rule, then the second of each, and so on."""
-        for setting, cores in self._settings.items():
-            self.add(setting.rule, lambda setting=setting, cores=cores: _of_setting(setting, tuple(cores)))  # type: ignore[misc]
+        for setting, by_value in self._settings.items():
+            values = [LintValue(value, tuple(cores)) for value, cores in by_value.items()]
+            self.add(setting.rule, partial(_of_setting, setting, values))
         self._settings.clear()
         numbered = [(number, rule) for rule, kept in self._kept.items() for number in range(len(kept))]
         numbered.sort(key=lambda entry: entry[0])
         return [self._kept[rule][number] for number, rule in numbered]
 
 
-def _of_setting(setting: Setting, cores: tuple[int, ...]) -> LintFinding:
-    rule, field, register, value, meaning = setting
+def _of_setting(setting: Setting, values: Sequence[LintValue]) -> LintFinding:
+    rule, field, register, _, meaning = setting
+    cores = tuple(sorted(core for one in values for core in one.cores))
+    said = ", ".join(
+        f"{one.value:#018x}" + (f" on {cores_text(one.cores)}" if len(values) > 1 else "") for one in values
+    )
     return LintFinding(
         rule.name,
         rule.section,
         f"{register}.{field} of {cores_text(cores)}",
         rule.expected,
-        f"{register} is {value:#018x}: {meaning}",
+        f"{register} is {said}: {meaning}",
         None,
         None,
-        LintSetting(register, field, value, cores),
+        LintSetting(register, field, tuple(values)),
     )
 
 

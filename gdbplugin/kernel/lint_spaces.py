@@ -142,8 +142,8 @@ def find_spaces(target: Target, regimes: list[CoreRegime]) -> list[FoundSpace]:
         spaces[key] = space if known is None else replace(known, task=space.task)
     if target.kernel is None and any(one.regime.has_el0 for one in regimes):
         target.diagnostics.add_note(
-            "only the address spaces that cores have now were looked at: other programs have theirs in the "
-            "kernel's records"
+            "only the address spaces that cores have now were looked at; a kernel with page table isolation "
+            "is whole only on a core that is in it"
         )
     return list(spaces.values())
 
