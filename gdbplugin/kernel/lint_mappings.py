@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from gdbplugin.aarch64 import maps
 from gdbplugin.aarch64.access import MemoryAttributes
 from gdbplugin.aarch64.aliases import Alias, FrameUses, Use, pieces_at
 from gdbplugin.aarch64.descriptor import NO_ACCESS, Attributes, attributes
@@ -38,8 +39,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MAXIMUM_TABLES, MAXIMUM_ENTRIES = 16_384, 800_000
-"""What is read at most, of all spaces together."""
+MAPS_AT_ONCE = 5
+"""All spaces together may have as many tables as one map, and so many times as many entries."""
 
 
 class _Range(NamedTuple):
@@ -57,7 +58,7 @@ class MappingLinter:
         self._machine = target.machine
         self._collector = collector
         self._places = places
-        self._bounds = Bounds(MAXIMUM_TABLES, MAXIMUM_ENTRIES)
+        self._bounds = Bounds(entries=MAPS_AT_ONCE * maps.MAXIMUM_ENTRIES)
         self._ranges: list[_Range] = []
         self._uses = FrameUses()
         self._tables: dict[int | None, dict[int, int]] = {}  # Size by address, by domain.
@@ -236,7 +237,7 @@ class MappingLinter:
         control = replace(space.control, hierarchical_disabled=False)
         memory, rules = table_memory(self._machine, space.regime), space.control.rules
         known: dict[tuple[int, int], bool] = {}
-        for run in leaf_runs(memory, control, Bounds(MAXIMUM_TABLES, MAXIMUM_ENTRIES)):
+        for run in leaf_runs(memory, control, self._bounds):
             if not isinstance(run, LeafRun) or not run.inherited:
                 continue
             key = (run.bits, run.inherited)

@@ -114,7 +114,7 @@ def _own_sections(target: Target, entries: Sequence[Place]) -> list[Place]:
 
     None, with a note, if no core's code or vectors are in the program: then it does not run.
     """
-    sections = target.symbols.sections()
+    sections = dict.fromkeys(target.symbols.sections())  # GDB may list a file twice.
     levels = {entry.level for entry in entries for start, end, _ in sections if start <= entry.start < end}
     if sections and not levels:
         target.diagnostics.add_note(

@@ -276,7 +276,7 @@ def test_half_a_million_scattered_pages_are_looked_at(monkeypatch):
     (one,) = found.broken
     assert {one.mapping.start, one.other.start} == {FREE, 0xFFFF_0000_0000_0000 + SCATTERED + (777 << 12)}
     assert not any("reading stopped" in note for note in found.notes)
-    monkeypatch.setattr(lint_mappings, "MAXIMUM_ENTRIES", 300_000)
+    monkeypatch.setattr(lint_mappings, "MAPS_AT_ONCE", 2)
     found = read_lint(ProgramTarget(target.machine))
     assert any("reading stopped at" in note for note in found.notes)
     assert found.leaves < 320_000

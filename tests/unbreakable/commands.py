@@ -16,6 +16,7 @@ INSIDE = Path(__file__).with_name("inside_rounds.py")
 RUNS_THE_TARGET = ("stress", "context --test")
 _MORE = {
     "translate": ("translate 0x200000003008", "translate 0xffff800000200000 --el 1"),
+    "lint": ("lint", "lint --ignore wxn"),
     "maps": ("maps", "maps --find-physical 0x8003000", "maps --asid 1"),
     "stacks": ("stacks", "stacks 1"),
     "lazy": ("lazy", "lazy 0x200000003008"),
