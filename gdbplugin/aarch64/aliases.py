@@ -20,9 +20,9 @@ _new = tuple.__new__  # Takes half as long as calling the class, which matters f
 class Use(NamedTuple):
     """How a mapping uses its frames.
 
-    `domain` tells physical addresses (None) from the intermediate ones of a stage 2, by its VMID. `memory` is
-    the memory type and shareability, None if not known. `writers` and `executors` are the exception levels
-    that may write and execute.
+    `domain` tells physical addresses (None) from Secure ones (-1) and from the intermediate ones of a stage 2
+    (its VMID). `memory` is the memory type and shareability, None if not known. `writers` and `executors` are
+    the exception levels that may write and execute.
     """
 
     domain: int | None
@@ -69,7 +69,7 @@ class FrameUses:
     def aliases(self) -> Iterator[Alias]:
         """Each pair of mappings of the same frames that do not go together, roughly by output address."""
         for domain in sorted(
-            {use.domain for use in self._pieces}, key=lambda one: -1 if one is None else one
+            {use.domain for use in self._pieces}, key=lambda one: -2 if one is None else one
         ):
             used = {use: _Index(found) for use, found in self._pieces.items() if use.domain == domain}
             for mismatched, first, second, low, high in _joined(_conflicts(used)):

@@ -98,7 +98,7 @@ class MappingLinter:
 
     def _count_tables(self, space: FoundSpace, visited: Sequence[int]) -> None:
         control = space.control
-        sizes = self._tables.setdefault(space.domain, {})
+        sizes = self._tables.setdefault(space.domain(non_secure=False), {})
         for number, address in enumerate(visited):
             size = control.granule if number else control.table_bytes(control.start_level)
             sizes[address] = max(size, sizes.get(address, 0))
@@ -120,7 +120,7 @@ class MappingLinter:
         regime, found = space.regime, mapped.attributes
         unknown = space.permissions_unknown
         use = Use(
-            space.domain,
+            space.domain(found.non_secure),
             _memory_words(space, found),
             frozenset() if unknown else writers(found, regime.level, regime.has_el0),
             frozenset() if unknown else executors(found, regime.level, regime.has_el0),
@@ -173,7 +173,7 @@ class MappingLinter:
         space, mapped = one
         if not mapped.attributes.el0.write or not space.regime.has_el0 or space.permissions_unknown:
             return
-        sizes = self._tables.get(space.domain, {})
+        sizes = self._tables.get(space.domain(mapped.attributes.non_secure), {})
         addresses = sorted(sizes)
         for piece in mapped.pieces():
             for table in _overlapping_tables(piece, addresses, sizes):

@@ -28,6 +28,7 @@ class FoundSpace:
     """The cores whose registers have it; empty if no core has it now."""
     task: int | None
     """The TinyOS task that it belongs to; null if there is none or it is not known."""
+    secure: bool = False
 
     @property
     def name(self) -> str:
@@ -51,12 +52,15 @@ class FoundSpace:
         """Whether permissions come from registers that are not decoded here (FEAT_S1PIE)."""
         return any(".PIE is set" in note for note in self.regime.notes)
 
-    @property
-    def domain(self) -> int | None:
-        """None if outputs are physical addresses, else the VMID of the stage 2 that translates them."""
-        if not self.regime.second_stage:
-            return None
-        return None if self.regime.stage2 is None else self.regime.stage2.vmid
+    def domain(self, non_secure: bool) -> int | None:
+        """Which addresses its outputs are, as `Use` has it; `non_secure` is the NS bit of a descriptor."""
+        if self.regime.second_stage:
+            return None if self.regime.stage2 is None else self.regime.stage2.vmid
+        return SECURE if self.secure and not non_secure else None
+
+
+SECURE = -1
+"""The domain of Secure physical addresses, which are others than the Non-secure ones."""
 
 
 class CoreRegime(NamedTuple):
@@ -132,7 +136,7 @@ def find_spaces(target: Target, regimes: list[CoreRegime]) -> list[FoundSpace]:
             known = spaces.get(key)
             cores = (core,) if known is None else (*known.cores, core)
             spaces[key] = (
-                FoundSpace(regime, control, mair, cores, None)
+                FoundSpace(regime, control, mair, cores, None, _is_secure(target.machine, core, regime))
                 if known is None
                 else replace(known, cores=cores)
             )
@@ -146,6 +150,12 @@ def find_spaces(target: Target, regimes: list[CoreRegime]) -> list[FoundSpace]:
             "is whole only on a core that is in it"
         )
     return list(spaces.values())
+
+
+def _is_secure(machine: Machine, core: int, regime: TranslationRegime) -> bool:
+    """Whether a regime is of Secure state: that of EL3, and the others while SCR_EL3.NS is clear."""
+    security = machine.register("SCR_EL3", core)
+    return regime.level == 3 or (security is not None and not decode("SCR_EL3", security)["NS"])
 
 
 def is_without_tables(regime: TranslationRegime, control: TranslationControl) -> bool:
@@ -177,4 +187,5 @@ def _task_spaces(target: Target, regimes: list[CoreRegime]) -> Iterator[FoundSpa
     for space in active:
         if space.table is not None:
             regime = own.regime.with_lower_table(space.table, space.asid)
-            yield FoundSpace(regime, regime.lower, mair, (), space.number)
+            secure = _is_secure(target.machine, own.core, regime)
+            yield FoundSpace(regime, regime.lower, mair, (), space.number, secure)

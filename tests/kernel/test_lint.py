@@ -14,7 +14,7 @@ from gdbplugin.kernel.lint import read_lint
 from gdbplugin.kernel.lint_findings import KEPT_OF_EACH
 from gdbplugin.kernel.lint_rules import RULES
 from gdbplugin.machine import BytesMachine, SelectionError
-from tests.aarch64.images import Page, Setting, random_image
+from tests.aarch64.images import Image, Page, Setting, random_image
 from tests.aarch64.test_images import FORMATS, widths
 from tests.commands.forms import json_of, text_of
 from tests.kernel.lint_kernels import (
@@ -159,6 +159,26 @@ def test_tinyos_spaces_and_its_guard_pages():
     found = read_lint(target)
     assert {space.task for space in found.spaces} >= {1, 2}
     assert "missing-guard" not in broken_rules(found)
+
+
+def test_secure_and_non_secure_frames_are_not_the_same():
+    """EL3's mapping of an address is of Secure memory, unless its descriptor has NS set."""
+    kernel = Kernel()
+    kernel.page(FREE, 0x1C0_0000)
+    for non_secure, rules in ((False, set()), (True, {"mismatched-alias"})):
+        el3 = Image(
+            Setting("EL3", 5, wxn=True, mair=(0x04,) * 8), (12, 48), window=(0x6000_0000, 0x7000_0000)
+        )
+        leaf = el3.ranges[0].add(0x1000, kernel.base + 0x1C0_0000, Page(ap=1))
+        memory = {
+            at: data for one in (*kernel.image.ranges, *el3.ranges) for at, data in one.memory().items()
+        }
+        table = el3.ranges[0].tables[3, 0]
+        word = table.descriptors[1] | non_secure << 5
+        memory[table.address] = word.to_bytes(8, "little").rjust(16, b"\0").ljust(0x1000, b"\0")
+        registers = {**el3.registers(), **kernel.registers}
+        found = read_lint(ProgramTarget(BytesMachine(memory, {0: registers})))
+        assert broken_rules(found) == rules, leaf
 
 
 def naive_aliases(uses):
