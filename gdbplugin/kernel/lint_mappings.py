@@ -62,6 +62,7 @@ class MappingLinter:
         self._ranges: list[_Range] = []
         self._uses = FrameUses()
         self._tables: dict[int | None, dict[int, int]] = {}  # Size by address, by domain.
+        self._found_at: set[tuple[Rule, FoundSpace, int, int]] = set()
         self._malformed = 0
         self.settings: list[tuple[int, Setting]] = []
         self.leaves = self.tables = 0
@@ -157,8 +158,10 @@ class MappingLinter:
         """Add what breaks a rule at a place: whole blocks and pages that have a part of it."""
         part = cut(mapped.runs, place.start, place.end)
         start, end = part[0].start, part[-1].start + part[-1].size
-        said = what or f"{place.name}"
-        self._add(rule, _Range(space, mapped), start, end, said)
+        # Several places may be in one page: the vectors, and the code that each core executes.
+        if (rule, space, start, end) not in self._found_at:
+            self._found_at.add((rule, space, start, end))
+            self._add(rule, _Range(space, mapped), start, end, what or place.name)
 
     def _add(self, rule: Rule, one: _Range, start: int, end: int, what: str = "") -> None:
         def make() -> LintFinding:
