@@ -295,6 +295,16 @@ class Image:
         processor = Processor(setting.processor_bits, (12, 14, 16), (12, 14), True, True, True)
         return {**found, f"TCR_EL{level}": tcr, **processor.id_registers}
 
+    def words(self) -> dict[int, int]:
+        """The tables as little-endian words that are not zero, by physical address."""
+        return {
+            address + offset: word
+            for one in self.ranges
+            for address, data in one.memory().items()
+            for offset in range(0, len(data), 8)
+            if (word := int.from_bytes(data[offset : offset + 8], "little"))
+        }
+
     def machine(self, **registers: int) -> BytesMachine:
         memory = {where: data for one in self.ranges for where, data in one.memory().items()}
         return BytesMachine(memory, {0: {**self.registers(), **registers}})
@@ -313,9 +323,14 @@ class Image:
         return one.expected(one.first + plain - first)
 
 
-def random_image(setting: Setting, shapes: tuple[tuple[int, int], ...], seed: int) -> Image:
+def random_image(
+    setting: Setting,
+    shapes: tuple[tuple[int, int], ...],
+    seed: int,
+    window: tuple[int, int] = (0x10000, 1 << 52),
+) -> Image:
     """An image with a plan of chance: runs of leaves of every size, some of which go on where others end."""
-    image = Image(setting, *shapes, seed=seed)
+    image = Image(setting, *shapes, seed=seed, window=window)
     chosen = image.random
     for one in image.ranges:
         for _ in range(7):

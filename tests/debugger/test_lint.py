@@ -52,13 +52,8 @@ def program(tmp_path_factory):
 def booted(board, kernel):
     """Load the kernel's tables and registers, and let the core run in its text."""
     written = qemu.stub.WRITTEN
-    words = {}
-    for one in kernel.image.ranges:
-        for address, data in one.memory().items():
-            for offset in range(0, len(data), 8):
-                word = int.from_bytes(data[offset : offset + 8], "little")
-                words |= {address + offset: word} if word else {}
     registers = {name: value for name, value in kernel.registers.items() if name in written}
+    words = kernel.image.words()
     board.start(registers, words, state=AT_EL1, at=TEXT)
 
 
