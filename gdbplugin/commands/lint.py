@@ -43,6 +43,14 @@ def show(found: Lint, style: Style) -> str:
     return "\n".join(lines) + "\n" + style.diagnostics(found) + last + "\n"
 
 
+def offered_rules(target: Target) -> list[str]:
+    """The names of the rules."""
+    from gdbplugin.kernel.lint_rules import RULES
+
+    del target
+    return [rule.name for rule in RULES]
+
+
 HELP = """Find mappings and registers that undo a kernel's protections, on any AArch64 kernel.
 
 It walks every address space that it can find: those in the registers of all cores, at every exception level,
@@ -56,5 +64,8 @@ COMMAND = Command(
     "lint",
     Form("tinyos.lint/1", read, show),
     help=HELP,
-    options=(Option("--ignore", "leave out this rule", "text", "RULE", repeated=True), STRICT),
+    options=(
+        Option("--ignore", "leave out this rule", "text", "RULE", repeated=True, complete=offered_rules),
+        STRICT,
+    ),
 )

@@ -29,6 +29,7 @@ from tests.kernel.lint_kernels import (
     stopped_kernel,
 )
 from tests.kernel.stopped import bare, stopped_machine, stopped_world
+from tests.kernel.synthetic import READ_WRITE, STACK_BASE, World
 
 
 def broken_rules(found):
@@ -159,6 +160,17 @@ def test_tinyos_spaces_and_its_guard_pages():
     found = read_lint(target)
     assert {space.task for space in found.spaces} >= {1, 2}
     assert "missing-guard" not in broken_rules(found)
+
+
+def test_a_mapped_guard_page_of_tinyos_is_found_in_its_tasks_space():
+    world = World()
+    guard = STACK_BASE + 0x20_0000 - 0x1_1000
+    world.mappings[1][guard] = world.frame("Stack", 1, 99) | READ_WRITE
+    world.mappings[2][guard] = world.frame("Stack", 2, 99) | READ_WRITE
+    (one,) = [one for one in read_lint(stopped_world(world)).broken if one.rule == "missing-guard"]
+    assert (one.mapping.start, one.mapping.end) == (guard, guard + 0x1000)
+    assert one.mapping.space == "TTBR0_EL1 of task 1"
+    assert "the page below stack 1 is mapped" in one.found
 
 
 def test_secure_and_non_secure_frames_are_not_the_same():
