@@ -375,4 +375,7 @@ def probes(image: Image) -> list[int]:
         found += [one.first + chosen.randrange(2**one.input_bits) for _ in range(3)]
         found.append(one.first - 1 if one.upper else one.first + 2**one.input_bits)
         found += [address ^ chosen.getrandbits(8) << 56 for address in found[-5:]]
-    return [address % 2**64 for address in found]
+    return [address % 2**64 for address in chosen.sample(found, min(_MOST_PROBES, len(found)))]
+
+
+_MOST_PROBES = 60
