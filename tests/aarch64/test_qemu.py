@@ -140,7 +140,7 @@ def test_qemu_finds_what_images_have_planned(board, regime):
             )
             mapped += expected.kind == "ok"
             missed += expected.kind == "translation"
-    assert min(mapped, missed) > 100
+    assert min(mapped, missed) > 50
 
 
 def one_page(target, **registers):
