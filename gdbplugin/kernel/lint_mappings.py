@@ -33,6 +33,7 @@ from gdbplugin.kernel.lint_spaces import FoundSpace
 from gdbplugin.kernel.owned_ranges import owned_ranges
 from gdbplugin.kernel.selection import memory_type_of
 from gdbplugin.kernel.target import Target
+from gdbplugin.machine import PhysicalReadError, UnreadableMemoryError
 from gdbplugin.records import NamedTuple, replace
 
 TYPE_CHECKING = False
@@ -71,8 +72,9 @@ class MappingLinter:
         """Walk the spaces. Notes say what could not be judged, and where reading stopped."""
         for space in spaces:
             self._read(space)
+        addresses = {domain: sorted(sizes) for domain, sizes in self._tables.items()}
         for one in self._ranges:
-            self._tables_in(one)
+            self._tables_in(one, addresses)
         for alias in self._uses.aliases():
             self._alias(alias)
         self._notes(spaces)
@@ -106,9 +108,10 @@ class MappingLinter:
         self.tables += len(visited)
 
     def _broken_entry(self, space: FoundSpace, entry: Malformed) -> None:
-        """A root table that cannot be read breaks a rule; other malformed entries only fault."""
+        """A root table where there is no memory breaks a rule; other malformed entries only fault."""
         control = space.control
-        if entry.size != 1 << control.input_bits or space.regime.upper is None:
+        is_root = entry.size == 1 << control.input_bits
+        if not is_root or space.regime.upper is None or self._is_unknown(space, entry.table):
             self._malformed += 1
             return
         name = f"TCR_EL{space.regime.level}"
@@ -116,6 +119,16 @@ class MappingLinter:
         for core in space.cores:
             value = self._machine.register(name, core) or 0
             self.settings.append((core, Setting(EPD, f"EPD{int(control.upper)}", name, value, meaning)))
+
+    def _is_unknown(self, space: FoundSpace, address: int) -> bool:
+        """Whether a table cannot be read from here, although the processor may read it."""
+        try:
+            table_memory(self._machine, space.regime).read_physical(address, 8)
+        except UnreadableMemoryError:
+            return True
+        except PhysicalReadError:
+            return False
+        return False
 
     def _add_uses(self, space: FoundSpace, mapped: MappedRange) -> None:
         regime, found = space.regime, mapped.attributes
@@ -171,15 +184,15 @@ class MappingLinter:
 
         self._collector.add(rule, make)
 
-    def _tables_in(self, one: _Range) -> None:
-        """Tables in frames that EL0 may write."""
+    def _tables_in(self, one: _Range, addresses: dict[int | None, list[int]]) -> None:
+        """Tables in frames that EL0 may write; `addresses` are those of all tables, by domain, in order."""
         space, mapped = one
         if not mapped.attributes.el0.write or not space.regime.has_el0 or space.permissions_unknown:
             return
-        sizes = self._tables.get(space.domain(mapped.attributes.non_secure), {})
-        addresses = sorted(sizes)
+        domain = space.domain(mapped.attributes.non_secure)
+        sizes, known = self._tables.get(domain, {}), addresses.get(domain, [])
         for piece in mapped.pieces():
-            for table in _overlapping_tables(piece, addresses, sizes):
+            for table in _overlapping_tables(piece, known, sizes):
                 start = piece.start + max(0, table - piece.physical)
                 end = min(piece.end, piece.start + table + sizes[table] - piece.physical)
                 self._add(WRITABLE_TABLE, one, start, end, f"the table at {table:#x}")
