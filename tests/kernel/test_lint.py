@@ -9,12 +9,17 @@ import pytest
 
 from gdbplugin.aarch64.aliases import FrameUses, MappedPiece, Use, conflicts_of
 from gdbplugin.aarch64.registers import memory_type_without_hints
+from gdbplugin.aarch64.walk import translate
 from gdbplugin.kernel import lint_mappings
 from gdbplugin.kernel.lint import read_lint
 from gdbplugin.kernel.lint_findings import KEPT_OF_EACH
 from gdbplugin.kernel.lint_rules import RULES
 from gdbplugin.machine import BytesMachine, SelectionError
 from tests.aarch64.images import Image, Page, Setting, random_image
+from tests.aarch64.machines import SetupMachine
+from tests.aarch64.processors import MAX
+from tests.aarch64.setups import STRICT, Generator
+from tests.aarch64.stage2_setups import GuestGenerator
 from tests.aarch64.test_images import FORMATS, widths
 from tests.commands.forms import json_of, text_of
 from tests.kernel.lint_kernels import (
@@ -332,3 +337,24 @@ def test_memory_types_without_hints():
     assert memory_type_without_hints(0x44) == "Normal non-cacheable"
     assert memory_type_without_hints(0x04) == "Device-nGnRE"
     assert memory_type_without_hints(0x50) == memory_type_without_hints(0x02) == "unpredictable (reserved)"
+
+
+@pytest.mark.parametrize("makes", [Generator, GuestGenerator], ids=["one stage", "two stages"])
+def test_machines_of_chance_get_an_answer(makes):
+    """Tables and registers of chance, also under a hypervisor: what is found has its descriptor there."""
+    some = 0
+    generator = makes(23, MAX, 0x4000_0000, 0x4100_0000, 0x10_0000, STRICT)
+    for _ in range(40):
+        made = generator.setup()
+        setup = made[0] if isinstance(made, tuple) else made
+        machine = SetupMachine(setup, MAX, 0x4000_0000, 0x4100_0000)
+        found = read_lint(stopped_machine(machine))
+        regime = {space.name: space.regime for space in found.spaces}
+        for one in found.broken:
+            for mapping in filter(None, (one.mapping, one.other)):
+                walk = translate(machine, regime[mapping.space], mapping.start)
+                assert walk.levels[-1].descriptor == mapping.descriptor
+                assert walk.stage2 is not None or walk.output in (mapping.physical, None)
+                some += 1
+        assert text_of("lint", found)
+    assert some > 100
