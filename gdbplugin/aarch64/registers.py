@@ -278,10 +278,11 @@ def is_processor_state(value: int) -> bool:
 
 
 _DEVICE = ("Device-nGnRnE", "Device-nGnRE", "Device-nGRE", "Device-GRE")
+_TAGGED = 0xF0
 _EXTENSION_TYPES = {
     0x40: "Normal non-cacheable, XS 0",
     0xA0: "Normal write-through, XS 0",
-    0xF0: "Normal write-back, tagged",
+    _TAGGED: "Normal write-back, tagged",
 }
 """Values that FEAT_XS and FEAT_MTE2 define."""
 _NON_CACHEABLE = 4
@@ -307,6 +308,26 @@ def memory_type(attribute: int) -> str:
     if inner is None or outer is None:
         return _RESERVED
     return f"Normal {outer}" if outer == inner else f"Normal, outer {outer}, inner {inner}"
+
+
+def memory_type_without_hints(attribute: int) -> str:
+    """The same name without allocation hints, which aliases of one frame may differ in (DDI 0487, B2.11).
+
+    Transient is a hint too, and tagged memory is write-back memory here.
+    """
+    if attribute == _TAGGED:
+        attribute = 0xFF
+    outer, inner = attribute >> 4, attribute & 0xF
+    if outer == 0 or inner == 0:
+        return memory_type(attribute)
+    return memory_type(_without_hints(outer) << 4 | _without_hints(inner))
+
+
+def _without_hints(field: int) -> int:
+    """One 4-bit half of a Normal attribute, with all allocation hints set."""
+    if field == _NON_CACHEABLE:
+        return field
+    return 0xB if field < _NON_CACHEABLE or field >> 2 == 2 else 0xF
 
 
 def memory_type_at(mair: int | None, index: int) -> str | None:

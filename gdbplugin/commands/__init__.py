@@ -15,6 +15,7 @@ from gdbplugin.commands import (
     fault,
     history,
     lazy,
+    lint,
     maps,
     open,  # noqa: A004 (the command's name)
     pressure,
@@ -50,6 +51,7 @@ COMMANDS = tuple(
         fault,
         history,
         lazy,
+        lint,
         maps,
         open,
         pressure,

@@ -21,6 +21,7 @@ from gdbplugin.commands import (
     fault,
     history,
     lazy,
+    lint,
     maps,
     pressure,
     recording,
@@ -87,6 +88,7 @@ class Objects(Connection):
     fault = _method(fault.read)
     history = _method(history.read)
     lazy = _method(lazy.read)
+    lint = _method(lint.read)
     maps = _method(maps.read)
     pressure = _method(pressure.read)
     recording = _method(recording.read)

@@ -6,6 +6,7 @@ makes no such case here; the naive walker's tests have them.
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from gdbplugin.aarch64.registers import bits, exception_level
 from gdbplugin.aarch64.tables import LeafRun
 from gdbplugin.aarch64.walk import translate
 from tests.aarch64 import qemu
+from tests.aarch64.images import REGIMES, Setting, probes, random_image
 from tests.aarch64.processors import CORTEX_A72, MAX
 from tests.aarch64.setups import QEMU, Generator
 
@@ -108,6 +110,37 @@ def test_random_settings_and_tables(board, processor, expected):
                 seen.add(regime, address, output, found)
     assert expected <= seen.kinds
     assert min(seen.mapped, seen.unmapped) > 5 * SETUPS
+
+
+PLANNED = (12, False), (14, False), (12, True), (14, True), (16, False)
+"""Granule and TCR_ELx.DS; with 52-bit physical addresses 64 KiB has a format of its own."""
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_qemu_finds_what_images_have_planned(board, regime):
+    """The plans that the walker's tests go by, by an oracle that knows none of them."""
+    window = board.base + qemu.TABLES, board.base + qemu.TABLES_END
+    permissions, mapped, missed = qemu.Permissions(), 0, 0
+    for number, (granule, ds) in enumerate(PLANNED * 3):
+        chosen = random.Random(number)
+        widest = 52 if ds or granule == 16 else 48
+        setting = Setting(regime, chosen.choice((5, 6)), ds, big_endian=chosen.random() < 0.3, tbi=True)
+        shapes = tuple((granule, chosen.randint(20, widest)) for _ in range(1 + setting.two))
+        image = random_image(setting, shapes, number, window)
+        written = {*qemu.stub.WRITTEN, "SCTLR_EL3"}
+        registers = {name: value for name, value in image.registers().items() if name in written}
+        board.start(registers, image.words(), state=0x3C1 | setting.level << 2, at=board.base + qemu.SPIN)
+        for address in probes(image):
+            expected = image.expected(address)
+            if expected.kind == "access flag":
+                continue  # QEMU's walk on a debugger's behalf is blind to it.
+            asked = board.gva2gpa(address)
+            assert permissions.agree(asked, expected.output, expected.kind == "ok"), (
+                f"{address:#x}, {setting}"
+            )
+            mapped += expected.kind == "ok"
+            missed += expected.kind == "translation"
+    assert min(mapped, missed) > 50
 
 
 def one_page(target, **registers):

@@ -8,7 +8,7 @@ from gdbplugin.session.errors import CommandFailedError
 from tests.commands.forms import words
 from tests.schemas.validation import validate
 
-WORDS = words("fault", "maps", "registers")
+WORDS = words("fault", "lint", "maps", "registers")
 VARIANTS = (
     *WORDS,
     "stacks 1",

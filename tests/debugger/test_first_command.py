@@ -58,6 +58,7 @@ def stub(shared_machine):
         ("report", 43),
         ("check", 48),
         ("maps", 45),
+        ("lint", 52),
         ("diff now", 48),
     ],
 )

@@ -19,6 +19,7 @@ COMMANDS = (
     f"maps --range {IMAGE:#x}+0x1000 --permissions el1:r-x --owner text --limit 5",
     "maps --find-physical 0x8000000",
     "registers",
+    "lint --ignore wxn",
     "registers ESR",
     "fault",
     "fault --core 1",

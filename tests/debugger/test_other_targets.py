@@ -12,7 +12,7 @@ from gdbplugin.session import TinyOS
 from tests.debugger.conftest import Outcome, gdb, stopped
 
 OF_THE_KERNEL = ("stats", "stacks", "lazy", "pressure", "context", "report", "check", "events", "stress")
-OF_ANY = ("registers", "translate 0x1000", "maps", "fault")
+OF_ANY = ("registers", "translate 0x1000", "maps", "lint", "fault")
 FUNCTIONS = ("$tinyos_asid()", "$tinyos_translate(0x1000)", "$tinyos_level()")
 
 

@@ -45,7 +45,7 @@ from tests.kernel.synthetic import LEVEL, MANAGER_TYPE, STATIC_VIRTUAL, U8, U32,
 from tests.schemas.test_schemas import READERS, shown
 from tests.schemas.validation import validate
 
-WORDS = words("events", "fault", "maps", "registers", "tasks")
+WORDS = words("events", "fault", "lint", "maps", "registers", "tasks")
 
 
 @pytest.mark.parametrize(

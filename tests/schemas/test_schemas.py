@@ -44,7 +44,7 @@ READERS = {
     "stats": (read_counters, [{}]),
     "tasks": (of_target(read_task_list), [{}, {"wanted": "worker"}]),
 }
-assert set(READERS) == set(words("fault", "maps", "registers"))
+assert set(READERS) == set(words("fault", "lint", "maps", "registers"))
 CASES = [(word, options) for word, (_, choices) in READERS.items() for options in choices]
 
 # Without options; a backtrace needs no part of the manager.

@@ -16,6 +16,7 @@ INSIDE = Path(__file__).with_name("inside_rounds.py")
 RUNS_THE_TARGET = ("stress", "context --test")
 _MORE = {
     "translate": ("translate 0x200000003008", "translate 0xffff800000200000 --el 1"),
+    "lint": ("lint", "lint --ignore wxn"),
     "maps": (
         "maps",
         "maps --where size > 4K --sort -size",

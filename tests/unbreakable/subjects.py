@@ -89,6 +89,8 @@ SUBJECTS = (
     Subject("translate kernel", f"translate {STATIC_VIRTUAL:#x}"),
     Subject("translate asid", "translate 0 --asid 12"),
     Subject("translate el2", f"translate {1 << 47:#x} --el 2"),
+    Subject("lint", "lint"),
+    Subject("lint some", "lint --ignore wxn"),
     Subject("maps", "maps"),
     Subject("maps asid", "maps --asid 12 --permissions rw?"),
     Subject("maps alias", f"maps --find-physical {POOL_BASE + 0x3000:#x}"),

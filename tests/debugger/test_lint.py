@@ -1,0 +1,151 @@
+"""`tinyos lint` in GDB: kernels that run in QEMU, one made right and one broken in each way; and TinyOS."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+
+import pytest
+
+from gdbplugin.session import QemuOptions, TinyOS
+from gdbplugin.session.qemu import ram_arguments
+from gdbplugin.session.ram import RAM_BYTES
+from tests.aarch64 import qemu
+from tests.debugger.conftest import gdb
+from tests.kernel.lint_kernels import BROKEN, SECTIONS, TEXT, Kernel
+from tests.schemas.validation import validate
+
+IMAGE = 0xFFFF_8000_0008_0000
+AT_EL1 = 0x3C5
+NOT_BOOTED = ("HCR_EL2.TGE set",)
+"""With TGE no core can go to EL1."""
+KNOWN_OF_TINYOS = {"wxn"}
+
+
+@pytest.fixture(scope="module")
+def board():
+    with qemu.running(qemu.VIRT) as target:
+        yield target
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """An ELF file with the kernel's sections and no bytes in them (ELF-64, SHT_NOBITS, SHF_ALLOC)."""
+    path = tmp_path_factory.mktemp("program") / "kernel.elf"
+    names = b"\0" + b"".join(name.encode() + b"\0" for _, _, name in SECTIONS) + b".shstrtab\0"
+    rows = [struct.pack("<IIQQQQIIQQ", *[0] * 10)]
+    for start, end, name in SECTIONS:
+        place = names.index(name.encode())
+        rows.append(struct.pack("<IIQQQQIIQQ", place, 8, 6, start, 64, end - start, 0, 0, 4096, 0))
+    place = names.index(b".shstrtab")
+    rows.append(struct.pack("<IIQQQQIIQQ", place, 3, 0, 0, 64, len(names), 0, 0, 1, 0))
+    identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    table = 64 + len(names) + -len(names) % 8
+    header = struct.pack(
+        "<HHIQQQIHHHHHH", 2, 183, 1, TEXT, 0, table, 0, 64, 56, 0, 64, len(rows), len(rows) - 1
+    )
+    path.write_bytes((identity + header + names).ljust(table, b"\0") + b"".join(rows))
+    return path
+
+
+def booted(board, kernel):
+    """Load the kernel's tables and registers, and let the core run in its text."""
+    written = qemu.stub.WRITTEN
+    registers = {name: value for name, value in kernel.registers.items() if name in written}
+    words = kernel.image.words()
+    board.start(registers, words, state=AT_EL1, at=TEXT)
+
+
+def lint(board, program, *commands):
+    done = gdb(f"target remote {board.gdb_address}", *commands, elf=program)
+    assert "Traceback" not in done.errors
+    return done
+
+
+def kernel_of(board):
+    return Kernel(board.base, board.base + qemu.SPIN)
+
+
+def test_a_kernel_made_right_runs_and_has_no_findings(board, program):
+    booted(board, kernel_of(board))
+    assert board.pc() == TEXT
+    done = lint(board, program, "tinyos lint --json", "tinyos lint --strict")
+    found = json.loads(next(line for line in done.output.splitlines() if line.startswith("{")))
+    validate(found)
+    assert found["findings"] == []
+    assert found["leaves"] == 15
+    assert [space["name"] for space in found["address_spaces"]] == [
+        "TTBR0_EL1 of core 0",
+        "TTBR1_EL1 of core 0",
+    ]
+    assert "0 findings" in done.output
+    assert done.errors == ""
+
+
+@pytest.mark.parametrize("how", [how for how in BROKEN if how not in NOT_BOOTED])
+def test_each_broken_rule_is_found_on_a_running_kernel(board, program, how):
+    kernel = kernel_of(board)
+    breaking, rules = BROKEN[how]
+    breaking(kernel)
+    booted(board, kernel)
+    done = lint(board, program, "tinyos lint --json", "tinyos lint --strict")
+    found = json.loads(next(line for line in done.output.splitlines() if line.startswith("{")))
+    validate(found)
+    assert {one["rule"] for one in found["broken"]} == rules
+    assert f"tinyos lint: {found['broken_count']} finding" in done.errors
+    for one in found["broken"]:
+        for mapping in filter(None, (one["mapping"], one["other"])):
+            assert board.gva2gpa(mapping["start"]) in (mapping["physical"], None)
+
+
+@pytest.fixture(scope="module")
+def guest(kernel_elf, tmp_path_factory):
+    """TinyOS, stopped, and its memory, which can be written behind GDB's back."""
+    ram = tmp_path_factory.mktemp("guest") / "ram"
+    options = QemuOptions(kernel=kernel_elf, extra=ram_arguments(ram, RAM_BYTES), share_ram=False)
+    with TinyOS.boot(kernel_elf, options=options) as machine, ram.open("r+b") as file:
+        machine.shell("hold")
+        with mmap.mmap(file.fileno(), RAM_BYTES) as memory, machine.stopped():
+            machine.gdb("thread 1")
+            yield machine, memory
+
+
+def test_tinyos_and_all_of_its_spaces(guest):
+    machine, _ = guest
+    found = machine.lint()
+    assert {one.rule for one in found.broken} <= KNOWN_OF_TINYOS
+    tasks = {space.number for space in machine.context().spaces.active}
+    assert {space.task for space in found.spaces} - {None} == tasks
+    assert not [note for note in found.notes if "stopped at" in note]
+
+
+@pytest.mark.parametrize(
+    ("address", "flip", "rules"),
+    [
+        (IMAGE, 1 << 7, {"writable-executable", "writable-text"}),
+        (IMAGE + 0x10_0000, 1 << 53, {"writable-executable"}),
+        (IMAGE + 0x10_0000, 1 << 6, {"el0-kernel"}),
+        (0xFFFF_C000_FE20_1000, 1 << 53, {"executable-device"}),
+        (IMAGE + 0x10_0000, 3 << 8, {"mismatched-alias"}),
+    ],
+    ids=["writable text", "executable data", "data open to EL0", "executable device", "not shareable"],
+)
+def test_a_changed_descriptor_of_tinyos_is_found(guest, address, flip, rules):
+    machine, memory = guest
+    machine.gdb("monitor info status")
+    leaf = machine.translate(address).walk.levels[-1]
+    old = memory[leaf.address : leaf.address + 8]
+    memory[leaf.address : leaf.address + 8] = struct.pack("<Q", leaf.descriptor ^ flip)
+    machine.gdb("monitor info status")
+    try:
+        found = machine.lint()
+    finally:
+        memory[leaf.address : leaf.address + 8] = old
+        machine.gdb("monitor info status")
+    assert {one.rule for one in found.broken} - KNOWN_OF_TINYOS >= rules
+    for rule in rules:
+        named = [one for one in found.broken if one.rule == rule]
+        sides = [side for one in named for side in (one.mapping, one.other) if side is not None]
+        assert any(side.start <= address < side.end for side in sides)
+        assert any(side.descriptor_address == leaf.address for side in sides)
