@@ -11,6 +11,7 @@ from gdbplugin.commands import (
     context,
     diff,
     dump,
+    during,
     events,
     fault,
     history,
@@ -30,6 +31,7 @@ from gdbplugin.commands import (
     timeline,
     tlb,
     translate,
+    watch,
     writer,
 )
 
@@ -44,6 +46,7 @@ COMMANDS = tuple(
         context,
         diff,
         dump,
+        during,
         events,
         fault,
         history,
@@ -63,6 +66,7 @@ COMMANDS = tuple(
         timeline,
         tlb,
         translate,
+        watch,
         writer,
     )
 )

@@ -43,12 +43,13 @@ class Parameter:
     - `address`: a number or a GDB expression; an argument of this kind takes all words up to the next option;
     - `range`: addresses as `START..END` (END exclusive) or `START+SIZE`;
     - `file`: the path of a file;
+    - `command`: a command of GDB, with all words after it;
     - `text`: the word as it is.
 
     `choices` are the only values allowed. `complete` returns values to offer on completion.
     """
 
-    kinds = ("flag", "number", "address", "range", "file", "text")
+    kinds = ("flag", "number", "address", "range", "file", "command", "text")
 
     def __init__(
         self,
@@ -186,7 +187,10 @@ class Command:
     @property
     def usage(self) -> str:
         """The usage line."""
-        words = [parameter.usage for parameter in (*self.arguments, *self.options)]
+        parameters: tuple[Parameter, ...] = (*self.arguments, *self.options)
+        if any(argument.kind == "command" for argument in self.arguments):
+            parameters = (*self.options, *self.arguments)  # It takes all words after it.
+        words = [parameter.usage for parameter in parameters]
         return " ".join(["tinyos", self.word, *words])
 
     @property

@@ -129,9 +129,9 @@ def read_maps(
     if not view.regime.enabled:
         spaces = []
     elif find_physical is not None and selection.get("asid") is None and selection.get("ttbr") is None:
-        spaces = _all_spaces(target, view)
+        spaces = all_spaces(target, view)
     else:
-        spaces = [_Space(view.regime, control, view.asid, view.task) for control in view.regime.controls]
+        spaces = [Space(view.regime, control, view.asid, view.task) for control in view.regime.controls]
     ranges = [found for space in spaces for found in reader.ranges(space)]
     if reader.stopped_at is not None:
         target.diagnostics.add_note(
@@ -156,7 +156,7 @@ def read_maps(
     )
 
 
-class _Space(NamedTuple):
+class Space(NamedTuple):
     """Tables to walk, their regime, and the ASID and task that they belong to."""
 
     regime: TranslationRegime
@@ -192,10 +192,10 @@ def _objects(target: Target, symbols: Symbols) -> MemoryObjects:
         return objects_of_program(symbols)
 
 
-def _all_spaces(target: Target, view: View) -> list[_Space]:
+def all_spaces(target: Target, view: View) -> list[Space]:
     """The tables of the selected regime, and the lower range of every other known address space."""
     regime = view.regime
-    spaces = [_Space(regime, control, view.asid, None) for control in regime.controls]
+    spaces = [Space(regime, control, view.asid, None) for control in regime.controls]
     if regime.level != 1 or regime.stage == 2:
         return spaces
     known = {regime.lower.root_address}
@@ -207,12 +207,12 @@ def _all_spaces(target: Target, view: View) -> list[_Space]:
             elif space.table is not None and space.table not in known:
                 known.add(space.table)
                 other = regime.with_lower_table(space.table, space.asid)
-                spaces.append(_Space(other, other.lower, space.asid, space.number))
+                spaces.append(Space(other, other.lower, space.asid, space.number))
     for core in read_cores(target.machine):
         if core.ttbr0 is not None and core.mmu_enabled and core.ttbr0.base not in known:
             known.add(core.ttbr0.base)
             other = regime.with_lower_table(core.ttbr0.base, core.ttbr0.asid)
-            spaces.append(_Space(other, other.lower, core.ttbr0.asid, None))
+            spaces.append(Space(other, other.lower, core.ttbr0.asid, None))
     return spaces
 
 
@@ -229,7 +229,7 @@ class _Reader:
         self.visited: list[int] = []
         self.leaves = 0
 
-    def ranges(self, space: _Space) -> Iterator[OwnedRange]:
+    def ranges(self, space: Space) -> Iterator[OwnedRange]:
         """The wanted ranges of one space."""
         wanted = self._wanted
         known: dict[int, MemoryAttributes] = {}
@@ -248,7 +248,7 @@ class _Reader:
             for part in owned_ranges(found, self._objects, space.control, memory, space.task):
                 yield from self._filtered(part)
 
-    def _memory(self, space: _Space, attributes: Attributes) -> MemoryAttributes:
+    def _memory(self, space: Space, attributes: Attributes) -> MemoryAttributes:
         regime = space.regime
         memory_type = self._view.memory_type(attributes.attribute_index)
         asid = space.asid if regime.has_el0 and attributes.not_global else None

@@ -15,6 +15,7 @@ from gdbplugin.commands import (
     checkpoints,
     context,
     diff,
+    during,
     events,
     fault,
     history,
@@ -73,6 +74,7 @@ class Objects(Connection):
     checkpoints = _method(checkpoints.read)
     context = _method(context.read)
     diff = _method(diff.read)
+    during = _method(during.read)
     events = _method(events.read)
     fault = _method(fault.read)
     history = _method(history.read)

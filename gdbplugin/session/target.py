@@ -18,7 +18,7 @@ from gdbplugin.aarch64.registers import GENERAL_REGISTERS
 from gdbplugin.aarch64.unwind import CallFrames
 from gdbplugin.kernel.diagnostics import Diagnostics, History
 from gdbplugin.kernel.kernel import Kernel
-from gdbplugin.kernel.target import Symbols, Target
+from gdbplugin.kernel.target import CommandRun, Symbols, Target
 from gdbplugin.layout.code import CodeMap
 from gdbplugin.layout.elf import ElfImage
 from gdbplugin.layout.types import Layout, LayoutError
@@ -30,7 +30,12 @@ from gdbplugin.machine import (
     UnreadableMemoryError,
 )
 from gdbplugin.session import mi
-from gdbplugin.session.errors import CommandFailedError, KernelUnusableError, ReadFailedError
+from gdbplugin.session.errors import (
+    CommandFailedError,
+    KernelUnusableError,
+    ReadFailedError,
+    WaitTimeoutError,
+)
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
 from gdbplugin.session.ram import MappedRam
@@ -178,6 +183,21 @@ class SessionTarget(Target):
             self._machine, self._kernel = self._reader.moved(), None
         return self._machine
 
+    def run_command(self, command: str) -> CommandRun:
+        """Carry out a command of GDB, as `Target` says; after 20 s the machine is stopped."""
+        output, error = "", None
+        try:
+            output = self._reader.gdb.execute(command)
+        except CommandFailedError as failed:
+            output, error = failed.output, failed.reason
+        except WaitTimeoutError as failed:
+            error = failed.message
+        if self._reader.gdb.running:
+            raise MachineError(f"the machine still runs after `{command}`")
+        self._machine, self._core = self._reader.again()
+        self._kernel = self._reason = None
+        return CommandRun(output, error)
+
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The instruction `word` at a virtual address as text, by GDB."""
         text: str | None = _query(self._reader.gdb, "disassembled", str(core), hex(address), hex(word))
@@ -225,6 +245,14 @@ class Reader:
         self._changes = self.gdb.changes
         # No cache over mapped RAM: it is as fast itself, and the source keeps the registers.
         return source, CachedMachine(source) if self._ram is None else source
+
+    def again(self) -> tuple[Machine, int]:
+        """The machine and the selected core, after GDB has carried out a command."""
+        if self.gdb.runs != self._runs:
+            self._history.ran()
+            self._runs = self.gdb.runs
+        self._source, self._machine = self._read_state()
+        return self._machine, self._source.selected_core
 
     def moved(self) -> Machine:
         """The machine is at another moment: forget what was read, also in GDB. Returns it as it is there."""
