@@ -47,18 +47,18 @@ class _Descriptors:
         return "a translation table" if self._is_table else f"{int(self._value):#x}"
 
 
-_printed: dict[int, bool] = {}
-"""The addresses of watchpoints, with whether each is on a whole table."""
+_printed: set[int] = set()
+"""The addresses of watchpoints."""
 
 
 def _printer(value: gdb.Value) -> _Descriptors | None:
     """Called by GDB for each value that it prints."""
     address = value.address
-    is_table = _printed.get(int(address) & _LARGEST) if address is not None else None
-    # Not a static of the program that lies there, which has a type of the program's language.
-    if is_table is None or not str(value.type).startswith("unsigned long [" if is_table else "unsigned long"):
+    if address is None or int(address) & _LARGEST not in _printed:
         return None
-    return _Descriptors(value, is_table)
+    # Not a static of the program that lies there, which has a type of the program's language.
+    name, _, count = str(value.type).partition(" [")
+    return _Descriptors(value, bool(count)) if name == "unsigned long" else None
 
 
 class NoWatchpointError(MachineError):
@@ -77,7 +77,7 @@ class _Watchpoint(gdb.Breakpoint):
         self.place = place
         self.address = address
         self.is_used = True
-        _printed[address] = words > 1
+        _printed.add(address)
 
     def stop(self) -> bool:
         """Called by GDB after each write that changed the memory: whether to stop."""

@@ -74,7 +74,10 @@ class PermissionSubject:
             if control.walks_disabled or control.defect is not None or control.base >> control.output_bits:
                 continue
             root = Table(control.first_address, control.start_level, control.root_address, 0, 0, 0)
-            part = self._part(view.machine, _Use(number, root), self._bounds(root, number, None))
+            bounds = self._bounds(root, number, None)
+            if bounds[0] >= bounds[1]:
+                continue
+            part = self._part(view.machine, _Use(number, root), bounds)
             self._add([_Use(number, root), *part.uses])
             self.count += sum(len(run.outputs) for run in part.runs if self._matches(number, run))
 
@@ -105,8 +108,9 @@ class PermissionSubject:
                 before = self._part(machine, use, bounds)
                 self._contents[table] = new
                 after = self._part(machine, use, bounds)
-                self._drop(set(before.uses) - set(after.uses))
+                # In this order: a table that is only used elsewhere now stays known.
                 self._add(after.uses)
+                self._drop(set(before.uses) - set(after.uses))
                 yield from self._changes(use, index, (old, new), (before, after))
 
     def _changes(
