@@ -156,7 +156,7 @@ def _value(value: int | str | bool | None, field: str, when: When, style: Style)
         return style.text(value)
     if field == "run_time":
         return style.duration(when.time.seconds(value))
-    if field in _ROOTS or (field.endswith(_ADDRESSES) and "." not in field):
+    if field in _ROOTS or (field.endswith(_ADDRESSES) and "." not in field and "_by_" not in field):
         return style.address(value)
     if field in _SIZES:
         return style.size(value)

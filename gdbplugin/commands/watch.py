@@ -89,9 +89,9 @@ def change_lines(change: TranslationChange, style: Style) -> list[str]:
             "  No watchpoint saw the write: by another mapping, a device, or the hardware."
         )
     else:
-        where = f"{writer.pc:#x}{style.source(writer.file, writer.line)}"
-        by = "" if writer.function is None else f", by {writer.function}"
-        lines += style.wrapped(f"  written by core {writer.core} at {where}{by}", "      ")
+        function = "" if writer.function is None else f" {writer.function}"
+        where = f"{writer.pc:#x}{function}{style.source(writer.file, writer.line)}"
+        lines += style.wrapped(f"  written by core {writer.core}: {where}", "      ")
     return lines
 
 

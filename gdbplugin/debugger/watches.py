@@ -284,6 +284,7 @@ class LiveWatches:
         watch = _LiveWatch(self._last + 1, subject, places)
         watch.begin()
         self._last += 1
+        self._connection = gdb.selected_inferior().connection
         self._watches[self._last] = watch
         self._listen()
         return self._last
@@ -305,9 +306,8 @@ class LiveWatches:
 
     def _forget_others(self) -> None:
         """Delete the watches of a machine that is gone."""
-        connection = gdb.selected_inferior().connection
-        if connection != self._connection:
-            self._connection = connection
+        if self._connection is not None and not self._connection.is_valid():
+            self._connection = None
             for watch in self._watches.values():
                 watch.delete()
             self._watches.clear()

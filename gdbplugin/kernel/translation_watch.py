@@ -101,6 +101,7 @@ class Watches(Diagnosed):
     """The watches of translations."""
 
     watches: tuple[Watch, ...]
+    """The watches, the oldest first."""
     new: int | None = None
     """The number of the one that was made now; null if none was."""
 

@@ -55,7 +55,7 @@ def test_each_change_of_a_translation_stops_and_no_other_write(run):
     assert "EL1 rwx" in executable["last"]["after"]
     assert "access flag clear" in changed["before_meaning"]
     assert "translation fault at level 3" in done.output
-    assert f"written by core 0 at {program.PLACES['unmap']:#x}" in done.output
+    assert f"written by core 0: {program.PLACES['unmap']:#x}" in done.output
     assert re.search(r"Old value = 0x\w+\nNew value = 0x0\n", done.output)
 
 

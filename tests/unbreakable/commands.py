@@ -31,6 +31,8 @@ _MORE = {
     "rewind": ("rewind 1", "rewind --before pressure", "rewind --write 0xffff800000200000", "rewind --end"),
     "history": ("history --stack 1", "history --page 0x200000003008"),
     "writer": ("writer 0xffff800000200000",),
+    "during": ("during info threads", "during nonsense"),
+    "watch": ("watch", "watch translation 0xffff800000200000", "watch translation --any w+x"),
     # They are about files, or change what GDB shows, and have tests of their own.
     "dump": (),
     "open": (),

@@ -11,7 +11,7 @@ from tests.unbreakable.commands import EXPRESSIONS, assert_unbroken, every_comma
 
 pytestmark = pytest.mark.xdist_group("unbreakable")
 
-ANY_KERNEL = ("translate", "maps", "registers", "fault", "backtrace")
+ANY_KERNEL = ("translate", "maps", "registers", "fault", "backtrace", "during", "watch")
 # They need a recording of the machine, and no kernel.
 OF_A_RECORDING = ("back", "checkpoint", "checkpoints", "recording", "rewind")
 ANY_KERNEL_EXPRESSIONS = ("$tinyos_asid", "$tinyos_translate")
