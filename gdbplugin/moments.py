@@ -10,12 +10,8 @@ from collections.abc import Callable
 
 from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.kernel.diff import compare
-from gdbplugin.kernel.diff_maps import map_changes, read_map_moment
 from gdbplugin.kernel.diff_rows import KINDS as KINDS_OF_OBJECTS
 from gdbplugin.kernel.diff_rows import Difference
-from gdbplugin.kernel.during import During
-from gdbplugin.kernel.events import EventList
-from gdbplugin.kernel.interface import read_clock
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.moment import Moment, read_moment
 from gdbplugin.kernel.target import Target
@@ -26,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+
+    from gdbplugin.kernel.during import During
 
 NOW = "now"
 LAST_STOP = "$tinyos_stop(-1)"
@@ -140,6 +138,10 @@ def read_during(target: Target, command: str, kinds: Sequence[str] = (), limit: 
     Of TinyOS it is what `read_difference` compares, and the events; of another kernel, its mappings. Raises a
     `MachineError` if the machine cannot be read before or after it.
     """
+    # Not at the top: `diff` does not need them.
+    from gdbplugin.kernel.during import During
+    from gdbplugin.kernel.events import EventList
+
     command = command.strip()
     if command.endswith("&"):
         raise SelectionError(f"`{command}` would go on in the background: give it without the &")
@@ -147,20 +149,22 @@ def read_during(target: Target, command: str, kinds: Sequence[str] = (), limit: 
         return _during_other(target, command, limit)
     before = replace(read_now(target), label=f"before `{command}`")
     run = target.run_command(command)
-    kernel = target.required_kernel()
     after = read_now(target)
     found = compare(before, replace(after, label="after it"), kinds or KINDS_OF_OBJECTS)
     target.diagnostics.merge(found.diagnostics)
     found = replace(found, limit=limit, diagnostics=target.diagnostics)
     new = tuple(event for event in after.events.events if (event.sequence or 0) > before.recorded)
     listed = EventList(
-        after.events.recorded, len(after.events.events), len(new), new, after.names, read_clock(kernel), None
+        after.events.recorded, len(after.events.events), len(new), new, after.names, after.clock, None
     )
     return During(command, *run, found, listed, None, limit, diagnostics=target.diagnostics)
 
 
 def _during_other(target: Target, command: str, limit: int | None) -> During:
     """What changed in the mappings of another kernel."""
+    from gdbplugin.kernel.diff_maps import map_changes, read_map_moment
+    from gdbplugin.kernel.during import During
+
     before = read_map_moment(target)
     run = target.run_command(command)
     after = read_map_moment(target)

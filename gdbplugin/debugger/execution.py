@@ -247,6 +247,7 @@ class GdbTarget(Target):
 
     def translation_watches(self) -> Watching:
         """What watches translations in GDB, as `Target` says."""
+        current.machine()
         if current.is_dump():
             return super().translation_watches()
         from gdbplugin.debugger import watches
