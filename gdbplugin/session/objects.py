@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from gdbplugin.commands import (
@@ -34,12 +34,14 @@ from gdbplugin.commands import (
     writer,
 )
 from gdbplugin.commands.parsing import LARGEST
+from gdbplugin.kernel.during import During
 from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.target import Target
 from gdbplugin.moments import read_difference, read_now
 from gdbplugin.render import Style
 from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import ReadFailedError
+from gdbplugin.session.mi import COMMAND_SECONDS
 
 _Parameters = ParamSpec("_Parameters")
 _Object = TypeVar("_Object")
@@ -74,7 +76,6 @@ class Objects(Connection):
     checkpoints = _method(checkpoints.read)
     context = _method(context.read)
     diff = _method(diff.read)
-    during = _method(during.read)
     events = _method(events.read)
     fault = _method(fault.read)
     history = _method(history.read)
@@ -91,6 +92,24 @@ class Objects(Connection):
     tlb = _method(tlb.read)
     translate = _method(translate.read)
     writer = _method(writer.read)
+
+    def during(
+        self,
+        command: str,
+        *,
+        kind: Sequence[str] = (),
+        limit: int | None = None,
+        timeout: float = COMMAND_SECONDS,
+        until_interrupted: bool = False,
+    ) -> During:
+        """Carry out a command of GDB, and return what changed during it, also if it fails.
+
+        After `timeout` seconds the machine is stopped; with `until_interrupted` by Ctrl-C too, which then
+        raises nothing. `error` of the result says so.
+        """
+        with self.stopped_target() as target:
+            target.limit_commands(timeout, until_interrupted)
+            return during.read(target, command, kind=kind, limit=limit)
 
     def moment(self) -> Moment:
         """Everything that `diff` compares, as it is now. It stays so while the machine runs on."""

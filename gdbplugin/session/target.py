@@ -38,6 +38,7 @@ from gdbplugin.session.errors import (
 )
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
+from gdbplugin.session.mi import COMMAND_SECONDS
 from gdbplugin.session.ram import MappedRam
 
 # A query costs more than a register: the registers usually needed are read in one query, for all cores.
@@ -143,6 +144,7 @@ class SessionTarget(Target):
         diagnostics = Diagnostics()
         super().__init__(machine, core, diagnostics, lambda: reader.kernel(self.machine, diagnostics))
         self._reader = reader
+        self._command_seconds, self._until_interrupted = COMMAND_SECONDS, False
 
     @property
     def symbols(self) -> Symbols:
@@ -183,15 +185,23 @@ class SessionTarget(Target):
             self._machine, self._kernel = self._reader.moved(), None
         return self._machine
 
+    def limit_commands(self, seconds: float, until_interrupted: bool) -> None:
+        """Set when the machine is stopped that a command lets run: after so many seconds, and by Ctrl-C."""
+        self._command_seconds, self._until_interrupted = seconds, until_interrupted
+
     def run_command(self, command: str) -> CommandRun:
-        """Carry out a command of GDB, as `Target` says; after 20 s the machine is stopped."""
+        """Carry out a command of GDB, as `Target` says, within the limits of `limit_commands`."""
         output, error = "", None
         try:
-            output = self._reader.gdb.execute(command)
+            output = self._reader.gdb.execute(command, self._command_seconds)
         except CommandFailedError as failed:
             output, error = failed.output, failed.reason
         except WaitTimeoutError as failed:
             error = failed.message
+        except KeyboardInterrupt:
+            if not self._until_interrupted:
+                raise
+            error = "interrupted by Ctrl-C"
         if self._reader.gdb.running:
             raise MachineError(f"the machine still runs after `{command}`")
         self._machine, self._core = self._reader.again()

@@ -120,6 +120,10 @@ def test_during_a_change_shows_it_with_its_events(tinyos: TinyOS) -> None:
     numbers = [event.sequence for event in found.events]
     assert numbers == sorted(numbers)
     assert not tinyos.running
+    held = tinyos.during("continue", timeout=0.5)
+    assert held.error == "waited 0.5 s for the target to stop"
+    assert held.events is not None
+    assert not tinyos.running
     failed = tinyos.during("nonsense")
     assert failed.error is not None
     assert failed.error.startswith('Undefined command: "nonsense"')
