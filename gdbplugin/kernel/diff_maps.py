@@ -15,7 +15,7 @@ from gdbplugin.aarch64.walk import table_memory
 from gdbplugin.kernel.maps import all_spaces
 from gdbplugin.kernel.selection import Selection, View, choose
 from gdbplugin.kernel.target import Target
-from gdbplugin.records import NamedTuple, dataclass, replace
+from gdbplugin.records import NamedTuple, dataclass
 
 _EVERYTHING = 1 << 64
 
@@ -78,7 +78,7 @@ def read_map_moment(target: Target) -> MapMoment:
 
 def _words(view: View, found: Attributes) -> str:
     """Attributes in words, without the flags that the hardware sets."""
-    allowed = permissions_by_level(view.regime.levels, replace(found, access_flag=True))
+    allowed = permissions_by_level(view.regime.levels, found)
     memory = view.memory_type(found.attribute_index) or f"memory type {found.attribute_index}"
     return ", ".join([*(f"{level} {letters}" for level, letters in allowed.items()), memory])
 

@@ -101,8 +101,11 @@ class PermissionSubject:
         changed = [
             place // 8 for place in range(0, len(old), 8) if old[place : place + 8] != new[place : place + 8]
         ]
-        for use in sorted(self._uses[table]):
+        # From the root on: a table may be its own entry, and stand at several levels.
+        for use in sorted(self._uses[table], key=lambda use: (use.space, use.table.level, use.table.start)):
             for index in changed:
+                if use not in self._uses.get(table, ()):
+                    break  # What it stood below has changed, and with it what it led to.
                 bounds = self._bounds(use.table, use.space, index)
                 self._contents[table] = old
                 before = self._part(machine, use, bounds)

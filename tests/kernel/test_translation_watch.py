@@ -154,8 +154,10 @@ WRITES = st.lists(
 
 
 def effect(made):
-    """What an access sees, by the outcome of a walk alone."""
-    found = translate(made, choose(stopped_machine(made), Selection()).regime, ADDRESS)
+    """What an access sees, by the outcome of a walk alone, with every access flag set: tables ignore it."""
+    words = {address: word | ACCESS_FLAG if word & 1 else word for address, word in made.words.items()}
+    aged = WordMachine(words, made.registers)
+    found = translate(aged, choose(stopped_machine(aged), Selection()).regime, ADDRESS)
     if found.attributes is None:
         return None
     return found.output, found.attributes.el0, found.attributes.el1, found.attributes.is_global
