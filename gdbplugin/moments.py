@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from gdbplugin.kernel.during import During
+
 NOW = "now"
 LAST_STOP = "$tinyos_stop(-1)"
 _STOP = re.compile(r"\$tinyos_stop\(\s*(-?\d{1,9})\s*\)")
@@ -128,6 +130,55 @@ def _read_dump(target: Target, word: str) -> Moment:
         machine.file.close()
         if converted is not None:
             converted.close()
+
+
+def read_during(target: Target, command: str, kinds: Sequence[str] = (), limit: int | None = None) -> During:
+    """Have the debugger carry out a command; returns what changed during it, also if the command fails.
+
+    Of TinyOS it is what `read_difference` compares, and the events; of another kernel, its mappings. Raises a
+    `MachineError` if the machine cannot be read before or after it.
+    """
+    # Not at the top: `diff` does not need them.
+    from gdbplugin.kernel.during import During
+    from gdbplugin.kernel.events import EventList
+
+    command = command.strip()
+    if command.endswith("&"):
+        raise SelectionError(f"`{command}` would go on in the background: give it without the &")
+    if target.kernel is None:
+        return _during_other(target, command, limit)
+    before = replace(read_now(target), label=f"before `{command}`")
+    run = target.run_command(command)
+    after = read_now(target)
+    found = compare(before, replace(after, label="after it"), kinds or KINDS_OF_OBJECTS)
+    target.diagnostics.merge(found.diagnostics)
+    found = replace(found, limit=limit, diagnostics=target.diagnostics)
+    new = tuple(event for event in after.events.events if (event.sequence or 0) > before.recorded)
+    listed = EventList(
+        after.events.recorded, len(after.events.events), len(new), new, after.names, after.clock, None
+    )
+    return During(command, *run, found, listed, None, limit, diagnostics=target.diagnostics)
+
+
+def _during_other(target: Target, command: str, limit: int | None) -> During:
+    """What changed in the mappings of another kernel."""
+    from gdbplugin.kernel.diff_maps import map_changes, read_map_moment
+    from gdbplugin.kernel.during import During
+
+    before = read_map_moment(target)
+    run = target.run_command(command)
+    after = read_map_moment(target)
+    for moment, when in ((before, "before"), (after, "after")):
+        if moment.stopped_at is not None:
+            target.diagnostics.add_note(
+                f"the map {when} the command was read only up to {moment.stopped_at:#x}: it is larger than "
+                "is read at once"
+            )
+    for table in sorted(before.spaces.keys() ^ after.spaces.keys()):
+        when = "before" if table in before.spaces else "after"
+        target.diagnostics.add_note(f"a core had the table {table:#x} only {when} the command: not compared")
+    changes = tuple(map_changes(before, after))
+    return During(command, *run, None, None, changes, limit, diagnostics=target.diagnostics)
 
 
 KINDS = (

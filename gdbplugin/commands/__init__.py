@@ -11,6 +11,7 @@ from gdbplugin.commands import (
     context,
     diff,
     dump,
+    during,
     events,
     fault,
     history,
@@ -32,6 +33,7 @@ from gdbplugin.commands import (
     timeline,
     tlb,
     translate,
+    watch,
     where,
     writer,
 )
@@ -47,6 +49,7 @@ COMMANDS = tuple(
         context,
         diff,
         dump,
+        during,
         events,
         fault,
         history,
@@ -68,6 +71,7 @@ COMMANDS = tuple(
         timeline,
         tlb,
         translate,
+        watch,
         where,
         writer,
     )

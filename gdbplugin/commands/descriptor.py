@@ -47,13 +47,14 @@ class Parameter:
     - `expression`: an expression over the fields of the command's list; it takes all words up to the next
       option;
     - `fields`: names of such fields, with commas between them;
+    - `command`: a command of GDB, with all words after it;
     - `text`: the word as it is.
 
     `choices` are the only values allowed; of a range, words that may stand in its place. `complete` returns
     values to offer on completion.
     """
 
-    kinds = ("flag", "number", "address", "range", "file", "expression", "fields", "text")
+    kinds = ("flag", "number", "address", "range", "file", "expression", "fields", "command", "text")
 
     def __init__(
         self,
@@ -237,7 +238,10 @@ class Command:
     @property
     def usage(self) -> str:
         """The usage line."""
-        words = [parameter.usage for parameter in (*self.arguments, *self.options)]
+        parameters: tuple[Parameter, ...] = (*self.arguments, *self.options)
+        if any(argument.kind == "command" for argument in self.arguments):
+            parameters = (*self.options, *self.arguments)  # It takes all words after it.
+        words = [parameter.usage for parameter in parameters]
         return " ".join(["tinyos", self.word, *words])
 
     @property

@@ -36,15 +36,18 @@ def read(
 
 def show(found: Difference, style: Style) -> str:
     """The changes of states, then of pages, then of counters, and the number of findings last."""
+    return style.sections(parts(found, style), found) + f"{style.counted(found.finding_count, 'finding')}\n"
+
+
+def parts(found: Difference, style: Style) -> list[str]:
+    """A title, and the tables of the changes."""
     states, pages, counters = grouped(found)
-    parts = [
+    return [
         _title(found, style),
         _objects("Objects", states, found, style),
         _pages(pages, found, style),
         _objects("Counters and times", counters, found, style),
     ]
-    lines = style.sections(parts, found)
-    return lines + f"{style.counted(found.finding_count, 'finding')}\n"
 
 
 def grouped(found: Difference) -> tuple[list[Row], list[Row], list[Row]]:
@@ -221,18 +224,15 @@ ARGUMENTS = (
     ),
     Argument("B", "the second moment; without it, now", "file", complete=offered_moments),
 )
-LIMIT = Option("--limit", "the most rows of each table", "number", "N")
-OPTIONS = (
-    Option(
-        "--kind",
-        "only this kind; repeatable",
-        "text",
-        choices=("stacks", "lazy", "mappings", "pressure", "spaces", "tasks", "frames", "counters"),
-        repeated=True,
-    ),
-    LIMIT,
-    STRICT,
+KIND = Option(
+    "--kind",
+    "only this kind; repeatable",
+    "text",
+    choices=("stacks", "lazy", "mappings", "pressure", "spaces", "tasks", "frames", "counters"),
+    repeated=True,
 )
+LIMIT = Option("--limit", "the most rows of each table", "number", "N")
+OPTIONS = (KIND, LIMIT, STRICT)
 HELP = """Show what changed between two moments, each change beside the events that explain it.
 
 A moment is `now`; `$tinyos_stop(-1)`, the last stop before this one that was kept; or the file of a dump of

@@ -62,6 +62,8 @@ def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
         word = rest.pop(0)
         if not word.startswith("--"):
             positional.append(word)
+            if _begins_command(command, positional):
+                positional[-1], rest = _rest_of_command(word, rest, values), []
             continue
         name, equals, value = word.partition("=")
         option = options.get(name)
@@ -74,6 +76,20 @@ def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
     values.update(_arguments(command, positional))
     _require_alone(command, values)
     return values
+
+
+def _begins_command(command: Command, positional: Sequence[str]) -> bool:
+    """Whether the last word is the first one of a command of GDB, which takes all that follow."""
+    place = len(positional) - 1
+    return place < len(command.arguments) and command.arguments[place].kind == "command"
+
+
+def _rest_of_command(word: str, rest: Sequence[str], values: dict[str, Any]) -> str:
+    """A command of GDB; --json as the last word is not its own."""
+    if rest and rest[-1] == "--json":
+        values["json"] = True
+        rest = rest[:-1]
+    return " ".join([word, *rest])
 
 
 def _option_value(command: Command, option: Option, attached: str | None, rest: list[str]) -> Any:
@@ -119,6 +135,8 @@ def _require_alone(command: Command, values: dict[str, Any]) -> None:
 def _value(command: Command, parameter: Parameter, text: str) -> Any:
     if parameter.kind == "address":
         return _address(command, text)
+    if parameter.kind == "command":
+        return text
     text = _unquoted(text) if parameter.kind == "expression" else text.strip("'\"")
     if parameter.kind == "number":
         return _number(command, parameter, text)
@@ -173,6 +191,9 @@ def _range(command: Command, text: str) -> tuple[int | str | None, ...]:
     raise WordError(command, f'"{text}" is not a range: give START..END or START+SIZE')
 
 
+_TAKING = ("address", "command")
+
+
 class GdbWords:
     """Stands for the words that GDB itself offers after one of its commands."""
 
@@ -182,6 +203,8 @@ class GdbWords:
 
 EXPRESSION = GdbWords("print")
 FILE = GdbWords("core-file")
+COMMAND = GdbWords("")
+"""What GDB offers for a whole line."""
 
 
 def complete(
@@ -200,6 +223,8 @@ def complete(
     parameter, offered = _expected(command, before, typed)
     if parameter is not None and parameter.kind in ("address", "range") and not typed.startswith("-"):
         return [choice for choice in parameter.choices if choice.startswith(typed)] or EXPRESSION
+    if parameter is not None and parameter.kind == "command" and not text.lstrip().startswith("-"):
+        return COMMAND
     if parameter is not None and parameter.kind == "file" and not typed.startswith("-"):
         # Where a file may have another name too, that is offered once it is begun.
         named = values(parameter) if typed and parameter.complete is not None else ()
@@ -248,9 +273,9 @@ def _expected(command: Command, before: list[str], typed: str) -> tuple[Paramete
     if any(option.name in given for option in _OUTPUTS):
         given |= {option.name for option in _OUTPUTS}
     position = _count_positional(options, before)
-    # An address takes all words that follow.
-    addresses = [argument for argument in command.arguments[:position] if argument.kind == "address"]
-    expected = (*addresses, *command.arguments[position : position + 1], None)[0]
+    # An address, and a command of GDB, take all words that follow.
+    taking = [argument for argument in command.arguments[:position] if argument.kind in _TAKING]
+    expected = (*taking, *command.arguments[position : position + 1], None)[0]
     return expected, [name for name in options if name not in given]
 
 

@@ -14,10 +14,10 @@ import gdb
 from gdbplugin.commands import parsing
 from gdbplugin.commands.descriptor import Command, Parameter, to_json
 from gdbplugin.debugger import current, layout
-from gdbplugin.debugger.guards import errors_in_one_line, failure, fitted, write
+from gdbplugin.debugger.guards import errors_in_one_line, failure, fitted, printed, write
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.kernel.physical_map import MemoryMap
-from gdbplugin.kernel.target import Symbols, Target
+from gdbplugin.kernel.target import CommandRun, Symbols, Target
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import Machine, MachineError, SelectionError
 from gdbplugin.render import Style, is_dumb
@@ -31,10 +31,16 @@ if TYPE_CHECKING:
     from gdbplugin.dump.task_cores import TaskThreads
     from gdbplugin.kernel.kernel_test import KernelTest
     from gdbplugin.kernel.target import StoredMemory
+    from gdbplugin.kernel.translation_watch import Watching
     from gdbplugin.layout.code import CodeMap
     from gdbplugin.layout.elf import ElfImage
     from gdbplugin.layout.types import Layout
 
+_COMPLETERS = {
+    parsing.EXPRESSION.command: gdb.COMPLETE_EXPRESSION,
+    parsing.FILE.command: gdb.COMPLETE_FILENAME,
+    parsing.COMMAND.command: gdb.COMPLETE_COMMAND,
+}
 _PLAIN = Style()
 # The width of the widest view.
 _WIDEST = _PLAIN.width
@@ -101,7 +107,7 @@ def complete(command: Command, text: str, word: str) -> list[str] | int:
     """The completions of `word`, the last part of `text`, in the form that `gdb.Command.complete` returns."""
     offered = parsing.complete(command, text, offered_values)
     if isinstance(offered, parsing.GdbWords):
-        return gdb.COMPLETE_FILENAME if offered is parsing.FILE else gdb.COMPLETE_EXPRESSION
+        return _COMPLETERS[offered.command]
     # GDB also breaks words at dashes and equals signs: `word` may be only the end of what was typed. After an
     # open quote it is all from there on.
     typed = len(text.rpartition(" ")[2])
@@ -314,6 +320,32 @@ class GdbTarget(Target):
         travel.travel(bring, self._quiet)
         self._kernel = None
         return self.machine
+
+    def translation_watches(self) -> Watching:
+        """What watches translations in GDB, as `Target` says."""
+        current.machine()
+        if current.is_dump():
+            return super().translation_watches()
+        from gdbplugin.debugger import watches
+
+        return watches.WATCHES
+
+    def run_command(self, command: str) -> CommandRun:
+        """Carry out a command, as `Target` says; its output is kept if it is for a program."""
+        output, error = "", None
+        try:
+            if self._quiet:
+                output = printed(command)
+            else:
+                gdb.execute(command, True)
+        except gdb.error as failed:
+            error = str(failed)
+        except KeyboardInterrupt:
+            error = "interrupted"
+        current.forget()
+        current.machine()  # Raises if the target is gone, or runs.
+        self._kernel = self._reason = None
+        return CommandRun(output, error)
 
     def run_test(self, test: KernelTest) -> Any:
         """Make the target run one of the kernel's own tests."""

@@ -9,7 +9,7 @@ from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.physical_map import MemoryMap
 from gdbplugin.machine import Machine, MachineError, SelectionError
-from gdbplugin.records import Protocol
+from gdbplugin.records import NamedTuple, Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +17,19 @@ if TYPE_CHECKING:
 
     from gdbplugin.aarch64.unwind import CallFrames
     from gdbplugin.kernel.kernel_test import KernelTest
+    from gdbplugin.kernel.translation_watch import Watching
     from gdbplugin.layout.code import CodeMap
     from gdbplugin.layout.elf import ElfImage
     from gdbplugin.layout.types import Layout
 
 _LARGEST = (1 << 64) - 1
+
+
+class CommandRun(NamedTuple):
+    """What came of a command of the debugger: its output, if it was kept, and its error."""
+
+    output: str
+    error: str | None
 
 
 class Symbols(Protocol):
@@ -233,6 +241,15 @@ class Target:
         """
         del bring
         raise MachineError("a machine goes back only in a debugger or a session")
+
+    def translation_watches(self) -> Watching:
+        """What watches translations. Raises `MachineError` where nothing can."""
+        raise MachineError("only a debugger at a live machine watches translations")
+
+    def run_command(self, command: str) -> CommandRun:
+        """Let the debugger carry out one of its own commands, after which the machine is another."""
+        del command
+        raise MachineError("only a debugger carries out commands")
 
     def run_test(self, test: KernelTest) -> Any:
         """Let the target run one of the kernel's own tests; returns what it changed."""

@@ -202,6 +202,11 @@ def watches(text: str) -> bool:
     return word == "timeline" and any(one.partition("=")[0] == "--seconds" for one in words)
 
 
+def runs_command(text: str) -> bool:
+    """Whether a command of the plugin carries out one of GDB's: a session shows what changed after Ctrl-C."""
+    return text.split()[:1] == ["during"]
+
+
 def _starred(text: str) -> Action:
     """The action for the text after a `*`: nothing, or the letter or name of a command and its arguments."""
     if not text:

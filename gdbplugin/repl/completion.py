@@ -84,7 +84,8 @@ def _arguments(typed: str, source: Source, in_submenu: bool) -> Iterator[Offer]:
         return
     found = parsing.complete(command, rest, source.offered_values)
     if isinstance(found, parsing.GdbWords):
-        yield from _of_gdb(f"{found.command} {rest.rpartition(' ')[2]}", source)
+        line = rest if found is parsing.COMMAND else f"{found.command} {rest.rpartition(' ')[2]}"
+        yield from _of_gdb(line, source)
     else:
         yield from (Offer(text, len(rest.rpartition(" ")[2])) for text in found)
 

@@ -7,13 +7,14 @@ import enum
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gdbplugin.commands.descriptor import JSON, Parameter, to_json
 from gdbplugin.commands.parsing import WordError, nearest, split
 from gdbplugin.commands.parsing import parse as parse_words
+from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.repl.command_line import (
     BY_WORD,
     OWN,
@@ -34,6 +35,7 @@ from gdbplugin.repl.command_line import (
     help_text,
     overview,
     parse,
+    runs_command,
     watches,
 )
 from gdbplugin.repl.output import Output
@@ -227,7 +229,9 @@ class Repl:
     def _act_on_target(self, action: Action) -> None:
         match action:
             case PluginCommand(text) if watches(text):
-                self._watch(text)
+                self._by_session(text, lambda file, seconds: self.session.timeline(file, seconds=seconds))
+            case PluginCommand(text) if runs_command(text):
+                self._by_session(text, self.target.during)
             case PluginCommand(text) if text and (self._options.json or "--json" in text.split()):
                 self.output.gdb(self.target.json(text) + "\n")
             case PluginCommand(text):
@@ -281,8 +285,8 @@ class Repl:
         text = help_text(topic, style) if topic else overview(style)
         self.output.gdb(text if text is not None else self.target.text(f"help {topic}"))
 
-    def _watch(self, text: str) -> None:
-        """Write a timeline of the running kernel."""
+    def _by_session(self, text: str, run: Callable[..., Diagnosed]) -> None:
+        """Carry out a command of the plugin by this process's session; `run` takes its words."""
         word, *words = split(text)
         command = BY_WORD[word]
         try:
@@ -290,7 +294,7 @@ class Repl:
         except WordError as error:
             raise RefusedError(str(error)) from error
         with self.output.progress(text):
-            found = self.session.timeline(values["file"], seconds=values["seconds"])
+            found = run(**{name: value for name, value in values.items() if name != JSON.key})
         if self._options.json or JSON.key in values:
             self.output.gdb(to_json(command.form.schema, found) + "\n")
         else:

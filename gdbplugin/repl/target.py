@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from gdbplugin.commands.descriptor import Parameter
+from gdbplugin.kernel.during import During
 from gdbplugin.repl.output import Output
 from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError
 from gdbplugin.session.console import PROMPT
@@ -56,6 +58,13 @@ class TargetControl:
         """The text that GDB prints for a command."""
         with self._stopped(makes_own_stops=False), self._output.captured():
             return self._session.gdb(command, self._timeout)
+
+    def during(self, command: str, **words: Any) -> During:
+        """Carry out a command of GDB; returns what changed during it. Ctrl-C ends the command alone."""
+        with self._stopped(makes_own_stops=True):
+            return self._session.during(
+                command, timeout=self._timeout, until_interrupted=self._interactive, **words
+            )
 
     def json(self, command: str) -> str:
         """The JSON of a command of the plugin, given without `tinyos`."""

@@ -211,7 +211,8 @@ def event_filter(what: str, words: Words) -> EventFilter:
     """The filter for `what` and its words; raises `SessionError`, which lists the known ones."""
     event_type = EVENT_TYPES.get(what)
     if event_type is None:
-        raise SessionError(f'no event "{what}" to wait for (known: {", ".join(EVENT_TYPES)})')
+        known = ", ".join([*EVENT_TYPES, "translation"])
+        raise SessionError(f'no event "{what}" to wait for (known: {known})')
     given = {name: value for name, value in words.items() if value is not None}
     for name in given:
         if name not in event_type.words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gdbplugin.commands import (
@@ -17,6 +17,7 @@ from gdbplugin.commands import (
     checkpoints,
     context,
     diff,
+    during,
     events,
     fault,
     history,
@@ -38,6 +39,7 @@ from gdbplugin.commands import (
     writer,
 )
 from gdbplugin.commands.parsing import LARGEST, nearest
+from gdbplugin.kernel.during import During
 from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.target import Target
 from gdbplugin.moments import read_difference, read_now
@@ -45,6 +47,7 @@ from gdbplugin.query.question import Table
 from gdbplugin.render import Style
 from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import ReadFailedError
+from gdbplugin.session.mi import COMMAND_SECONDS
 
 _Parameters = ParamSpec("_Parameters")
 _Object = TypeVar("_Object")
@@ -128,6 +131,24 @@ class Objects(Connection):
         asked = {"where": where, "sort": sort, "group": group, "columns": columns}
         with self.stopped_target() as target:
             return answers.table(found, target, {**asked, **words})
+
+    def during(
+        self,
+        command: str,
+        *,
+        kind: Sequence[str] = (),
+        limit: int | None = None,
+        timeout: float = COMMAND_SECONDS,
+        until_interrupted: bool = False,
+    ) -> During:
+        """Carry out a command of GDB, and return what changed during it, also if it fails.
+
+        After `timeout` seconds the machine is stopped; with `until_interrupted` by Ctrl-C too, which then
+        raises nothing. `error` of the result says so.
+        """
+        with self.stopped_target() as target:
+            target.limit_commands(timeout, until_interrupted)
+            return during.read(target, command, kind=kind, limit=limit)
 
     def moment(self) -> Moment:
         """Everything that `diff` compares, as it is now. It stays so while the machine runs on."""

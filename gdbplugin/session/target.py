@@ -19,7 +19,7 @@ from gdbplugin.aarch64.unwind import CallFrames
 from gdbplugin.kernel.diagnostics import Diagnostics, History
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.physical_map import MemoryMap
-from gdbplugin.kernel.target import StoredMemory, Symbols, Target
+from gdbplugin.kernel.target import CommandRun, StoredMemory, Symbols, Target
 from gdbplugin.layout.code import CodeMap
 from gdbplugin.layout.elf import ElfImage
 from gdbplugin.layout.types import Layout, LayoutError
@@ -31,9 +31,15 @@ from gdbplugin.machine import (
     UnreadableMemoryError,
 )
 from gdbplugin.session import mi
-from gdbplugin.session.errors import CommandFailedError, KernelUnusableError, ReadFailedError
+from gdbplugin.session.errors import (
+    CommandFailedError,
+    KernelUnusableError,
+    ReadFailedError,
+    WaitTimeoutError,
+)
 from gdbplugin.session.gdb import Gdb
 from gdbplugin.session.kernel_file import KernelFile
+from gdbplugin.session.mi import COMMAND_SECONDS
 from gdbplugin.session.ram import MappedRam
 
 # A query costs more than a register: the registers usually needed are read in one query, for all cores.
@@ -139,6 +145,7 @@ class SessionTarget(Target):
         diagnostics = Diagnostics()
         super().__init__(machine, core, diagnostics, lambda: reader.kernel(self.machine, diagnostics))
         self._reader = reader
+        self._command_seconds, self._until_interrupted = COMMAND_SECONDS, False
 
     @property
     def symbols(self) -> Symbols:
@@ -187,6 +194,29 @@ class SessionTarget(Target):
     def stored_memory(self) -> StoredMemory | None:
         """The mapped RAM, or the dump, as `Target` says."""
         return self._reader.stored_memory()
+
+    def limit_commands(self, seconds: float, until_interrupted: bool) -> None:
+        """Set when the machine is stopped that a command lets run: after so many seconds, and by Ctrl-C."""
+        self._command_seconds, self._until_interrupted = seconds, until_interrupted
+
+    def run_command(self, command: str) -> CommandRun:
+        """Carry out a command of GDB, as `Target` says, within the limits of `limit_commands`."""
+        output, error = "", None
+        try:
+            output = self._reader.gdb.execute(command, self._command_seconds)
+        except CommandFailedError as failed:
+            output, error = failed.output, failed.reason
+        except WaitTimeoutError as failed:
+            error = failed.message
+        except KeyboardInterrupt:
+            if not self._until_interrupted:
+                raise
+            error = "interrupted by Ctrl-C"
+        if self._reader.gdb.running:
+            raise MachineError(f"the machine still runs after `{command}`")
+        self._machine, self._core = self._reader.again()
+        self._kernel = self._reason = None
+        return CommandRun(output, error)
 
     def disassemble(self, core: int, address: int, word: int) -> str | None:
         """The instruction `word` at a virtual address as text, by GDB."""
@@ -252,6 +282,14 @@ class Reader:
         self._changes = self.gdb.changes
         # No cache over mapped RAM: it is as fast itself, and the source keeps the registers.
         return source, CachedMachine(source) if self._ram is None else source
+
+    def again(self) -> tuple[Machine, int]:
+        """The machine and the selected core, after GDB has carried out a command."""
+        if self.gdb.runs != self._runs:
+            self._history.ran()
+            self._runs = self.gdb.runs
+        self._source, self._machine = self._read_state()
+        return self._machine, self._source.selected_core
 
     def moved(self) -> Machine:
         """The machine is at another moment: forget what was read, also in GDB. Returns it as it is there."""

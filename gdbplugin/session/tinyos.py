@@ -19,6 +19,7 @@ from gdbplugin.dump.write import Dump
 from gdbplugin.kernel.events import Event
 from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.spaces import AddressSpace
+from gdbplugin.kernel.translation_watch import TranslationChange
 from gdbplugin.machine import MachineError
 from gdbplugin.records import fields
 from gdbplugin.session import mi
@@ -35,6 +36,7 @@ from gdbplugin.session.objects import Objects
 from gdbplugin.session.process import PLUGIN, Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.ram import Watch
+from gdbplugin.session.translation_breakpoint import TRANSLATION, TranslationBreakpoint, watch_words
 from gdbplugin.timeline.write import Timeline
 
 if TYPE_CHECKING:
@@ -299,21 +301,27 @@ class TinyOS(Objects):
         *,
         stack: int | None = None,
         range: tuple[int, int] | None = None,  # noqa: A002 (as `maps` calls it)
-        address: int | None = None,
+        address: int | str | None = None,
         level: str | None = None,
         asid: int | None = None,
         task: int | None = None,
-    ) -> EventBreakpoint:
+        any: str | None = None,  # noqa: A002 (as `tinyos watch` calls it)
+        flags: bool | None = None,
+    ) -> EventBreakpoint | TranslationBreakpoint:
         """Stop the target at every event of a kind, until the breakpoint is deleted or its `with` ends.
 
         The events are those of `run_until`. The target stays as it is now: running or stopped.
         """
         words: dict[str, object] = {"stack": stack, "range": range, "address": address}
-        words |= {"level": level, "asid": asid, "task": task}
+        words |= {"level": level, "asid": asid, "task": task, "any": any, "flags": flags}
+        if what == TRANSLATION:
+            return TranslationBreakpoint(self, watch_words(words))
         return EventBreakpoint(self, event_filter(what, words))
 
-    def run_until(self, what: str, *, timeout: float = _EVENT_SECONDS, **words: Any) -> Event | AddressSpace:
-        """Let the target run until an event; returns the event, or for a switch the new address space.
+    def run_until(
+        self, what: str, *, timeout: float = _EVENT_SECONDS, **words: Any
+    ) -> Event | AddressSpace | TranslationChange:
+        """Let the target run until an event; returns it, or for a switch the new address space.
 
         | what | event | filter |
         | --- | --- | --- |
@@ -322,9 +330,13 @@ class TinyOS(Objects):
         | `pressure` | the pressure level changed | `level="High"` |
         | `switch` | TTBR0 holds another address space | `asid=N`, `task=N` |
         | `task-ended` | a task ended | `task=N` |
+        | `translation` | the translation of an address changed | `address=A`, `asid=N`, `flags=True` |
+        | | a page got permissions | `any="w+x"`, `asid=N`, `range=(START, END)` |
 
-        Then the target is stopped, after the kernel has finished its change. Raises `WaitTimeoutError` after
-        `timeout` seconds, with the target as it was before: running or stopped. Leaves no breakpoint.
+        Then the target is stopped, after the kernel has finished its change; for `translation`, after the
+        instruction that wrote the descriptor, and a `TranslationChange` is returned. Raises
+        `WaitTimeoutError` after `timeout` seconds, with the target as it was before: running or stopped.
+        Leaves no breakpoint.
         """
         was_running = self.running
         with self.break_on(what, **words) as breakpoint_:

@@ -192,7 +192,7 @@ def test_help_has_the_usage_and_every_parameter(command):
     lines = command.help.splitlines()
     assert lines[0] == command.summary
     assert lines[2] == f"Usage: {command.usage}"
-    assert command.usage.endswith("[--json]")
+    assert "[--json]" in command.usage
     for parameter in (*command.arguments, *command.options):
         assert any(line.startswith(f"  {parameter.name}") for line in lines)
     assert max(map(len, lines[3:])) <= 120
@@ -224,3 +224,31 @@ def test_a_command_is_parsed_by_its_descriptor_alone():
     )
     assert command.usage == "tinyos paint WHERE [--colour COLOUR] [--python] [--json]"
     assert parsing.parse(command, ["wall", "--colour", "RED"]) == {"where": "wall", "colour": "red"}
+
+
+DURING = BY_WORD["during"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("next", {"command": "next"}),
+        ("next 3", {"command": "next 3"}),
+        ("next --json", {"command": "next", "json": True}),
+        ("--json next", {"command": "next", "json": True}),
+        ("--limit 3 print --x", {"limit": 3, "command": "print --x"}),
+        ("print --json + 1", {"command": "print --json + 1"}),
+        ('print "a  b"', {"command": 'print "a  b"'}),
+        ("--kind stacks --kind=lazy continue", {"kind": ("stacks", "lazy"), "command": "continue"}),
+    ],
+)
+def test_a_command_of_gdb_takes_all_words_after_it(typed, values):
+    assert parse(f"during {typed}") == values
+
+
+def test_a_command_of_gdb_is_completed_by_gdb():
+    assert parsing.complete(DURING, "ne", lambda _: []) is parsing.COMMAND
+    assert parsing.complete(DURING, "info br", lambda _: []) is parsing.COMMAND
+    assert "--kind" in parsing.complete(DURING, "--", lambda _: [])
+    assert parsing.complete(DURING, "--kind st", lambda parameter: parameter.choices) == ["stacks"]
+    assert DURING.usage.endswith("[--json] COMMAND")

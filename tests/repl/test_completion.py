@@ -88,9 +88,9 @@ def test_empty_line_offers_own_commands_without_asking_gdb() -> None:
 
 
 def test_submenu_offers_letters_without_star() -> None:
-    assert words("d", in_submenu=True) == ["d", "diff", "dump"]
+    assert words("d", in_submenu=True) == ["d", "diff", "dump", "during"]
     assert words("d ", in_submenu=True) == [*_STACKS, "1", "2"]
-    assert words("s", in_submenu=True) == ["s", "stacks", "stats", "stress"]
+    assert words("s", in_submenu=True) == ["s", "search", "stacks", "stats", "stress"]
 
 
 def test_offer_replaces_last_word_and_has_a_meaning() -> None:

@@ -151,6 +151,22 @@ def test_ctrl_c_ends_a_command_but_not_the_repl(converse: Conversations, command
     converse(script)
 
 
+def test_ctrl_c_in_during_stops_the_kernel_and_shows_what_changed(converse: Conversations) -> None:
+    def script(person: Person) -> None:
+        person.types("interrupt\nduring continue\n")
+        person.waits(lambda: debugger.runs > runs, lambda: "running command")
+        os.kill(os.getpid(), signal.SIGINT)
+        person.sees("`continue` failed: interrupted by Ctrl-C")
+        person.sees("Difference from before `continue` to after it")
+        person.says_and_sees("output 6*7", "42")
+        person.says_and_sees("c", "Continuing.")
+
+    debugger = converse.repl.session.debugger
+    runs = debugger.runs
+    shown = converse(script)
+    assert "received signal SIGINT" in shown
+
+
 def test_kernel_output_is_marked_and_separate(converse: Conversations) -> None:
     def script(person: Person) -> None:
         person.types("echo half a line")

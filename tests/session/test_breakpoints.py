@@ -185,7 +185,7 @@ def test_any_language_in_gdb_works(tinyos: TinyOS) -> None:
 @pytest.mark.parametrize(
     ("what", "words", "said"),
     [
-        ("growth", {}, f'no event "growth" to wait for (known: {", ".join(EVENT_TYPES)})'),
+        ("growth", {}, f'no event "growth" to wait for (known: {", ".join(EVENT_TYPES)}, translation)'),
         ("pressure", {"stack": 3}, "pressure takes no stack; it takes: level"),
         ("pressure", {"level": "x"}, 'no pressure level "x" (known: Low, Medium, High, Critical)'),
         ("switch", {"asid": 1, "task": 1}, "switch takes one of: asid, task; asid and task were given"),

@@ -42,6 +42,8 @@ _MORE = {
     ),
     "where": ("where 0x200000003008", "where $sp", "where --physical 0x8003000", "where TTBR0_EL1"),
     "writer": ("writer 0xffff800000200000",),
+    "during": ("during info threads", "during nonsense"),
+    "watch": ("watch", "watch translation 0xffff800000200000", "watch translation --any w+x"),
     # They are about files, or change what GDB shows, and have tests of their own.
     "dump": (),
     "open": (),

@@ -11,7 +11,18 @@ from tests.unbreakable.commands import EXPRESSIONS, assert_unbroken, every_comma
 
 pytestmark = pytest.mark.xdist_group("unbreakable")
 
-ANY_KERNEL = ("translate", "maps", "lint", "registers", "fault", "backtrace", "search", "where")
+ANY_KERNEL = (
+    "translate",
+    "maps",
+    "lint",
+    "registers",
+    "fault",
+    "backtrace",
+    "search",
+    "where",
+    "during",
+    "watch",
+)
 # They need a recording of the machine, and no kernel.
 OF_A_RECORDING = ("back", "checkpoint", "checkpoints", "recording", "rewind")
 ANY_KERNEL_EXPRESSIONS = ("$tinyos_asid", "$tinyos_translate")
