@@ -22,7 +22,7 @@ def test_the_tables_are_as_many_as_said(scattered):
     assert all(isinstance(leaf, Leaf) for leaf in found)
     assert len({leaf.start for leaf in found}) == table_set.LEAVES
     assert len({leaf.physical for leaf in found}) == table_set.LEAVES
-    assert len(tables) == len(set(tables)) == table_set.TABLES
+    assert len(tables) == len(set(tables)) == table_set.count(table_set.LEAVES)
     translation = translate(machine, regime, table_set.ADDRESS)
     assert len(translation.levels) == 4
     assert translation.output is not None

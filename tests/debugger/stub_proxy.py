@@ -53,7 +53,7 @@ class StubProxy:
 
     def cut(self) -> None:
         """Close the connections, as a stub that dies does."""
-        self._end(*self._open)
+        self._end(*list(self._open))
 
     @staticmethod
     def _end(*ends: socket.socket) -> None:
@@ -72,8 +72,17 @@ class StubProxy:
             stub = self._connect()
             self._left = 0
             self._open += [gdb, stub]
-            threading.Thread(target=self._to_gdb, args=(stub, gdb), daemon=True).start()
-            threading.Thread(target=self._to_stub, args=(gdb, stub), daemon=True).start()
+            threading.Thread(target=self._carry, args=(gdb, stub), daemon=True).start()
+
+    def _carry(self, gdb: socket.socket, stub: socket.socket) -> None:
+        """Carry one connection's data until it ends, then close it: a test makes hundreds."""
+        answers = threading.Thread(target=self._to_gdb, args=(stub, gdb), daemon=True)
+        answers.start()
+        self._to_stub(gdb, stub)
+        answers.join()
+        for end in (gdb, stub):
+            self._open.remove(end)
+            end.close()
 
     def _connect(self) -> socket.socket:
         host, colon, port = self._stub_address.rpartition(":")

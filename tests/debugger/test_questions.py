@@ -135,9 +135,14 @@ def dump(kernel_elf, tmp_path_factory):
     return path
 
 
+_NEEDS = {
+    "search": "search 0x200000004000 --limit 5",
+    "translate": "translate 0x200000004000 --asid 5",
+    "where": "where 0x200000004000 --asid 5",
+}
 LINES = [
     *(
-        {"translate": "translate 0x200000004000 --asid 5"}.get(command.word, command.word)
+        _NEEDS.get(command.word, command.word)
         for command in COMMANDS
         if command.only_reads and command.word not in OF_THE_PAST
     ),
