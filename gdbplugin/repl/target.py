@@ -61,7 +61,8 @@ class TargetControl:
 
     def during(self, command: str, **words: Any) -> During:
         """Carry out a command of GDB; returns what changed during it. Ctrl-C ends the command alone."""
-        with self._stopped(makes_own_stops=True):
+        # What the command prints is in the object too.
+        with self._stopped(makes_own_stops=True), self._output.captured():
             return self._session.during(
                 command, timeout=self._timeout, until_interrupted=self._interactive, **words
             )

@@ -117,7 +117,7 @@ class Gdb(MiClient):
             # GDB 18 has no result for a CLI command whose Python code has run the target to its stop.
             end = self._send(_NOTHING) if self._blocking else None
             record = self._answer(token, timeout, f"GDB's answer to {command}", end)
-        console = "".join(self._console)
+        console = self.printed
         if record.message == "error":
             raise CommandFailedError(command, record.payload.get("msg") or "error", console)
         return Result(record.message, record.payload or {}, console, "".join(self._log))
@@ -145,6 +145,11 @@ class Gdb(MiClient):
             raise CommandFailedError(command, error.reason, error.output) from error
         finally:
             self._show = None
+        return self.printed
+
+    @property
+    def printed(self) -> str:
+        """What the latest command has printed so far."""
         return "".join(self._console)
 
     def _wait_for_end(self, command: str, timeout: float) -> None:
@@ -161,7 +166,7 @@ class Gdb(MiClient):
         late = self._results.pop(token, None)
         self._awaited.discard(token)
         if late is not None and late.message == "error":
-            raise CommandFailedError(command, late.payload.get("msg") or "error", "".join(self._console))
+            raise CommandFailedError(command, late.payload.get("msg") or "error", self.printed)
 
     @contextlib.contextmanager
     def _cancelled_on_error(self, *, resume: bool) -> Iterator[None]:

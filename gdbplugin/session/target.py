@@ -207,11 +207,11 @@ class SessionTarget(Target):
         except CommandFailedError as failed:
             output, error = failed.output, failed.reason
         except WaitTimeoutError as failed:
-            error = failed.message
+            output, error = self._reader.gdb.printed, failed.message
         except KeyboardInterrupt:
             if not self._until_interrupted:
                 raise
-            error = "interrupted by Ctrl-C"
+            output, error = self._reader.gdb.printed, "interrupted by Ctrl-C"
         if self._reader.gdb.running:
             raise MachineError(f"the machine still runs after `{command}`")
         self._machine, self._core = self._reader.again()

@@ -151,6 +151,15 @@ def test_ctrl_c_ends_a_command_but_not_the_repl(converse: Conversations, command
     converse(script)
 
 
+def test_what_a_command_prints_is_shown_once_by_during(converse: Conversations) -> None:
+    def script(person: Person) -> None:
+        person.types("interrupt\nduring info line kernel_main\n")
+        person.sees("Difference from before `info line kernel_main` to after it")
+        person.says_and_sees("c", "Continuing.")
+
+    assert converse(script).count("starts at address") == 1
+
+
 def test_ctrl_c_in_during_stops_the_kernel_and_shows_what_changed(converse: Conversations) -> None:
     def script(person: Person) -> None:
         person.types("interrupt\nduring continue\n")

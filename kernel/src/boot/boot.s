@@ -213,7 +213,8 @@ secondary_parked:
     .cfi_endproc
 
 // Installs a table for TTBR1; x0: its physical address. The code runs in the identity map of TTBR0, so that no
-// translation of the upper half is in use while it changes.
+// translation of the upper half is in use while it changes. From then on nothing that can be written is executed: the
+// boot tables map everything for both.
 .global install_kernel_table
 install_kernel_table:
     .cfi_startproc
@@ -229,6 +230,15 @@ install_kernel_table:
     dsb     nsh
     isb
     msr     ttbr1_el1, x0
+    isb
+    load_address x2, 2f
+    br      x2
+2:  mrs     x2, sctlr_el1
+    orr     x2, x2, #(1 << 19)      // SCTLR_EL1.WXN
+    msr     sctlr_el1, x2
+    isb
+    tlbi    vmalle1                 // TLBs may hold it
+    dsb     nsh
     isb
     ret
     .cfi_endproc
