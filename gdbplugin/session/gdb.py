@@ -117,10 +117,9 @@ class Gdb(MiClient):
             # GDB 18 has no result for a CLI command whose Python code has run the target to its stop.
             end = self._send(_NOTHING) if self._blocking else None
             record = self._answer(token, timeout, f"GDB's answer to {command}", end)
-        console = self.printed
         if record.message == "error":
-            raise CommandFailedError(command, record.payload.get("msg") or "error", console)
-        return Result(record.message, record.payload or {}, console, "".join(self._log))
+            raise CommandFailedError(command, record.payload.get("msg") or "error", self.printed)
+        return Result(record.message, record.payload or {}, self.printed, "".join(self._log))
 
     def execute(
         self,
@@ -131,8 +130,7 @@ class Gdb(MiClient):
         """Run a GDB command as typed at its prompt and return what it printed.
 
         A command that lets the target run (`continue`, `step`) returns when the target has stopped again;
-        Ctrl-C and a timeout stop it too. `show` is called with each piece of the output as it arrives. Raises
-        what `mi` raises.
+        Ctrl-C and a timeout stop it too. `show` gets each piece of output as it arrives. Raises as `mi`.
         """
         self._stops.clear()
         self._show = show

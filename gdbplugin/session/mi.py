@@ -1,7 +1,4 @@
-"""GDB's machine interface: commands as lines in, records as lines out, and the process that speaks it.
-
-A record is what `pygdbmi.gdbmiparser` makes of a line of GDB's output.
-"""
+"""GDB's machine interface: commands as lines in, records as `pygdbmi` makes of lines out, and the process."""
 
 from __future__ import annotations
 
