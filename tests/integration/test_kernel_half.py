@@ -85,8 +85,9 @@ def test_data_that_can_be_executed(guest, kernel_elf):
     machine, memory = guest
     address = records(kernel_elf)
     place, descriptor = levels(machine, address)[-1]
-    (found,) = findings(machine, memory, place, descriptor & ~PRIVILEGED_EXECUTE_NEVER)
-    assert found[1:] == ("rw- at EL1, --- at EL0", f"rwx at EL1, --- at EL0, up to {address + 0x1000:#x}")
+    # As SCTLR_EL1.WXN is set, it must be read-only too.
+    (found,) = findings(machine, memory, place, descriptor & ~PRIVILEGED_EXECUTE_NEVER | 1 << 7)
+    assert found[1:] == ("rw- at EL1, --- at EL0", f"r-x at EL1, --- at EL0, up to {address + 0x1000:#x}")
 
 
 def test_a_block_where_nothing_is_mapped(guest):
