@@ -143,6 +143,10 @@ def read_during(target: Target, command: str, kinds: Sequence[str] = (), limit: 
     from gdbplugin.kernel.events import EventList
 
     command = command.strip()
+    if not command:
+        raise SelectionError("COMMAND is missing: give a command of GDB")
+    if command.removeprefix("tinyos ").split()[0] == "during":
+        raise SelectionError("`during` takes a command of GDB, not another `during`")
     if command.endswith("&"):
         raise SelectionError(f"`{command}` would go on in the background: give it without the &")
     if target.kernel is None:

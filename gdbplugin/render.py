@@ -261,7 +261,7 @@ def table(
         for header, cells in zip(headers, zip(*lines, strict=True), strict=True)
     ]
     left_out = []
-    for name in dispensable:
+    for name in (name for name in dispensable if name in headers):
         if room is None or sum(width + len(_GAP) for _, width, _ in columns) - len(_GAP) <= room:
             break
         left_out.append(name)

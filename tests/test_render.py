@@ -98,6 +98,11 @@ def test_tables_align_and_end_without_blanks():
 HEADERS, ROWS = ("id", "name", "seen"), [("1", "worker", "12 ms"), ("2", "a longer one", "7 ms")]
 
 
+def test_a_column_that_is_not_there_is_not_left_out():
+    found = table(("a", "bbb"), [("1", "222")], room=3, dispensable=("c", "bbb"))
+    assert " ".join(found.split()) == "a - 1 (too narrow for: bbb)"
+
+
 def test_a_table_leaves_out_what_there_is_no_room_for():
     whole = table(HEADERS, ROWS, ("seen",))
     assert whole == (

@@ -38,8 +38,9 @@ def show(shown: Journey, style: Style) -> str:
     ahead = shown.end - shown.instructions
     if shown.is_past and ahead:
         lines += style.wrapped(
-            f"This is the past: `tinyos rewind --end` goes on to the latest moment, {ahead:,} instructions "
-            "later. If the machine runs on by itself from here, they are forgotten."
+            "This is the past: `tinyos rewind --end` goes on to the latest moment, "
+            f"{style.counted(ahead, 'instruction')} later. If the machine runs on by itself from here, "
+            "they are forgotten."
         )
     return style.sections(["\n".join(lines)], shown)
 

@@ -50,7 +50,8 @@ def show(shown: Watches, style: Style) -> str:
     """Each watch: what it watches, with how many watchpoints, and what it saw last."""
     if not shown.watches:
         return style.sections([style.title("No translation is watched")], shown)
-    parts = [_watch(watch, watch.number == shown.new, style) for watch in shown.watches]
+    chosen = [watch for watch in shown.watches if shown.new in (None, watch.number)]
+    parts = [_watch(watch, watch.number == shown.new, style) for watch in chosen]
     return style.sections(parts, shown)
 
 

@@ -19,7 +19,7 @@ from gdbplugin.kernel.lazy_table import (
 )
 from gdbplugin.layout.decode import Columns, presence, value
 from gdbplugin.layout.types import Array, Field, Option, Struct, Type, unwrap
-from gdbplugin.records import dataclass
+from gdbplugin.records import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +145,10 @@ def find_lazy_page(kernel: Kernel, address: int, owner: int | None) -> LazyPage 
         if start is None or not start <= address < start + reserved * PAGE_BYTES:
             continue
         values = lazy_record(kernel, first + (address - start) // PAGE_BYTES)
-        page = kernel.make_record(LazyPage, values, f"lazy page {address:#x}")
+        page = kernel.make_record(LazyPage, values, f"lazy page {address:#x}", state="corrupt")
+        page = replace(
+            page, state=page_state(page.physical_address, page.is_allocated, page.is_zero_page, True)
+        )
         return page if page.virtual_address == address & -PAGE_BYTES else None
     return None
 

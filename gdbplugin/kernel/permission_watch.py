@@ -50,11 +50,17 @@ class _Part(NamedTuple):
 class PermissionSubject:
     """All pages of address spaces, or of a range of addresses, that get permissions as in `pattern`.
 
+    `whose` says in its title which address spaces they are; empty for all that are known.
     Raises `SelectionError` for more than `MOST_TABLES` tables, and `MachineGoneError`.
     """
 
     def __init__(
-        self, view: View, spaces: Sequence[KnownSpace], pattern: str, within: tuple[int, int] | None = None
+        self,
+        view: View,
+        spaces: Sequence[KnownSpace],
+        pattern: str,
+        within: tuple[int, int] | None = None,
+        whose: str = "",
     ) -> None:
         require_watchable(view)
         self._view = view
@@ -64,7 +70,7 @@ class PermissionSubject:
         self._filter = PermissionFilter(letters, view.regime)
         self._contents: dict[int, bytes] = {}
         self._uses: dict[int, set[_Use]] = {}
-        where = "" if within is None else f" in {within[0]:#x}..{within[1]:#x}"
+        where = whose + ("" if within is None else f" in {within[0]:#x}..{within[1]:#x}")
         what = "writable and executable" if letters == "?wx" else f"{pattern} (permissions)"
         self.title = f"any page{where} that becomes {what}"
         self.count = 0

@@ -8,7 +8,7 @@ from gdbplugin.kernel.permission_watch import PermissionSubject
 from gdbplugin.kernel.selection import Selection, View, choose
 from gdbplugin.kernel.table_places import WritablePlaces
 from gdbplugin.kernel.target import Target
-from gdbplugin.kernel.translation_watch import Subject, TranslationSubject, Watches
+from gdbplugin.kernel.translation_watch import Subject, TranslationSubject, Watches, space_of
 from gdbplugin.machine import SelectionError
 
 
@@ -60,10 +60,11 @@ def _of_permissions(
 ) -> Subject:
     """All address spaces, or the one that is selected."""
     if selection.get("asid") is None and selection.get("ttbr") is None:
-        spaces = all_spaces(target, view)
+        spaces, whose = all_spaces(target, view), ""
     else:
+        whose = space_of(view, view.regime.lower)
         spaces = [KnownSpace(view.regime, control, view.asid, view.task) for control in view.regime.controls]
-    subject = PermissionSubject(view, spaces, pattern, within)
+    subject = PermissionSubject(view, spaces, pattern, within, whose)
     if subject.count:
         said = f"{subject.count:,} block{'s or pages are' if subject.count > 1 else ' or page is'}"
         target.diagnostics.add_note(f"{said} so already: the watch is for others")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from gdbplugin.commands.descriptor import JSON, Parameter, to_json
 from gdbplugin.commands.parsing import WordError, nearest, split
@@ -46,6 +47,8 @@ from gdbplugin.session.kernel_file import default_kernel
 from gdbplugin.session.process import find_gdb
 from gdbplugin.session.recorder import DEFAULT_RECORDS
 from gdbplugin.session.streams import escaped
+
+_Shown = TypeVar("_Shown", bound=Diagnosed)
 
 # Actions that print nothing, or a JSON object of their own.
 _WITHOUT_TEXT = (Nothing, Submenu, Quit, Restart, Refused, PluginCommand)
@@ -231,7 +234,9 @@ class Repl:
             case PluginCommand(text) if watches(text):
                 self._by_session(text, lambda file, seconds: self.session.timeline(file, seconds=seconds))
             case PluginCommand(text) if runs_command(text):
-                self._by_session(text, self.target.during)
+                found = self._by_session(text, self.target.during)
+                if found.error is not None and not self._options.interactive:
+                    raise RefusedError(found.error)
             case PluginCommand(text) if text and (self._options.json or "--json" in text.split()):
                 self.output.gdb(self.target.json(text) + "\n")
             case PluginCommand(text):
@@ -285,7 +290,7 @@ class Repl:
         text = help_text(topic, style) if topic else overview(style)
         self.output.gdb(text if text is not None else self.target.text(f"help {topic}"))
 
-    def _by_session(self, text: str, run: Callable[..., Diagnosed]) -> None:
+    def _by_session(self, text: str, run: Callable[..., _Shown]) -> _Shown:
         """Carry out a command of the plugin by this process's session; `run` takes its words."""
         word, *words = split(text)
         command = BY_WORD[word]
@@ -299,6 +304,7 @@ class Repl:
             self.output.gdb(to_json(command.form.schema, found) + "\n")
         else:
             self.output.gdb(command.form.show(found, self.output.style_now))
+        return found
 
     def _live(self, view: str) -> None:
         if not self._options.interactive:

@@ -68,6 +68,7 @@ def test_a_lazy_page_has_its_record_frame_and_descriptor():
     assert [(one["alias"], one["task"]) for one in content["aliases"]] == [(LAZY_BASE + 0x3010, 1)]
     assert "allocated, record 3, of task 1 (worker)" in text
     assert "memory ram (ram), 0x0..0x40000000" in text
+    assert content["notes"] == []
 
 
 def test_a_pending_page_has_no_frame_but_its_record():

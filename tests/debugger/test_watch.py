@@ -81,6 +81,24 @@ def test_a_page_that_becomes_writable_and_executable_stops(run):
     assert re.search(r"0x0080000000 .* rwx ", done.output)
 
 
+def test_a_new_watch_is_shown_alone_and_says_whose_pages_it_watches(run):
+    done = run(
+        f"tinyos watch translation {program.WATCHED:#x}",
+        "tinyos watch translation --any w+x",
+        f"tinyos watch translation --any w+x --ttbr {program.L1:#x}",
+        "echo @@",
+        "tinyos watch",
+    )
+    for part in done.output.split("@@"):
+        titles = re.findall(r"^Watch (\d): (.*)$", part, re.MULTILINE)
+        assert [number for number, _ in titles] == ["1", "2", "3"]
+        assert titles[1][1] == "any page that becomes writable and executable"
+        assert (
+            titles[2][1]
+            == f"any page by TTBR0_EL1's table {program.L1:#x} that becomes writable and executable"
+        )
+
+
 def test_a_deleted_watch_stops_no_more(run):
     done = run(
         f"tinyos watch translation {program.WATCHED:#x}",

@@ -42,6 +42,15 @@ def test_batch_with_a_failed_command_runs_the_rest_and_fails(run: Runner) -> Non
     assert 'nonsense: Undefined command: "nonsense"' in done.stderr
 
 
+def test_batch_fails_with_a_command_that_fails_in_during(run: Runner) -> None:
+    done = run("--batch", "during nonsense", "during during next", "during")
+    assert done.returncode == 1
+    assert "Difference from before `nonsense`" in done.stdout
+    assert 'tinyos: error: during nonsense: Undefined command: "nonsense"' in done.stderr
+    assert "not another `during`" in done.stderr
+    assert "COMMAND is missing" in done.stderr
+
+
 def test_batch_waits_for_the_stop_after_continue(run: Runner) -> None:
     done = run("--batch", "tbreak shell_interrupted", "continue", "output 5")
     assert (done.returncode, done.stdout[-1:]) == (0, "5")
