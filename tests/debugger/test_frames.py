@@ -23,6 +23,9 @@ UNKNOWN, UNKNOWN_AT_EL1, UNKNOWN_OF_FATAL = 3, 2, 7
 """Instructions at the beginning of a vector where the frames end: ELR_EL1 and SP_EL0 are not yet in registers
 that DWARF has. For a task, for the kernel, and for an exception of a task that ends the kernel."""
 
+RETURN = bytes.fromhex("c0035fd6")
+"""RET, as it is in memory."""
+
 
 class Lines:
     """What the script printed: by `what`, in order."""
@@ -347,7 +350,10 @@ def test_every_stack_ends_where_its_code_began(boot, kernel_elf):
 
 
 def test_functions_of_the_compilers_library_have_callers(held, kernel_elf):
-    """They have no call frame information; GDB finds their callers by their instructions."""
+    """They have no call frame information; GDB finds their callers by their instructions.
+
+    Where they keep a frame (`-Zbuild-std`), GDB 13 does not see that it is gone before the last instruction.
+    """
     type_for_later(held, "tasks")
     lines = run(
         held,
@@ -358,5 +364,8 @@ def test_functions_of_the_compilers_library_have_callers(held, kernel_elf):
     after = lines["frames"].pop()
     assert len(lines["frames"]) > 5
     for line in lines["frames"][:-1]:
-        assert {frame["pc"] for frame in line["frames"]} >= {line["pc"], after["pc"]}
+        found = {frame["pc"] for frame in line["frames"]}
+        is_last = held.qemu.ram.read(line["pc"] & 0xFFFF_FFFF, 4) == RETURN
+        assert line["pc"] in found
+        assert after["pc"] in found or is_last
         assert line["frames"][-1]["name"] == "in_upper_half"
