@@ -34,7 +34,7 @@ def question(command: Command, values: dict[str, Any]) -> Question:
 def table(command: Command, target: Target, values: dict[str, Any]) -> Table:
     """The answer to a question about a command's list. Raises a `MachineError`."""
     asked = question(command, values)
-    shown = command.form.read(target, **command.form.asked(command.words(values)))
+    shown = command.form.read_asked(target, command.words(values))
     return asked.answer(_plain(asked, shown), shown.diagnostics)
 
 
