@@ -26,6 +26,7 @@ def question(command: Command, values: dict[str, Any]) -> Question:
     limits = {"first": form.first, "last": form.last}
     return Question(
         form.schema,
+        title=form.title,
         **{key: values.get(key) for key in ("where", "sort", "group", "columns")},
         **{name: values.get(limit.key) for name, limit in limits.items() if limit is not None},
     )
@@ -113,7 +114,7 @@ def _text(asked: Question, answer: Table, style: Style) -> str:
         said = f"the first {len(shown)} are shown; narrow it with --where, or use --json or --csv for all"
         lines += style.wrapped(f"  {said}")
     text = "\n".join(lines)
-    if asked.fields.path == ("findings",):  # They are the rows.
+    if asked.title == "findings":  # They are the rows.
         return text + "\n" + "".join(f"{line}\n" for note in answer.notes for line in note_lines(note, style))
     return style.sections([text], answer)
 
@@ -125,7 +126,7 @@ def note_lines(note: str, style: Style) -> list[str]:
 
 def _title(asked: Question, answer: Table) -> str:
     """`Pages (5 of 12 that match, of 2,048)`."""
-    name = answer.list.replace("_", " ").capitalize()
+    name = asked.title.replace("_", " ").capitalize()
     matching = f"{answer.matching:,} of {answer.total:,}" if asked.where else f"{answer.total:,}"
     if asked.group is not None:
         return f"{name} by {', '.join(field.name for field in asked.group)} ({matching})"

@@ -119,7 +119,8 @@ class Form:
     options of `ASKING`. `count` picks the number of its rows, if the object has that too. Both only name
     attributes, `lambda found: found.pages`: the schema gets their path. `first` is the parameter that says
     how many of the rows, `last` the one that says how many of the last: both are applied after `--where`.
-    `most` bounds the rows that are read for them, where reading all could take too long.
+    `most` bounds the rows that are read for them, where reading all could take too long. `title` is what the
+    rows are called in text if not as their list; those called `findings` are the object's own.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Form:
         first: Parameter | None = None,
         last: Parameter | None = None,
         most: int | None = None,
+        title: str = "",
     ) -> None:
         self.schema = schema
         self.read: Callable[..., Diagnosed] = read
@@ -144,6 +146,7 @@ class Form:
         self.first = first
         self.last = last
         self.most = most
+        self.title = title
 
     def asked(self, words: dict[str, Any]) -> dict[str, Any]:
         """The words for `read` when the list is asked about: all rows are read, the limits are for later."""

@@ -55,13 +55,15 @@ class Question:
     """What is asked about the list of the objects of a schema. Raises `SelectionError` if it cannot be.
 
     `sort`, `group` and `columns` are names of fields with commas between them; a `-` before one of `sort`
-    turns the order round. `first` and `last` limit the rows.
+    turns the order round. `first` and `last` limit the rows. `title` is what they are called in text, if not
+    as their list.
     """
 
     def __init__(
         self,
         schema: str,
         *,
+        title: str = "",
         where: str | None = None,
         sort: str | None = None,
         group: str | None = None,
@@ -71,6 +73,7 @@ class Question:
     ) -> None:
         self.schema = schema
         self.fields = fields_of(schema)
+        self.title = title or self.fields.name
         self.where = None if where is None else Expression(where, self.fields)
         self._first, self._last = first, last
         chosen = None if columns is None else _names(columns)

@@ -178,6 +178,15 @@ def test_findings_are_rows_and_are_not_shown_twice():
     assert "Findings: " in asked("stacks --sort id")
 
 
+def test_what_lint_finds_is_called_findings_and_is_shown_once():
+    said = asked("lint --where rule == 'wxn'")
+    assert said.startswith("Findings (1 of 3)\n")
+    assert "Findings:" not in said
+    assert "expected" not in said
+    assert asked("lint --group rule").startswith("Findings by rule (3)\n")
+    assert asked_json("lint --columns rule")["list"] == "broken"
+
+
 def test_a_text_of_the_target_cannot_control_the_terminal():
     bad = stopped_world(world())
     command = BY_WORD["tasks"]
