@@ -57,7 +57,7 @@ def as_json(asked: Question, plain: dict[str, Any], answer: Table) -> str:
 
     if asked.makes_table:
         return to_json(SCHEMA, answer)
-    return json.dumps(asked.changed(plain, answer))
+    return json.dumps({**asked.changed(plain, answer), "notes": answer.notes})
 
 
 def _plain(asked: Question, shown: Diagnosed) -> dict[str, Any]:

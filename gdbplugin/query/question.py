@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.machine import SelectionError
-from gdbplugin.query.expression import Expression
+from gdbplugin.query.expression import Expression, meant
 from gdbplugin.query.fields import Field, fields_of
 from gdbplugin.query.operations import value_of
 from gdbplugin.records import dataclass
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROWS = "rows"
 """The column of a group that counts its rows."""
 SCHEMA = "tinyos.table/1"
+_MOST_LISTED = 120
+"""Characters of texts that a note lists."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Question:
         total = len(found)
         where = self.where
         if where is not None:
+            self._note_unseen(where, found, diagnostics)
             found = [row for row in found if where(row)]
         matching = len(found)
         if self._last is not None:
@@ -123,6 +126,19 @@ class Question:
             if _at(shown, path) is not None:  # Null stays: the kernel has no such list.
                 shown = _with(shown, path, value)
         return shown
+
+    def _note_unseen(self, where: Expression, rows: Sequence[Row], diagnostics: Diagnostics) -> None:
+        """Say which texts no row has in the field that they are compared with: they may be mistyped."""
+        for name, text in where.compared if rows else ():
+            value = value_of(name)
+            present = {found for row in rows if isinstance(found := value(row), str) and found.isprintable()}
+            if text in present or not text.isprintable():
+                continue
+            said = meant(text, sorted(present))
+            listed = ", ".join(f'"{one}"' for one in sorted(present))
+            if not said and present and len(listed) <= _MOST_LISTED:
+                said = f"; the rows have {listed}"
+            diagnostics.add_note(f'no row has {name} "{text}"{said}')
 
     def _grouped(self, names: Sequence[str]) -> Sequence[Field]:
         found = [self.fields.field(name) for name in names]

@@ -13,6 +13,7 @@ import gdbplugin.session
 from gdbplugin.commands import COMMANDS, answers, library, parsing
 from gdbplugin.commands.descriptor import to_json
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
+from gdbplugin.kernel.lint_rules import RULES
 from gdbplugin.kernel.target import Target
 from gdbplugin.machine import MachineError, SelectionError
 from gdbplugin.query.fields import fields_of
@@ -216,6 +217,45 @@ def test_a_kernel_without_the_list_has_no_rows():
     answer = question.answer(plain, shown.diagnostics)
     assert (len(answer), answer.total) == (0, 0)
     assert json.loads(answers.as_json(question, plain, answer)) == plain
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("rule == 'wxm'", 'at character 9 of the expression: rule is never "wxm" (did you mean "wxn"?)'),
+        ("rule in ('wxn', 'none')", 'rule is never "none", but "writable-executable", "el0-kernel", '),
+    ],
+)
+def test_a_rule_that_there_is_not_is_an_error(expression, said):
+    with pytest.raises(SelectionError) as caught:
+        asked(f"lint --where {expression}")
+    assert said in str(caught.value)
+
+
+def test_the_rules_of_lint_are_those_of_its_schema():
+    assert fields_of("tinyos.lint/1").field("rule").choices == tuple(rule.name for rule in RULES)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("events --where kind == 'StackGroth'", 'no row has kind "StackGroth" (did you mean "StackGrowth"?)'),
+        ("tasks --where state != 'Sleping'", 'no row has state "Sleping"; the rows have "Ready"'),
+        ("stacks --where 'Conserative' == policy", 'no row has policy "Conserative" (did you mean "Conserv'),
+        ("stacks --where policy in ('Conservative', 'x')", 'no row has policy "x"; the rows have "Conserv'),
+        ("stacks --where policy == 'Conservative'", ""),
+        ("events --where 'Growth' in kind", ""),
+        ("events --where kind == '\033'", ""),
+    ],
+)
+def test_a_text_that_no_row_has_is_a_note(line, said):
+    assert ("Note: no row has" in asked(line)) == bool(said)
+    assert said in asked(line)
+    for options in ("", " --columns core"):
+        if "core" in options and "events" not in line:
+            continue
+        found = asked_json(line + options)
+        assert any(note.startswith(said) for note in found["notes"]) or not said
 
 
 @pytest.mark.parametrize("word", [command.word for command in COMMANDS if command.form.rows is not None])
