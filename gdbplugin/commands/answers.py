@@ -127,13 +127,17 @@ def note_lines(note: str, style: Style) -> list[str]:
 def _title(asked: Question, answer: Table) -> str:
     """`Pages (5 of 12 that match, of 2,048)`."""
     name = asked.title.replace("_", " ").capitalize()
-    matching = f"{answer.matching:,} of {answer.total:,}" if asked.where else f"{answer.total:,}"
+    is_grouped = asked.group is not None
     if asked.group is not None:
-        return f"{name} by {', '.join(field.name for field in asked.group)} ({matching})"
-    if len(answer) == answer.matching:
-        return f"{name} ({matching})"
+        name += f" by {', '.join(field.name for field in asked.group)}"
+    shown = answer.used if is_grouped else len(answer)
+    matching = f"{answer.matching:,} of {answer.total:,}" if asked.where else f"{answer.total:,}"
     of = f"{answer.matching:,} that match, of {answer.total:,}" if asked.where else matching
-    return f"{name} ({len(answer):,} of {of})"
+    rows = f"{shown:,} of {of}" if shown < answer.matching else matching
+    if is_grouped and len(answer) < answer.whole:
+        of = rows if shown < answer.matching else of
+        return f"{name} ({len(answer):,} of {answer.whole:,} groups, of {of})"
+    return f"{name} ({rows})"
 
 
 def _cell(field: Field, value: Any, style: Style) -> str:

@@ -45,6 +45,10 @@ class Table(Diagnosed):
     """The fields of each row, in the order asked for; of a group also `rows`, and sums by their field."""
     rows: tuple[dict[str, Any], ...]
     """The rows in order, each an object with the columns as its members; a dot in a name is part of it."""
+    used: int = 0
+    """Number of matching rows that are shown or grouped: fewer if only the last ones were asked for."""
+    whole: int = 0
+    """Number of rows or groups before the limit."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows)
@@ -107,15 +111,17 @@ class Question:
         matching = len(found)
         if self._last is not None:
             found = found[max(0, len(found) - self._last) :]
+        used = len(found)
         if self.group is not None:
             found = self._groups(found)
+        whole = len(found)
         found = self._in_order(found)[: self._first]
         names = [field.name for field in self.columns or self.fields.top]
         if self.columns is not None and self.group is None:
             found = _chosen(found, names)
         rows = tuple(dict(row) for row in found)
         name, columns = self.fields.name, tuple(names)
-        return Table(self.schema, name, total, matching, columns, rows, diagnostics=diagnostics)
+        return Table(self.schema, name, total, matching, columns, rows, used, whole, diagnostics=diagnostics)
 
     def changed(self, shown: dict[str, Any], answer: Table) -> dict[str, Any]:
         """The object with the rows of an answer in place of its list, and their number in its count."""

@@ -166,6 +166,25 @@ def test_a_table_has_units_names_and_a_title_that_counts():
     assert asked("lazy --limit 2 --sort state").splitlines()[0] == "Pages (2 of 5)"
 
 
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("events --group core", "Events by core (2)"),
+        ("events 1 --group core", "Events by core (1 of 2)"),
+        ("events 1 --group core --where core == 0", "Events by core (1 of 2 that match, of 2)"),
+        ("lazy --group virtual_address --limit 2", "Pages by virtual_address (2 of 5 groups, of 5)"),
+        ("lazy --group state --limit 3", "Pages by state (5)"),
+        ("lazy --group state --where owner == 1", "Pages by state (5 of 5)"),
+        (
+            "lazy --group state --where state != 'zero' --limit 1",
+            "Pages by state (1 of 2 groups, of 4 that match, of 5)",
+        ),
+    ],
+)
+def test_a_title_says_what_groups_leave_out(line, title):
+    assert asked(line).splitlines()[0] == title
+
+
 def test_what_is_asked_about_is_left_out_last():
     said = asked("lazy --where allocation_time >= 0 --sort access_count", Style("ascii", width=62))
     assert said.splitlines()[1].split() == ["virtual_address", "access_count", "allocation_time"]
