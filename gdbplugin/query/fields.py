@@ -26,6 +26,8 @@ COUNT = "x-count"
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "schemas")
 _SIMPLE = {"integer", "number", "string", "boolean", "null"}
 _DEEPEST = 4
+_NAMED = 12
+"""So many fields are named in an error."""
 
 
 class Field(NamedTuple):
@@ -106,7 +108,7 @@ class Fields:
         found = difflib.get_close_matches(name, list(self._by_name), n=1)
         if found:
             return f" (did you mean {found[0]}?)"
-        return f" (known: {', '.join(self._by_name)})"
+        return f" (known: {few(list(self._by_name))})"
 
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
         """A schema without a reference, and without the null that it allows beside something else."""
@@ -130,6 +132,14 @@ class Fields:
             elif isinstance(inner.get("additionalProperties"), dict):
                 values = self._resolved(inner["additionalProperties"])
                 self._maps[name] = Field(name, frozenset(_types(values)) | {"null"}, (), meaning)
+
+
+def few(names: Sequence[str]) -> str:
+    """Names with commas between them; of many some, those without a dot first, and how many more."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    first = sorted(names, key=lambda name: "." in name)[:_NAMED]
+    return f"{', '.join(first)} and {len(names) - _NAMED} more"
 
 
 def _types(schema: dict[str, Any]) -> list[str]:

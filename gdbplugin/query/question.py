@@ -9,7 +9,7 @@ from __future__ import annotations
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.machine import SelectionError
 from gdbplugin.query.expression import Expression, meant
-from gdbplugin.query.fields import Field, fields_of
+from gdbplugin.query.fields import Field, few, fields_of
 from gdbplugin.query.operations import value_of
 from gdbplugin.records import dataclass
 
@@ -154,14 +154,16 @@ class Question:
         return found
 
     def _sums(self, chosen: Sequence[str] | None) -> Sequence[Field]:
-        """The fields that are summed in a group: those chosen, or all that add up."""
+        """The fields that are summed in a group: those chosen, or all of the row's own that add up."""
         keys = {field.name for field in self.group or ()} | {ROWS}
         if chosen is None:
-            return [field for field in self.fields.all if field.adds_up and field.name not in keys]
+            return [field for field in self.fields.top if field.adds_up and field.name not in keys]
         found = [self.fields.field(name) for name in chosen if name not in keys]
         for field in found:
-            if not field.types & {"integer", "number"}:
-                raise SelectionError(f"{field.name} is not a number: with --group, --columns are sums")
+            if not field.adds_up:
+                known = few([field.name for field in self.fields.all if field.adds_up]) or "none"
+                said = "with --group, --columns are sums of sizes and counts"
+                raise SelectionError(f"{field.name} does not add up: {said} (known: {known})")
         return found
 
     def _sorted_by(self, name: str) -> tuple[str, bool]:

@@ -185,6 +185,38 @@ def test_a_title_says_what_groups_leave_out(line, title):
     assert asked(line).splitlines()[0] == title
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("lazy --group state --columns virtual_address", "virtual_address does not add up: with --group, "),
+        ("stacks --group policy --columns id", "id does not add up"),
+        (f"{NEEDS['search']} --group region.name --columns address", "address does not add up"),
+    ],
+)
+def test_addresses_and_ids_are_not_summed(line, said):
+    with pytest.raises(SelectionError) as caught:
+        asked(line)
+    assert said in str(caught.value)
+
+
+def test_only_a_rows_own_fields_are_summed():
+    found = fields_of("tinyos.search/1")
+    line = f"{NEEDS['search']} --group section"
+    assert asked_json(line)["columns"] == ["section", "rows", "alias_count"]
+    nested = f"{line} --columns stack.current_size"
+    assert found.field("stack.current_size").adds_up
+    assert asked_json(nested)["columns"] == ["section", "rows", "stack.current_size"]
+
+
+def test_a_mistyped_name_lists_a_few_fields():
+    with pytest.raises(SelectionError) as caught:
+        asked(f"{NEEDS['search']} --columns qqqq")
+    said = str(caught.value)
+    assert said.startswith('no field "qqqq" (known: found, address, physical, text, ')
+    assert said.count(",") <= 12
+    assert " more)" in said
+
+
 def test_what_is_asked_about_is_left_out_last():
     said = asked("lazy --where allocation_time >= 0 --sort access_count", Style("ascii", width=62))
     assert said.splitlines()[1].split() == ["virtual_address", "access_count", "allocation_time"]
