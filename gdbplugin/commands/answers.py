@@ -101,14 +101,15 @@ def _text(asked: Question, answer: Table, style: Style) -> str:
     lines = [style.title(_title(asked, answer))]
     columns, shown = _columns(asked), answer.rows[:_ROWS_SHOWN]
     if shown:
+        values = [_cells(asked, row) for row in shown]
         rows = [
-            [_cell(field, value, style) for field, value in zip(columns, _cells(asked, row), strict=True)]
-            for row in shown
+            [_cell(field, value, style) for field, value in zip(columns, row, strict=True)] for row in values
         ]
         headers = [field.name for field in columns]
         right = [field.name for field in columns if field.types & {"integer", "number"}]
-        # The first stays, then what was asked about.
-        least = sorted(headers[:0:-1], key=lambda name: name in asked.named)
+        full = {name for row in values for name, value in zip(headers, row, strict=True) if value is not None}
+        # The first stays, then what was asked about. Columns without a value are the first to go.
+        least = sorted(headers[:0:-1], key=lambda name: (name in asked.named, name in full))
         lines.append(style.table(headers, rows, right, dispensable=least))
     if len(answer.rows) > len(shown):
         said = f"the first {len(shown)} are shown; narrow it with --where, or use --json or --csv for all"

@@ -26,6 +26,7 @@ COUNT = "x-count"
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "schemas")
 _SIMPLE = {"integer", "number", "string", "boolean", "null"}
 _DEEPEST = 4
+_MOST_NESTED = 10
 _NAMED = 12
 """So many fields are named in an error."""
 
@@ -82,8 +83,14 @@ class Fields:
 
     @property
     def columns(self) -> Sequence[Field]:
-        """The columns of a table for which none are chosen: the simple fields."""
-        return [field for field in self.all if field.is_simple]
+        """The columns of a table for which none are chosen: a row's simple fields.
+
+        Then those within others if they are few: more would hide the row's own.
+        """
+        simple = [field for field in self.all if field.is_simple]
+        nested = [field for field in simple if "." in field.name]
+        own = [field for field in simple if field not in nested]
+        return [*own, *nested] if len(nested) <= _MOST_NESTED or not own else own
 
     def field(self, name: str) -> Field:
         """A field by its name. Raises a `SelectionError` that names the nearest."""

@@ -199,6 +199,37 @@ def test_addresses_and_ids_are_not_summed(line, said):
     assert said in str(caught.value)
 
 
+def test_the_columns_of_a_list_are_a_rows_own_fields_and_a_few_within_them():
+    names = {
+        word: [field.name for field in fields_of(BY_WORD[word].form.schema).columns]
+        for word in ("search", "history", "lint")
+    }
+    assert names["search"] == [
+        "found",
+        "address",
+        "physical",
+        "text",
+        "section",
+        "field",
+        "device",
+        "alias_count",
+    ]
+    assert "event.kind" in names["history"]
+    assert names["lint"] == ["rule", "section", "object", "found"]
+
+
+def test_columns_without_a_value_are_left_out_first():
+    command = BY_WORD["tasks"]
+    question = answers.question(command, {"sort": "id"})
+    shown = command.read(stopped_world(world()), {})
+    plain = json.loads(to_json(command.form.schema, shown))
+    for task in plain["tasks"]:
+        task.update(state=None, function="f" * 3, line=1)
+    wide = answers._text(question, question.answer(plain, shown.diagnostics), Style("ascii", width=150))
+    assert "state" not in wide.splitlines()[1].split()
+    assert "switch_count" in wide.splitlines()[1].split()
+
+
 def test_only_a_rows_own_fields_are_summed():
     found = fields_of("tinyos.search/1")
     line = f"{NEEDS['search']} --group section"
