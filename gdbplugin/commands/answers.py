@@ -109,8 +109,12 @@ def _text(asked: Question, answer: Table, style: Style) -> str:
         right = [field.name for field in columns if field.types & {"integer", "number"}]
         full = {name for row in values for name, value in zip(headers, row, strict=True) if value is not None}
         # The first stays, then what was asked about. Columns without a value are the first to go.
-        least = sorted(headers[:0:-1], key=lambda name: (name in asked.named, name in full))
-        lines.append(style.table(headers, rows, right, dispensable=least))
+        least = sorted(
+            (name for name in headers[:0:-1] if name not in asked.chosen),
+            key=lambda name: (name in asked.named, name in full),
+        )
+        texts = set(headers) - set(right)
+        lines.append(style.table(headers, rows, right, dispensable=least, flexible=texts))
     if len(answer.rows) > len(shown):
         said = f"the first {len(shown)} are shown; narrow it with --where, or use --json or --csv for all"
         lines += style.wrapped(f"  {said}")

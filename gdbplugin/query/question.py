@@ -83,6 +83,8 @@ class Question:
         self.where = None if where is None else Expression(where, self.fields)
         self._first, self._last = first, last
         chosen = None if columns is None else _names(columns)
+        self.chosen = frozenset((*(chosen or ()), *(() if group is None else (*_names(group), ROWS))))
+        """The columns that were asked for by name: they are not left out."""
         self.group = None if group is None else self._grouped(_names(group))
         if self.group is not None:
             self.columns: Sequence[Field] | None = [*self.group, _COUNTED, *self._sums(chosen)]

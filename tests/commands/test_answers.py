@@ -253,6 +253,33 @@ def test_what_is_asked_about_is_left_out_last():
     assert said.splitlines()[1].split() == ["virtual_address", "access_count", "allocation_time"]
 
 
+@pytest.mark.parametrize("width", [40, 60, 100])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lint --columns rule,object,found",
+        "lint --columns object,rule",
+        "lazy --columns virtual_address,physical_address,allocation_time,access_count,owner",
+        "lazy --group virtual_address,physical_address,state --columns access_count",
+    ],
+)
+def test_columns_that_are_asked_for_are_never_left_out(line, width):
+    said = asked(line, Style("ascii", width=width))
+    expected = asked_json(line)["columns"]
+    assert f"\n  {expected[0]}" in said  # The title may take several lines.
+    assert said.partition(f"\n  {expected[0]}")[2].split()[: len(expected) - 1] == expected[1:]
+    assert "too narrow" not in said
+    for row in asked_json(line)["rows"]:
+        for value in row.values():
+            assert all(word in said for word in str(value).split()) or isinstance(value, int)
+
+
+def test_texts_become_several_lines_before_a_column_is_left_out():
+    said = asked("check --where true", Style("ascii", width=80))
+    assert said.splitlines()[1].split() == ["object", "expected", "found"]
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_findings_are_rows_and_are_not_shown_twice():
     said = asked("check --where 'startswith(object, \"stack\")'")
     assert said.startswith("Findings (")

@@ -60,3 +60,8 @@ def test_where_the_reading_ended_is_said(monkeypatch, most):
     for told in (asked("--sort -physical --limit 1"), "".join(table.notes)):
         assert (said in told) == (most <= MARKS)
     assert any(said in note for note in asked_json("--columns text")["notes"]) == (most <= MARKS)
+
+
+def test_the_text_of_a_hit_is_shown():
+    said = asked("--where true --limit 1")
+    assert "text" in said.splitlines()[1].split()
