@@ -25,6 +25,8 @@ ROWS = "rows"
 SCHEMA = "tinyos.table/1"
 _MOST_LISTED = 120
 """Characters of texts that a note lists."""
+_MOST_COMPARED = 1000
+"""Texts among which the nearest is looked for, which takes a while."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Question:
             present = {found for row in rows if isinstance(found := value(row), str) and found.isprintable()}
             if text in present or not text.isprintable():
                 continue
-            said = meant(text, sorted(present))
+            said = meant(text, sorted(present)[:_MOST_COMPARED])
             listed = ", ".join(f'"{one}"' for one in sorted(present))
             if not said and present and len(listed) <= _MOST_LISTED:
                 said = f"; the rows have {listed}"
