@@ -200,9 +200,11 @@ class Style:
         right: Iterable[str] = (),
         *,
         dispensable: Sequence[str] = (),
+        flexible: Iterable[str] = (),
     ) -> str:
         """An indented table; its parameters are those of `table`."""
-        return indented(table(headers, rows, right, room=self.room, dispensable=dispensable))
+        found = table(headers, rows, right, room=self.room, dispensable=dispensable, flexible=flexible)
+        return indented(found)
 
     def diagnostics(self, shown: Diagnosed) -> str:
         """The findings and notes of an object, one a line; empty if there are none."""
@@ -248,25 +250,30 @@ def table(
     *,
     room: int | None = None,
     dispensable: Sequence[str] = (),
+    flexible: Iterable[str] = (),
 ) -> str:
     """A table of ready strings, without its final newline. The columns named in `right` are aligned there.
 
     Where it is wider than `room`, columns are left out one after the other, those named in `dispensable` in
     that order, and a line below says so. Where that is not enough, the last column's cells become several
-    lines each. What is still wider stays so: a number is never cut.
+    lines each. Those of columns named in `flexible` do before a column is left out. What is still wider stays
+    so: a number is never cut.
     """
-    at_right, lines = set(right), [list(headers), *map(list, rows)]
+    at_right, may_wrap, lines = set(right), set(flexible), [list(headers), *map(list, rows)]
     columns: _Columns = [
         (header, max(map(len, cells)), cells)
         for header, cells in zip(headers, zip(*lines, strict=True), strict=True)
     ]
     left_out = []
     for name in (name for name in dispensable if name in headers):
-        if room is None or sum(width + len(_GAP) for _, width, _ in columns) - len(_GAP) <= room:
+        least = [_least_width(cells) if header in may_wrap else width for header, width, cells in columns]
+        if room is None or _total(least) <= room:
             break
         left_out.append(name)
         columns = [column for column in columns if column[0] != name]
-    if room is not None and columns[-1][0] not in at_right:
+    if room is not None and may_wrap:
+        columns = _wrapped_to(columns, _narrowed(columns, may_wrap, room))
+    elif room is not None and columns[-1][0] not in at_right:
         columns = _with_last_wrapped(columns, room)
     filled = [
         [cell.rjust(width) if header in at_right else cell.ljust(width) for cell in cells]
@@ -288,19 +295,52 @@ _Columns = list[tuple[str, int, Sequence[str]]]
 
 def _with_last_wrapped(columns: _Columns, room: int) -> _Columns:
     """The columns with the last one's cells in as many lines as they take, if it is too wide."""
-    *others, (header, width, cells) = columns
-    left = max(_LEAST_CELL, len(header), room - sum(taken + len(_GAP) for _, taken, _ in others))
-    if width <= left:
-        return columns
-    parts = [_wrapped(cell, left, "") or [""] for cell in cells]
-    wrapped = [line for part in parts for line in part]
+    widths = [width for _, width, _ in columns]
+    header = columns[-1][0]
+    widths[-1] = min(widths[-1], max(_LEAST_CELL, len(header), room - _total([*widths[:-1], 0])))
+    return _wrapped_to(columns, widths)
 
-    def spread(column: Sequence[str]) -> list[str]:
-        pairs = zip(column, parts, strict=True)
-        return [line for cell, part in pairs for line in (cell, *[""] * (len(part) - 1))]
 
-    spread_others = [(name, taken, spread(column)) for name, taken, column in others]
-    return [*spread_others, (header, max(map(len, wrapped)), wrapped)]
+def _least_width(cells: Sequence[str]) -> int:
+    """The width that a column takes at least if its cells may be wrapped: no word is parted."""
+    longest = max(len(word) for cell in cells for word in cell.split(" "))
+    return max(longest, min(_LEAST_CELL, max(map(len, cells))))
+
+
+def _narrowed(columns: _Columns, flexible: set[str], room: int) -> list[int]:
+    """The widths of columns so that they fit: of the flexible ones the widest gets narrower first."""
+    widths = [width for _, width, _ in columns]
+    spare = {place: _least_width(cells) for place, (name, _, cells) in enumerate(columns) if name in flexible}
+    while _total(widths) > room:
+        wide = [place for place, least in spare.items() if widths[place] > least]
+        if not wide:
+            break
+        widths[max(wide, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _wrapped_to(columns: _Columns, widths: Sequence[int]) -> _Columns:
+    """The columns with the cells in as many lines as they take; those that are no wider stay as they are."""
+    parts = [
+        [[cell] if width <= narrow else _wrapped(cell, narrow, "") or [""] for cell in cells]
+        for (_, width, cells), narrow in zip(columns, widths, strict=True)
+    ]
+    heights = [max(map(len, row)) for row in zip(*parts, strict=True)]
+    spread = [
+        [
+            line
+            for part, height in zip(column, heights, strict=True)
+            for line in (*part, *[""] * (height - len(part)))
+        ]
+        for column in parts
+    ]
+    return [
+        (header, max(map(len, cells)), cells) for (header, *_), cells in zip(columns, spread, strict=True)
+    ]
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:

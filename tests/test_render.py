@@ -149,3 +149,32 @@ def test_many_findings_are_counted_but_not_all_shown():
 )
 def test_the_unit_of_a_field_is_in_its_name(field, unit):
     assert unit_of(field) == unit
+
+
+def test_flexible_columns_become_several_lines_before_one_is_left_out():
+    rows = [("1", "some words that are many", "2", "others"), ("22", "few", "3", "as many words as those")]
+    headers = ("id", "said", "n", "heard")
+    said = table(headers, rows, ("id", "n"), room=43, dispensable=("heard", "n"), flexible=("said", "heard"))
+    assert said.splitlines() == [
+        "id  said             n  heard",
+        "--  ---------------  -  ----------------",
+        " 1  some words that  2  others",
+        "    are many",
+        "22  few              3  as many words as",
+        "                        those",
+    ]
+    assert "(too narrow for: heard)" in table(
+        headers, rows, ("id", "n"), room=30, dispensable=("heard", "n"), flexible=("said", "heard")
+    )
+
+
+@given(st.lists(st.tuples(*[st.text("ab ", max_size=30)] * 3), min_size=1, max_size=4), st.integers(10, 100))
+def test_flexible_columns_keep_every_word_and_fit_where_they_can(rows, room):
+    said = table(("a", "b", "c"), rows, room=room, flexible=("a", "b", "c"))
+    for row in rows:
+        assert sum(len(cell.split()) for cell in row) <= len(said.split())
+    words = sum(len(cell.split()) for row in rows for cell in row)
+    assert len(said.split()) == words + 6
+    least = [max(16, *(len(word) for row in rows for word in row[place].split(" "))) for place in range(3)]
+    if sum(least) + 4 <= room:
+        assert max(map(len, said.splitlines())) <= room

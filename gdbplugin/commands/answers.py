@@ -26,6 +26,7 @@ def question(command: Command, values: dict[str, Any]) -> Question:
     limits = {"first": form.first, "last": form.last}
     return Question(
         form.schema,
+        title=form.title,
         **{key: values.get(key) for key in ("where", "sort", "group", "columns")},
         **{name: values.get(limit.key) for name, limit in limits.items() if limit is not None},
     )
@@ -34,7 +35,7 @@ def question(command: Command, values: dict[str, Any]) -> Question:
 def table(command: Command, target: Target, values: dict[str, Any]) -> Table:
     """The answer to a question about a command's list. Raises a `MachineError`."""
     asked = question(command, values)
-    shown = command.form.read(target, **command.form.asked(command.words(values)))
+    shown = command.form.read_asked(target, command.words(values))
     return asked.answer(_plain(asked, shown), shown.diagnostics)
 
 
@@ -56,7 +57,7 @@ def as_json(asked: Question, plain: dict[str, Any], answer: Table) -> str:
 
     if asked.makes_table:
         return to_json(SCHEMA, answer)
-    return json.dumps(asked.changed(plain, answer))
+    return json.dumps({**asked.changed(plain, answer), "notes": answer.notes})
 
 
 def _plain(asked: Question, shown: Diagnosed) -> dict[str, Any]:
@@ -100,20 +101,25 @@ def _text(asked: Question, answer: Table, style: Style) -> str:
     lines = [style.title(_title(asked, answer))]
     columns, shown = _columns(asked), answer.rows[:_ROWS_SHOWN]
     if shown:
+        values = [_cells(asked, row) for row in shown]
         rows = [
-            [_cell(field, value, style) for field, value in zip(columns, _cells(asked, row), strict=True)]
-            for row in shown
+            [_cell(field, value, style) for field, value in zip(columns, row, strict=True)] for row in values
         ]
         headers = [field.name for field in columns]
         right = [field.name for field in columns if field.types & {"integer", "number"}]
-        # The first stays, then what was asked about.
-        least = sorted(headers[:0:-1], key=lambda name: name in asked.named)
-        lines.append(style.table(headers, rows, right, dispensable=least))
+        full = {name for row in values for name, value in zip(headers, row, strict=True) if value is not None}
+        # The first stays, then what was asked about. Columns without a value are the first to go.
+        least = sorted(
+            (name for name in headers[:0:-1] if name not in asked.chosen),
+            key=lambda name: (name in asked.named, name in full),
+        )
+        texts = set(headers) - set(right)
+        lines.append(style.table(headers, rows, right, dispensable=least, flexible=texts))
     if len(answer.rows) > len(shown):
         said = f"the first {len(shown)} are shown; narrow it with --where, or use --json or --csv for all"
         lines += style.wrapped(f"  {said}")
     text = "\n".join(lines)
-    if asked.fields.path == ("findings",):  # They are the rows.
+    if asked.title == "findings":  # They are the rows.
         return text + "\n" + "".join(f"{line}\n" for note in answer.notes for line in note_lines(note, style))
     return style.sections([text], answer)
 
@@ -125,14 +131,18 @@ def note_lines(note: str, style: Style) -> list[str]:
 
 def _title(asked: Question, answer: Table) -> str:
     """`Pages (5 of 12 that match, of 2,048)`."""
-    name = answer.list.replace("_", " ").capitalize()
-    matching = f"{answer.matching:,} of {answer.total:,}" if asked.where else f"{answer.total:,}"
+    name = asked.title.replace("_", " ").capitalize()
+    is_grouped = asked.group is not None
     if asked.group is not None:
-        return f"{name} by {', '.join(field.name for field in asked.group)} ({matching})"
-    if len(answer) == answer.matching:
-        return f"{name} ({matching})"
+        name += f" by {', '.join(field.name for field in asked.group)}"
+    shown = answer.used if is_grouped else len(answer)
+    matching = f"{answer.matching:,} of {answer.total:,}" if asked.where else f"{answer.total:,}"
     of = f"{answer.matching:,} that match, of {answer.total:,}" if asked.where else matching
-    return f"{name} ({len(answer):,} of {of})"
+    rows = f"{shown:,} of {of}" if shown < answer.matching else matching
+    if is_grouped and len(answer) < answer.whole:
+        of = rows if shown < answer.matching else of
+        return f"{name} ({len(answer):,} of {answer.whole:,} groups, of {of})"
+    return f"{name} ({rows})"
 
 
 def _cell(field: Field, value: Any, style: Style) -> str:

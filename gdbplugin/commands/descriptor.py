@@ -119,6 +119,8 @@ class Form:
     options of `ASKING`. `count` picks the number of its rows, if the object has that too. Both only name
     attributes, `lambda found: found.pages`: the schema gets their path. `first` is the parameter that says
     how many of the rows, `last` the one that says how many of the last: both are applied after `--where`.
+    `most` bounds the rows that are read for them, where reading all could take too long. `title` is what the
+    rows are called in text if not as their list; those called `findings` are the object's own.
     """
 
     def __init__(
@@ -132,6 +134,8 @@ class Form:
         count: Callable[[Shown], int] | None = None,
         first: Parameter | None = None,
         last: Parameter | None = None,
+        most: int | None = None,
+        title: str = "",
     ) -> None:
         self.schema = schema
         self.read: Callable[..., Diagnosed] = read
@@ -141,11 +145,24 @@ class Form:
         self.count: Callable[[Any], int] | None = count
         self.first = first
         self.last = last
+        self.most = most
+        self.title = title
 
     def asked(self, words: dict[str, Any]) -> dict[str, Any]:
         """The words for `read` when the list is asked about: all rows are read, the limits are for later."""
         found = {key: value for key, value in words.items() if self.first is None or key != self.first.key}
+        if self.first is not None and self.most is not None:
+            found[self.first.key] = self.most
         return found if self.last is None else {**found, self.last.key: _ALL}
+
+    def read_asked(self, target: Target, words: dict[str, Any]) -> Diagnosed:
+        """The object whose list is asked about, with a note if not all of its rows were read."""
+        shown = self.read(target, **self.asked(words))
+        rows: Any = () if self.rows is None else self.rows(shown)
+        if self.most is not None and len(rows) >= self.most:
+            said = f"only the first {self.most:,} rows were read: there may be more, which the answer lacks"
+            shown.diagnostics.add_note(said)
+        return shown
 
 
 _ALL = 1 << 32
@@ -273,7 +290,7 @@ class Command:
     def read(self, target: Target, values: dict[str, Any]) -> Diagnosed:
         """The object that the values ask for, with the findings and notes made while it was read."""
         form, words = self.form_for(values), self.words(values)
-        return form.read(target, **(form.asked(words) if self.asks(values) else words))
+        return form.read_asked(target, words) if self.asks(values) else form.read(target, **words)
 
 
 def to_json(schema: str, shown: Diagnosed) -> str:

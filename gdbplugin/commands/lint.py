@@ -68,6 +68,7 @@ COMMAND = Command(
         show,
         rows=lambda found: found.broken,
         count=lambda found: found.broken_count,
+        title="findings",
     ),
     help=HELP,
     options=(

@@ -82,6 +82,10 @@ def _hit_lines(hit: Hit, found: Search, style: Style) -> list[str]:
     return style.wrapped(f"  {head}{points}: {place.text}", "      ")
 
 
+_MOST_ASKED_ABOUT = 10_000
+LIMIT = Option(
+    "--limit", "at most this many hits; 50 unless given, or the list is asked about", "number", "N"
+)
 OPTIONS = (
     Option(
         "--in",
@@ -99,7 +103,7 @@ OPTIONS = (
     Option(
         "--align", "only at multiples of N; a VALUE's size unless given, 1 for text and bytes", "number", "N"
     ),
-    Option("--limit", "at most this many hits; 50 unless given", "number", "N"),
+    LIMIT,
     *(option for option in SELECTION if option.key != "stage"),
 )
 HELP = """Search memory for a value, a text, bytes or pointers, on any AArch64 kernel.
@@ -112,7 +116,7 @@ ends the search and shows what was found.
 """
 COMMAND = Command(
     "search",
-    Form("tinyos.search/1", read, show, rows=lambda found: found.hits),
+    Form("tinyos.search/1", read, show, rows=lambda found: found.hits, first=LIMIT, most=_MOST_ASKED_ABOUT),
     help=HELP,
     arguments=(Argument("VALUE", 'a value, "a text", or bytes: 7f 45 4c 46', "address"),),
     options=OPTIONS,

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gdbplugin.kernel.lint_rules import RuleName
+
 KEPT_OF_EACH = 1000 // len(RULES)
 """How many findings of each rule are kept; a command keeps 1,000 in all."""
 
@@ -90,7 +92,7 @@ class LintFinding:
 
     json_fields = ("rule", "section", "object", "found", "mapping", "other", "setting")
 
-    rule: str
+    rule: RuleName
     """Name of the rule."""
     section: str
     """The section of the Arm manual (DDI 0487) that it follows."""

@@ -15,13 +15,32 @@ from gdbplugin.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from gdbplugin.aarch64.regime import TranslationRegime
+
+    RuleName = Literal[
+        "writable-executable",
+        "el0-kernel",
+        "executable-device",
+        "writable-text",
+        "writable-table",
+        "mismatched-alias",
+        "writable-alias",
+        "missing-guard",
+        "wxn",
+        "pan",
+        "epd",
+        "e0pd",
+        "hierarchy",
+        "mmu-override",
+    ]
 
 
 class Rule(NamedTuple):
     """A rule: its name, its section of the manual, and what must be the case."""
 
-    name: str
+    name: RuleName
     """Its name."""
     section: str
     """The section of the Arm Architecture Reference Manual (DDI 0487)."""

@@ -33,7 +33,7 @@ from gdbplugin.records import NamedTuple, Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from gdbplugin.query.operations import Evaluate, Row
@@ -95,6 +95,8 @@ class Expression:
         self._evaluate = parser.whole()
         self.names = frozenset(parser.names)
         """The fields that it names."""
+        self.compared = tuple(dict.fromkeys(parser.compared))
+        """Fields, each with a text that it is compared with, of which it is not known what they can be."""
 
     def __call__(self, row: Row) -> Any:
         """Its value for a row. Raises `ExpressionError` where the values of the row do not fit."""
@@ -135,6 +137,7 @@ class _Parser:
         self._tokens = found
         self._known = known
         self.names: set[str] = set()
+        self.compared: list[tuple[str, str]] = []
         self._place = 0
         self._depth = 0
 
@@ -200,7 +203,7 @@ class _Parser:
             if not word:
                 break
             right = self._binary(0)
-            self._require_possible(word, left, right)
+            self._compare_text(word, left, right)
             parts.append((comparer(word, position), right.evaluate))
             left = right
         return _Node(chained(first.evaluate, parts), first.position) if parts else first
@@ -216,15 +219,24 @@ class _Parser:
             return "not in"
         return ""
 
-    def _require_possible(self, word: str, left: _Node, right: _Node) -> None:
-        """Raise an error if a field is compared with a text that it can never be: mostly a mistyped one."""
+    def _compare_text(self, word: str, left: _Node, right: _Node) -> None:
+        """Raise an error if a field is compared with a text that it can never be: mostly a mistyped one.
+
+        Where it is not known what a field can be, keep the text, to be looked for in the rows.
+        """
         if word not in ("==", "!=", "in", "not in"):
             return
-        for field, other in ((left, right), (right, left)):
-            choices = self._known.choices(field.field) if field.field else ()
-            for text in other.constants or () if choices else ():
-                if isinstance(text, str) and text not in choices:
-                    raise error_at(other.position, f'{field.field} is never "{text}", but {_listed(choices)}')
+        pairs = [(left, right)] if "in" in word else [(left, right), (right, left)]
+        for field, text in [(one.field, text) for one, other in pairs for text in other.constants or ()]:
+            if not field or not isinstance(text, str):
+                continue
+            choices = self._known.choices(field)
+            if not choices:
+                self.compared.append((field, text))
+            elif text not in choices:
+                position = right.position if left.field == field else left.position
+                said = meant(text, choices) or f", but {_listed(choices)}"
+                raise error_at(position, f'{field} is never "{text}"{said}')
 
     def _binary(self, level: int) -> _Node:
         """Operators of two numbers that bind as `level` of `BINARY` or more."""
@@ -356,6 +368,14 @@ def _text(token: _Token) -> str:
                 token.position + 1 + escape.start(), f"{escape[0]} is not an escape: \\\\, \\\" and \\' are"
             )
     return _ESCAPED.sub(r"\1", token.text[1:-1])
+
+
+def meant(text: str, choices: Iterable[str]) -> str:
+    """A question after a mistyped text, which one is meant; empty if none is like it."""
+    import difflib  # For mistakes only.
+
+    found = difflib.get_close_matches(text, list(choices), n=1)
+    return f' (did you mean "{found[0]}"?)' if found else ""
 
 
 def _listed(choices: Sequence[str]) -> str:

@@ -26,6 +26,9 @@ COUNT = "x-count"
 _SCHEMAS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "schemas")
 _SIMPLE = {"integer", "number", "string", "boolean", "null"}
 _DEEPEST = 4
+_MOST_NESTED = 10
+_NAMED = 12
+"""So many fields are named in an error."""
 
 
 class Field(NamedTuple):
@@ -80,8 +83,14 @@ class Fields:
 
     @property
     def columns(self) -> Sequence[Field]:
-        """The columns of a table for which none are chosen: the simple fields."""
-        return [field for field in self.all if field.is_simple]
+        """The columns of a table for which none are chosen: a row's simple fields.
+
+        Then those within others if they are few: more would hide the row's own.
+        """
+        simple = [field for field in self.all if field.is_simple]
+        nested = [field for field in simple if "." in field.name]
+        own = [field for field in simple if field not in nested]
+        return [*own, *nested] if len(nested) <= _MOST_NESTED or not own else own
 
     def field(self, name: str) -> Field:
         """A field by its name. Raises a `SelectionError` that names the nearest."""
@@ -106,7 +115,7 @@ class Fields:
         found = difflib.get_close_matches(name, list(self._by_name), n=1)
         if found:
             return f" (did you mean {found[0]}?)"
-        return f" (known: {', '.join(self._by_name)})"
+        return f" (known: {few(list(self._by_name))})"
 
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
         """A schema without a reference, and without the null that it allows beside something else."""
@@ -130,6 +139,14 @@ class Fields:
             elif isinstance(inner.get("additionalProperties"), dict):
                 values = self._resolved(inner["additionalProperties"])
                 self._maps[name] = Field(name, frozenset(_types(values)) | {"null"}, (), meaning)
+
+
+def few(names: Sequence[str]) -> str:
+    """Names with commas between them; of many some, those without a dot first, and how many more."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    first = sorted(names, key=lambda name: "." in name)[:_NAMED]
+    return f"{', '.join(first)} and {len(names) - _NAMED} more"
 
 
 def _types(schema: dict[str, Any]) -> list[str]:

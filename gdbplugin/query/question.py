@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.machine import SelectionError
-from gdbplugin.query.expression import Expression
-from gdbplugin.query.fields import Field, fields_of
+from gdbplugin.query.expression import Expression, meant
+from gdbplugin.query.fields import Field, few, fields_of
 from gdbplugin.query.operations import value_of
 from gdbplugin.records import dataclass
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 ROWS = "rows"
 """The column of a group that counts its rows."""
 SCHEMA = "tinyos.table/1"
+_MOST_LISTED = 120
+"""Characters of texts that a note lists."""
+_MOST_COMPARED = 1000
+"""Texts among which the nearest is looked for, which takes a while."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,10 @@ class Table(Diagnosed):
     """The fields of each row, in the order asked for; of a group also `rows`, and sums by their field."""
     rows: tuple[dict[str, Any], ...]
     """The rows in order, each an object with the columns as its members; a dot in a name is part of it."""
+    used: int = 0
+    """Number of matching rows that are shown or grouped: fewer if only the last ones were asked for."""
+    whole: int = 0
+    """Number of rows or groups before the limit."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows)
@@ -55,13 +63,15 @@ class Question:
     """What is asked about the list of the objects of a schema. Raises `SelectionError` if it cannot be.
 
     `sort`, `group` and `columns` are names of fields with commas between them; a `-` before one of `sort`
-    turns the order round. `first` and `last` limit the rows.
+    turns the order round. `first` and `last` limit the rows. `title` is what they are called in text, if not
+    as their list.
     """
 
     def __init__(
         self,
         schema: str,
         *,
+        title: str = "",
         where: str | None = None,
         sort: str | None = None,
         group: str | None = None,
@@ -71,9 +81,12 @@ class Question:
     ) -> None:
         self.schema = schema
         self.fields = fields_of(schema)
+        self.title = title or self.fields.name
         self.where = None if where is None else Expression(where, self.fields)
         self._first, self._last = first, last
         chosen = None if columns is None else _names(columns)
+        self.chosen = frozenset((*(chosen or ()), *(() if group is None else (*_names(group), ROWS))))
+        """The columns that were asked for by name: they are not left out."""
         self.group = None if group is None else self._grouped(_names(group))
         if self.group is not None:
             self.columns: Sequence[Field] | None = [*self.group, _COUNTED, *self._sums(chosen)]
@@ -97,19 +110,22 @@ class Question:
         total = len(found)
         where = self.where
         if where is not None:
+            self._note_unseen(where, found, diagnostics)
             found = [row for row in found if where(row)]
         matching = len(found)
         if self._last is not None:
             found = found[max(0, len(found) - self._last) :]
+        used = len(found)
         if self.group is not None:
             found = self._groups(found)
+        whole = len(found)
         found = self._in_order(found)[: self._first]
         names = [field.name for field in self.columns or self.fields.top]
         if self.columns is not None and self.group is None:
             found = _chosen(found, names)
         rows = tuple(dict(row) for row in found)
         name, columns = self.fields.name, tuple(names)
-        return Table(self.schema, name, total, matching, columns, rows, diagnostics=diagnostics)
+        return Table(self.schema, name, total, matching, columns, rows, used, whole, diagnostics=diagnostics)
 
     def changed(self, shown: dict[str, Any], answer: Table) -> dict[str, Any]:
         """The object with the rows of an answer in place of its list, and their number in its count."""
@@ -121,6 +137,19 @@ class Question:
                 shown = _with(shown, path, value)
         return shown
 
+    def _note_unseen(self, where: Expression, rows: Sequence[Row], diagnostics: Diagnostics) -> None:
+        """Say which texts no row has in the field that they are compared with: they may be mistyped."""
+        for name, text in where.compared if rows else ():
+            value = value_of(name)
+            present = {found for row in rows if isinstance(found := value(row), str) and found.isprintable()}
+            if text in present or not text.isprintable():
+                continue
+            said = meant(text, sorted(present)[:_MOST_COMPARED])
+            listed = ", ".join(f'"{one}"' for one in sorted(present))
+            if not said and present and len(listed) <= _MOST_LISTED:
+                said = f"; the rows have {listed}"
+            diagnostics.add_note(f'no row has {name} "{text}"{said}')
+
     def _grouped(self, names: Sequence[str]) -> Sequence[Field]:
         found = [self.fields.field(name) for name in names]
         for field in found:
@@ -129,14 +158,16 @@ class Question:
         return found
 
     def _sums(self, chosen: Sequence[str] | None) -> Sequence[Field]:
-        """The fields that are summed in a group: those chosen, or all that add up."""
+        """The fields that are summed in a group: those chosen, or all of the row's own that add up."""
         keys = {field.name for field in self.group or ()} | {ROWS}
         if chosen is None:
-            return [field for field in self.fields.all if field.adds_up and field.name not in keys]
+            return [field for field in self.fields.top if field.adds_up and field.name not in keys]
         found = [self.fields.field(name) for name in chosen if name not in keys]
         for field in found:
-            if not field.types & {"integer", "number"}:
-                raise SelectionError(f"{field.name} is not a number: with --group, --columns are sums")
+            if not field.adds_up:
+                known = few([field.name for field in self.fields.all if field.adds_up]) or "none"
+                said = "with --group, --columns are sums of sizes and counts"
+                raise SelectionError(f"{field.name} does not add up: {said} (known: {known})")
         return found
 
     def _sorted_by(self, name: str) -> tuple[str, bool]:

@@ -13,6 +13,7 @@ import gdbplugin.session
 from gdbplugin.commands import COMMANDS, answers, library, parsing
 from gdbplugin.commands.descriptor import to_json
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
+from gdbplugin.kernel.lint_rules import RULES
 from gdbplugin.kernel.target import Target
 from gdbplugin.machine import MachineError, SelectionError
 from gdbplugin.query.fields import fields_of
@@ -165,9 +166,118 @@ def test_a_table_has_units_names_and_a_title_that_counts():
     assert asked("lazy --limit 2 --sort state").splitlines()[0] == "Pages (2 of 5)"
 
 
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("events --group core", "Events by core (2)"),
+        ("events 1 --group core", "Events by core (1 of 2)"),
+        ("events 1 --group core --where core == 0", "Events by core (1 of 2 that match, of 2)"),
+        ("lazy --group virtual_address --limit 2", "Pages by virtual_address (2 of 5 groups, of 5)"),
+        ("lazy --group state --limit 3", "Pages by state (5)"),
+        ("lazy --group state --where owner == 1", "Pages by state (5 of 5)"),
+        (
+            "lazy --group state --where state != 'zero' --limit 1",
+            "Pages by state (1 of 2 groups, of 4 that match, of 5)",
+        ),
+    ],
+)
+def test_a_title_says_what_groups_leave_out(line, title):
+    assert asked(line).splitlines()[0] == title
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("lazy --group state --columns virtual_address", "virtual_address does not add up: with --group, "),
+        ("stacks --group policy --columns id", "id does not add up"),
+        (f"{NEEDS['search']} --group region.name --columns address", "address does not add up"),
+    ],
+)
+def test_addresses_and_ids_are_not_summed(line, said):
+    with pytest.raises(SelectionError) as caught:
+        asked(line)
+    assert said in str(caught.value)
+
+
+def test_the_columns_of_a_list_are_a_rows_own_fields_and_a_few_within_them():
+    names = {
+        word: [field.name for field in fields_of(BY_WORD[word].form.schema).columns]
+        for word in ("search", "history", "lint")
+    }
+    assert names["search"] == [
+        "found",
+        "address",
+        "physical",
+        "text",
+        "section",
+        "field",
+        "device",
+        "alias_count",
+    ]
+    assert "event.kind" in names["history"]
+    assert names["lint"] == ["rule", "section", "object", "found"]
+
+
+def test_columns_without_a_value_are_left_out_first():
+    command = BY_WORD["tasks"]
+    question = answers.question(command, {"sort": "id"})
+    shown = command.read(stopped_world(world()), {})
+    plain = json.loads(to_json(command.form.schema, shown))
+    for task in plain["tasks"]:
+        task.update(state=None, function="f" * 3, line=1)
+    wide = answers._text(question, question.answer(plain, shown.diagnostics), Style("ascii", width=150))
+    assert "state" not in wide.splitlines()[1].split()
+    assert "switch_count" in wide.splitlines()[1].split()
+
+
+def test_only_a_rows_own_fields_are_summed():
+    found = fields_of("tinyos.search/1")
+    line = f"{NEEDS['search']} --group section"
+    assert asked_json(line)["columns"] == ["section", "rows", "alias_count"]
+    nested = f"{line} --columns stack.current_size"
+    assert found.field("stack.current_size").adds_up
+    assert asked_json(nested)["columns"] == ["section", "rows", "stack.current_size"]
+
+
+def test_a_mistyped_name_lists_a_few_fields():
+    with pytest.raises(SelectionError) as caught:
+        asked(f"{NEEDS['search']} --columns qqqq")
+    said = str(caught.value)
+    assert said.startswith('no field "qqqq" (known: found, address, physical, text, ')
+    assert said.count(",") <= 12
+    assert " more)" in said
+
+
 def test_what_is_asked_about_is_left_out_last():
     said = asked("lazy --where allocation_time >= 0 --sort access_count", Style("ascii", width=62))
     assert said.splitlines()[1].split() == ["virtual_address", "access_count", "allocation_time"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lint --columns rule,object,found",
+        "lint --columns object,rule",
+        "lazy --columns virtual_address,physical_address,allocation_time,access_count,owner",
+        "lazy --group virtual_address,physical_address,state --columns access_count",
+    ],
+)
+def test_columns_that_are_asked_for_are_never_left_out(line, width):
+    said = asked(line, Style("ascii", width=width))
+    expected = asked_json(line)["columns"]
+    assert f"\n  {expected[0]}" in said  # The title may take several lines.
+    assert said.partition(f"\n  {expected[0]}")[2].split()[: len(expected) - 1] == expected[1:]
+    assert "too narrow" not in said
+    for row in asked_json(line)["rows"]:
+        for value in row.values():
+            assert all(word in said for word in str(value).split()) or isinstance(value, int)
+
+
+def test_texts_become_several_lines_before_a_column_is_left_out():
+    said = asked("check --where true", Style("ascii", width=80))
+    assert said.splitlines()[1].split() == ["object", "expected", "found"]
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_findings_are_rows_and_are_not_shown_twice():
@@ -176,6 +286,15 @@ def test_findings_are_rows_and_are_not_shown_twice():
     assert "Findings:" not in said
     assert "Note: " in said
     assert "Findings: " in asked("stacks --sort id")
+
+
+def test_what_lint_finds_is_called_findings_and_is_shown_once():
+    said = asked("lint --where rule == 'wxn'")
+    assert said.startswith("Findings (1 of 3)\n")
+    assert "Findings:" not in said
+    assert "expected" not in said
+    assert asked("lint --group rule").startswith("Findings by rule (3)\n")
+    assert asked_json("lint --columns rule")["list"] == "broken"
 
 
 def test_a_text_of_the_target_cannot_control_the_terminal():
@@ -207,6 +326,45 @@ def test_a_kernel_without_the_list_has_no_rows():
     answer = question.answer(plain, shown.diagnostics)
     assert (len(answer), answer.total) == (0, 0)
     assert json.loads(answers.as_json(question, plain, answer)) == plain
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("rule == 'wxm'", 'at character 9 of the expression: rule is never "wxm" (did you mean "wxn"?)'),
+        ("rule in ('wxn', 'none')", 'rule is never "none", but "writable-executable", "el0-kernel", '),
+    ],
+)
+def test_a_rule_that_there_is_not_is_an_error(expression, said):
+    with pytest.raises(SelectionError) as caught:
+        asked(f"lint --where {expression}")
+    assert said in str(caught.value)
+
+
+def test_the_rules_of_lint_are_those_of_its_schema():
+    assert fields_of("tinyos.lint/1").field("rule").choices == tuple(rule.name for rule in RULES)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("events --where kind == 'StackGroth'", 'no row has kind "StackGroth" (did you mean "StackGrowth"?)'),
+        ("tasks --where state != 'Sleping'", 'no row has state "Sleping"; the rows have "Ready"'),
+        ("stacks --where 'Conserative' == policy", 'no row has policy "Conserative" (did you mean "Conserv'),
+        ("stacks --where policy in ('Conservative', 'x')", 'no row has policy "x"; the rows have "Conserv'),
+        ("stacks --where policy == 'Conservative'", ""),
+        ("events --where 'Growth' in kind", ""),
+        ("events --where kind == '\033'", ""),
+    ],
+)
+def test_a_text_that_no_row_has_is_a_note(line, said):
+    assert ("Note: no row has" in asked(line)) == bool(said)
+    assert said in asked(line)
+    for options in ("", " --columns core"):
+        if "core" in options and "events" not in line:
+            continue
+        found = asked_json(line + options)
+        assert any(note.startswith(said) for note in found["notes"]) or not said
 
 
 @pytest.mark.parametrize("word", [command.word for command in COMMANDS if command.form.rows is not None])

@@ -109,6 +109,8 @@ WRONG = {
     "tinyos lazy --where 'state == \"alocated\"'": "at character 10 of the expression: state is never",
     "tinyos lazy --where __import__('os')": 'no function "__import__"',
     "tinyos lazy --where 9**9**9 == 1": "cannot be computed",
+    "tinyos lint --where rule == 'wxm'": 'rule is never "wxm" (did you mean "wxn"?)',
+    "tinyos maps --group owner --columns start": "start does not add up",
     "tinyos lazy --sort nonsense": 'no field "nonsense" (known: virtual_address',
     "tinyos lazy --group state --sort owner": "groups have no owner to be sorted by (known: state, rows",
     "tinyos lazy --csv --json": "--csv does not go with --json",
@@ -124,6 +126,16 @@ def test_a_mistake_is_one_line(shared_machine, line, said):
     assert said in reason
     assert "Usage: tinyos " in reason
     assert "\n" not in reason
+
+
+def test_a_kind_of_event_that_there_is_not_is_a_note(shared_machine):
+    with shared_machine.stopped() as debugger:
+        said = debugger.execute("tinyos events --where kind == 'LazyAlocate'")
+        groups = debugger.execute("tinyos events 3 --group core").splitlines()[0]
+        found = shared_machine.table("search", value=1, size=1, in_="mapped", group="section")
+    assert 'Note: no row has kind "LazyAlocate" (did you mean "LazyAllocate"?)' in said
+    assert groups.startswith("Events by core (3 of ")
+    assert found.matching > 50
 
 
 @pytest.fixture(scope="module")
