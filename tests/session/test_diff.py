@@ -313,7 +313,9 @@ def test_the_json_of_gdb_and_of_mi_conform(tinyos: TinyOS, tmp_path: Path) -> No
         found = tinyos.json(f"diff {tmp_path / 'dump'} --kind stacks --kind mappings")
     validate(found)
     assert {row["kind"] for row in found["rows"]} == {"stacks", "mappings"}
-    assert [event["kind"] for event in found["events"]] == ["TaskEnded"]
+    # A stack may shrink or grow in the meantime.
+    kinds = [event["kind"] for event in found["events"] if not event["kind"].startswith("Stack")]
+    assert kinds == ["TaskEnded"]
 
 
 def test_the_prompt_takes_a_moment_as_typed(dumps: tuple[Path, Path], tinyos_kernel: Path) -> None:
