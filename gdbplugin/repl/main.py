@@ -31,6 +31,8 @@ def run_program(run: Callable[[], int]) -> int:
 
     def program() -> int:
         logging.basicConfig(format="tinyos: %(message)s")
+        # What fails there is raised, or tried again.
+        logging.getLogger("qemu.qmp").propagate = False
         with raised_as_exit():
             return run()
 
