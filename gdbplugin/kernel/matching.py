@@ -42,21 +42,18 @@ class Pattern(NamedTuple):
         """Whether a match may lie in two pages."""
         return self.size > self.alignment or page_bytes % self.alignment != 0
 
-    def finder(self) -> Finder:
-        """What finds it in bytes."""
-        if self.data:
-            return FixedFinder(self)
-        if self.low == self.high:
-            return FixedFinder(Pattern(self.low.to_bytes(WORD_BYTES, "little"), self.alignment))
-        return PointerFinder(self)
 
-
-class Finder:
-    """Finds one pattern; made by `Pattern.finder`."""
+class _Finder:
+    """Finds one pattern in bytes."""
 
     def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
         self._zeros = bytes(_CHUNK_BYTES + pattern.size - 1)
+        fixed = pattern.data
+        if not fixed and pattern.low == pattern.high:
+            fixed = pattern.low.to_bytes(WORD_BYTES, "little")
+        self._begins = _FixedBytes(fixed).begins if fixed else _Pointers(pattern).begins
+        """Where matches begin in a chunk that lies at an address, ascending; there may be others too many."""
 
     def places(self, data: bytes, address: int) -> Iterator[int]:
         """The addresses of the matches within `data`, which lies at `address`, in ascending order."""
@@ -67,34 +64,30 @@ class Finder:
             if chunk == zeros and not pattern.is_zero:
                 continue
             last = min(_CHUNK_BYTES, len(chunk) - pattern.size + 1)
-            for place in self._found_in(chunk, address + start):
+            for place in self._begins(chunk, address + start):
                 if 0 <= place < last and (address + start + place) % pattern.alignment == 0:
                     yield address + start + place
 
-    def _found_in(self, chunk: bytes, address: int) -> Iterable[int]:
-        """Where matches begin in a chunk that lies at `address`, ascending; there may be others too many."""
-        raise NotImplementedError
 
-
-class FixedFinder(Finder):
+class _FixedBytes:
     """Finds fixed bytes, by what is left of them without outer zeros: zeros are frequent in memory."""
 
-    def __init__(self, pattern: Pattern) -> None:
-        super().__init__(pattern)
-        self._core = pattern.data.strip(b"\0") or pattern.data
-        self._offset = pattern.data.index(self._core)
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._core = data.strip(b"\0") or data
+        self._offset = data.index(self._core)
 
-    def _found_in(self, chunk: bytes, address: int) -> Iterable[int]:
+    def begins(self, chunk: bytes, address: int) -> Iterator[int]:
         del address
         position = chunk.find(self._core)
         while position >= 0:
-            if chunk.startswith(self._pattern.data, max(0, position - self._offset)):
+            if chunk.startswith(self._data, max(0, position - self._offset)):
                 yield position - self._offset
             # A match may begin within another.
             position = chunk.find(self._core, position + 1)
 
 
-class PointerFinder(Finder):
+class _Pointers:
     """Finds words within a range, all words of a chunk with each operation.
 
     Words are compared byte by byte from the highest down. The bytes of one place in all words are taken as a
@@ -102,14 +95,14 @@ class PointerFinder(Finder):
     """
 
     def __init__(self, pattern: Pattern) -> None:
-        super().__init__(pattern)
+        self._alignment = pattern.alignment
         self._low, self._high = (
             number.to_bytes(WORD_BYTES, "little") for number in (pattern.low, pattern.high)
         )
         self._differing = max(place for place in range(WORD_BYTES) if self._low[place] != self._high[place])
 
-    def _found_in(self, chunk: bytes, address: int) -> Iterable[int]:
-        step = min(self._pattern.alignment, WORD_BYTES)
+    def begins(self, chunk: bytes, address: int) -> Iterable[int]:
+        step = min(self._alignment, WORD_BYTES)
         found: list[int] = []
         for phase in range(-address % step, WORD_BYTES, step):
             flags = self._flags(_Columns(chunk, phase))
@@ -173,7 +166,7 @@ def matches(
     With `zero_between`, the range of all the memory (the end exclusive), what is between two parts is zero.
     Without, nothing is there.
     """
-    finder, overlap = pattern.finder(), pattern.size - 1
+    finder, overlap = _Finder(pattern), pattern.size - 1
     # The last bytes before `end`, in which a match may begin.
     tail, end = b"", -1 if zero_between is None else zero_between[0]
     for address, data in parts:
@@ -192,7 +185,7 @@ def matches(
         yield from _into_zeros(finder, tail, end, max(0, min(overlap, zero_between[1] - end)))
 
 
-def _into_zeros(finder: Finder, tail: bytes, end: int, room: int) -> Iterator[int]:
+def _into_zeros(finder: _Finder, tail: bytes, end: int, room: int) -> Iterator[int]:
     """The matches that begin in the last bytes before `end` and end in the zeros from there on."""
     return (place for place in finder.places(tail + bytes(room), end - len(tail)) if place < end)
 
