@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol, TypeVar
 
 from gdbplugin.kernel.events import Event, kind_numbers, read_events
 from gdbplugin.kernel.kernel import MANAGER, Kernel
@@ -52,7 +53,30 @@ class EventFilter:
     """GDB's expression for the condition at a probe; empty for every event of the kind."""
 
 
-class EventBreakpoint:
+class _Deletable(Protocol):
+    def delete(self) -> None: ...
+
+
+_Self = TypeVar("_Self")
+
+
+class DeletedAtEnd:
+    """What is deleted when its `with` ends."""
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self: _Deletable, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        try:
+            self.delete()
+        except SessionError:
+            if kind is None:  # Otherwise the exception of the `with` says more.
+                raise
+
+
+class EventBreakpoint(DeletedAtEnd):
     """Stops the target at each event that a filter matches, until it is deleted or its `with` ends.
 
     The target stops where the event happens, in the middle of the kernel's change; `wait` goes on to the end
@@ -109,18 +133,6 @@ class EventBreakpoint:
         if self._numbers:
             with deferred_signals(), self._connection.stopped() as gdb:
                 _delete(gdb, self._numbers)
-
-    def __enter__(self) -> EventBreakpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        try:
-            self.delete()
-        except SessionError:
-            if kind is None:  # Otherwise the exception of the `with` says more.
-                raise
 
     def _is_ours(self, stop: Stop) -> bool:
         return stop.reason == "breakpoint-hit" and stop.payload.get("bkptno") in self._numbers

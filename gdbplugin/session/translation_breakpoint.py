@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from gdbplugin.kernel.translation_watch import DescriptorChange, TranslationChange, WritingInstruction
 from gdbplugin.session import mi
+from gdbplugin.session.breakpoints import DeletedAtEnd
 from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import CommandFailedError, SessionError
 from gdbplugin.session.gdb import Gdb
@@ -45,7 +45,7 @@ def _address(value: object) -> str:
     return hex(value) if isinstance(value, int) else str(value)
 
 
-class TranslationBreakpoint:
+class TranslationBreakpoint(DeletedAtEnd):
     """Stops the target at each change of a translation, until it is deleted or its `with` ends.
 
     The target stops after the instruction that wrote the descriptor, in the middle of the kernel's change.
@@ -91,18 +91,6 @@ class TranslationBreakpoint:
         if number is not None:
             with self._connection.stopped() as gdb, contextlib.suppress(CommandFailedError):
                 self._ask(gdb, ["--delete", str(number)])  # A user may have deleted it already.
-
-    def __enter__(self) -> TranslationBreakpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        try:
-            self.delete()
-        except SessionError:
-            if kind is None:  # Otherwise the exception of the `with` says more.
-                raise
 
     def _new_change(self, gdb: Gdb) -> TranslationChange | None:
         """The change that stopped the target; None if another reason did."""

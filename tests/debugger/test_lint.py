@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import mmap
 import struct
 
 import pytest
 
-from gdbplugin.session import QemuOptions, TinyOS
-from gdbplugin.session.qemu import ram_arguments
-from gdbplugin.session.ram import RAM_BYTES
 from tests.aarch64 import qemu
 from tests.debugger.conftest import gdb
 from tests.kernel.lint_kernels import BROKEN, SECTIONS, TEXT, Kernel
 from tests.schemas.validation import validate
+from tests.writable_guest import writable_guest
 
 IMAGE = 0xFFFF_8000_0008_0000
 AT_EL1 = 0x3C5
@@ -100,14 +97,8 @@ def test_each_broken_rule_is_found_on_a_running_kernel(board, program, how):
 
 @pytest.fixture(scope="module")
 def guest(kernel_elf, tmp_path_factory):
-    """TinyOS, stopped, and its memory, which can be written behind GDB's back."""
-    ram = tmp_path_factory.mktemp("guest") / "ram"
-    options = QemuOptions(kernel=kernel_elf, extra=ram_arguments(ram, RAM_BYTES), share_ram=False)
-    with TinyOS.boot(kernel_elf, options=options) as machine, ram.open("r+b") as file:
-        machine.shell("hold")
-        with mmap.mmap(file.fileno(), RAM_BYTES) as memory, machine.stopped():
-            machine.gdb("thread 1")
-            yield machine, memory
+    with writable_guest(kernel_elf, tmp_path_factory.mktemp("guest")) as found:
+        yield found
 
 
 def test_tinyos_and_all_of_its_spaces(guest):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 import struct
 
 import pytest
 
 from gdbplugin.kernel.kernel import MANAGER
 from gdbplugin.layout import cache
-from gdbplugin.session import QemuOptions, TinyOS
-from gdbplugin.session.qemu import ram_arguments
-from gdbplugin.session.ram import RAM_BYTES
+from tests.writable_guest import writable_guest
 
 IMAGE, LINEAR, DEVICES = 0xFFFF_8000_0000_0000, 0xFFFF_0000_0000_0000, 0xFFFF_C000_0000_0000
 TEXT = IMAGE + 0x9_0000
@@ -21,14 +18,8 @@ ADDRESS = 0x0000_FFFF_FFFF_F000
 
 @pytest.fixture(scope="module")
 def guest(kernel_elf, tmp_path_factory):
-    """TinyOS, stopped, and its memory, which can be written behind GDB's back."""
-    ram = tmp_path_factory.mktemp("guest") / "ram"
-    options = QemuOptions(kernel=kernel_elf, extra=ram_arguments(ram, RAM_BYTES), share_ram=False)
-    with TinyOS.boot(kernel_elf, options=options) as machine, ram.open("r+b") as file:
-        machine.shell("hold")
-        with mmap.mmap(file.fileno(), RAM_BYTES) as memory, machine.stopped():
-            machine.gdb("thread 1")
-            yield machine, memory
+    with writable_guest(kernel_elf, tmp_path_factory.mktemp("guest")) as found:
+        yield found
 
 
 def records(elf):
