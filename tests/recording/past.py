@@ -82,9 +82,14 @@ def pc_of(registers):
 
 def counter(elf):
     """The virtual and the physical address of the number of events."""
+    return field(elf, "events.recorded")
+
+
+def field(elf, path):
+    """The virtual and the physical address of a field of the manager."""
     image, layout = read_image(elf), cache.load(elf)
     manager = layout.static(MANAGER)
-    offset = locate_path(manager.type, "events.recorded").offset
+    offset = locate_path(manager.type, path).offset
     return manager.address + offset, image.physical(manager.address) + offset
 
 
