@@ -125,7 +125,7 @@ def regime_at(machine: Machine, core: int, level: int) -> TranslationRegime:
     if level == 2:
         return el2_regime(machine, core)
     if level == 0:
-        hypervisor = _hypervisor_control(machine, core)
+        hypervisor = hypervisor_control(machine, core)
         if hypervisor["E2H"] and hypervisor["TGE"]:
             return el2_regime(machine, core)
     return el1_regime(machine, core)
@@ -138,10 +138,10 @@ def el1_regime(machine: Machine, core: int) -> TranslationRegime:
     gives the width of output addresses.
     """
     regime = _regime(machine, core, _Registers("EL1&0", 1, two_ranges=True))
-    hypervisor = _hypervisor_control(machine, core)
+    hypervisor = hypervisor_control(machine, core)
     notes = list(regime.notes)
-    if hypervisor["DC"] or (hypervisor["TGE"] and not hypervisor["E2H"]):
-        reason = "DC" if hypervisor["DC"] else "TGE"
+    reason = mmu_override(hypervisor)
+    if reason is not None:
         notes.append(f"HCR_EL2.{reason} switches the MMU of EL1 and EL0 off, even if SCTLR_EL1.M is set")
         regime = replace(regime, enabled=False)
     second_stage = bool(hypervisor["VM"] or hypervisor["DC"])
@@ -209,7 +209,7 @@ def _read_register(machine: Machine, name: str, core: int) -> int:
     return value
 
 
-def _hypervisor_control(machine: Machine, core: int) -> dict[str, int]:
+def hypervisor_control(machine: Machine, core: int) -> dict[str, int]:
     """The effective fields of HCR_EL2: all zero if EL2 is not implemented or not enabled (D24.2.49)."""
     value = machine.register("HCR_EL2", core)
     security = machine.register("SCR_EL3", core)
@@ -217,6 +217,13 @@ def _hypervisor_control(machine: Machine, core: int) -> dict[str, int]:
         # In Secure state EL2 is enabled only by SCR_EL3.EEL2.
         value = value if decode("SCR_EL3", security)["EEL2"] else 0
     return decode("HCR_EL2", value or 0)
+
+
+def mmu_override(hypervisor: Mapping[str, int]) -> str | None:
+    """The field of HCR_EL2 that switches the MMU of EL1 and EL0 off; None if none does."""
+    if hypervisor["DC"]:
+        return "DC"
+    return "TGE" if hypervisor["TGE"] and not hypervisor["E2H"] else None
 
 
 def _regime(machine: Machine, core: int, registers: _Registers) -> TranslationRegime:

@@ -124,10 +124,11 @@ def _own_sections(target: Target, entries: Sequence[Place]) -> list[Place]:
 
 
 def _without_parts(places: Sequence[Place]) -> list[Place]:
-    """The places without those that lie in others."""
+    """The places without those that lie in others of their exception level."""
     found: list[Place] = []
-    for place in sorted(places, key=lambda one: (one.start, -one.end)):
-        if not any(other.start <= place.start and place.end <= other.end for other in found[-8:]):
+    for place in sorted(places, key=lambda one: (one.level or 0, one.start, -one.end)):
+        # The last that was kept ends last of all at its level.
+        if not (found and found[-1].level == place.level and place.end <= found[-1].end):
             found.append(place)
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gdbplugin.aarch64.descriptor import NO_ACCESS, Attributes
+from gdbplugin.aarch64.regime import hypervisor_control, mmu_override
 from gdbplugin.aarch64.registers import decode, is_device
 from gdbplugin.machine import Machine
 from gdbplugin.records import NamedTuple
@@ -162,14 +163,7 @@ def broken_by_hypervisor(machine: Machine, core: int) -> Iterator[Setting]:
     control, sctlr = machine.register("HCR_EL2", core), machine.register("SCTLR_EL1", core)
     if control is None or sctlr is None or not decode("SCTLR_EL1", sctlr)["M"]:
         return
-    security = machine.register("SCR_EL3", core)
-    if security is not None:
-        state = decode("SCR_EL3", security)
-        if not state["NS"] and not state["EEL2"]:
-            return  # EL2 is not enabled in Secure state.
-    fields = decode("HCR_EL2", control)
+    field = mmu_override(hypervisor_control(machine, core))
     meaning = "the MMU of EL1 and EL0 is off although SCTLR_EL1.M is set: all memory is open to them"
-    if fields["DC"]:
-        yield Setting(MMU_OVERRIDE, "DC", "HCR_EL2", control, meaning)
-    elif fields["TGE"] and not fields["E2H"]:
-        yield Setting(MMU_OVERRIDE, "TGE", "HCR_EL2", control, meaning)
+    if field is not None:
+        yield Setting(MMU_OVERRIDE, field, "HCR_EL2", control, meaning)

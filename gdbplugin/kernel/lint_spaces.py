@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, regime_at
+from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, hypervisor_control, regime_at
 from gdbplugin.aarch64.registers import decode, exception_level
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import Target
@@ -114,10 +114,7 @@ def core_regimes(target: Target) -> list[CoreRegime]:
 
 def _serves_host_only(machine: Machine, core: int) -> bool:
     """Whether EL1 is out of use, as a hypervisor's own EL0 runs (HCR_EL2.E2H and TGE)."""
-    value = machine.register("HCR_EL2", core)
-    if value is None:
-        return False
-    fields = decode("HCR_EL2", value)
+    fields = hypervisor_control(machine, core)
     return bool(fields["E2H"] and fields["TGE"])
 
 
