@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+    from gdbplugin.aarch64.control import TranslationControl
     from gdbplugin.aarch64.regime import TranslationRegime
 
     RuleName = Literal[
@@ -146,6 +147,15 @@ def broken_by_registers(machine: Machine, core: int, regime: TranslationRegime) 
     if features.get("E0PD") and not decode("TCR_EL1", tcr)["E0PD1"]:
         meaning = "EL0 can tell by time which addresses of the upper range are mapped"
         yield Setting(E0PD, "E0PD1", name, tcr, meaning)
+
+
+def without_tables(
+    machine: Machine, core: int, level: int, control: TranslationControl, what: str
+) -> Setting:
+    """A TTBR that holds no tables although walks by it are enabled; `what` follows its name."""
+    name = f"TCR_EL{level}"
+    value = machine.register(name, core) or 0
+    return Setting(EPD, f"EPD{int(control.upper)}", name, value, f"{control.name} {what}")
 
 
 def _features(machine: Machine, core: int) -> Mapping[str, int]:
