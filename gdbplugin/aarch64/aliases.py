@@ -12,6 +12,7 @@ from functools import cache
 from itertools import accumulate
 from operator import itemgetter
 
+from gdbplugin.aarch64.tables import Piece
 from gdbplugin.records import NamedTuple
 
 _new = tuple.__new__  # Takes half as long as calling the class, which matters for very many.
@@ -199,9 +200,9 @@ def _later(one: MappedPiece, other: MappedPiece) -> MappedPiece:
     return other if other.end > one.end else one
 
 
-def pieces_at(outputs: Iterable[tuple[int, int, int]], owner: int) -> list[MappedPiece]:
-    """Pieces from ranges of input addresses: start, exclusive end, and output address of the start."""
+def pieces_at(pieces: Iterable[Piece], owner: int) -> list[MappedPiece]:
+    """The pieces of a mapping by their output addresses."""
     return [
         _new(MappedPiece, (physical, physical + end - start, start, owner))
-        for start, end, physical in outputs
+        for start, end, physical, _ in pieces
     ]

@@ -43,6 +43,10 @@ class RegimeUnknownError(MachineError):
     """Registers that determine how addresses are translated cannot be read, or are not decoded here."""
 
 
+class RegisterUnreadableError(RegimeUnknownError):
+    """A register that determines how addresses are translated cannot be read."""
+
+
 @dataclass(frozen=True)
 class TranslationRegime:
     """How addresses are translated at some exception levels: one control per range of addresses.
@@ -77,6 +81,8 @@ class TranslationRegime:
     """HCR_EL2.PTW: stage 1 tables may not be in memory that stage 2 maps as device memory."""
     forced_memory_types: bool = False
     """HCR_EL2.FWB: stage 2 encodes memory types in another way."""
+    indirect_permissions: bool = False
+    """Whether permissions come from PIR registers, which are not decoded here (FEAT_S1PIE)."""
     notes: tuple[str, ...] = ()
     """Unusual settings that matter here, one sentence each."""
 
@@ -125,7 +131,7 @@ def regime_at(machine: Machine, core: int, level: int) -> TranslationRegime:
     if level == 2:
         return el2_regime(machine, core)
     if level == 0:
-        hypervisor = _hypervisor_control(machine, core)
+        hypervisor = hypervisor_control(machine, core)
         if hypervisor["E2H"] and hypervisor["TGE"]:
             return el2_regime(machine, core)
     return el1_regime(machine, core)
@@ -138,10 +144,10 @@ def el1_regime(machine: Machine, core: int) -> TranslationRegime:
     gives the width of output addresses.
     """
     regime = _regime(machine, core, _Registers("EL1&0", 1, two_ranges=True))
-    hypervisor = _hypervisor_control(machine, core)
+    hypervisor = hypervisor_control(machine, core)
     notes = list(regime.notes)
-    if hypervisor["DC"] or (hypervisor["TGE"] and not hypervisor["E2H"]):
-        reason = "DC" if hypervisor["DC"] else "TGE"
+    reason = mmu_override(hypervisor)
+    if reason is not None:
         notes.append(f"HCR_EL2.{reason} switches the MMU of EL1 and EL0 off, even if SCTLR_EL1.M is set")
         regime = replace(regime, enabled=False)
     second_stage = bool(hypervisor["VM"] or hypervisor["DC"])
@@ -205,11 +211,11 @@ class _Registers:
 def _read_register(machine: Machine, name: str, core: int) -> int:
     value = machine.register(name, core)
     if value is None:
-        raise RegimeUnknownError(f"{name} of core {core} cannot be read from this target")
+        raise RegisterUnreadableError(f"{name} of core {core} cannot be read from this target")
     return value
 
 
-def _hypervisor_control(machine: Machine, core: int) -> dict[str, int]:
+def hypervisor_control(machine: Machine, core: int) -> dict[str, int]:
     """The effective fields of HCR_EL2: all zero if EL2 is not implemented or not enabled (D24.2.49)."""
     value = machine.register("HCR_EL2", core)
     security = machine.register("SCR_EL3", core)
@@ -217,6 +223,13 @@ def _hypervisor_control(machine: Machine, core: int) -> dict[str, int]:
         # In Secure state EL2 is enabled only by SCR_EL3.EEL2.
         value = value if decode("SCR_EL3", security)["EEL2"] else 0
     return decode("HCR_EL2", value or 0)
+
+
+def mmu_override(hypervisor: Mapping[str, int]) -> str | None:
+    """The field of HCR_EL2 that switches the MMU of EL1 and EL0 off; None if none does."""
+    if hypervisor["DC"]:
+        return "DC"
+    return "TGE" if hypervisor["TGE"] and not hypervisor["E2H"] else None
 
 
 def _regime(machine: Machine, core: int, registers: _Registers) -> TranslationRegime:
@@ -248,6 +261,7 @@ def _regime(machine: Machine, core: int, registers: _Registers) -> TranslationRe
         controls.append(
             replace(control, asid=asid, hardware_access_flag=updates > 0, big_endian=bool(sctlr["EE"]))
         )
+    notes, indirect = _notes(machine, core, registers, sctlr)
     return TranslationRegime(
         name=registers.name,
         enabled=bool(sctlr["M"]),
@@ -257,12 +271,15 @@ def _regime(machine: Machine, core: int, registers: _Registers) -> TranslationRe
         write_implies_no_execute=rules.write_implies_no_execute,
         output_bits=features.physical_bits,
         level=registers.level,
-        notes=_notes(machine, core, registers, sctlr),
+        indirect_permissions=indirect,
+        notes=notes,
     )
 
 
-def _notes(machine: Machine, core: int, registers: _Registers, sctlr: Mapping[str, int]) -> tuple[str, ...]:
-    """Notes on the byte order of the tables, and on permissions that are not decoded here (FEAT_S1PIE).
+def _notes(
+    machine: Machine, core: int, registers: _Registers, sctlr: Mapping[str, int]
+) -> tuple[tuple[str, ...], bool]:
+    """Notes on the byte order of the tables and on permissions, and whether PIR registers give these.
 
     Raises `RegimeUnknownError` for tables of 128-bit descriptors (FEAT_D128).
     """
@@ -272,18 +289,16 @@ def _notes(machine: Machine, core: int, registers: _Registers, sctlr: Mapping[st
     name = f"TCR2_EL{registers.level}"
     value = machine.register(name, core) if registers.level < 3 else None
     if value is None:
-        return notes
+        return notes, False
     fields = decode(name, value)
     if fields["D128"]:
         raise RegimeUnknownError(
             f"{name} of core {core} selects 128-bit descriptors, which are not decoded here"
         )
     if fields["PIE"]:
-        return (
-            *notes,
-            f"{name}.PIE is set: permissions come from PIR registers, not from the descriptors shown",
-        )
-    return notes
+        note = f"{name}.PIE is set: permissions come from PIR registers, not from the descriptors shown"
+        return (*notes, note), True
+    return notes, False
 
 
 def _nested(regime: TranslationRegime) -> TranslationRegime:

@@ -258,6 +258,14 @@ def exception_level_in(state: int) -> int | None:
     return bits(state, 3, 2)
 
 
+def is_secure(machine: Machine, core: int, level: int) -> bool:
+    """Whether a core is in Secure state at an exception level: EL3 is, and others by SCR_EL3.NS (D1.2)."""
+    if level == 3:
+        return True
+    control = machine.register("SCR_EL3", core)
+    return control is not None and not decode("SCR_EL3", control)["NS"]
+
+
 def is_in_aarch32(machine: Machine, core: int) -> bool:
     """Whether a core is stopped in AArch32 state (nRW set); false if its state is not known."""
     state = machine.register("CPSR", core)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gdb
 
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime, regime_at
-from gdbplugin.aarch64.registers import decode, exception_level
+from gdbplugin.aarch64.registers import exception_level, is_secure
 from gdbplugin.aarch64.walk import translate
 from gdbplugin.machine import (
     MachineError,
@@ -109,7 +109,7 @@ class SecureMemory:
         """The verified maps, each with its regime."""
         for core in self._machine.cores:
             level = exception_level(self._machine, core)
-            if not level or not _is_secure(self._machine, core, level):
+            if not level or not is_secure(self._machine, core, level):
                 continue
             try:
                 regime = regime_at(self._machine, core, level)
@@ -120,14 +120,6 @@ class SecureMemory:
                 map_ = _ThroughMap(self._machine, self._inferior, core, offset)
                 if not regime.enabled or map_.is_verified(regime):
                     yield map_, regime
-
-
-def _is_secure(machine: GdbMachine, core: int, level: int) -> bool:
-    """Whether a core at an exception level is in Secure state (SCR_EL3.NS; D1.2)."""
-    if level == 3:
-        return True
-    control = machine.register("SCR_EL3", core)
-    return control is not None and not decode("SCR_EL3", control)["NS"]
 
 
 class _ThroughMap:

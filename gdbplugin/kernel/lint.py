@@ -7,11 +7,11 @@ from gdbplugin.kernel.lint_findings import Collector, LintFinding
 from gdbplugin.kernel.lint_mappings import MappingLinter
 from gdbplugin.kernel.lint_places import find_places
 from gdbplugin.kernel.lint_rules import (
-    EPD,
     RULES,
     Setting,
     broken_by_hypervisor,
     broken_by_registers,
+    without_tables,
 )
 from gdbplugin.kernel.lint_spaces import CoreRegime, FoundSpace, core_regimes, find_spaces, is_without_tables
 from gdbplugin.kernel.target import Target
@@ -74,11 +74,9 @@ def read_lint(target: Target, ignore: Sequence[str] = ()) -> Lint:
         target.diagnostics.add_note("no core has its MMU on: there are no mappings to look at")
     spaces = find_spaces(target, regimes)
     mappings = MappingLinter(target, collector, find_places(target, regimes))
-    mappings.read(spaces)
     for core, setting in _settings(target.machine, regimes):
         collector.add_setting(setting, core)
-    for core, setting in mappings.settings:
-        collector.add_setting(setting, core)
+    mappings.read(spaces)
     broken = collector.findings()
     for one in broken:
         target.diagnostics.add_finding(one.object, one.rule_text, one.found)
@@ -102,10 +100,7 @@ def _settings(machine: Machine, regimes: Sequence[CoreRegime]) -> Iterator[tuple
     for core, regime in regimes:
         for setting in broken_by_registers(machine, core, regime):
             yield core, setting
-        for number, control in enumerate(regime.controls):
-            if control.defect is not None or not is_without_tables(regime, control):
-                continue
-            name = f"TCR_EL{regime.level}"
-            value = machine.register(name, core) or 0
-            meaning = f"{control.name} is 0, so walks take what is at physical address 0 for tables"
-            yield core, Setting(EPD, f"EPD{number}", name, value, meaning)
+        for control in regime.controls:
+            if control.defect is None and is_without_tables(regime, control):
+                what = "is 0, so walks take what is at physical address 0 for tables"
+                yield core, without_tables(machine, core, regime.level, control, what)

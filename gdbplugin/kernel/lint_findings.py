@@ -118,21 +118,19 @@ class Collector:
     """Counts what breaks the rules asked for, and keeps the first findings of each."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = frozenset(rules)
         self._kept: dict[Rule, list[LintFinding]] = {rule: [] for rule in rules}
         self._settings: dict[Setting, dict[int, list[int]]] = {}
         self.counts: dict[Rule, int] = {}
-        self.count = 0
 
-    def wants(self, rule: Rule) -> bool:
-        """Whether a rule was asked for."""
-        return rule in self._rules
+    @property
+    def count(self) -> int:
+        """How often rules are broken."""
+        return sum(self.counts.values())
 
     def add(self, rule: Rule, make: Callable[[], LintFinding]) -> None:
         """Count what breaks a rule; `make` makes its finding, if that is kept."""
-        if rule not in self._rules:
+        if rule not in self._kept:
             return
-        self.count += 1
         self.counts[rule] = self.counts.get(rule, 0) + 1
         if len(self._kept[rule]) < KEPT_OF_EACH:
             self._kept[rule].append(make())

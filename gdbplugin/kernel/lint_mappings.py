@@ -10,13 +10,12 @@ from gdbplugin.aarch64.aliases import Alias, FrameUses, Use, pieces_at
 from gdbplugin.aarch64.descriptor import NO_ACCESS, Attributes, attributes
 from gdbplugin.aarch64.maps import Bounds, MappedRange, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.registers import is_device, memory_type_without_hints
-from gdbplugin.aarch64.tables import LeafRun, Malformed, Piece, cut
+from gdbplugin.aarch64.tables import LeafRun, Malformed, Piece, Table, cut
 from gdbplugin.aarch64.walk import table_memory, translate
 from gdbplugin.kernel.lint_findings import Collector, LintFinding, LintMapping, of_alias, of_mapping
 from gdbplugin.kernel.lint_places import Place, Places, names_in, overlapping
 from gdbplugin.kernel.lint_rules import (
     EL0_KERNEL,
-    EPD,
     HIERARCHY,
     MISMATCHED_ALIAS,
     MISSING_GUARD,
@@ -24,9 +23,9 @@ from gdbplugin.kernel.lint_rules import (
     WRITABLE_TABLE,
     WRITABLE_TEXT,
     Rule,
-    Setting,
     broken_by_mapping,
     executors,
+    without_tables,
     writers,
 )
 from gdbplugin.kernel.lint_spaces import FoundSpace
@@ -38,7 +37,7 @@ from gdbplugin.records import NamedTuple, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAPS_AT_ONCE = 5
 """All spaces together may have as many tables as one map, and so many times as many entries."""
@@ -63,9 +62,8 @@ class MappingLinter:
         self._ranges: list[_Range] = []
         self._uses = FrameUses()
         self._tables: dict[int | None, dict[int, int]] = {}  # Size by address, by domain.
-        self._found_at: set[tuple[Rule, FoundSpace, int, int]] = set()
+        self._found_at: set[tuple[Rule, int, int]] = set()
         self._malformed = 0
-        self.settings: list[tuple[int, Setting]] = []
         self.leaves = self.tables = 0
 
     def read(self, spaces: Sequence[FoundSpace]) -> None:
@@ -80,15 +78,21 @@ class MappingLinter:
         self._notes(spaces)
 
     def _read(self, space: FoundSpace) -> None:
-        visited: list[int] = []
-        memory = table_memory(self._machine, space.regime)
+        control, memory = space.control, table_memory(self._machine, space.regime)
+        tables: list[Table] = []
         found: list[MappedRange] = []
-        for entry in mapped_ranges(space.regime, leaf_runs(memory, space.control, self._bounds, visited)):
+        limited: list[LeafRun] = []
+        # What the tables above a leaf forbid is read in any case, to tell what would be forbidden.
+        hierarchical = replace(control, hierarchical_disabled=False)
+        runs = leaf_runs(memory, hierarchical, self._bounds, tables=tables)
+        if control.hierarchical_disabled:
+            runs = _plain(runs, limited)
+        for entry in mapped_ranges(space.regime, runs):
             if isinstance(entry, Malformed):
                 self._broken_entry(space, entry)
             else:
                 found.append(entry)
-        self._count_tables(space, visited)
+        self._count_tables(space, tables)
         for mapped in found:
             self.leaves += sum(len(run.outputs) for run in mapped.runs)
             self._add_uses(space, mapped)
@@ -96,16 +100,14 @@ class MappingLinter:
                 self._by_attributes(space, mapped)
         if not space.permissions_unknown:
             self._by_places(space, found)
-        if space.control.hierarchical_disabled and self._collector.wants(HIERARCHY):
-            self._hierarchy(space)
+        self._hierarchy(space, limited)
 
-    def _count_tables(self, space: FoundSpace, visited: Sequence[int]) -> None:
-        control = space.control
+    def _count_tables(self, space: FoundSpace, tables: Sequence[Table]) -> None:
         sizes = self._tables.setdefault(space.domain(non_secure=False), {})
-        for number, address in enumerate(visited):
-            size = control.granule if number else control.table_bytes(control.start_level)
-            sizes[address] = max(size, sizes.get(address, 0))
-        self.tables += len(visited)
+        for table in tables:
+            size = space.control.table_bytes(table.level)
+            sizes[table.address] = max(size, sizes.get(table.address, 0))
+        self.tables += len(tables)
 
     def _broken_entry(self, space: FoundSpace, entry: Malformed) -> None:
         """A root table where there is no memory breaks a rule; other malformed entries only fault."""
@@ -114,11 +116,9 @@ class MappingLinter:
         if not is_root or space.regime.upper is None or self._is_unknown(space, entry.table):
             self._malformed += 1
             return
-        name = f"TCR_EL{space.regime.level}"
-        meaning = f"{control.name} holds no tables: {entry.reason}"
+        level, what = space.regime.level, f"holds no tables: {entry.reason}"
         for core in space.cores:
-            value = self._machine.register(name, core) or 0
-            self.settings.append((core, Setting(EPD, f"EPD{int(control.upper)}", name, value, meaning)))
+            self._collector.add_setting(without_tables(self._machine, core, level, control, what), core)
 
     def _is_unknown(self, space: FoundSpace, address: int) -> bool:
         """Whether a table cannot be read from here, although the processor may read it."""
@@ -139,8 +139,7 @@ class MappingLinter:
             frozenset() if unknown else writers(found, regime.level, regime.has_el0),
             frozenset() if unknown else executors(found, regime.level, regime.has_el0),
         )
-        pieces = ((piece.start, piece.end, piece.physical) for piece in mapped.pieces())
-        self._uses.add(use, pieces_at(pieces, len(self._ranges)))
+        self._uses.add(use, pieces_at(mapped.pieces(), len(self._ranges)))
         self._ranges.append(_Range(space, mapped))
 
     def _by_attributes(self, space: FoundSpace, mapped: MappedRange) -> None:
@@ -153,17 +152,21 @@ class MappingLinter:
     def _by_places(self, space: FoundSpace, found: Sequence[MappedRange]) -> None:
         starts = [mapped.start for mapped in found]
         regime = space.regime
-        for place in self._places.text if self._collector.wants(WRITABLE_TEXT) else ():
-            for mapped in overlapping(found, starts, place) if place.is_in(space) else ():
-                if writers(mapped.attributes, regime.level, regime.has_el0):
-                    self._add_at(WRITABLE_TEXT, space, mapped, place)
-        for place in self._places.memory if not space.control.upper else ():
-            for mapped in overlapping(found, starts, place) if place.is_in(space) else ():
-                if mapped.attributes.el0 != NO_ACCESS:
-                    self._add_at(EL0_KERNEL, space, mapped, place)
-        for place in self._places.guards:
-            for mapped in overlapping(found, starts, place) if place.is_in(space) else ():
-                self._add_at(MISSING_GUARD, space, mapped, place, f"the page below {place.name} is mapped")
+        self._found_at.clear()
+
+        def within(places: Sequence[Place]) -> Iterator[tuple[Place, MappedRange]]:
+            """The places in this space, each with what is mapped there."""
+            here = (place for place in places if place.is_in(space))
+            return ((place, mapped) for place in here for mapped in overlapping(found, starts, place))
+
+        for place, mapped in within(self._places.text):
+            if writers(mapped.attributes, regime.level, regime.has_el0):
+                self._add_at(WRITABLE_TEXT, space, mapped, place)
+        for place, mapped in within(() if space.control.upper else self._places.memory):
+            if mapped.attributes.el0 != NO_ACCESS:
+                self._add_at(EL0_KERNEL, space, mapped, place)
+        for place, mapped in within(self._places.guards):
+            self._add_at(MISSING_GUARD, space, mapped, place, f"the page below {place.name} is mapped")
 
     def _add_at(
         self, rule: Rule, space: FoundSpace, mapped: MappedRange, place: Place, what: str | None = None
@@ -172,8 +175,8 @@ class MappingLinter:
         part = cut(mapped.runs, place.start, place.end)
         start, end = part[0].start, part[-1].start + part[-1].size
         # Several places may be in one page: the vectors, and the code that each core executes.
-        if (rule, space, start, end) not in self._found_at:
-            self._found_at.add((rule, space, start, end))
+        if (rule, start, end) not in self._found_at:
+            self._found_at.add((rule, start, end))
             self._add(rule, _Range(space, mapped), start, end, what or place.name)
 
     def _add(self, rule: Rule, one: _Range, start: int, end: int, what: str = "") -> None:
@@ -231,7 +234,7 @@ class MappingLinter:
             start=start,
             end=end,
             physical=runs[0].physical + start - runs[0].start,
-            what=names_in(self._places.objects, start, end) or self._guess(one, start, end, memory),
+            what=names_in(self._places.objects, start, end) or self._guess(one, start, memory),
             permissions=memory.permissions,
             memory_type=memory_type,
             shareability=found.shareability,
@@ -240,26 +243,25 @@ class MappingLinter:
             descriptor_address=None if leaf is None else leaf.address,
         )
 
-    def _guess(self, one: _Range, start: int, end: int, memory: MemoryAttributes) -> str:
+    def _guess(self, one: _Range, start: int, memory: MemoryAttributes) -> str:
         """What a range without a known owner looks like: the linear map, an identity map, devices."""
-        del end
         first = cut(one.mapped.runs, start, start + 1)
         part = MappedRange(first[0].start, first[0].start + first[0].size, one.mapped.attributes, first)
         owned = owned_ranges(part, self._places.objects, one.space.control, memory, None)
         return next((found.owner for found in owned), "")
 
-    def _hierarchy(self, space: FoundSpace) -> None:
-        """Attributes in table descriptors that would restrict a leaf, and do not, as TCR_ELx.HPDn is set."""
-        control = replace(space.control, hierarchical_disabled=False)
-        memory, rules = table_memory(self._machine, space.regime), space.control.rules
+    def _hierarchy(self, space: FoundSpace, limited: Sequence[LeafRun]) -> None:
+        """Attributes in table descriptors that would restrict a leaf, and do not, as TCR_ELx.HPDn is set.
+
+        `limited` are the runs below such descriptors.
+        """
+        rules = space.control.rules
         known: dict[tuple[int, int], bool] = {}
-        for run in leaf_runs(memory, control, self._bounds):
-            if not isinstance(run, LeafRun) or not run.inherited:
-                continue
+        for run in limited:
             key = (run.bits, run.inherited)
             if key not in known:
-                plain, limited = attributes(run.bits, 0, rules), attributes(run.bits, run.inherited, rules)
-                known[key] = (plain.el0, plain.el1) != (limited.el0, limited.el1)
+                plain, meant = attributes(run.bits, 0, rules), attributes(run.bits, run.inherited, rules)
+                known[key] = (plain.el0, plain.el1) != (meant.el0, meant.el1)
             if known[key]:
                 mapped = MappedRange(run.start, run.start + run.size, attributes(run.bits, 0, rules), [run])
                 what = f"TCR_EL{space.regime.level}.HPD is set: what the tables above forbid is allowed"
@@ -283,6 +285,15 @@ class MappingLinter:
             )
         if any(space.regime.second_stage for space in spaces):
             diagnostics.add_note("what stage 2 allows was not looked at: the rules are about stage 1")
+
+
+def _plain(runs: Iterable[LeafRun | Malformed], limited: list[LeafRun]) -> Iterator[LeafRun | Malformed]:
+    """The runs without what they inherit, as TCR_ELx.HPDn has it; those that inherit go to `limited`."""
+    for run in runs:
+        if isinstance(run, LeafRun) and run.inherited:
+            limited.append(run)
+            run = run._replace(inherited=0)
+        yield run
 
 
 def _memory_words(space: FoundSpace, found: Attributes) -> str | None:

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from gdbplugin.aarch64.maps import MappedRange
 from gdbplugin.aarch64.registers import exception_level
 from gdbplugin.kernel.lint_spaces import CoreRegime, FoundSpace
-from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects, objects_of_program, read_objects
+from gdbplugin.kernel.maps import objects_of
+from gdbplugin.kernel.memory_objects import MemoryObject, MemoryObjects
 from gdbplugin.kernel.target import Target
-from gdbplugin.machine import MachineError, MachineGoneError
 from gdbplugin.records import NamedTuple
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ class Place(NamedTuple):
             return False
         if self.task is not None and self.task != space.task:
             return False
-        return space.control.covers(self.start) and space.control.upper == bool(self.start & _UPPER)
+        return space.control.covers(self.start)
 
 
 class Places(NamedTuple):
@@ -58,11 +58,17 @@ def find_places(target: Target, regimes: Sequence[CoreRegime]) -> Places:
 
     A note says if no stack is known.
     """
-    objects, text = _objects(target), _entries(target, regimes)
+    kernel = target.kernel
+
+    def read() -> MemoryObjects:
+        return objects_of(target, target.symbols)
+
+    objects = read() if kernel is None else kernel.without_missing_notes(read)
+    text = _entries(target, regimes)
     sections = _own_sections(target, text)
     text += [place for place in sections if "text" in place.name]
     memory = text + [place for place in sections if place.name.startswith(_DATA)]
-    if target.kernel is not None:
+    if kernel is not None:
         guards = [
             Place(one.start, one.end, one.name.removeprefix("guard of "), one.task)
             for one in objects.objects
@@ -78,19 +84,6 @@ def find_places(target: Target, regimes: Sequence[CoreRegime]) -> Places:
     if not guards and regimes:
         target.diagnostics.add_note("no stack is known here: guard pages below stacks were not looked for")
     return Places(objects, _without_parts(text), _without_parts(memory), guards)
-
-
-def _objects(target: Target) -> MemoryObjects:
-    kernel = target.kernel
-    if kernel is None:
-        return objects_of_program(target.symbols)
-    try:
-        return kernel.without_missing_notes(lambda: read_objects(kernel, target.symbols))
-    except MachineGoneError:
-        raise
-    except MachineError as error:
-        target.diagnostics.add_note(f"TinyOS's records could not be read: {error}")
-        return objects_of_program(target.symbols)
 
 
 def _entries(target: Target, regimes: Sequence[CoreRegime]) -> list[Place]:
@@ -124,10 +117,11 @@ def _own_sections(target: Target, entries: Sequence[Place]) -> list[Place]:
 
 
 def _without_parts(places: Sequence[Place]) -> list[Place]:
-    """The places without those that lie in others."""
+    """The places without those that lie in others of their exception level."""
     found: list[Place] = []
-    for place in sorted(places, key=lambda one: (one.start, -one.end)):
-        if not any(other.start <= place.start and place.end <= other.end for other in found[-8:]):
+    for place in sorted(places, key=lambda one: (one.level or 0, one.start, -one.end)):
+        # The last that was kept ends last of all at its level.
+        if not (found and found[-1].level == place.level and place.end <= found[-1].end):
             found.append(place)
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gdbplugin.aarch64.descriptor import NO_ACCESS, Attributes
+from gdbplugin.aarch64.regime import hypervisor_control, mmu_override
 from gdbplugin.aarch64.registers import decode, is_device
 from gdbplugin.machine import Machine
 from gdbplugin.records import NamedTuple
@@ -17,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+    from gdbplugin.aarch64.control import TranslationControl
     from gdbplugin.aarch64.regime import TranslationRegime
 
     RuleName = Literal[
@@ -147,6 +149,15 @@ def broken_by_registers(machine: Machine, core: int, regime: TranslationRegime) 
         yield Setting(E0PD, "E0PD1", name, tcr, meaning)
 
 
+def without_tables(
+    machine: Machine, core: int, level: int, control: TranslationControl, what: str
+) -> Setting:
+    """A TTBR that holds no tables although walks by it are enabled; `what` follows its name."""
+    name = f"TCR_EL{level}"
+    value = machine.register(name, core) or 0
+    return Setting(EPD, f"EPD{int(control.upper)}", name, value, f"{control.name} {what}")
+
+
 def _features(machine: Machine, core: int) -> Mapping[str, int]:
     """PAN and E0PD by the ID registers; without those that cannot be read."""
     found = {}
@@ -162,14 +173,7 @@ def broken_by_hypervisor(machine: Machine, core: int) -> Iterator[Setting]:
     control, sctlr = machine.register("HCR_EL2", core), machine.register("SCTLR_EL1", core)
     if control is None or sctlr is None or not decode("SCTLR_EL1", sctlr)["M"]:
         return
-    security = machine.register("SCR_EL3", core)
-    if security is not None:
-        state = decode("SCR_EL3", security)
-        if not state["NS"] and not state["EEL2"]:
-            return  # EL2 is not enabled in Secure state.
-    fields = decode("HCR_EL2", control)
+    field = mmu_override(hypervisor_control(machine, core))
     meaning = "the MMU of EL1 and EL0 is off although SCTLR_EL1.M is set: all memory is open to them"
-    if fields["DC"]:
-        yield Setting(MMU_OVERRIDE, "DC", "HCR_EL2", control, meaning)
-    elif fields["TGE"] and not fields["E2H"]:
-        yield Setting(MMU_OVERRIDE, "TGE", "HCR_EL2", control, meaning)
+    if field is not None:
+        yield Setting(MMU_OVERRIDE, field, "HCR_EL2", control, meaning)

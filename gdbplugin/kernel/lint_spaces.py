@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, regime_at
-from gdbplugin.aarch64.registers import decode, exception_level
+from gdbplugin.aarch64.regime import (
+    RegimeUnknownError,
+    RegisterUnreadableError,
+    TranslationRegime,
+    hypervisor_control,
+    regime_at,
+)
+from gdbplugin.aarch64.registers import exception_level, is_secure
 from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.target import Target
 from gdbplugin.machine import Machine, MachineError, MachineGoneError
@@ -50,7 +56,7 @@ class FoundSpace:
     @property
     def permissions_unknown(self) -> bool:
         """Whether permissions come from registers that are not decoded here (FEAT_S1PIE)."""
-        return any(".PIE is set" in note for note in self.regime.notes)
+        return self.regime.indirect_permissions
 
     def domain(self, non_secure: bool) -> int | None:
         """Which addresses its outputs are, as `Use` has it; `non_secure` is the NS bit of a descriptor."""
@@ -92,10 +98,13 @@ def core_regimes(target: Target) -> list[CoreRegime]:
                 continue
             try:
                 regime = regime_at(machine, core, level)
-            except RegimeUnknownError as error:
+            except RegisterUnreadableError as error:
                 # A core without EL2 or EL3 has none of their registers.
-                if here is None or max(here, 1) == level or "cannot be read" not in str(error):
+                if here is None or max(here, 1) == level:
                     unknown[str(error)] = None
+                continue
+            except RegimeUnknownError as error:
+                unknown[str(error)] = None
                 continue
             if regime.second_stage and regime.stage2 is None:
                 unknown[f"stage 2 of core {core} is not known: {regime.stage2_unknown}"] = None
@@ -114,10 +123,7 @@ def core_regimes(target: Target) -> list[CoreRegime]:
 
 def _serves_host_only(machine: Machine, core: int) -> bool:
     """Whether EL1 is out of use, as a hypervisor's own EL0 runs (HCR_EL2.E2H and TGE)."""
-    value = machine.register("HCR_EL2", core)
-    if value is None:
-        return False
-    fields = decode("HCR_EL2", value)
+    fields = hypervisor_control(machine, core)
     return bool(fields["E2H"] and fields["TGE"])
 
 
@@ -133,13 +139,9 @@ def find_spaces(target: Target, regimes: list[CoreRegime]) -> list[FoundSpace]:
                 continue
             mair = target.machine.register(f"MAIR_EL{regime.level}", core)
             key = _key(regime, control, mair)
-            known = spaces.get(key)
-            cores = (core,) if known is None else (*known.cores, core)
-            spaces[key] = (
-                FoundSpace(regime, control, mair, cores, None, _is_secure(target.machine, core, regime))
-                if known is None
-                else replace(known, cores=cores)
-            )
+            secure = is_secure(target.machine, core, regime.level)
+            found = spaces.get(key) or FoundSpace(regime, control, mair, (), None, secure)
+            spaces[key] = replace(found, cores=(*found.cores, core))
     for space in _task_spaces(target, regimes):
         key = _key(space.regime, space.control, space.mair)
         known = spaces.get(key)
@@ -150,12 +152,6 @@ def find_spaces(target: Target, regimes: list[CoreRegime]) -> list[FoundSpace]:
             "is whole only on a core that is in it"
         )
     return list(spaces.values())
-
-
-def _is_secure(machine: Machine, core: int, regime: TranslationRegime) -> bool:
-    """Whether a regime is of Secure state: that of EL3, and the others while SCR_EL3.NS is clear."""
-    security = machine.register("SCR_EL3", core)
-    return regime.level == 3 or (security is not None and not decode("SCR_EL3", security)["NS"])
 
 
 def is_without_tables(regime: TranslationRegime, control: TranslationControl) -> bool:
@@ -187,5 +183,5 @@ def _task_spaces(target: Target, regimes: list[CoreRegime]) -> Iterator[FoundSpa
     for space in active:
         if space.table is not None:
             regime = own.regime.with_lower_table(space.table, space.asid)
-            secure = _is_secure(target.machine, own.core, regime)
+            secure = is_secure(target.machine, own.core, regime.level)
             yield FoundSpace(regime, regime.lower, mair, (), space.number, secure)

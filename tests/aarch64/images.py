@@ -295,19 +295,21 @@ class Image:
         processor = Processor(setting.processor_bits, (12, 14, 16), (12, 14), True, True, True)
         return {**found, f"TCR_EL{level}": tcr, **processor.id_registers}
 
+    def memory(self) -> dict[int, bytes]:
+        """The tables of all ranges, by physical address."""
+        return {address: data for one in self.ranges for address, data in one.memory().items()}
+
     def words(self) -> dict[int, int]:
         """The tables as little-endian words that are not zero, by physical address."""
         return {
             address + offset: word
-            for one in self.ranges
-            for address, data in one.memory().items()
+            for address, data in self.memory().items()
             for offset in range(0, len(data), 8)
             if (word := int.from_bytes(data[offset : offset + 8], "little"))
         }
 
     def machine(self, **registers: int) -> BytesMachine:
-        memory = {where: data for one in self.ranges for where, data in one.memory().items()}
-        return BytesMachine(memory, {0: {**self.registers(), **registers}})
+        return BytesMachine(self.memory(), {0: {**self.registers(), **registers}})
 
     def expected(self, address: int) -> Answer:
         """What a walk finds, by the plan."""

@@ -9,12 +9,15 @@ import pytest
 
 from tests.aarch64 import qemu
 from tests.debugger.conftest import gdb
+from tests.elf_files import SHF_ALLOC, SHT_NOBITS, Section
 from tests.kernel.lint_kernels import BROKEN, SECTIONS, TEXT, Kernel
+from tests.layout.assembled import elf_of
 from tests.schemas.validation import validate
 from tests.writable_guest import writable_guest
 
 IMAGE = 0xFFFF_8000_0008_0000
 AT_EL1 = 0x3C5
+SHF_EXECINSTR = 4
 NOT_BOOTED = ("HCR_EL2.TGE set",)
 """With TGE no core can go to EL1."""
 
@@ -27,21 +30,13 @@ def board():
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """An ELF file with the kernel's sections and no bytes in them (ELF-64, SHT_NOBITS, SHF_ALLOC)."""
+    """An ELF file with the kernel's sections and no bytes in them."""
+    sections = [
+        Section(name, b"", SHT_NOBITS, SHF_ALLOC | SHF_EXECINSTR, start, end - start, align=4096)
+        for start, end, name in SECTIONS
+    ]
     path = tmp_path_factory.mktemp("program") / "kernel.elf"
-    names = b"\0" + b"".join(name.encode() + b"\0" for _, _, name in SECTIONS) + b".shstrtab\0"
-    rows = [struct.pack("<IIQQQQIIQQ", *[0] * 10)]
-    for start, end, name in SECTIONS:
-        place = names.index(name.encode())
-        rows.append(struct.pack("<IIQQQQIIQQ", place, 8, 6, start, 64, end - start, 0, 0, 4096, 0))
-    place = names.index(b".shstrtab")
-    rows.append(struct.pack("<IIQQQQIIQQ", place, 3, 0, 0, 64, len(names), 0, 0, 1, 0))
-    identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    table = 64 + len(names) + -len(names) % 8
-    header = struct.pack(
-        "<HHIQQQIHHHHHH", 2, 183, 1, TEXT, 0, table, 0, 64, 56, 0, 64, len(rows), len(rows) - 1
-    )
-    path.write_bytes((identity + header + names).ljust(table, b"\0") + b"".join(rows))
+    path.write_bytes(elf_of(sections))
     return path
 
 

@@ -139,10 +139,37 @@ def test_a_kernel_in_the_lower_half_is_protected_from_el0():
     assert "exception vectors of EL1" in found.broken[0].found
 
 
+def test_text_that_two_levels_execute_is_judged_in_the_tables_of_both():
+    kernel = Kernel()
+    host = Image(
+        Setting("EL2&0", 5, wxn=True, mair=(0xFF,) * 8), (12, 48), (12, 48), window=(0x6000_0000, 0x7000_0000)
+    )
+    host.ranges[1].add(TEXT, kernel.text_frames, Page())
+    registers = {**host.registers(), **kernel.registers, "HCR_EL2": 1 << 31 | 1 << 34, "VBAR_EL2": TEXT}
+    memory = {**kernel.image.memory(), **host.memory()}
+    found = read_lint(ProgramTarget(BytesMachine(memory, {0: registers})))
+    named = [one.mapping for one in found.broken if one.rule == "writable-text"]
+    assert [(one.space, one.start, one.end) for one in named] == [
+        ("TTBR1_EL2 of core 0", TEXT, TEXT + 0x1000)
+    ]
+
+
 def test_with_the_mmu_off_there_is_nothing_to_look_at():
     found = read_lint(bare({"CPSR": 5, "SCTLR_EL1": 0, "TCR_EL1": 0, "TTBR0_EL1": 0, "TTBR1_EL1": 0}))
     assert found.broken_count == found.tables == 0
     assert any("has its MMU off" in note for note in found.notes)
+
+
+def test_what_hcr_el2_has_from_before_does_not_count_in_secure_state():
+    """Without SCR_EL3.EEL2 there is no EL2 in Secure state: EL1 is in use in spite of E2H and TGE."""
+    kernel = Kernel()
+    kernel.clear("SCR_EL3", 0)
+    kernel.registers["HCR_EL2"] |= 1 << 34 | 1 << 27
+    kernel.clear("SCTLR_EL1", 19)
+    found = read_lint(stopped_kernel(kernel))
+    assert broken_rules(found) == {"wxn"}
+    assert {space.regime_name for space in found.spaces} == {"EL1&0"}
+    assert found.leaves == 15
 
 
 def test_registers_that_cannot_be_read_are_a_note():
@@ -153,7 +180,8 @@ def test_registers_that_cannot_be_read_are_a_note():
 
 def test_indirect_permissions_are_not_judged():
     kernel = Kernel()
-    _, _ = kernel.clear("SCTLR_EL1", 19), kernel.page(FREE, 0x1C0_0000, Page(pxn=0, index=NORMAL))
+    kernel.clear("SCTLR_EL1", 19)
+    kernel.page(FREE, 0x1C0_0000, Page(pxn=0, index=NORMAL))
     kernel.registers["TCR2_EL1"] = 1 << 1
     found = read_lint(stopped_kernel(kernel))
     assert "writable-executable" not in broken_rules(found)
@@ -187,9 +215,7 @@ def test_secure_and_non_secure_frames_are_not_the_same():
             Setting("EL3", 5, wxn=True, mair=(0x04,) * 8), (12, 48), window=(0x6000_0000, 0x7000_0000)
         )
         leaf = el3.ranges[0].add(0x1000, kernel.base + 0x1C0_0000, Page(ap=1))
-        memory = {
-            at: data for one in (*kernel.image.ranges, *el3.ranges) for at, data in one.memory().items()
-        }
+        memory = {**kernel.image.memory(), **el3.memory()}
         table = el3.ranges[0].tables[3, 0]
         word = table.descriptors[1] | non_secure << 5
         memory[table.address] = word.to_bytes(8, "little").rjust(16, b"\0").ljust(0x1000, b"\0")
@@ -262,7 +288,7 @@ def test_random_images_are_judged_as_their_plans_say():
             expected = set()
             for one in image.ranges:
                 for leaf in one.leaves:
-                    rights = one.rights(leaf)[0 if setting.two else 1 :: 1][: 1 + setting.two]
+                    rights = one.rights(leaf)[0 if setting.two else 1 : 2]
                     if any("w" in word for word in rights) and any("x" in word for word in rights):
                         expected |= {leaf.start}
             named = [one.mapping for one in found.broken if one.rule == "writable-executable"]
@@ -289,7 +315,7 @@ def kernel_with_scattered_pages(tables):
     frames = list(range(tables * 512))
     random.Random(3).shuffle(frames)
     kernel.upper.add(FREE, order + (frames[777] << 12), Page(index=2))
-    memory = {at: data for one in kernel.image.ranges for at, data in one.memory().items()}
+    memory = kernel.image.memory()
     directories = -(-tables // 512)
     root = memory[kernel.upper.root.address]
     root = root[: 8 * 300] + (where | 3).to_bytes(8, "little") + root[8 * 301 :]

@@ -145,13 +145,15 @@ def elf_with(*units: Unit, add: Sequence[Section] = (), without: Sequence[str] =
 
 
 def elf_of(sections: Sequence[Section]) -> bytes:
-    """An AArch64 ELF file of these sections, none of them loaded."""
+    """An AArch64 ELF file of these sections, without segments."""
     content, table, names = bytearray(64), bytearray(64), bytearray(b"\0")
     for section in [*sections, Section(".shstrtab", b"", 3)]:
         name = len(names)
         names += string(section.name)
         data = bytes(names) if section.name == ".shstrtab" else section.data
-        row = (name, section.kind, section.flags, 0, len(content), len(data), 0, 0, section.align, 0)
+        size = len(data) if section.size is None else section.size
+        place = (section.address, len(content), size)
+        row = (name, section.kind, section.flags, *place, 0, 0, section.align, 0)
         table += struct.pack("<IIQQQQIIQQ", *row)
         content += data
     identity = b"\x7fELF\2\1\1" + bytes(9)
