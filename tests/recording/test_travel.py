@@ -212,9 +212,15 @@ def test_what_cannot_be_is_one_sentence(at_end, command, said):
     assert at_end.here() == at_end.end
 
 
+def end_of_longest_way(machine):
+    """The last moment of the longest way between two checkpoints."""
+    moments = [one.instructions for one in machine.checkpoints()]
+    return max((after - before, after - 1) for before, after in pairwise(moments))[1]
+
+
 def test_a_replay_that_is_interrupted_leaves_a_machine_that_goes_back(at_end, seed):
-    there = at_end.go(at_end.end - 1000)
-    calls = []
+    position = end_of_longest_way(at_end.machine)
+    there, calls = at_end.go(position), []
 
     def progress():
         calls.append(at_end.recording.instructions[0])
@@ -223,16 +229,15 @@ def test_a_replay_that_is_interrupted_leaves_a_machine_that_goes_back(at_end, se
 
     at_end.recording.travel(FIRST)
     with pytest.raises(KeyboardInterrupt):
-        at_end.recording.travel(at_end.end - 1000, progress)
+        at_end.recording.travel(position, progress)
     assert at_end.machine.qemu.status == "paused"
-    assert at_end.go(at_end.end - 1000) == there, f"TINYOS_SEED={seed}"
+    assert at_end.go(position) == there, f"TINYOS_SEED={seed}"
 
 
 def test_ctrl_c_in_gdb_ends_a_replay(at_end):
     """At some moment of the longest way between two checkpoints: some come too early or too late."""
     machine = at_end.machine
-    moments = [one.instructions for one in machine.checkpoints()]
-    _, position = max((after - before, after - 1) for before, after in pairwise(moments))
+    position = end_of_longest_way(machine)
     there = at_end.go(position)
     ended = 0
     for delay in (0.005 * step for step in range(1, 61)):
