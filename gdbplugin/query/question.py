@@ -10,15 +10,15 @@ from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.machine import SelectionError
 from gdbplugin.query.expression import Expression, meant
 from gdbplugin.query.fields import Field, few, fields_of
-from gdbplugin.query.operations import value_of
+from gdbplugin.query.operations import by_name, value_of
 from gdbplugin.records import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    Row = Mapping[str, Any]
+    Row = dict[str, Any]
 
 ROWS = "rows"
 """The column of a group that counts its rows."""
@@ -85,9 +85,10 @@ class Question:
         self.where = None if where is None else Expression(where, self.fields)
         self._first, self._last = first, last
         chosen = None if columns is None else _names(columns)
-        self.chosen = frozenset((*(chosen or ()), *(() if group is None else (*_names(group), ROWS))))
+        keys = None if group is None else _names(group)
+        self.chosen = frozenset((*(chosen or ()), *(() if keys is None else (*keys, ROWS))))
         """The columns that were asked for by name: they are not left out."""
-        self.group = None if group is None else self._grouped(_names(group))
+        self.group = None if keys is None else self._grouped(keys)
         if self.group is not None:
             self.columns: Sequence[Field] | None = [*self.group, _COUNTED, *self._sums(chosen)]
         else:
@@ -123,9 +124,10 @@ class Question:
         names = [field.name for field in self.columns or self.fields.top]
         if self.columns is not None and self.group is None:
             found = _chosen(found, names)
-        rows = tuple(dict(row) for row in found)
         name, columns = self.fields.name, tuple(names)
-        return Table(self.schema, name, total, matching, columns, rows, used, whole, diagnostics=diagnostics)
+        return Table(
+            self.schema, name, total, matching, columns, tuple(found), used, whole, diagnostics=diagnostics
+        )
 
     def changed(self, shown: dict[str, Any], answer: Table) -> dict[str, Any]:
         """The object with the rows of an answer in place of its list, and their number in its count."""
@@ -186,13 +188,14 @@ class Question:
         order = self._order
         if not order and self.group is not None:
             order = [(field.name, False) for field in self.group]
+        get = value_of if self.group is None else by_name  # The columns of groups have dots in their names.
         for name, turned in reversed(order):
-            # The columns of groups have dots in their names.
-            value = value_of(name) if self.group is None else _by_name(name)
-            missing = [row for row in rows if value(row) is None]
-            present = [row for row in rows if value(row) is not None]
-            present.sort(key=lambda row, value=value: _rank(value(row)), reverse=turned)  # type: ignore[misc]
-            rows = [*present, *missing]
+            value = get(name)
+            pairs = [(value(row), row) for row in rows]
+            missing = [row for found, row in pairs if found is None]
+            present = [pair for pair in pairs if pair[0] is not None]
+            present.sort(key=lambda pair: _rank(pair[0]), reverse=turned)
+            rows = [*(row for _, row in present), *missing]
         return rows
 
     def _groups(self, rows: Sequence[Row]) -> list[Row]:
@@ -232,10 +235,6 @@ def _names(text: str) -> list[str]:
 def _chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     values = [(name, value_of(name)) for name in names]
     return [{name: value(row) for name, value in values} for row in rows]
-
-
-def _by_name(name: str) -> Callable[[Row], Any]:
-    return lambda row: row[name]
 
 
 def _rank(value: Any) -> tuple[bool, Any]:
