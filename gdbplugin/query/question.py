@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.machine import SelectionError
-from gdbplugin.query.expression import Expression, meant
+from gdbplugin.query.expression import Expression
 from gdbplugin.query.fields import Field, few, fields_of
 from gdbplugin.query.operations import by_name, value_of
 from gdbplugin.records import dataclass
+from gdbplugin.words import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Question:
             present = {found for row in rows if isinstance(found := value(row), str) and found.isprintable()}
             if text in present or not text.isprintable():
                 continue
-            said = meant(text, sorted(present)[:_MOST_COMPARED])
+            said = nearest(text, sorted(present)[:_MOST_COMPARED], '"')
             listed = ", ".join(f'"{one}"' for one in sorted(present))
             if not said and present and len(listed) <= _MOST_LISTED:
                 said = f"; the rows have {listed}"
