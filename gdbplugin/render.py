@@ -105,6 +105,11 @@ class Style:
         return "-" if self.plain else "—"
 
     @property
+    def arrow(self) -> str:
+        """What stands between a thing and what it leads to, or becomes."""
+        return "->" if self.plain else "→"
+
+    @property
     def ellipsis(self) -> str:
         """What stands for the rest of a shortened word."""
         return "~" if self.plain else "…"

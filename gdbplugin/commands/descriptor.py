@@ -380,3 +380,5 @@ SELECTION = (
     ),
     CORE,
 )
+SELECTION_OF_STAGE_1 = tuple(option for option in SELECTION if option.name != "--stage")
+"""The selection for what stage 2 has no part in."""
