@@ -220,9 +220,11 @@ class Style:
                 lines += self.wrapped(f"  {finding}", "      ")
             if count > _FINDINGS_SHOWN:
                 lines.append(f"  and {count - _FINDINGS_SHOWN:,} more")
-        for note in shown.notes:
-            lines += self.wrapped(f"Note: {note}", "  ")
-        return "".join(line + "\n" for line in lines)
+        return "".join(line + "\n" for line in (*lines, *self.notes(shown)))
+
+    def notes(self, shown: Diagnosed) -> list[str]:
+        """The lines of an object's notes."""
+        return [line for note in shown.notes for line in self.wrapped(f"Note: {note}", "  ")]
 
     def sections(self, parts: Sequence[str], shown: Diagnosed) -> str:
         """Sections with an empty line between each two, and the object's findings and notes after them."""

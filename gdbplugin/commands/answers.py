@@ -29,6 +29,7 @@ def question(command: Command, values: dict[str, Any]) -> Question:
     return Question(
         form.schema,
         title=form.title,
+        rows_are_findings=form.rows_are_findings,
         **{key: values.get(key) for key in ("where", "sort", "group", "columns")},
         **{name: values.get(limit.key) for name, limit in limits.items() if limit is not None},
     )
@@ -121,14 +122,9 @@ def _text(asked: Question, answer: Table, style: Style) -> str:
         said = f"the first {len(shown)} are shown; narrow it with --where, or use --json or --csv for all"
         lines += style.wrapped(f"  {said}")
     text = "\n".join(lines)
-    if asked.title == "findings":  # They are the rows.
-        return text + "\n" + "".join(f"{line}\n" for note in answer.notes for line in note_lines(note, style))
+    if asked.rows_are_findings:
+        return "".join(f"{line}\n" for line in (text, *style.notes(answer)))
     return style.sections([text], answer)
-
-
-def note_lines(note: str, style: Style) -> list[str]:
-    """A note as other commands show it."""
-    return style.wrapped(f"Note: {note}", "  ")
 
 
 def _title(asked: Question, answer: Table) -> str:

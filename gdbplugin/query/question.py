@@ -65,7 +65,7 @@ class Question:
 
     `sort`, `group` and `columns` are names of fields with commas between them; a `-` before one of `sort`
     turns the order round. `first` and `last` limit the rows. `title` is what they are called in text, if not
-    as their list.
+    as their list. With `rows_are_findings` they are the object's findings too, which text shows once.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Question:
         schema: str,
         *,
         title: str = "",
+        rows_are_findings: bool = False,
         where: str | None = None,
         sort: str | None = None,
         group: str | None = None,
@@ -83,6 +84,7 @@ class Question:
         self.schema = schema
         self.fields = fields_of(schema)
         self.title = title or self.fields.name
+        self.rows_are_findings = rows_are_findings
         self.where = None if where is None else Expression(where, self.fields)
         self._first, self._last = first, last
         chosen = None if columns is None else _names(columns)
