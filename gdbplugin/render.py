@@ -105,6 +105,11 @@ class Style:
         return "-" if self.plain else "—"
 
     @property
+    def arrow(self) -> str:
+        """What stands between a thing and what it leads to, or becomes."""
+        return "->" if self.plain else "→"
+
+    @property
     def ellipsis(self) -> str:
         """What stands for the rest of a shortened word."""
         return "~" if self.plain else "…"
@@ -215,9 +220,11 @@ class Style:
                 lines += self.wrapped(f"  {finding}", "      ")
             if count > _FINDINGS_SHOWN:
                 lines.append(f"  and {count - _FINDINGS_SHOWN:,} more")
-        for note in shown.notes:
-            lines += self.wrapped(f"Note: {note}", "  ")
-        return "".join(line + "\n" for line in lines)
+        return "".join(line + "\n" for line in (*lines, *self.notes(shown)))
+
+    def notes(self, shown: Diagnosed) -> list[str]:
+        """The lines of an object's notes."""
+        return [line for note in shown.notes for line in self.wrapped(f"Note: {note}", "  ")]
 
     def sections(self, parts: Sequence[str], shown: Diagnosed) -> str:
         """Sections with an empty line between each two, and the object's findings and notes after them."""
@@ -264,17 +271,16 @@ def table(
         (header, max(map(len, cells)), cells)
         for header, cells in zip(headers, zip(*lines, strict=True), strict=True)
     ]
-    left_out = []
-    for name in (name for name in dispensable if name in headers):
+    left_out: list[str] = []
+    if room is not None:
         least = [_least_width(cells) if header in may_wrap else width for header, width, cells in columns]
-        if room is None or _total(least) <= room:
-            break
-        left_out.append(name)
-        columns = [column for column in columns if column[0] != name]
-    if room is not None and may_wrap:
-        columns = _wrapped_to(columns, _narrowed(columns, may_wrap, room))
-    elif room is not None and columns[-1][0] not in at_right:
-        columns = _with_last_wrapped(columns, room)
+        left_out = _too_many(headers, least, dispensable, room)
+        kept = [place for place, header in enumerate(headers) if header not in left_out]
+        columns, least = [columns[place] for place in kept], [least[place] for place in kept]
+        if may_wrap:
+            columns = _wrapped_to(columns, _narrowed(columns, least, room))
+        elif columns[-1][0] not in at_right:
+            columns = _with_last_wrapped(columns, room)
     filled = [
         [cell.rjust(width) if header in at_right else cell.ljust(width) for cell in cells]
         for header, width, cells in columns
@@ -293,6 +299,19 @@ _Columns = list[tuple[str, int, Sequence[str]]]
 """Of each its header, its width, and its cells, the header first."""
 
 
+def _too_many(
+    headers: Sequence[str], least: Sequence[int], dispensable: Iterable[str], room: int
+) -> list[str]:
+    """The columns to leave out, the dispensable in their order, until the least widths of the others fit."""
+    left_out: list[str] = []
+    for name in (name for name in dispensable if name in headers):
+        kept = [width for header, width in zip(headers, least, strict=True) if header not in left_out]
+        if _total(kept) <= room:
+            break
+        left_out.append(name)
+    return left_out
+
+
 def _with_last_wrapped(columns: _Columns, room: int) -> _Columns:
     """The columns with the last one's cells in as many lines as they take, if it is too wide."""
     widths = [width for _, width, _ in columns]
@@ -307,12 +326,11 @@ def _least_width(cells: Sequence[str]) -> int:
     return max(longest, min(_LEAST_CELL, max(map(len, cells))))
 
 
-def _narrowed(columns: _Columns, flexible: set[str], room: int) -> list[int]:
-    """The widths of columns so that they fit: of the flexible ones the widest gets narrower first."""
+def _narrowed(columns: _Columns, least: Sequence[int], room: int) -> list[int]:
+    """The widths of columns so that they fit: the widest that is above its least gets narrower first."""
     widths = [width for _, width, _ in columns]
-    spare = {place: _least_width(cells) for place, (name, _, cells) in enumerate(columns) if name in flexible}
     while _total(widths) > room:
-        wide = [place for place, least in spare.items() if widths[place] > least]
+        wide = [place for place, width in enumerate(widths) if width > least[place]]
         if not wide:
             break
         widths[max(wide, key=widths.__getitem__)] -= 1
@@ -325,6 +343,8 @@ def _total(widths: Sequence[int]) -> int:
 
 def _wrapped_to(columns: _Columns, widths: Sequence[int]) -> _Columns:
     """The columns with the cells in as many lines as they take; those that are no wider stay as they are."""
+    if all(width <= narrow for (_, width, _), narrow in zip(columns, widths, strict=True)):
+        return columns
     parts = [
         [[cell] if width <= narrow else _wrapped(cell, narrow, "") or [""] for cell in cells]
         for (_, width, cells), narrow in zip(columns, widths, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gdbplugin.commands.descriptor import to_json
 from gdbplugin.query.fields import Field
+from gdbplugin.query.operations import by_name, value_of
 from gdbplugin.query.question import SCHEMA, Question, Table
 
 TYPE_CHECKING = False
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from gdbplugin.commands.descriptor import Command
     from gdbplugin.kernel.diagnostics import Diagnosed
     from gdbplugin.kernel.target import Target
+    from gdbplugin.query.operations import Evaluate
     from gdbplugin.render import Style
 
 _ROWS_SHOWN = 400
@@ -27,6 +29,7 @@ def question(command: Command, values: dict[str, Any]) -> Question:
     return Question(
         form.schema,
         title=form.title,
+        rows_are_findings=form.rows_are_findings,
         **{key: values.get(key) for key in ("where", "sort", "group", "columns")},
         **{name: values.get(limit.key) for name, limit in limits.items() if limit is not None},
     )
@@ -72,12 +75,10 @@ def _columns(asked: Question) -> Sequence[Field]:
     return asked.columns if asked.columns is not None else asked.fields.columns
 
 
-def _cells(asked: Question, row: dict[str, Any]) -> list[Any]:
-    """The values of a row's columns. Those of a table have their whole path as their name."""
-    from gdbplugin.query.operations import value_of
-
-    names = [field.name for field in _columns(asked)]
-    return [row[name] for name in names] if asked.makes_table else [value_of(name)(row) for name in names]
+def _getters(asked: Question) -> list[Evaluate]:
+    """What gives the values of a row's columns. Those of a table have their whole path as their name."""
+    get = by_name if asked.makes_table else value_of
+    return [get(field.name) for field in _columns(asked)]
 
 
 def _csv(asked: Question, answer: Table) -> str:
@@ -92,7 +93,8 @@ def _csv(asked: Question, answer: Table) -> str:
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow([field.name for field in _columns(asked)])
-    writer.writerows([cell(value) for value in _cells(asked, row)] for row in answer.rows)
+    getters = _getters(asked)
+    writer.writerows([cell(value(row)) for value in getters] for row in answer.rows)
     return written.getvalue()
 
 
@@ -101,7 +103,8 @@ def _text(asked: Question, answer: Table, style: Style) -> str:
     lines = [style.title(_title(asked, answer))]
     columns, shown = _columns(asked), answer.rows[:_ROWS_SHOWN]
     if shown:
-        values = [_cells(asked, row) for row in shown]
+        getters = _getters(asked)
+        values = [[value(row) for value in getters] for row in shown]
         rows = [
             [_cell(field, value, style) for field, value in zip(columns, row, strict=True)] for row in values
         ]
@@ -119,14 +122,9 @@ def _text(asked: Question, answer: Table, style: Style) -> str:
         said = f"the first {len(shown)} are shown; narrow it with --where, or use --json or --csv for all"
         lines += style.wrapped(f"  {said}")
     text = "\n".join(lines)
-    if asked.title == "findings":  # They are the rows.
-        return text + "\n" + "".join(f"{line}\n" for note in answer.notes for line in note_lines(note, style))
+    if asked.rows_are_findings:
+        return "".join(f"{line}\n" for line in (text, *style.notes(answer)))
     return style.sections([text], answer)
-
-
-def note_lines(note: str, style: Style) -> list[str]:
-    """A note as other commands show it."""
-    return style.wrapped(f"Note: {note}", "  ")
 
 
 def _title(asked: Question, answer: Table) -> str:

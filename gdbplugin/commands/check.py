@@ -47,6 +47,7 @@ COMMAND = Command(
         show,
         rows=lambda found: found.findings,
         count=lambda found: found.finding_count,
+        rows_are_findings=True,
     ),
     help=HELP,
     options=(STRICT,),

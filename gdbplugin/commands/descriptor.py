@@ -120,7 +120,8 @@ class Form:
     attributes, `lambda found: found.pages`: the schema gets their path. `first` is the parameter that says
     how many of the rows, `last` the one that says how many of the last: both are applied after `--where`.
     `most` bounds the rows that are read for them, where reading all could take too long. `title` is what the
-    rows are called in text if not as their list; those called `findings` are the object's own.
+    rows are called in text if not as their list. With `rows_are_findings` they are the object's findings,
+    which text does not show a second time.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Form:
         last: Parameter | None = None,
         most: int | None = None,
         title: str = "",
+        rows_are_findings: bool = False,
     ) -> None:
         self.schema = schema
         self.read: Callable[..., Diagnosed] = read
@@ -147,6 +149,7 @@ class Form:
         self.last = last
         self.most = most
         self.title = title
+        self.rows_are_findings = rows_are_findings
 
     def asked(self, words: dict[str, Any]) -> dict[str, Any]:
         """The words for `read` when the list is asked about: all rows are read, the limits are for later."""
@@ -380,3 +383,5 @@ SELECTION = (
     ),
     CORE,
 )
+SELECTION_OF_STAGE_1 = tuple(option for option in SELECTION if option.name != "--stage")
+"""The selection for what stage 2 has no part in."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from gdbplugin.commands.descriptor import ASKING, CORE, CSV
 from gdbplugin.machine import MachineError
 
@@ -21,27 +23,26 @@ def lines(command: Command, values: Mapping[str, Any], target: Target) -> str:
 
     Nothing is read: only how a session with this target begins, and the core that is selected.
     """
-    call = _asked(command, values) if command.asks(dict(values)) else f"tinyos.{command.word}"
+    method, given = f"tinyos.{command.word}", []
+    if command.asks(dict(values)):
+        method, given = "tinyos.table", _asked(command, values)
     words = command.words(dict(values)) | _selected_core(command, values, target)
     kinds = {parameter.key: parameter.kind for parameter in (*command.arguments, *command.options)}
-    given = [f"{name}={literal(value, kinds[name])}" for name, value in words.items()]
-    opening, _, first = call.partition("(")
-    arguments = ", ".join([part for part in (first,) if part] + given)
+    given += [f"{name}={literal(value, kinds[name])}" for name, value in words.items()]
     return (
         "from gdbplugin.session import TinyOS\n\n"
         f"with {target.session_code} as tinyos:\n"
-        f"    found = {opening}({arguments})\n"
+        f"    found = {method}({', '.join(given)})\n"
     )
 
 
-def _asked(command: Command, values: Mapping[str, Any]) -> str:
-    """The beginning of the call that answers a question about the command's list."""
+def _asked(command: Command, values: Mapping[str, Any]) -> list[str]:
+    """The arguments of `TinyOS.table` that ask a question about the command's list."""
     from gdbplugin.commands import answers
 
     answers.question(command, dict(values))  # A mistake in it is said now.
     keys = [option.key for option in ASKING if option is not CSV and option.key in values]
-    words = [f'"{command.word}"', *(f"{key}={literal(values[key])}" for key in keys)]
-    return f"tinyos.table({', '.join(words)}"
+    return [f'"{command.word}"', *(f"{key}={literal(values[key])}" for key in keys)]
 
 
 def _selected_core(command: Command, values: Mapping[str, Any], target: Target) -> dict[str, int]:
@@ -61,6 +62,12 @@ def call(method: str, *arguments: object, **words: object) -> str:
     given = [literal(argument) for argument in arguments]
     given += [f"{name}={literal(value)}" for name, value in words.items() if value]
     return f"{method}({', '.join(given)})"
+
+
+def shown_path(path: str) -> str:
+    """A path as a person would write it: relative to the current directory if it is in there."""
+    here = os.path.join(os.getcwd(), "")
+    return os.path.join(here, path).removeprefix(here) or os.curdir if path else ""
 
 
 def literal(value: object, kind: str = "") -> str:

@@ -69,6 +69,7 @@ COMMAND = Command(
         rows=lambda found: found.broken,
         count=lambda found: found.broken_count,
         title="findings",
+        rows_are_findings=True,
     ),
     help=HELP,
     options=(

@@ -33,14 +33,6 @@ def split(text: str) -> list[str]:
     return re.findall(_WORD, text)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A question after a mistyped word, which of the known ones is meant; empty if none is like it."""
-    import difflib  # For mistakes only.
-
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
 def number(text: str) -> int | None:
     """The value of a decimal or hexadecimal number; None for any other text."""
     if not re.match(_NUMBER, text):
@@ -68,6 +60,8 @@ def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         option = options.get(name)
         if option is None:
+            from gdbplugin.words import nearest  # For mistakes only.
+
             raise WordError(command, f'"{word}" is not an option{nearest(name, options)}')
         if option.key in values and not option.repeated:
             raise WordError(command, f"{name} is given twice")

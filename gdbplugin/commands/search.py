@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.commands.descriptor import SELECTION, Argument, Command, Form, Option
+from gdbplugin.commands.descriptor import SELECTION_OF_STAGE_1, Argument, Command, Form, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ def _hit_lines(hit: Hit, found: Search, style: Style) -> list[str]:
     physical = f"physical {place.physical or 0:#x}"
     head = physical if place.address is None else f"{place.address:#018x} ({physical})"
     # A value that was asked for needs no second mention.
-    arrow = "->" if style.plain else "→"
-    points = (
-        f" {arrow} {hit.found:#x}" if hit.found is not None and found.pattern != f"{hit.found:#x}" else ""
-    )
+    is_asked_for = hit.found is None or found.pattern == f"{hit.found:#x}"
+    points = "" if is_asked_for else f" {style.arrow} {hit.found:#x}"
     return style.wrapped(f"  {head}{points}: {place.text}", "      ")
 
 
@@ -104,7 +102,7 @@ OPTIONS = (
         "--align", "only at multiples of N; a VALUE's size unless given, 1 for text and bytes", "number", "N"
     ),
     LIMIT,
-    *(option for option in SELECTION if option.key != "stage"),
+    *SELECTION_OF_STAGE_1,
 )
 HELP = """Search memory for a value, a text, bytes or pointers, on any AArch64 kernel.
 

@@ -41,7 +41,14 @@ With --strict the command fails if there are findings.
 """
 COMMAND = Command(
     "tlb",
-    Form("tinyos.tlb/1", read, show, rows=lambda found: found.broken, count=lambda found: found.broken_count),
+    Form(
+        "tinyos.tlb/1",
+        read,
+        show,
+        rows=lambda found: found.broken,
+        count=lambda found: found.broken_count,
+        rows_are_findings=True,
+    ),
     help=HELP,
     options=(STRICT,),
 )

@@ -123,7 +123,7 @@ def _flag_words(attributes: Attributes, walk: Translation, style: Style) -> list
 
 def outcome(found: AddressTranslation, style: Style) -> str:
     """The physical address, or the fault and its reason."""
-    arrow = "->" if style.plain else "→"
+    arrow = style.arrow
     regime, fault = found.view.regime, found.fault
     is_intermediate = regime.second_stage and regime.stage2 is None
     what = "intermediate physical" if is_intermediate else "physical"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbplugin.commands.descriptor import SELECTION, Argument, Command, Form, Option
+from gdbplugin.commands.descriptor import SELECTION_OF_STAGE_1, Argument, Command, Form, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _watch(watch: Watch, is_new: bool, style: Style) -> str:
 
 def change_lines(change: TranslationChange, style: Style) -> list[str]:
     """What an address was translated to and is now, the descriptors that changed, and what wrote them."""
-    arrow = "->" if style.plain else "→"
+    arrow = style.arrow
     size = f", {style.size(change.size)}" if change.size > 1 else ""
     lines = style.wrapped(f"  {change.address:#x}{size}: {change.before} {arrow} {change.after}", "      ")
     for one in change.descriptors:
@@ -149,6 +149,6 @@ COMMAND = Command(
             "N",
             complete=offered_watches,
         ),
-        *(option for option in SELECTION if option.name != "--stage"),
+        *SELECTION_OF_STAGE_1,
     ),
 )

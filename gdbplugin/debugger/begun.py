@@ -6,7 +6,7 @@ import os
 
 import gdb
 
-from gdbplugin.commands.library import call
+from gdbplugin.commands.library import call, shown_path
 from gdbplugin.debugger import current, dumps
 from gdbplugin.debugger.preferences import chosen_manager
 from gdbplugin.programs import BEGUN_VARIABLE
@@ -19,19 +19,13 @@ def session_code() -> str:
     if said and (connection is None or current.is_dump() == said.startswith("TinyOS.open_dump")):
         return said
     program = gdb.current_progspace()
-    elf = _shown_path((program.filename if program is not None else None) or "")
+    elf = shown_path((program.filename if program is not None else None) or "")
     arguments = [elf] if elf else []
     manager = chosen_manager()
     if connection is None:
         return call("TinyOS.boot", *arguments, manager=manager)
     if current.is_dump():
         path, registers = dumps.opened_file()
-        return call("TinyOS.open_dump", _shown_path(path), *arguments, registers=registers, manager=manager)
+        return call("TinyOS.open_dump", shown_path(path), *arguments, registers=registers, manager=manager)
     address = str(getattr(connection, "details", None) or "")
     return call("TinyOS.attach", address, *arguments, manager=manager)
-
-
-def _shown_path(path: str) -> str:
-    """A path as a person would write it: relative to the current directory if it is in there."""
-    relative = os.path.relpath(path) if path else ""
-    return path if relative.startswith(os.pardir) else relative

@@ -17,7 +17,7 @@ from gdbplugin.debugger.layout import add_packages
 from gdbplugin.debugger.machine import selecting
 from gdbplugin.dump import foreign
 from gdbplugin.dump.contents import MOST_CONSOLE_BYTES
-from gdbplugin.dump.core_file import CoreFile, DumpError, data_of, opened
+from gdbplugin.dump.core_file import CoreFile, DumpError, data_of
 from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.kernel.physical_map import MemoryMap
 from gdbplugin.machine import Machine, MachineError, PhysicalReadError
@@ -186,20 +186,16 @@ def ram(machine: Machine) -> Machine | None:
     if not path:
         return None
     try:
-        return foreign.ForeignMachine(foreign.RamFile(opened(Path(path)), Path(path)), {})
+        return foreign.ForeignMachine(foreign.ram_file(Path(path)), {})
     except DumpError:
         return None
 
 
 def stored_memory(machine: Machine) -> StoredMemory | None:
     """All memory of the machine as a file: a dump, or the RAM that a session shares; None without."""
-    try:
-        if current.is_dump():
-            return CoreFile(_file())
-        path = _ram_of(machine)
-        return foreign.RamFile(opened(Path(path)), Path(path)) if path else None
-    except DumpError as error:
-        raise MachineError(str(error)) from error
+    if current.is_dump():
+        return foreign.stored_memory(_file(), None)
+    return foreign.stored_memory(None, _ram_of(machine))
 
 
 def _ram_of(machine: Machine) -> str:

@@ -71,7 +71,7 @@ def _answer(command: Command, values: dict[str, Any]) -> None:
     from gdbplugin.commands import answers
 
     asked, chosen = answers.question(command, values), style()
-    shown = command.read(GdbTarget(quiet=not values.keys().isdisjoint(("json", "csv"))), values)
+    shown = command.read(GdbTarget(quiet=_for_program(values)), values)
     write(answers.printed(asked, values, shown, chosen), chosen)
     if "csv" in values:
         gdb.write(fitted(chosen.diagnostics(shown), chosen.encoding), gdb.STDERR)
@@ -149,8 +149,12 @@ def _with_limit(command: Command, values: dict[str, Any]) -> dict[str, Any]:
     """The values, with the user's `set tinyos limit` if the command takes a limit and none was given."""
     limit = gdb.parameter("tinyos limit")
     takes_one = any(option.key == "limit" for option in command.options)
-    for_program = not values.keys().isdisjoint(("json", "csv"))
-    return {"limit": limit, **values} if limit and takes_one and not for_program else values
+    return {"limit": limit, **values} if limit and takes_one and not _for_program(values) else values
+
+
+def _for_program(values: dict[str, Any]) -> bool:
+    """Whether the output is for a program."""
+    return not values.keys().isdisjoint(("json", "csv"))
 
 
 def _be_strict(command: Command, values: dict[str, Any], shown: Diagnosed) -> None:

@@ -112,7 +112,7 @@ class Prefix(gdb.Command):
 
                 execution.run(command, rest)
                 return
-        from gdbplugin.commands.parsing import nearest
+        from gdbplugin.words import nearest
 
         words = [command.word for command in self._commands]
         known = f"known: {', '.join(words)}"

@@ -118,6 +118,21 @@ class RamFile:
         self._file.close()
 
 
+def ram_file(path: Path) -> RamFile:
+    """A copy of RAM; raises `DumpError`."""
+    return RamFile(opened(path), path)
+
+
+def stored_memory(core: Path | None, ram: str | None) -> CoreFile | RamFile | None:
+    """A dump, or else the RAM that a session shares, as a file; None without. Raises `MachineError`."""
+    try:
+        if core is not None:
+            return CoreFile(core)
+        return ram_file(Path(ram)) if ram else None
+    except DumpError as error:
+        raise MachineError(str(error)) from error
+
+
 def source_of(path: Path) -> tuple[Source, BinaryIO | None]:
     """What a file is, by its first bytes, and the file that it is read from if that is not itself.
 

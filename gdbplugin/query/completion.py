@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gdbplugin.query.expression import tokens
+from gdbplugin.query.expression import OPERATORS, tokens
 from gdbplugin.query.fields import Fields, fields_of
 from gdbplugin.query.operations import FUNCTIONS, ExpressionError
 from gdbplugin.query.question import ROWS
@@ -60,10 +60,9 @@ def _offered(fields: Fields, before: str, word: str, quote: str) -> Iterable[str
     texts = [f"{quote}{choice}{quote}" for choice in _choices(fields, [one.text for one in found])]
     if word[:1] == quote:
         return texts
-    operators = ("and", "or", "not", "in", "is")
     is_value = last is not None and (
         last.kind in ("number", "string")
-        or (last.kind == "name" and last.text not in operators)
+        or (last.kind == "name" and last.text not in OPERATORS)
         or last.text in _SIGNS_OF_VALUES
     )
     if is_value:

@@ -30,10 +30,11 @@ from gdbplugin.query.operations import (
     value_of,
 )
 from gdbplugin.records import NamedTuple, Protocol
+from gdbplugin.words import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from gdbplugin.query.operations import Evaluate, Row
@@ -56,8 +57,8 @@ _SIZE = re.compile(r"([0-9]+)([KMGT])(?:iB)?")
 _FLOAT = re.compile(r"[0-9]+\.[0-9]+(?:[eE][0-9]+)?")
 _ESCAPED = re.compile(r"\\(.)")
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
-KEYWORDS = ("and", "or", "not", "in", "is", "true", "false", "null")
-"""The words of the language, for completion."""
+OPERATORS = ("and", "or", "not", "in", "is")
+"""The words that are operators, and so no value."""
 
 
 class Known(Protocol):
@@ -235,7 +236,7 @@ class _Parser:
                 self.compared.append((field, text))
             elif text not in choices:
                 position = right.position if left.field == field else left.position
-                said = meant(text, choices) or f", but {_listed(choices)}"
+                said = nearest(text, choices, '"') or f", but {_listed(choices)}"
                 raise error_at(position, f'{field} is never "{text}"{said}')
 
     def _binary(self, level: int) -> _Node:
@@ -285,7 +286,7 @@ class _Parser:
             return self._bracketed(token)
         if token.text == "[":
             return self._list(token, "]")
-        if token.kind == "name" and token.text not in ("and", "or", "not", "in", "is"):
+        if token.kind == "name" and token.text not in OPERATORS:
             return self._named(token)
         said = "the expression ends" if token.kind == "end" else f'"{token.text}" stands'
         raise error_at(token.position, f"{said} where a field or a value is missing")
@@ -368,14 +369,6 @@ def _text(token: _Token) -> str:
                 token.position + 1 + escape.start(), f"{escape[0]} is not an escape: \\\\, \\\" and \\' are"
             )
     return _ESCAPED.sub(r"\1", token.text[1:-1])
-
-
-def meant(text: str, choices: Iterable[str]) -> str:
-    """A question after a mistyped text, which one is meant; empty if none is like it."""
-    import difflib  # For mistakes only.
-
-    found = difflib.get_close_matches(text, list(choices), n=1)
-    return f' (did you mean "{found[0]}"?)' if found else ""
 
 
 def _listed(choices: Sequence[str]) -> str:

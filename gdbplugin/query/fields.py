@@ -13,6 +13,7 @@ from functools import cache
 from gdbplugin.machine import SelectionError
 from gdbplugin.records import NamedTuple
 from gdbplugin.render import unit_of
+from gdbplugin.words import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,12 +111,7 @@ class Fields:
         return self.field(name).choices
 
     def _nearest(self, name: str) -> str:
-        import difflib  # For mistakes only.
-
-        found = difflib.get_close_matches(name, list(self._by_name), n=1)
-        if found:
-            return f" (did you mean {found[0]}?)"
-        return f" (known: {few(list(self._by_name))})"
+        return nearest(name, self._by_name) or f" (known: {few(list(self._by_name))})"
 
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
         """A schema without a reference, and without the null that it allows beside something else."""

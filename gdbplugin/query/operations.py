@@ -43,6 +43,11 @@ def value_of(path: str) -> Evaluate:
     return found
 
 
+def by_name(name: str) -> Evaluate:
+    """A function that takes a column from a row of a table; a dot in its name is part of it."""
+    return lambda row: row[name]
+
+
 def either(left: Evaluate, right: Evaluate) -> Evaluate:
     """`or`, as Python has it: the first value if it is true, else the second."""
     return lambda row: left(row) or right(row)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.machine import SelectionError
-from gdbplugin.query.expression import Expression, meant
+from gdbplugin.query.expression import Expression
 from gdbplugin.query.fields import Field, few, fields_of
-from gdbplugin.query.operations import value_of
+from gdbplugin.query.operations import by_name, value_of
 from gdbplugin.records import dataclass
+from gdbplugin.words import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    Row = Mapping[str, Any]
+    Row = dict[str, Any]
 
 ROWS = "rows"
 """The column of a group that counts its rows."""
@@ -64,7 +65,7 @@ class Question:
 
     `sort`, `group` and `columns` are names of fields with commas between them; a `-` before one of `sort`
     turns the order round. `first` and `last` limit the rows. `title` is what they are called in text, if not
-    as their list.
+    as their list. With `rows_are_findings` they are the object's findings too, which text shows once.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Question:
         schema: str,
         *,
         title: str = "",
+        rows_are_findings: bool = False,
         where: str | None = None,
         sort: str | None = None,
         group: str | None = None,
@@ -82,12 +84,14 @@ class Question:
         self.schema = schema
         self.fields = fields_of(schema)
         self.title = title or self.fields.name
+        self.rows_are_findings = rows_are_findings
         self.where = None if where is None else Expression(where, self.fields)
         self._first, self._last = first, last
         chosen = None if columns is None else _names(columns)
-        self.chosen = frozenset((*(chosen or ()), *(() if group is None else (*_names(group), ROWS))))
+        keys = None if group is None else _names(group)
+        self.chosen = frozenset((*(chosen or ()), *(() if keys is None else (*keys, ROWS))))
         """The columns that were asked for by name: they are not left out."""
-        self.group = None if group is None else self._grouped(_names(group))
+        self.group = None if keys is None else self._grouped(keys)
         if self.group is not None:
             self.columns: Sequence[Field] | None = [*self.group, _COUNTED, *self._sums(chosen)]
         else:
@@ -123,9 +127,10 @@ class Question:
         names = [field.name for field in self.columns or self.fields.top]
         if self.columns is not None and self.group is None:
             found = _chosen(found, names)
-        rows = tuple(dict(row) for row in found)
         name, columns = self.fields.name, tuple(names)
-        return Table(self.schema, name, total, matching, columns, rows, used, whole, diagnostics=diagnostics)
+        return Table(
+            self.schema, name, total, matching, columns, tuple(found), used, whole, diagnostics=diagnostics
+        )
 
     def changed(self, shown: dict[str, Any], answer: Table) -> dict[str, Any]:
         """The object with the rows of an answer in place of its list, and their number in its count."""
@@ -144,7 +149,7 @@ class Question:
             present = {found for row in rows if isinstance(found := value(row), str) and found.isprintable()}
             if text in present or not text.isprintable():
                 continue
-            said = meant(text, sorted(present)[:_MOST_COMPARED])
+            said = nearest(text, sorted(present)[:_MOST_COMPARED], '"')
             listed = ", ".join(f'"{one}"' for one in sorted(present))
             if not said and present and len(listed) <= _MOST_LISTED:
                 said = f"; the rows have {listed}"
@@ -186,13 +191,14 @@ class Question:
         order = self._order
         if not order and self.group is not None:
             order = [(field.name, False) for field in self.group]
+        get = value_of if self.group is None else by_name  # The columns of groups have dots in their names.
         for name, turned in reversed(order):
-            # The columns of groups have dots in their names.
-            value = value_of(name) if self.group is None else _by_name(name)
-            missing = [row for row in rows if value(row) is None]
-            present = [row for row in rows if value(row) is not None]
-            present.sort(key=lambda row, value=value: _rank(value(row)), reverse=turned)  # type: ignore[misc]
-            rows = [*present, *missing]
+            value = get(name)
+            pairs = [(value(row), row) for row in rows]
+            missing = [row for found, row in pairs if found is None]
+            present = [pair for pair in pairs if pair[0] is not None]
+            present.sort(key=lambda pair: _rank(pair[0]), reverse=turned)
+            rows = [*(row for _, row in present), *missing]
         return rows
 
     def _groups(self, rows: Sequence[Row]) -> list[Row]:
@@ -232,10 +238,6 @@ def _names(text: str) -> list[str]:
 def _chosen(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     values = [(name, value_of(name)) for name in names]
     return [{name: value(row) for name, value in values} for row in rows]
-
-
-def _by_name(name: str) -> Callable[[Row], Any]:
-    return lambda row: row[name]
 
 
 def _rank(value: Any) -> tuple[bool, Any]:

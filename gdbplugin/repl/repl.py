@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gdbplugin.commands.descriptor import JSON, Parameter, to_json
-from gdbplugin.commands.parsing import WordError, nearest, split
+from gdbplugin.commands.parsing import WordError, split
 from gdbplugin.commands.parsing import parse as parse_words
 from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.repl.command_line import (
@@ -47,6 +47,7 @@ from gdbplugin.session.kernel_file import default_kernel
 from gdbplugin.session.process import find_gdb
 from gdbplugin.session.recorder import DEFAULT_RECORDS
 from gdbplugin.session.streams import escaped
+from gdbplugin.words import nearest
 
 _Shown = TypeVar("_Shown", bound=Diagnosed)
 
@@ -299,7 +300,7 @@ class Repl:
         except WordError as error:
             raise RefusedError(str(error)) from error
         with self.output.progress(text):
-            found = run(**{name: value for name, value in values.items() if name != JSON.key})
+            found = run(**command.words(values))
         if self._options.json or JSON.key in values:
             self.output.gdb(to_json(command.form.schema, found) + "\n")
         else:

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gdbplugin.commands.library import call
+from gdbplugin.commands.library import call, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from gdbplugin.session.kernel_file import KernelFile
 
 
 def booted(kernel: KernelFile, *, is_recorded: bool) -> str:
     """The call of `TinyOS` that boots a kernel."""
-    return call("TinyOS.boot", shown_path(kernel.path), record=is_recorded, manager=kernel.manager)
+    return call("TinyOS.boot", shown_path(str(kernel.path)), record=is_recorded, manager=kernel.manager)
 
 
 def attached(address: str, kernel: KernelFile) -> str:
     """The call of `TinyOS` that attaches to a gdbstub."""
-    return call("TinyOS.attach", address, shown_path(kernel.path), manager=kernel.manager)
+    return call("TinyOS.attach", address, shown_path(str(kernel.path)), manager=kernel.manager)
 
 
 def opened(dump: Path, registers: Mapping[str, int], kernel: KernelFile) -> str:
     """The call of `TinyOS` that opens a dump."""
     given = dict(registers)
-    paths = shown_path(dump), shown_path(kernel.path)
+    paths = shown_path(str(dump)), shown_path(str(kernel.path))
     return call("TinyOS.open_dump", *paths, registers=given, manager=kernel.manager)
-
-
-def shown_path(path: Path) -> str:
-    """A path as a person would write it: relative to the current directory if it is in there."""
-    try:
-        return str(path.absolute().relative_to(os.getcwd()))
-    except ValueError:
-        return str(path)

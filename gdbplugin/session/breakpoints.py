@@ -32,6 +32,8 @@ from gdbplugin.session.kernel_file import SWITCH, KernelFile, Probe
 from gdbplugin.session.mi import Stop
 from gdbplugin.session.process import deferred_signals
 
+TRANSLATION = "translation"
+"""The word of `break_on` for what `translation_breakpoint.py` stops at, which is no event."""
 _SWITCH_KIND = "Switch"
 """The kind, among those of events, of the probes where another address space is put into TTBR0."""
 _WATCHPOINT = re.compile(r"atchpoint (\d+)")
@@ -223,7 +225,7 @@ def event_filter(what: str, words: Words) -> EventFilter:
     """The filter for `what` and its words; raises `SessionError`, which lists the known ones."""
     event_type = EVENT_TYPES.get(what)
     if event_type is None:
-        known = ", ".join([*EVENT_TYPES, "translation"])
+        known = ", ".join([*EVENT_TYPES, TRANSLATION])
         raise SessionError(f'no event "{what}" to wait for (known: {known})')
     given = {name: value for name, value in words.items() if value is not None}
     for name in given:

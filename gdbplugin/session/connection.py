@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gdbplugin.dump.core_file import CoreFile, DumpError, opened
-from gdbplugin.dump.foreign import RamFile, difference_from, given_registers, open_dump
+from gdbplugin.dump.core_file import DumpError
+from gdbplugin.dump.foreign import difference_from, given_registers, open_dump, stored_memory
 from gdbplugin.dump.machine import DumpMachine
 from gdbplugin.kernel.target import StoredMemory
 from gdbplugin.machine import MachineError, SelectionError
@@ -261,13 +261,8 @@ class Connection:
     def _stored_memory(self) -> StoredMemory | None:
         """The dump, or the RAM shared with QEMU, opened as a file; None without."""
         host = self._host
-        try:
-            if isinstance(host, DumpFile):
-                return CoreFile(host.place)
-            path = host.files.get(RAM_VARIABLE)
-            return RamFile(opened(Path(path)), Path(path)) if path else None
-        except DumpError as error:
-            raise MachineError(str(error)) from error
+        core = host.place if isinstance(host, DumpFile) else None
+        return stored_memory(core, host.files.get(RAM_VARIABLE))
 
     @contextlib.contextmanager
     def translated_errors(self) -> Iterator[None]:

@@ -38,7 +38,7 @@ from gdbplugin.commands import (
     where,
     writer,
 )
-from gdbplugin.commands.parsing import LARGEST, nearest
+from gdbplugin.commands.parsing import LARGEST
 from gdbplugin.kernel.during import During
 from gdbplugin.kernel.moment import Moment
 from gdbplugin.kernel.target import Target
@@ -48,6 +48,7 @@ from gdbplugin.render import Style
 from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import ReadFailedError
 from gdbplugin.session.mi import COMMAND_SECONDS
+from gdbplugin.words import nearest
 
 _Parameters = ParamSpec("_Parameters")
 _Object = TypeVar("_Object")

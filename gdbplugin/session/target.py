@@ -265,16 +265,19 @@ class Reader:
     @contextlib.contextmanager
     def target(self) -> Iterator[SessionTarget]:
         """The target now. A `MachineError` or `LayoutError` in the `with` becomes a `ReadFailedError`."""
-        gdb = self.gdb
-        if gdb.runs != self._runs:
-            self._history.ran()
-            self._runs = gdb.runs
+        self._note_runs()
         try:
-            if self._source is None or self._machine is None or self._changes != gdb.changes:
+            if self._source is None or self._machine is None or self._changes != self.gdb.changes:
                 self._source, self._machine = self._read_state()
             yield SessionTarget(self, self._machine, self._source.selected_core)
         except (MachineError, LayoutError) as error:
             raise ReadFailedError(str(error)) from error
+
+    def _note_runs(self) -> None:
+        """Tell the history if the target has run."""
+        if self.gdb.runs != self._runs:
+            self._history.ran()
+            self._runs = self.gdb.runs
 
     def _read_state(self) -> tuple[SessionMachine, Machine]:
         source = SessionMachine(self.gdb, self._ram)
@@ -285,9 +288,7 @@ class Reader:
 
     def again(self) -> tuple[Machine, int]:
         """The machine and the selected core, after GDB has carried out a command."""
-        if self.gdb.runs != self._runs:
-            self._history.ran()
-            self._runs = self.gdb.runs
+        self._note_runs()
         self._source, self._machine = self._read_state()
         return self._machine, self._source.selected_core
 

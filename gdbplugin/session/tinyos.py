@@ -23,7 +23,7 @@ from gdbplugin.kernel.translation_watch import TranslationChange
 from gdbplugin.machine import MachineError
 from gdbplugin.records import fields
 from gdbplugin.session import mi
-from gdbplugin.session.breakpoints import EventBreakpoint, event_filter
+from gdbplugin.session.breakpoints import TRANSLATION, EventBreakpoint, event_filter
 from gdbplugin.session.connection import DumpFile, RemoteTarget
 from gdbplugin.session.console import Console
 from gdbplugin.session.directory import ANSWER
@@ -36,7 +36,7 @@ from gdbplugin.session.objects import Objects
 from gdbplugin.session.process import PLUGIN, Pump
 from gdbplugin.session.qemu import Qemu, QemuOptions
 from gdbplugin.session.ram import Watch
-from gdbplugin.session.translation_breakpoint import TRANSLATION, TranslationBreakpoint, watch_words
+from gdbplugin.session.translation_breakpoint import TranslationBreakpoint, watch_words
 from gdbplugin.timeline.write import Timeline
 
 if TYPE_CHECKING:

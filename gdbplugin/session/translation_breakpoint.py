@@ -12,13 +12,11 @@ from typing import Any
 
 from gdbplugin.kernel.translation_watch import DescriptorChange, TranslationChange, WritingInstruction
 from gdbplugin.session import mi
-from gdbplugin.session.breakpoints import DeletedAtEnd
+from gdbplugin.session.breakpoints import TRANSLATION, DeletedAtEnd
 from gdbplugin.session.connection import Connection
 from gdbplugin.session.errors import CommandFailedError, SessionError
 from gdbplugin.session.gdb import Gdb
-
-TRANSLATION = "translation"
-"""The word for `break_on`."""
+from gdbplugin.session.process import deferred_signals
 
 
 def watch_words(words: Mapping[str, object]) -> list[str]:
@@ -53,12 +51,18 @@ class TranslationBreakpoint(DeletedAtEnd):
 
     def __init__(self, connection: Connection, words: Sequence[str]) -> None:
         self._connection = connection
-        self._text = "a translation to change"
-        with connection.stopped() as gdb:
-            found = self._ask(gdb, words)
-        self._number: int | None = found["new"]
+        self._number: int | None = None
         self._hits = 0
-        self._text = next(one["title"] for one in found["watches"] if one["number"] == self._number)
+        try:
+            # A watch whose number is not noted could not be deleted.
+            with connection.stopped() as gdb, deferred_signals():
+                found = self._ask(gdb, words)
+                self._number = found["new"]
+        except BaseException:
+            with contextlib.suppress(SessionError):  # The first error says more.
+                self.delete()
+            raise
+        self._text: str = next(one["title"] for one in found["watches"] if one["number"] == self._number)
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -87,10 +91,11 @@ class TranslationBreakpoint(DeletedAtEnd):
 
     def delete(self) -> None:
         """Remove it from the target; a second call does nothing."""
-        number, self._number = self._number, None
-        if number is not None:
-            with self._connection.stopped() as gdb, contextlib.suppress(CommandFailedError):
-                self._ask(gdb, ["--delete", str(number)])  # A user may have deleted it already.
+        if self._number is not None:
+            with deferred_signals(), self._connection.stopped() as gdb:
+                with contextlib.suppress(CommandFailedError):  # A user may have deleted it already.
+                    self._ask(gdb, ["--delete", str(self._number)])
+                self._number = None
 
     def _new_change(self, gdb: Gdb) -> TranslationChange | None:
         """The change that stopped the target; None if another reason did."""

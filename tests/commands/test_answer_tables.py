@@ -8,7 +8,9 @@ import pytest
 
 from gdbplugin.commands import answers
 from gdbplugin.commands.descriptor import to_json
+from gdbplugin.kernel.diagnostics import Diagnostics
 from gdbplugin.query.fields import fields_of
+from gdbplugin.recording.discipline import BrokenRule, Discipline, RecordedInstruction
 from gdbplugin.render import Style
 from tests.commands.asking import BY_WORD, LISTS, asked, asked_json, world
 from tests.kernel.stopped import stopped_world
@@ -140,6 +142,24 @@ def test_what_lint_finds_is_called_findings_and_is_shown_once():
     assert "expected" not in said
     assert asked("lint --group rule").startswith("Findings by rule (3)\n")
     assert asked_json("lint --columns rule")["list"] == "broken"
+
+
+def test_what_breaks_the_rules_of_translation_is_shown_once():
+    at = RecordedInstruction(1, 0, 0x80_0000, None, None, None)
+    diagnostics = Diagnostics()
+    diagnostics.add_finding("a page", "a DSB", "none")
+    diagnostics.add_note("some records were overwritten")
+    broken = (BrokenRule("a page", "a DSB", "none", at, at),)
+    shown = Discipline(1, 0, 0, 1, broken, 9, 0, diagnostics=diagnostics)
+    values = {"columns": "what,found"}
+    said = answers.printed(answers.question(BY_WORD["tlb"], values), values, shown, Style("ascii"))
+    assert said.splitlines() == [
+        "Broken (1)",
+        "  what    found",
+        "  ------  -----",
+        "  a page  none",
+        "Note: some records were overwritten",
+    ]
 
 
 def test_a_text_of_the_target_cannot_control_the_terminal():

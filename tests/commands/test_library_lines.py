@@ -9,6 +9,7 @@ import pytest
 import gdbplugin.session
 from gdbplugin.commands import COMMANDS
 from gdbplugin.commands.descriptor import to_json
+from gdbplugin.commands.library import shown_path
 from gdbplugin.kernel.diagnostics import Diagnosed, Diagnostics
 from gdbplugin.kernel.target import Target
 from gdbplugin.machine import MachineError, SelectionError
@@ -154,3 +155,11 @@ def test_what_only_reads_is_a_method_of_the_library(command):
 def test_a_mistake_in_the_library_is_one_line(command, words, said):
     with pytest.raises(ReadFailedError, match=said):
         Session().table(command, **words)
+
+
+@pytest.mark.parametrize("path", ["", "tinyos.elf", "..built/tinyos.elf", "a/../tinyos.elf", "../tinyos.elf"])
+def test_a_path_is_relative_to_where_a_person_is_if_it_is_in_there(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shown_path(path) == path
+    assert shown_path(f"{tmp_path}/{path}") == (path or ".")
+    assert shown_path(f"{tmp_path}x/{path}") == f"{tmp_path}x/{path}"

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +17,7 @@ from gdbplugin.kernel.translation_watch import TranslationChange
 from gdbplugin.pytest_plugin import Boot
 from gdbplugin.session import SessionError, TinyOS, WaitTimeoutError
 from gdbplugin.session.errors import CommandFailedError
+from gdbplugin.session.translation_breakpoint import TranslationBreakpoint
 
 SECONDS = 30.0
 
@@ -150,3 +156,56 @@ def test_a_recorded_machine_names_the_history_instead(boot_tinyos: Boot) -> None
         "a recorded machine hangs at hardware watchpoints: `tinyos history --page ADDRESS`"
         in raised.value.reason
     )
+
+
+class Watching:
+    """Stands for a connection to a GDB that makes and deletes one watch, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.interrupted = False
+        self.fails = False
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[Watching]:
+        if self.fails:
+            raise SessionError("the target does not stop")
+        yield self
+
+    def mi(self, command: str) -> SimpleNamespace:
+        self.asked.append(command.replace('"', ""))
+        if self.interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+        answer = {"new": 1, "watches": [{"number": 1, "title": "a translation"}]}
+        return SimpleNamespace(payload={"json": json.dumps(answer)})
+
+
+def test_a_watch_that_could_not_be_deleted_is_deleted_later() -> None:
+    connection = Watching()
+    watched = TranslationBreakpoint(connection, ["translation", "1"])
+    connection.fails = True
+    with pytest.raises(SessionError, match="the target does not stop"):
+        watched.delete()
+    assert watched.numbers == ("1",)
+    connection.fails = False
+    watched.delete()
+    watched.delete()
+    assert watched.numbers == ()
+    assert connection.asked == ["-tinyos-watch translation 1", "-tinyos-watch --delete 1"]
+
+
+def test_a_signal_while_a_watch_is_made_leaves_none() -> None:
+    connection = Watching()
+    connection.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        TranslationBreakpoint(connection, ["translation", "1"])
+    assert connection.asked == ["-tinyos-watch translation 1", "-tinyos-watch --delete 1"]
+
+
+def test_a_signal_while_a_watch_is_deleted_comes_after_that() -> None:
+    connection = Watching()
+    watched = TranslationBreakpoint(connection, ["translation", "1"])
+    connection.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        watched.delete()
+    assert watched.numbers == ()
