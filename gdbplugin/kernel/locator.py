@@ -16,7 +16,7 @@ from gdbplugin.kernel.interface import LAZY_PAGES, range_of
 from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import find_lazy_page
 from gdbplugin.kernel.lazy_table import PAGE_BYTES, page_state
-from gdbplugin.kernel.maps import KnownSpace, MapReader, Wanted, all_spaces, objects_of
+from gdbplugin.kernel.maps import KnownSpace, MapReader, Wanted, chosen_spaces, objects_of
 from gdbplugin.kernel.memory_objects import Description, MemoryObjects, describe
 from gdbplugin.kernel.owned_ranges import Mapping, OwnedRange
 from gdbplugin.kernel.place import PLAIN_KINDS, FramePlace, LazyPlace, Place, StackPlace, TablePlace
@@ -135,11 +135,7 @@ class Locator:
             self._target.diagnostics.add_note(f"{register} is at the end of {below.name}, which is empty")
 
     def _spaces(self, view: View) -> list[KnownSpace]:
-        if self._is_selected and (self._selection.asid is not None or self._selection.ttbr is not None):
-            return [
-                KnownSpace(view.regime, control, view.asid, view.task) for control in view.regime.controls
-            ]
-        return all_spaces(self._target, view)
+        return chosen_spaces(self._target, view, self._selection)
 
     def view_for(self, address: int) -> View:
         """The selected translation, or that of the task whose address it is, if nothing was selected."""
