@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gdbplugin.kernel.interface import LAZY_PAGES, TASK_PAGE, range_of
 from gdbplugin.kernel.kernel import MANAGER, Kernel
@@ -21,9 +21,15 @@ _TEXTS = {
 
 
 def read_frame_place(
-    kernel: Kernel, physical: int, stacks: Mapping[int | None, DynamicStack], names: Names
+    kernel: Kernel,
+    physical: int,
+    stacks: Callable[[], Mapping[int | None, DynamicStack]],
+    names: Callable[[], Names],
 ) -> FramePlace | None:
-    """The frame that a physical address is in; None outside the pool, and in a kernel without one."""
+    """The frame that a physical address is in; None outside the pool, and in a kernel without one.
+
+    `stacks` and `names` are asked only for a frame of the pool.
+    """
     if not (kernel.has_debugger_interface or kernel.has(MANAGER, "frames")):
         return None
     frames = kernel.cached("frames", lambda: read_frames(kernel))
@@ -34,8 +40,8 @@ def read_frame_place(
     use, owner, index = (None, None, None) if table is None else table.entry(number)
     virtual, words = None, _TEXTS.get(use or "", use or "its use is not known")
     if index is not None and kernel.has_debugger_interface:
-        virtual, words = _meaning(kernel, use, index, stacks, words)
-    name = names.get(owner)
+        virtual, words = _meaning(kernel, use, index, stacks(), words)
+    name = names().get(owner)
     if owner:
         words += f" of task {owner}" + (f" ({name})" if name else "")
     return FramePlace(number, physical & -PAGE_BYTES, use, owner, name, virtual, words)
