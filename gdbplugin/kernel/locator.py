@@ -6,11 +6,10 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 
-from gdbplugin.aarch64.descriptor import kind_of
 from gdbplugin.aarch64.maps import Bounds
 from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.tables import Table
-from gdbplugin.aarch64.walk import Level, translate
+from gdbplugin.aarch64.walk import level_of, translate
 from gdbplugin.kernel.frame_use import read_frame_place
 from gdbplugin.kernel.interface import LAZY_PAGES, range_of
 from gdbplugin.kernel.kernel import MANAGER, Kernel
@@ -308,9 +307,8 @@ class Locator:
         except PhysicalReadError:
             return None  # The index was read from it: the machine is gone, which the next read says.
         control = space.control
-        descriptor = int.from_bytes(data, "big" if control.big_endian else "little")
-        kind = kind_of(descriptor, table.level, control.block_levels)
-        step = Level(table.level, address, number, descriptor, kind)
+        descriptor = int.from_bytes(data, control.byte_order)
+        step = level_of(control, table.level, address, number, descriptor)
         start = table.start + (number << control.shift(table.level))
         return TablePlace(step, control, start, None if control.upper else space.asid, space.task)
 
