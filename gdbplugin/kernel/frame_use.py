@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from gdbplugin.kernel.interface import LAZY_PAGES, TASK_PAGE, range_of
-from gdbplugin.kernel.kernel import MANAGER, Kernel
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.lazy_table import PAGE_BYTES
 from gdbplugin.kernel.place import FramePlace
-from gdbplugin.kernel.pressure import read_frame_table, read_frames
+from gdbplugin.kernel.pressure import has_pool, read_frame_table, read_frames
 from gdbplugin.kernel.stacks import DynamicStack
-from gdbplugin.kernel.tasks import Names
+from gdbplugin.kernel.tasks import Names, task_words
 
 _TEXTS = {
     "Free": "free",
@@ -30,7 +30,7 @@ def read_frame_place(
 
     `stacks` and `names` are asked only for a frame of the pool.
     """
-    if not (kernel.has_debugger_interface or kernel.has(MANAGER, "frames")):
+    if not has_pool(kernel):
         return None
     frames = kernel.cached("frames", lambda: read_frames(kernel))
     number = frames.number(physical)
@@ -43,7 +43,7 @@ def read_frame_place(
         virtual, words = _meaning(kernel, use, index, stacks(), words)
     name = names().get(owner)
     if owner:
-        words += f" of task {owner}" + (f" ({name})" if name else "")
+        words += f" of {task_words(owner, name)}"
     return FramePlace(number, physical & -PAGE_BYTES, use, owner, name, virtual, words)
 
 

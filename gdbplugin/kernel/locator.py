@@ -24,7 +24,7 @@ from gdbplugin.kernel.spaces import read_spaces
 from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Names, read_tasks, task_names
-from gdbplugin.kernel.translate import AddressTranslation, translate_in
+from gdbplugin.kernel.translate import AddressTranslation, ExplainedLevel, translate_in
 from gdbplugin.layout.fields import leaves
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import MachineError, MachineGoneError, PhysicalReadError
@@ -308,9 +308,9 @@ class Locator:
             return None  # The index was read from it: the machine is gone, which the next read says.
         control = space.control
         descriptor = int.from_bytes(data, control.byte_order)
-        step = level_of(control, table.level, address, number, descriptor)
+        explained = ExplainedLevel(level_of(control, table.level, address, number, descriptor), control)
         start = table.start + (number << control.shift(table.level))
-        return TablePlace(step, control, start, None if control.upper else space.asid, space.task)
+        return TablePlace(explained, start, None if control.upper else space.asid, space.task)
 
     def _attempt(self, read: Callable[[Kernel], _Found]) -> _Found | None:
         """What `read` returns of TinyOS's records; if they cannot be read, a note and None."""
