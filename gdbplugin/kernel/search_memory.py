@@ -178,9 +178,7 @@ class Sources:
         if not view.regime.enabled:
             return [self._noted(Run(self._pieces([(start, end, start)]), self._reader()), end - start)]
         reader = MapReader(view, self._locator.objects, Wanted((start, end)), self._locator.bounds)
-        ranges = sorted(
-            (found for space in own_spaces(view) for found in reader.ranges(space)), key=lambda one: one.start
-        )
+        ranges = [found for space in own_spaces(view) for found in reader.ranges(space)]
         if reader.stopped_at is not None:
             self._target.diagnostics.add_note(
                 f"the search stops at {reader.stopped_at:#x}: at most {reader.limit} are read at once"
