@@ -29,7 +29,7 @@ from gdbplugin.records import NamedTuple
 MOST_TABLES = 256
 """Each table takes a watchpoint, which the debugger inserts and removes at every stop."""
 _MOST_USES = 16 * MOST_TABLES
-WRITABLE_AND_EXECUTABLE = "w+x"
+_WRITABLE_AND_EXECUTABLE = "w+x"
 
 
 class _Use(NamedTuple):
@@ -65,7 +65,7 @@ class PermissionSubject:
         self._view = view
         self._spaces = spaces
         self._within = within
-        letters = "?wx" if pattern == WRITABLE_AND_EXECUTABLE else pattern
+        letters = "?wx" if pattern == _WRITABLE_AND_EXECUTABLE else pattern
         self._filter = PermissionFilter(letters, view.regime)
         self._contents: dict[int, bytes] = {}
         self._uses: dict[int, set[_Use]] = {}
