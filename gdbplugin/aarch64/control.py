@@ -14,6 +14,10 @@ from gdbplugin.aarch64.registers import bits, decode, physical_address_bits
 from gdbplugin.machine import Machine
 from gdbplugin.records import dataclass, replace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
 _BLOCK_LEVELS = {
     (12, AddressFormat.BITS_48): frozenset({1, 2}),
     (12, AddressFormat.LPA2): frozenset({0, 1, 2}),
@@ -128,6 +132,11 @@ class TranslationControl:
         """The address in a descriptor, whose lowest `low_bits` bits are zero."""
         return address_in(descriptor, low_bits, self.address_format)
 
+    @property
+    def byte_order(self) -> Literal["big", "little"]:
+        """The byte order of the descriptors."""
+        return "big" if self.big_endian else "little"
+
     def covers(self, address: int) -> bool:
         """Whether the 64-bit `address` is an input address of this range."""
         top = 55 if self.top_byte_ignored else 63
@@ -204,15 +213,6 @@ def read_stage2_features(machine: Machine, core: int) -> Features:
         (granules.discard if support == _NOT_SUPPORTED else granules.add)(width)
         (ds_granules.add if support == _WITH_DS else ds_granules.discard)(width)
     return replace(features, granules=frozenset(granules), ds_granules=frozenset(ds_granules))
-
-
-def hardware_updates(machine: Machine, core: int) -> int:
-    """What hardware updates in descriptors (ID_AA64MMFR1_EL1.HAFDBS).
-
-    0 for nothing, 1 for the access flag, 2 for the dirty state as well; 2 if the register cannot be read.
-    """
-    value = machine.register("ID_AA64MMFR1_EL1", core)
-    return 2 if value is None else min(decode("ID_AA64MMFR1_EL1", value)["HAFDBS"], 2)
 
 
 _TG0_GRANULE_BITS = {0: 12, 1: 16, 2: 14}

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from gdbplugin.aarch64.control import (
     RangeFields,
     TranslationControl,
-    hardware_updates,
     read_features,
     read_stage2_features,
     stage2_control,
     translation_control,
 )
 from gdbplugin.aarch64.descriptor import AttributeRules
-from gdbplugin.aarch64.registers import asid_bits, bits, decode, exception_level
+from gdbplugin.aarch64.registers import asid_bits, bits, decode, exception_level, hardware_updates
 from gdbplugin.machine import Machine, MachineError
 from gdbplugin.records import dataclass, replace
 

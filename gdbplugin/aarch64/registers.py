@@ -176,6 +176,15 @@ def physical_address_bits(encoded: int) -> int:
     return PHYSICAL_ADDRESS_BITS[min(encoded, len(PHYSICAL_ADDRESS_BITS) - 1)]
 
 
+def hardware_updates(machine: Machine, core: int) -> int:
+    """What hardware updates in descriptors (ID_AA64MMFR1_EL1.HAFDBS).
+
+    0 for nothing, 1 for the access flag, 2 for the dirty state as well; 2 if the register cannot be read.
+    """
+    value = machine.register("ID_AA64MMFR1_EL1", core)
+    return 2 if value is None else min(decode("ID_AA64MMFR1_EL1", value)["HAFDBS"], 2)
+
+
 def asid_bits(machine: Machine, core: int, level: int = 1) -> int:
     """Width, in bits, of the ASIDs of the EL1&0 (`level` 1) or EL2&0 (2) regime.
 

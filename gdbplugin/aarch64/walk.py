@@ -7,7 +7,6 @@ takes a stage 2 walk. A malformed descriptor makes the walk end with a `Fault`; 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 
 from gdbplugin.aarch64.control import TranslationControl
@@ -60,6 +59,11 @@ class Level:
     def address(self) -> int:
         """Physical address of the descriptor."""
         return self.table + 8 * self.index
+
+
+def level_of(control: TranslationControl, level: int, table: int, index: int, descriptor: int) -> Level:
+    """The step of a walk that reads a descriptor of a table."""
+    return Level(level, table, index, descriptor, kind_of(descriptor, level, control.block_levels))
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ def prefetch_walks(machine: Machine, walks: Iterable[tuple[TranslationControl, i
                 data = machine.read_physical(place, 8)
             except PhysicalReadError:
                 continue  # The walk itself reports it.
-            descriptor = int.from_bytes(data, "big" if control.big_endian else "little")
+            descriptor = int.from_bytes(data, control.byte_order)
             if level < LAST_LEVEL and kind_of(descriptor, level, control.block_levels) is Kind.TABLE:
                 table = control.output_address(descriptor, control.granule_bits)
                 following.append((control, address, level + 1, table))
@@ -219,8 +223,8 @@ class VirtualMemory:
             data = self.machine.read_physical(leaf.address + 8, 8 * count)
         except PhysicalReadError:
             return  # The walk of the next address reports the error.
-        order = ">" if control.big_endian else "<"
-        for descriptor in struct.unpack(f"{order}{count}Q", data):
+        for place in range(0, len(data), 8):
+            descriptor = int.from_bytes(data[place : place + 8], control.byte_order)
             usable = descriptor & ACCESS_FLAG or control.hardware_access_flag
             if kind_of(descriptor, LAST_LEVEL, control.block_levels) is not Kind.PAGE or not usable:
                 return
@@ -279,7 +283,6 @@ def _no_walk_reason(control: TranslationControl, address: int) -> str | None:
 def _walk(machine: Machine, control: TranslationControl, address: int) -> Translation:
     levels: list[Level] = []
     table, inherited = control.root_address, 0
-    byte_order: Literal["big", "little"] = "big" if control.big_endian else "little"
 
     def faulted(kind: FaultKind, level: int, reason: str, found: Attributes | None = None) -> Translation:
         size = 1 << control.shift(levels[-1].level if levels else control.start_level)
@@ -292,16 +295,15 @@ def _walk(machine: Machine, control: TranslationControl, address: int) -> Transl
         shift = control.shift(level)
         index = (address >> shift) & (control.table_bytes(level) // 8 - 1)
         try:
-            descriptor = int.from_bytes(machine.read_physical(table + 8 * index, 8), byte_order)
+            descriptor = int.from_bytes(machine.read_physical(table + 8 * index, 8), control.byte_order)
         except Stage2FaultError as error:
-            size = 1 << control.shift(level)
-            return Translation(address, None, size, tuple(levels), fault=error.fault)
+            return Translation(address, None, 1 << shift, tuple(levels), fault=error.fault)
         except UnreadableMemoryError as error:
             return faulted(UNKNOWN, level, str(error))
         except PhysicalReadError as error:
             return faulted("external abort", level, str(error))
-        kind = kind_of(descriptor, level, control.block_levels)
-        levels.append(Level(level, table, index, descriptor, kind))
+        levels.append(level_of(control, level, table, index, descriptor))
+        kind = levels[-1].kind
         if kind in (Kind.INVALID, Kind.RESERVED):
             return faulted("translation", level, f"{kind.value} descriptor {descriptor:#x} at level {level}")
         output = control.output_address(descriptor, control.granule_bits if kind is Kind.TABLE else shift)

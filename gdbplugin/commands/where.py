@@ -96,14 +96,9 @@ def _entries(found: Where, style: Style) -> list[tuple[str, str]]:
     return rows
 
 
-def task_words(number: int | None, name: str | None) -> str:
-    """A task by its number and name; empty if there is none."""
-    if number is None:
-        return ""
-    return f"task {number}" + (f" ({name})" if name else "")
-
-
 def _stack_words(stack: StackPlace, style: Style) -> str:
+    from gdbplugin.kernel.tasks import task_words
+
     words = [f"{stack.id} of {task_words(stack.task, stack.task_name)}" if stack.task else f"{stack.id}"]
     words.append(f"{stack.below_base:#x} below its base {stack.base_address:#x}")
     if stack.current_size:
@@ -116,6 +111,8 @@ def _stack_words(stack: StackPlace, style: Style) -> str:
 
 
 def _lazy_words(lazy: LazyPlace, style: Style) -> str:
+    from gdbplugin.kernel.tasks import task_words
+
     words: list[str] = [lazy.state]
     if lazy.record is not None:
         words.append(f"record {lazy.record:,}")
@@ -131,7 +128,7 @@ def _lazy_words(lazy: LazyPlace, style: Style) -> str:
 def _descriptor_words(place: Place) -> str:
     table = place.table
     assert table is not None
-    step = table.step
+    step = table.explained.step
     whose = "" if table.asid is None else f", ASID {table.asid}"
     whose += "" if table.task is None else f", task {table.task}"
     return (

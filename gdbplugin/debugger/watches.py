@@ -131,8 +131,8 @@ class _LiveWatch:
     def written(self, place: Place) -> bool:
         """Memory that is watched was written: whether to stop."""
         try:
-            machine = CachedMachine(GdbMachine())
-            changes = self.subject.look(machine, place)
+            source = GdbMachine()
+            changes = self.subject.look(CachedMachine(source), place)
             self._arm()
         except (MachineError, gdb.error, gdb.MemoryError) as error:
             self.problem, self.is_new = f"it cannot go on: {error}", True
@@ -142,7 +142,7 @@ class _LiveWatch:
         if changes:
             self._note(changes[0])
             self._pc = int(gdb.newest_frame().pc()) - _INSTRUCTION_BYTES
-            self._core = _selected_core()
+            self._core = source.selected_core
         return bool(changes)
 
     def look_again(self, machine: Any) -> None:
@@ -243,13 +243,6 @@ def _try(wanted: dict[int, Place], count: int) -> None:
     finally:
         for packet in inserted:
             connection.send_packet(f"z{packet}")
-
-
-def _selected_core() -> int:
-    """The core whose thread is selected; also while GDB counts it as running."""
-    thread = gdb.selected_thread()
-    threads = sorted(gdb.selected_inferior().threads(), key=lambda one: one.num)
-    return next((core for core, one in enumerate(threads) if thread is not None and one.num == thread.num), 0)
 
 
 def _instruction(core: int, pc: int) -> WritingInstruction:

@@ -5,15 +5,13 @@ The objects of TinyOS are compared by `diff`; this needs only the tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from gdbplugin.aarch64.access import permissions_by_level
-from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.maps import Bounds, leaf_runs, mapped_ranges
 from gdbplugin.aarch64.tables import Malformed
 from gdbplugin.aarch64.walk import table_memory
 from gdbplugin.kernel.maps import all_spaces
-from gdbplugin.kernel.selection import Selection, View, choose
+from gdbplugin.kernel.selection import Selection, choose
 from gdbplugin.kernel.target import Target
 from gdbplugin.records import NamedTuple, dataclass
 
@@ -70,23 +68,17 @@ def read_map_moment(target: Target) -> MapMoment:
         for part in mapped_ranges(space.regime, entries):
             if isinstance(part, Malformed):
                 continue
-            words = _words(view, part.attributes)
+            # Without the flags that the hardware sets.
+            words = ", ".join(view.access_words(part.attributes))
             for piece in part.pieces():
                 pieces.append(_Mapped(piece.start, piece.end, piece.physical, words))
     return MapMoment(found, bounds.stopped_at)
 
 
-def _words(view: View, found: Attributes) -> str:
-    """Attributes in words, without the flags that the hardware sets."""
-    allowed = permissions_by_level(view.regime.levels, found)
-    memory = view.memory_type(found.attribute_index) or f"memory type {found.attribute_index}"
-    return ", ".join([*(f"{level} {letters}" for level, letters in allowed.items()), memory])
-
-
 def map_changes(before: MapMoment, after: MapMoment) -> Iterator[MapChange]:
     """The ranges whose mapping changed, in the address spaces that both moments have."""
     for table in sorted(before.spaces.keys() & after.spaces.keys()):
-        yield from _joined(table, list(_differences(before.spaces[table], after.spaces[table])))
+        yield from _joined(table, _differences(before.spaces[table], after.spaces[table]))
 
 
 class _Difference(NamedTuple):
@@ -124,25 +116,24 @@ def _differences(old: Sequence[_Mapped], new: Sequence[_Mapped]) -> Iterator[_Di
             position = end
 
 
-def _joined(table: int, differences: Sequence[_Difference]) -> Iterator[MapChange]:
+def _joined(table: int, differences: Iterable[_Difference]) -> Iterator[MapChange]:
     """Adjacent differences of the same kind as one change."""
-    group: list[_Difference] = []
+    whole: _Difference | None = None
     for one in differences:
-        if group and not (group[-1].end == one.start and _kind(group[-1]) == _kind(one)):
-            yield _change(table, group)
-            group = []
-        group.append(one)
-    if group:
-        yield _change(table, group)
+        if whole is not None and whole.end == one.start and _kind(whole) == _kind(one):
+            whole = whole._replace(end=one.end)
+            continue
+        if whole is not None:
+            yield _change(table, whole)
+        whole = one
+    if whole is not None:
+        yield _change(table, whole)
 
 
 def _kind(one: _Difference) -> tuple[str | None, str | None]:
     return one.before and one.before[1], one.after and one.after[1]
 
 
-def _change(table: int, group: Sequence[_Difference]) -> MapChange:
-    texts = []
-    for sides in ([one.before for one in group], [one.after for one in group]):
-        first = sides[0]
-        texts.append(None if first is None else f"{first[0]:#x}, {first[1]}")
-    return MapChange(table, group[0].start, group[-1].end, *texts)
+def _change(table: int, whole: _Difference) -> MapChange:
+    texts = (None if side is None else f"{side[0]:#x}, {side[1]}" for side in (whole.before, whole.after))
+    return MapChange(table, whole.start, whole.end, *texts)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gdbplugin.kernel.interface import LAZY_PAGES, TASK_PAGE, range_of
-from gdbplugin.kernel.kernel import MANAGER, Kernel
+from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.lazy_table import PAGE_BYTES
 from gdbplugin.kernel.place import FramePlace
-from gdbplugin.kernel.pressure import read_frame_table, read_frames
+from gdbplugin.kernel.pressure import has_pool, read_frame_table, read_frames
 from gdbplugin.kernel.stacks import DynamicStack
-from gdbplugin.kernel.tasks import Names
+from gdbplugin.kernel.tasks import Names, task_words
 
 _TEXTS = {
     "Free": "free",
@@ -21,10 +21,16 @@ _TEXTS = {
 
 
 def read_frame_place(
-    kernel: Kernel, physical: int, stacks: Mapping[int | None, DynamicStack], names: Names
+    kernel: Kernel,
+    physical: int,
+    stacks: Callable[[], Mapping[int | None, DynamicStack]],
+    names: Callable[[], Names],
 ) -> FramePlace | None:
-    """The frame that a physical address is in; None outside the pool, and in a kernel without one."""
-    if not (kernel.has_debugger_interface or kernel.has(MANAGER, "frames")):
+    """The frame that a physical address is in; None outside the pool, and in a kernel without one.
+
+    `stacks` and `names` are asked only for a frame of the pool.
+    """
+    if not has_pool(kernel):
         return None
     frames = kernel.cached("frames", lambda: read_frames(kernel))
     number = frames.number(physical)
@@ -34,10 +40,10 @@ def read_frame_place(
     use, owner, index = (None, None, None) if table is None else table.entry(number)
     virtual, words = None, _TEXTS.get(use or "", use or "its use is not known")
     if index is not None and kernel.has_debugger_interface:
-        virtual, words = _meaning(kernel, use, index, stacks, words)
-    name = names.get(owner)
+        virtual, words = _meaning(kernel, use, index, stacks(), words)
+    name = names().get(owner)
     if owner:
-        words += f" of task {owner}" + (f" ({name})" if name else "")
+        words += f" of {task_words(owner, name)}"
     return FramePlace(number, physical & -PAGE_BYTES, use, owner, name, virtual, words)
 
 

@@ -6,26 +6,25 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 
-from gdbplugin.aarch64.descriptor import kind_of
 from gdbplugin.aarch64.maps import Bounds
 from gdbplugin.aarch64.regime import RegimeUnknownError
 from gdbplugin.aarch64.tables import Table
-from gdbplugin.aarch64.walk import Level, translate
+from gdbplugin.aarch64.walk import level_of, translate
 from gdbplugin.kernel.frame_use import read_frame_place
 from gdbplugin.kernel.interface import LAZY_PAGES, range_of
 from gdbplugin.kernel.kernel import MANAGER, Kernel
 from gdbplugin.kernel.lazy import find_lazy_page
 from gdbplugin.kernel.lazy_table import PAGE_BYTES, page_state
-from gdbplugin.kernel.maps import KnownSpace, MapReader, Wanted, all_spaces, objects_of
+from gdbplugin.kernel.maps import KnownSpace, MapReader, Wanted, chosen_spaces, objects_of
 from gdbplugin.kernel.memory_objects import Description, MemoryObjects, describe
 from gdbplugin.kernel.owned_ranges import Mapping, OwnedRange
 from gdbplugin.kernel.place import PLAIN_KINDS, FramePlace, LazyPlace, Place, StackPlace, TablePlace
 from gdbplugin.kernel.selection import Selection, View, choose
 from gdbplugin.kernel.spaces import read_spaces
-from gdbplugin.kernel.stacks import DynamicStack, RunningStack, read_running, read_stacks
+from gdbplugin.kernel.stacks import DynamicStack, RunningStack, Stacks, read_running, read_stacks
 from gdbplugin.kernel.target import Target
 from gdbplugin.kernel.tasks import Names, read_tasks, task_names
-from gdbplugin.kernel.translate import AddressTranslation, translate_in
+from gdbplugin.kernel.translate import AddressTranslation, ExplainedLevel, translate_in
 from gdbplugin.layout.fields import leaves
 from gdbplugin.layout.types import LayoutError
 from gdbplugin.machine import MachineError, MachineGoneError, PhysicalReadError
@@ -113,7 +112,7 @@ class Locator:
         reader = MapReader(view, self.objects, Wanted(), self.bounds)
         ranges: list[tuple[KnownSpace, OwnedRange]] = []
         tables: list[tuple[int, int, KnownSpace, Table]] = []
-        for space in self._spaces(view):
+        for space in self._spaces:
             before = len(reader.tables)
             ranges += [(space, found) for found in reader.ranges(space)]
             tables += [
@@ -134,12 +133,9 @@ class Locator:
         if below is not None and below is not here and below.kind in ("stack", "kernel"):
             self._target.diagnostics.add_note(f"{register} is at the end of {below.name}, which is empty")
 
-    def _spaces(self, view: View) -> list[KnownSpace]:
-        if self._is_selected and (self._selection.asid is not None or self._selection.ttbr is not None):
-            return [
-                KnownSpace(view.regime, control, view.asid, view.task) for control in view.regime.controls
-            ]
-        return all_spaces(self._target, view)
+    @cached_property
+    def _spaces(self) -> list[KnownSpace]:
+        return chosen_spaces(self._target, self.view, self._selection)
 
     def view_for(self, address: int) -> View:
         """The selected translation, or that of the task whose address it is, if nothing was selected."""
@@ -152,7 +148,7 @@ class Locator:
         here = self.objects.at(address)
         owner = None if here is None else here.task
         mapped = (space for space, found in self.index.ranges if found.start <= address < found.end)
-        owned = (space for space in self._spaces(view) if owner is not None and space.task == owner)
+        owned = (space for space in self._spaces if owner is not None and space.task == owner)
         space = next(mapped, None) or next(owned, None)
         if space is None or space.control.upper or space.control == regime.lower:
             return view
@@ -203,12 +199,8 @@ class Locator:
                 yield from part.mappings()
 
     def _describe(self, address: int) -> Description:
-        kernel = self._kernel
-        by_symbols = describe(address, self.objects, self._symbols, None)
-        if kernel is None:
-            return by_symbols
         found = self._attempt(lambda kernel: describe(address, self.objects, self._symbols, kernel))
-        return found or by_symbols
+        return found or describe(address, self.objects, self._symbols, None)
 
     @cached_property
     def _sections(self) -> list[tuple[int, int, str]]:
@@ -241,22 +233,29 @@ class Locator:
         return task_names(kernel.without_missing_notes(lambda: read_tasks(kernel)))
 
     @cached_property
-    def _stacks(self) -> tuple[dict[int | None, DynamicStack], dict[int, RunningStack]]:
+    def _stacks(self) -> Stacks:
         kernel = self._kernel
         assert kernel is not None
-        stacks = kernel.without_missing_notes(lambda: read_stacks(kernel))
+        return kernel.without_missing_notes(lambda: read_stacks(kernel))
+
+    @cached_property
+    def _stacks_by_id(self) -> dict[int | None, DynamicStack]:
+        return {stack.id: stack for stack in self._stacks.stacks}
+
+    @cached_property
+    def _running(self) -> dict[int, RunningStack]:
+        kernel = self._kernel
+        assert kernel is not None
         spaces = kernel.without_missing_notes(lambda: read_spaces(kernel))
-        running = {one.stack: one for one in read_running(kernel, stacks, spaces)}
-        return {stack.id: stack for stack in stacks.stacks}, running
+        return {one.stack: one for one in read_running(kernel, self._stacks, spaces)}
 
     def _stack(self, address: int | None, region: Description | None) -> StackPlace | None:
         if address is None or region is None or region.kind not in _STACK_KINDS or region.number is None:
             return None
-        stacks, running = self._stacks
-        stack = stacks.get(region.number)
+        stack = self._stacks_by_id.get(region.number)
         if stack is None or stack.base_address is None:
             return None
-        live = running.get(region.number)
+        live = self._running.get(region.number)
         return StackPlace(
             id=stack.id,
             task=stack.owner,
@@ -289,7 +288,7 @@ class Locator:
     def _frame(self, kernel: Kernel, physical: int | None) -> FramePlace | None:
         if physical is None:
             return None
-        return read_frame_place(kernel, physical, self._stacks[0], self._names)
+        return read_frame_place(kernel, physical, lambda: self._stacks_by_id, lambda: self._names)
 
     def _table(self, physical: int) -> TablePlace | None:
         view = self.known_view
@@ -308,11 +307,10 @@ class Locator:
         except PhysicalReadError:
             return None  # The index was read from it: the machine is gone, which the next read says.
         control = space.control
-        descriptor = int.from_bytes(data, "big" if control.big_endian else "little")
-        kind = kind_of(descriptor, table.level, control.block_levels)
-        step = Level(table.level, address, number, descriptor, kind)
+        descriptor = int.from_bytes(data, control.byte_order)
+        explained = ExplainedLevel(level_of(control, table.level, address, number, descriptor), control)
         start = table.start + (number << control.shift(table.level))
-        return TablePlace(step, control, start, None if control.upper else space.asid, space.task)
+        return TablePlace(explained, start, None if control.upper else space.asid, space.task)
 
     def _attempt(self, read: Callable[[Kernel], _Found]) -> _Found | None:
         """What `read` returns of TinyOS's records; if they cannot be read, a note and None."""

@@ -128,10 +128,10 @@ def read_maps(
     reader = MapReader(view, objects, wanted)
     if not view.regime.enabled:
         spaces = []
-    elif find_physical is not None and selection.get("asid") is None and selection.get("ttbr") is None:
-        spaces = all_spaces(target, view)
+    elif find_physical is not None:
+        spaces = chosen_spaces(target, view, Selection(**selection))
     else:
-        spaces = [KnownSpace(view.regime, control, view.asid, view.task) for control in view.regime.controls]
+        spaces = own_spaces(view)
     ranges = [found for space in spaces for found in reader.ranges(space)]
     if reader.stopped_at is not None:
         target.diagnostics.add_note(
@@ -193,10 +193,22 @@ def objects_of(target: Target, symbols: Symbols) -> MemoryObjects:
         return objects_of_program(symbols)
 
 
+def own_spaces(view: View) -> list[KnownSpace]:
+    """The tables of the selected regime."""
+    return [KnownSpace(view.regime, control, view.asid, view.task) for control in view.regime.controls]
+
+
+def chosen_spaces(target: Target, view: View, selection: Selection) -> list[KnownSpace]:
+    """The address space whose tables are selected; all that are known if none is."""
+    if selection.asid is None and selection.ttbr is None:
+        return all_spaces(target, view)
+    return own_spaces(view)
+
+
 def all_spaces(target: Target, view: View) -> list[KnownSpace]:
     """The tables of the selected regime, and the lower range of every other known address space."""
     regime = view.regime
-    spaces = [KnownSpace(regime, control, view.asid, None) for control in regime.controls]
+    spaces = own_spaces(view)
     if regime.level != 1 or regime.stage == 2:
         return spaces
     known = {regime.lower.root_address}

@@ -6,13 +6,12 @@ descriptors lead to is walked again, once by the old tables and once by the new 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 
-from gdbplugin.aarch64.descriptor import Attributes, kind_of
+from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.maps import leaf_attributes
 from gdbplugin.aarch64.tables import LeafRun, Malformed, Table, read_entries
-from gdbplugin.aarch64.walk import Level
+from gdbplugin.aarch64.walk import level_of
 from gdbplugin.kernel.maps import KnownSpace
 from gdbplugin.kernel.selection import View
 from gdbplugin.kernel.spaces import PermissionFilter
@@ -30,7 +29,7 @@ from gdbplugin.records import NamedTuple
 MOST_TABLES = 256
 """Each table takes a watchpoint, which the debugger inserts and removes at every stop."""
 _MOST_USES = 16 * MOST_TABLES
-WRITABLE_AND_EXECUTABLE = "w+x"
+_WRITABLE_AND_EXECUTABLE = "w+x"
 
 
 class _Use(NamedTuple):
@@ -66,7 +65,7 @@ class PermissionSubject:
         self._view = view
         self._spaces = spaces
         self._within = within
-        letters = "?wx" if pattern == WRITABLE_AND_EXECUTABLE else pattern
+        letters = "?wx" if pattern == _WRITABLE_AND_EXECUTABLE else pattern
         self._filter = PermissionFilter(letters, view.regime)
         self._contents: dict[int, bytes] = {}
         self._uses: dict[int, set[_Use]] = {}
@@ -218,14 +217,11 @@ class PermissionSubject:
 
     def _descriptor(self, use: _Use, index: int, contents: tuple[bytes, bytes]) -> DescriptorChange:
         control, table = self._spaces[use.space].control, use.table
-        order = ">" if control.big_endian else "<"
-        values = [struct.unpack_from(f"{order}Q", data, 8 * index)[0] for data in contents]
-        steps = [
-            Level(table.level, table.address, index, value, kind_of(value, table.level, control.block_levels))
-            for value in values
-        ]
+        place = slice(8 * index, 8 * index + 8)
+        old, new = (int.from_bytes(data[place], control.byte_order) for data in contents)
+        steps = [level_of(control, table.level, table.address, index, value) for value in (old, new)]
         meanings = [ExplainedLevel(step, control).meaning for step in steps]
-        return DescriptorChange(table.level, table.address, index, steps[0].address, *values, *meanings)
+        return DescriptorChange(table.level, table.address, index, steps[0].address, old, new, *meanings)
 
 
 def uncovered(start: int, end: int, covered: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:

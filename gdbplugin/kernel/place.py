@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
-from gdbplugin.aarch64.control import TranslationControl
-from gdbplugin.aarch64.walk import Level
 from gdbplugin.kernel.memory_objects import Description
 from gdbplugin.kernel.owned_ranges import Mapping
 from gdbplugin.kernel.physical_map import PhysicalRange
@@ -97,8 +93,8 @@ class TablePlace:
     json_fields = ("explained", "input", "name as register", "asid", "task")
     json_merged = ("explained",)
 
-    step: Level
-    control: TranslationControl
+    explained: ExplainedLevel
+    """The descriptor and its meaning."""
     input: int
     """The first input address that the descriptor translates."""
     asid: int | None
@@ -106,15 +102,10 @@ class TablePlace:
     task: int | None
     """The task that the address space belongs to; null if there is none or it is not known."""
 
-    @cached_property
-    def explained(self) -> ExplainedLevel:
-        """The descriptor and its meaning."""
-        return ExplainedLevel(self.step, self.control)
-
     @property
     def name(self) -> str:
         """The range of input addresses that the table belongs to, as TTBR0_EL1."""
-        return self.control.name
+        return self.explained.control.name
 
 
 @dataclass(frozen=True)
@@ -181,7 +172,7 @@ class Place:
         region, parts = self.region, []
         is_plain = region is None or (region.kind in PLAIN_KINDS and not region.symbol)
         if self.table is not None:
-            explained, step = self.table.explained, self.table.step
+            explained, step = self.table.explained, self.table.explained.step
             parts.append(
                 f"entry {step.index} of a level {step.level} table of {self.table.name}, for "
                 f"{self.table.input:#x}: {explained.meaning}"

@@ -279,15 +279,18 @@ class PressureState(Diagnosed, Timed):
         return frames.free_frames + frames.cached_frames
 
 
+def has_pool(kernel: Kernel) -> bool:
+    """Whether a kernel has a frame pool on record; of an older one of our own, it may be a part."""
+    return kernel.has_debugger_interface or kernel.has(MANAGER, "frames")
+
+
 def read_pressure_state(kernel: Kernel) -> PressureState:
     """Decode the pressure handler and the pool's counters."""
     kernel.note_change()
     frames = read_frames(kernel)
-    # An older version of our own kernel may have a part of it.
-    has_pool = kernel.has_debugger_interface or kernel.has(MANAGER, "frames")
     return PressureState(
         read_pressure(kernel),
-        frames if has_pool else None,
+        frames if has_pool(kernel) else None,
         read_clock(kernel),
         read_strategy_units(kernel),
         read_quotas(kernel),

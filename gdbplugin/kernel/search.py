@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Scope = Literal["physical", "mapped", "range"]
 
 MAPPED, PHYSICAL = "mapped", "physical"
-DEFAULT_LIMIT = 50
-SIZES = (1, 2, 4, 8)
+_DEFAULT_LIMIT = 50
+_SIZES = (1, 2, 4, 8)
 _MOST_BYTES = 4096
 """Of a pattern."""
 _QUOTES = "\"'"
@@ -91,12 +91,15 @@ def read_search(
     """
     pattern, words = _pattern(target, wanted, pointer_to, size, align)
     locator = Locator(target, Selection(**selection))
-    most = DEFAULT_LIMIT if limit is None else max(1, limit)
+    most = _DEFAULT_LIMIT if limit is None else max(1, limit)
     with Sources(target, locator, pattern) as sources:
         scope, runs = _runs(target, sources, within, pattern)
         work = _Work(target, pattern, runs, most)
         work.search()
-        hits = [_hit(locator, pattern, scope, run, address) for run, address in work.found]
+        hits = [
+            _hit(locator, pattern, scope, run, address, physical)
+            for physical, (run, address) in work.found.items()
+        ]
     work.add_notes()
     return Search(
         pattern=words,
@@ -140,7 +143,7 @@ def _pattern(
         return Pattern(data, align or 1), words
     assert not isinstance(wanted, bytes)
     length = WORD_BYTES if size is None else size
-    if length not in SIZES:
+    if length not in _SIZES:
         raise SelectionError(f"--size is 1, 2, 4 or 8, not {length}")
     value = target.address(wanted or 0)
     if value >> 8 * length:
@@ -188,9 +191,9 @@ class _Work:
         self._runs = runs
         self._most = most
         self._total = sum(run.size for run in runs)
-        self._seen: set[int] = set()
         self.searched = 0
-        self.found: list[tuple[Run, int]] = []
+        self.found: dict[int, tuple[Run, int]] = {}
+        """By physical address, as memory may be mapped several times: where it was found first."""
         self.limited = False
         self.interrupted = False
 
@@ -224,14 +227,12 @@ class _Work:
 
     def _add(self, run: Run, address: int) -> None:
         there = run.place(address)
-        # Memory may be mapped several times.
-        if there is None or there[0] in self._seen or not self._is_whole(run, address):
+        if there is None or there[0] in self.found or not self._is_whole(run, address):
             return
         if len(self.found) == self._most:
             self.limited = True
             return
-        self._seen.add(there[0])
-        self.found.append((run, address))
+        self.found[there[0]] = run, address
 
     def _is_whole(self, run: Run, address: int) -> bool:
         """Whether all of a match is memory: zeros after the end of memory are not."""
@@ -248,14 +249,12 @@ class _Work:
             diagnostics.add_note(f"interrupted after {share} % of the memory: there may be more")
 
 
-def _hit(locator: Locator, pattern: Pattern, scope: Scope, run: Run, address: int) -> Hit:
-    there = run.place(address)
-    assert there is not None, "_add has looked"
+def _hit(locator: Locator, pattern: Pattern, scope: Scope, run: Run, address: int, physical: int) -> Hit:
     view = locator.known_view
     if view is not None and view.regime.second_stage and scope != "physical":
         place = locator.virtual(address)  # What the run has as physical is an intermediate address.
     else:
-        place = locator.mapped(address, there[0]) if scope == "range" else locator.physical(there[0])
+        place = locator.mapped(address, physical) if scope == "range" else locator.physical(physical)
     value = None
     if not pattern.data or pattern.is_value:
         value = int.from_bytes(run.contents(address, pattern.size), "little")

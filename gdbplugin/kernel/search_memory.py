@@ -14,7 +14,7 @@ from itertools import accumulate
 from gdbplugin.aarch64.registers import is_device
 from gdbplugin.aarch64.walk import table_memory
 from gdbplugin.kernel.locator import PLAIN_OWNERS, Locator
-from gdbplugin.kernel.maps import KnownSpace, MapReader, Wanted
+from gdbplugin.kernel.maps import MapReader, Wanted, own_spaces
 from gdbplugin.kernel.matching import Pattern
 from gdbplugin.kernel.owned_ranges import OwnedRange
 from gdbplugin.kernel.spaces import PAGE_BYTES
@@ -178,10 +178,7 @@ class Sources:
         if not view.regime.enabled:
             return [self._noted(Run(self._pieces([(start, end, start)]), self._reader()), end - start)]
         reader = MapReader(view, self._locator.objects, Wanted((start, end)), self._locator.bounds)
-        spaces = (KnownSpace(view.regime, control, view.asid, None) for control in view.regime.controls)
-        ranges = sorted(
-            (found for space in spaces for found in reader.ranges(space)), key=lambda one: one.start
-        )
+        ranges = [found for space in own_spaces(view) for found in reader.ranges(space)]
         if reader.stopped_at is not None:
             self._target.diagnostics.add_note(
                 f"the search stops at {reader.stopped_at:#x}: at most {reader.limit} are read at once"

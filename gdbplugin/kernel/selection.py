@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from gdbplugin.aarch64.access import permissions_by_level
+from gdbplugin.aarch64.descriptor import Attributes
 from gdbplugin.aarch64.regime import RegimeUnknownError, TranslationRegime, el1_regime, regime_at
 from gdbplugin.aarch64.registers import (
     decode,
@@ -63,6 +65,12 @@ class View:
     def memory_type(self, index: int) -> str | None:
         """The memory type of a descriptor's attribute index; None if MAIR_ELx is not known."""
         return memory_type_of(self.regime, self.mair, index)
+
+    def access_words(self, found: Attributes) -> list[str]:
+        """The permissions of each exception level, and the memory type, in words."""
+        allowed = permissions_by_level(self.regime.levels, found)
+        memory = self.memory_type(found.attribute_index) or f"memory type {found.attribute_index}"
+        return [*(f"{level} {letters}" for level, letters in allowed.items()), memory]
 
     @property
     def asid(self) -> int | None:

@@ -10,7 +10,7 @@ from gdbplugin.aarch64.regime import TranslationRegime
 from gdbplugin.aarch64.tables import Malformed
 from gdbplugin.machine import Machine
 
-MOST_PLACES = 4
+_MOST_PLACES = 4
 """So many virtual addresses of one physical range are enough: a kernel has one or two."""
 
 
@@ -42,7 +42,7 @@ class WritablePlaces:
                 if output <= physical and physical + length <= output + size
             ]
             if found:
-                return tuple(found[:MOST_PLACES])
+                return tuple(found[:_MOST_PLACES])
         return ()
 
     def _read(self) -> list[list[tuple[int, int, int]]]:

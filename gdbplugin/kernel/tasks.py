@@ -238,6 +238,13 @@ def task_names(tasks: Tasks | None) -> Names:
     return {task.id: task.name for task in tasks.tasks} if tasks else {}
 
 
+def task_words(number: int | None, name: str | None) -> str:
+    """A task by its number and name; empty if there is none."""
+    if number is None:
+        return ""
+    return f"task {number}" + (f" ({name})" if name else "")
+
+
 def offered(target: Target) -> list[str]:
     """The numbers and names of the tasks that live, for completion."""
     kernel = target.kernel

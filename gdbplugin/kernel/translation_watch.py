@@ -6,7 +6,6 @@ descriptor has changed, the walk goes through another table, and `places` gives 
 
 from __future__ import annotations
 
-from gdbplugin.aarch64.access import permissions_by_level
 from gdbplugin.aarch64.control import TranslationControl
 from gdbplugin.aarch64.descriptor import Attributes, Kind, attributes
 from gdbplugin.aarch64.walk import Level, Translation, translate
@@ -247,10 +246,7 @@ class TranslationSubject:
 
 def attribute_words(view: View, found: Attributes) -> str:
     """The attributes of a leaf in words: permissions, memory type, and the flags that are not as usual."""
-    words = [
-        f"{level} {letters}" for level, letters in permissions_by_level(view.regime.levels, found).items()
-    ]
-    words.append(view.memory_type(found.attribute_index) or f"memory type {found.attribute_index}")
+    words = view.access_words(found)
     if view.regime.has_el0:
         words.append("global" if found.is_global else "of its ASID")
     if not found.access_flag:

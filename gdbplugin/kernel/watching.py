@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gdbplugin.aarch64.regime import regime_at
-from gdbplugin.kernel.maps import KnownSpace, all_spaces
+from gdbplugin.kernel.maps import all_spaces, own_spaces
 from gdbplugin.kernel.permission_watch import PermissionSubject
 from gdbplugin.kernel.selection import Selection, View, choose
 from gdbplugin.kernel.table_places import WritablePlaces
@@ -63,7 +63,7 @@ def _of_permissions(
         spaces, whose = all_spaces(target, view), ""
     else:
         whose = space_of(view, view.regime.lower)
-        spaces = [KnownSpace(view.regime, control, view.asid, view.task) for control in view.regime.controls]
+        spaces = own_spaces(view)
     subject = PermissionSubject(view, spaces, pattern, within, whose)
     if subject.count:
         said = f"{subject.count:,} block{'s or pages are' if subject.count > 1 else ' or page is'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gdbplugin.aarch64.description import REGISTERS
+from gdbplugin.aarch64.regime import RegimeUnknownError, el1_regime, regime_at
 from gdbplugin.aarch64.registers import GENERAL_REGISTERS, decode
 from gdbplugin.kernel.diagnostics import Diagnosed
 from gdbplugin.kernel.locator import Locator
@@ -80,5 +81,19 @@ def _value(target: Target, register: str, core: int) -> tuple[int, int | None]:
     if value is None:
         raise SelectionError(f"this target does not give {register} of core {core}")
     if register.startswith(_TABLE_REGISTERS):
-        return value, decode(register, value)["BADDR"] << 1
+        table = _table(target, register, core)
+        return value, decode(register, value)["BADDR"] << 1 if table is None else table
     return value, None
+
+
+def _table(target: Target, register: str, core: int) -> int | None:
+    """The address of a register's table: which bits it has depends on others. None if they do not tell."""
+    try:
+        if register.startswith("VTTBR_"):
+            regime = el1_regime(target.machine, core).stage2
+        else:
+            regime = regime_at(target.machine, core, int(register[-1]))
+    except RegimeUnknownError:
+        return None
+    controls = () if regime is None else regime.controls
+    return next((control.root_address for control in controls if control.name == register), None)

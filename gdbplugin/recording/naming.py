@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gdbplugin.aarch64.descriptor import Kind, attributes, kind_of
+from gdbplugin.aarch64.descriptor import Kind, attributes
 from gdbplugin.aarch64.regime import TranslationRegime
-from gdbplugin.aarch64.walk import Level, VirtualMemory
+from gdbplugin.aarch64.walk import VirtualMemory, level_of
 from gdbplugin.kernel.kernel import Kernel
 from gdbplugin.kernel.translate import ExplainedLevel
 from gdbplugin.layout.decode import value
@@ -96,10 +96,10 @@ class Namer:
 
     def _meaning(self, record: Record, level: int, descriptor: int) -> str:
         control = self._regime.control(record.input)
-        kind = kind_of(descriptor, level, control.block_levels)
-        step = Level(level, record.physical & ~0xFFF, record.physical % 4096 // WORD_BYTES, descriptor, kind)
+        table, index = record.physical & ~0xFFF, record.physical % 4096 // WORD_BYTES
+        step = level_of(control, level, table, index, descriptor)
         said = ExplainedLevel(step, control).meaning
-        if kind in (Kind.PAGE, Kind.BLOCK):
+        if step.kind in (Kind.PAGE, Kind.BLOCK):
             found = attributes(descriptor, 0, control.rules)
             said += f" {found.el0} at EL0" if str(found.el0) != "---" else f" {found.el1}"
             said += "" if found.access_flag else ", access flag clear"

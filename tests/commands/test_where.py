@@ -201,6 +201,35 @@ def test_a_table_register_stands_for_its_table():
     assert f"table at physical {root:#x}: entry 0 of a level 0 table" in text
 
 
+@pytest.mark.parametrize(
+    ("granule", "more"), [("4K", 1 << 59), ("16K", 1 << 59), ("64K", 0)], ids=["4K", "16K", "64K"]
+)
+@pytest.mark.parametrize("register", ["TTBR0_EL1", "TTBR1_EL1"])
+def test_a_table_above_48_bits_is_at_the_address_that_its_register_has(register, granule, more):
+    """With 52-bit addresses, bits 5:2 of the register are bits 51:48 of the address."""
+    features = {"ID_AA64MMFR0_EL1": 1 << 28 | 2 << 20 | 6, "ID_AA64MMFR2_EL1": 1 << 28 | 1 << 16}
+    registers = el1_registers(granule, t0sz=12, t1sz=12, CPSR=0x3C5, **features)
+    registers["TCR_EL1"] = registers["TCR_EL1"] & ~(7 << 32) | 6 << 32 | more
+    registers[register] = 5 << 48 | 0x2_0000_0024
+    content, text = where(bare(registers), address=register)
+    assert content["physical"] == 9 << 48 | 0x2_0000_0000
+    assert "table at physical 0x9000200000000" in text
+
+
+def test_a_table_of_stage_2_above_48_bits_is_at_the_address_that_its_register_has():
+    features = {"ID_AA64MMFR0_EL1": 6, "ID_AA64MMFR2_EL1": 1 << 28 | 1 << 16}
+    stage2 = {"VTCR_EL2": 16 | 1 << 6 | 1 << 14 | 6 << 16, "VTTBR_EL2": 7 << 48 | 0x2_0000_0024}
+    registers = el1_registers(CPSR=0x3C5, SCTLR_EL2=0, **features, **stage2)
+    for enabled, physical in ((1, 9 << 48 | 0x2_0000_0000), (0, 0x2_0000_0024)):
+        content, _ = where(bare(registers | {"HCR_EL2": enabled}), address="VTTBR_EL2")
+        assert content["physical"] == physical
+
+
+def test_a_table_register_needs_no_other_register():
+    content, _ = where(bare({"TTBR0_EL1": 3 << 48 | 0x4000_1001}), address="TTBR0_EL1")
+    assert content["physical"] == 0x4000_1000
+
+
 def test_a_stack_pointer_at_the_end_of_its_stack_is_explained():
     world = World()
     world.registers = {"SP": STACK_END}
